@@ -1,0 +1,8 @@
+"""
+A control socket for daemons: STATUS, PAUSE, RESUME and RELOAD, on Twisted.
+
+Importing the package costs nothing; its parts are imported by their own names
+(``palingenesis.service``, ``palingenesis.client``, ...).
+"""
+
+__version__ = "1.0.0"

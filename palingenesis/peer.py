@@ -1,0 +1,54 @@
+"""Who is at the other end of a Unix socket, as far as the kernel tells."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections import namedtuple
+
+_UCRED = struct.Struct("3i")
+
+
+class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
+    """
+    The process at the other end, as it was when it connected or began to listen.
+
+    :ivar pid: its process id; 0 when it lives in another PID namespace.
+    :ivar uid: its effective user id.
+    :ivar gid: its effective group id.
+    """
+
+    __slots__ = ()
+
+    pid: int
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({command_of(self.pid) or 'command unknown'}), uid {self.uid}"
+
+
+def peer_credentials(connection: socket.socket) -> Credentials | None:
+    """
+    Ask the kernel who is at the other end (``SO_PEERCRED``, unix(7)).
+
+    None where the kernel does not tell: on other systems than Linux, and for sockets that
+    are not Unix sockets.
+    """
+    if sys.platform != "linux" or connection.family != socket.AF_UNIX:
+        return None
+    try:
+        answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    except OSError:
+        return None
+    return Credentials._make(_UCRED.unpack(answer))
+
+
+def command_of(pid: int) -> str | None:
+    """Tell the name of a process, or None where it is gone or hidden."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return None

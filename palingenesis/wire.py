@@ -1,0 +1,220 @@
+"""
+The contract on the wire: commands and replies, parsed and rendered.
+
+Used by both ends, so it is pure and imports little: neither ``dataclasses`` nor
+``typing``, each of which would cost the command line a third of its start-up time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import namedtuple
+from enum import Enum, StrEnum
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+#: The longest request line, in bytes, its end-of-line not counted.
+REQUEST_LIMIT = 512
+#: The longest reply, in bytes: what a client reads before it gives up.
+REPLY_LIMIT = 65_536
+#: The longest message of an ``ERR:`` reply, in characters.
+MESSAGE_LIMIT = 300
+#: How much of an unknown command is shown, in characters.
+ECHO_LIMIT = 60
+
+OK = b"OK\n"
+
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_to_ascii_json = json.JSONEncoder(allow_nan=False).encode
+
+
+class Command(Enum):
+    """What a client can ask for: one command a connection."""
+
+    STATUS = b"STATUS"
+    PAUSE = b"PAUSE"
+    RESUME = b"RESUME"
+    RELOAD = b"RELOAD"
+
+
+class State(StrEnum):
+    """What the daemon is doing."""
+
+    MONITORING = "monitoring"
+    PAUSED = "paused"
+
+
+class UnknownCommand(ValueError):
+    """
+    A request line that is none of the commands.
+
+    :ivar line: the line as it was sent.
+    """
+
+    def __init__(self, line: bytes) -> None:
+        super().__init__(line)
+        self.line = line
+
+    def __str__(self) -> str:
+        shown = printable(self.line.strip(), ECHO_LIMIT)
+        return f"Unknown command: {shown or '(nothing)'}"
+
+
+class BadStatus(ValueError):
+    """
+    A status that breaks the contract: a key missing, or of the wrong type.
+
+    :ivar reason: which key, and why.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+_COMMANDS = {command.value: command for command in Command}
+
+
+class DaemonStatus(
+    namedtuple(
+        "DaemonStatus",
+        ("state", "uptime_secs", "current_session", "saves_count", "total_resumes", "extra"),
+    )
+):
+    """
+    The answer to ``STATUS``: an immutable value, checked when it is made.
+
+    :param state: monitoring or paused; a plain string of that value will do.
+    :param uptime_secs: whole seconds since the daemon started.
+    :param current_session: the session now watched, or None.
+    :param saves_count: sessions saved since the daemon started.
+    :param total_resumes: sessions resumed since the daemon started.
+    :param extra: further keys of a daemon's own, each value fit for JSON; they follow
+        the five above and may not replace them.
+    :raises BadStatus: when a value is of the wrong type, or negative.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        state: State
+        uptime_secs: int
+        current_session: str | None
+        saves_count: int
+        total_resumes: int
+        extra: Mapping[str, Any]
+
+    def __new__(
+        cls,
+        state: State | str,
+        uptime_secs: int,
+        current_session: str | None = None,
+        saves_count: int = 0,
+        total_resumes: int = 0,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Self:
+        if state.__class__ is not State:
+            try:
+                state = State(state)
+            except ValueError:
+                raise BadStatus(f"state is {state!r}") from None
+        for name, value in (
+            ("uptime_secs", uptime_secs),
+            ("saves_count", saves_count),
+            ("total_resumes", total_resumes),
+        ):
+            if value.__class__ is not int or value < 0:
+                raise BadStatus(f"{name} is {value!r}, not a whole number")
+        if current_session is not None and not isinstance(current_session, str):
+            raise BadStatus(f"current_session is {current_session!r}, not a string")
+        if extra and not extra.keys().isdisjoint(cls._fields[:-1]):
+            raise BadStatus("extra keys may not replace the contract's own")
+        return super().__new__(
+            cls, state, uptime_secs, current_session, saves_count, total_resumes, extra or {}
+        )
+
+
+_FIELDS = DaemonStatus._fields[:-1]
+
+
+def parse_command(line: bytes) -> Command:
+    """
+    Tell which command a request line is, its end-of-line included or not.
+
+    White space around it and the case of its ASCII letters do not matter.
+
+    :raises UnknownCommand: for every other line.
+    """
+    command = _COMMANDS.get(line) or _COMMANDS.get(line.strip().upper())
+    if command is None:
+        raise UnknownCommand(line)
+    return command
+
+
+def render_status(status: DaemonStatus) -> bytes:
+    """
+    Render a status as the one line of JSON that answers ``STATUS``.
+
+    :raises BadStatus: when an extra value is not fit for JSON, or the line would be
+        longer than `REPLY_LIMIT`.
+    """
+    fields: dict[str, Any] = dict(zip(_FIELDS, status, strict=False))
+    fields.update(status.extra)
+    try:
+        text = _to_json(fields)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadStatus(f"not fit for JSON: {error}") from error
+    if not text.isprintable():
+        text = _to_ascii_json(fields)
+    line = text.encode() + b"\n"
+    if len(line) > REPLY_LIMIT:
+        raise BadStatus(f"{len(line)} bytes long, {REPLY_LIMIT} at most")
+    return line
+
+
+def parse_status(line: bytes) -> DaemonStatus:
+    """
+    Read the line that `render_status` wrote; keys unknown to us land in ``extra``.
+
+    :raises BadStatus: when it is anything else.
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadStatus(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise BadStatus("not a JSON object")
+    try:
+        values = [fields.pop(name) for name in _FIELDS]
+    except KeyError as error:
+        raise BadStatus(f"no {error.args[0]}") from None
+    return DaemonStatus(*values)._replace(extra=fields)
+
+
+def render_error(message: str) -> bytes:
+    """Render an ``ERR:`` reply: one printable line, cut short at `MESSAGE_LIMIT`."""
+    return b"ERR: %s\n" % printable(message, MESSAGE_LIMIT).encode()
+
+
+def printable(text: str | bytes, limit: int) -> str:
+    """
+    Make a text safe to print on one line of a terminal.
+
+    Undecodable bytes and every character that is not printable (controls, line
+    separators, bidirectional overrides) become backslash escapes; what is longer than
+    ``limit`` characters is cut, and ends in ``...``.
+    """
+    if isinstance(text, bytes):
+        # An escape is four characters at most for each byte, so nothing shown is lost.
+        text = text[: 4 * limit + 4].decode("utf-8", "backslashreplace")
+    if not text.isprintable():
+        text = "".join(
+            character
+            if character.isprintable()
+            else character.encode("unicode_escape").decode("ascii")
+            for character in text[: limit + 1]
+        )
+    return text if len(text) <= limit else text[: limit - 3] + "..."
