@@ -7,7 +7,15 @@ import struct
 import sys
 from collections import namedtuple
 
-_UCRED = struct.Struct("3i")
+from palingenesis.wire import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_UCRED = struct.Struct("i2I")
+#: The uid the kernel gives for a socket that is not a Unix socket.
+_NOBODY_KNOWN = 0xFFFFFFFF
 
 
 class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
@@ -29,26 +37,27 @@ class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
         return f"pid {self.pid} ({command_of(self.pid) or 'command unknown'}), uid {self.uid}"
 
 
-def peer_credentials(connection: socket.socket) -> Credentials | None:
+def peer_credentials(connection: Any) -> Credentials | None:
     """
-    Ask the kernel who is at the other end (``SO_PEERCRED``, unix(7)).
+    Ask the kernel who is at the other end of a socket (``SO_PEERCRED``, unix(7)).
 
     None where the kernel does not tell: on other systems than Linux, and for sockets that
     are not Unix sockets.
     """
-    if sys.platform != "linux" or connection.family != socket.AF_UNIX:
+    if sys.platform != "linux":
         return None
     try:
         answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     except OSError:
         return None
-    return Credentials._make(_UCRED.unpack(answer))
+    credentials = Credentials._make(_UCRED.unpack(answer))
+    return None if credentials.uid == _NOBODY_KNOWN else credentials
 
 
 def command_of(pid: int) -> str | None:
-    """Tell the name of a process, or None where it is gone or hidden."""
+    """Tell the name of a process, fit to print, or None where it is gone or hidden."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
-            return file.read().rstrip("\n")
+            return printable(file.read().rstrip("\n"), 40)
     except OSError:
         return None

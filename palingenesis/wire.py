@@ -27,8 +27,8 @@ ECHO_LIMIT = 60
 
 OK = b"OK\n"
 
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-_to_ascii_json = json.JSONEncoder(allow_nan=False).encode
+_plain_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_ascii_json = json.JSONEncoder(allow_nan=False).encode
 
 
 class Command(Enum):
@@ -161,15 +161,17 @@ def render_status(status: DaemonStatus) -> bytes:
     :raises BadStatus: when an extra value is not fit for JSON, or the line would be
         longer than `REPLY_LIMIT`.
     """
-    fields: dict[str, Any] = dict(zip(_FIELDS, status, strict=False))
-    fields.update(status.extra)
+    state, uptime_secs, current_session, saves_count, total_resumes, extra = status
     try:
-        text = _to_json(fields)
+        session = "null" if current_session is None else _to_json(current_session)
+        further = "".join(f", {_to_json(str(key))}: {_to_json(extra[key])}" for key in extra)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadStatus(f"not fit for JSON: {error}") from error
-    if not text.isprintable():
-        text = _to_ascii_json(fields)
-    line = text.encode() + b"\n"
+    # By hand, because this is what the daemon is asked most: a third of the encoder's time.
+    line = (
+        f'{{"state": "{state}", "uptime_secs": {uptime_secs}, "current_session": {session}, '
+        f'"saves_count": {saves_count}, "total_resumes": {total_resumes}{further}}}\n'
+    ).encode()
     if len(line) > REPLY_LIMIT:
         raise BadStatus(f"{len(line)} bytes long, {REPLY_LIMIT} at most")
     return line
@@ -192,6 +194,11 @@ def parse_status(line: bytes) -> DaemonStatus:
     except KeyError as error:
         raise BadStatus(f"no {error.args[0]}") from None
     return DaemonStatus(*values)._replace(extra=fields)
+
+
+def _to_json(value: object) -> str:
+    text = _plain_json(value)
+    return text if text.isprintable() else _ascii_json(value)
 
 
 def render_error(message: str) -> bytes:

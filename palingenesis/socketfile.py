@@ -1,0 +1,328 @@
+"""
+The socket's file: claimed by one daemon at a time, bound, watched, and removed.
+
+What is at the path is judged and changed only under a kernel lock, ``flock(2)`` on
+``PATH.lock``, which dies with its process. A PID in a file would not do: PIDs are used
+again, and in a container the daemon's is always 1.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import stat
+from contextlib import suppress
+from enum import Enum, auto
+
+from palingenesis.paths import socket_path
+from palingenesis.peer import command_of, peer_credentials
+from palingenesis.transport import ListeningSocket
+
+#: Clients that the kernel lets wait to be accepted.
+BACKLOG = 128
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class SocketFileError(Exception):
+    """
+    The socket cannot be had at its path.
+
+    :ivar path: the path.
+    :ivar reason: why not, and what to do, in one line.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.path}: {self.reason}"
+
+
+class SocketInUse(SocketFileError):
+    """
+    Another process serves the socket, or is about to.
+
+    :ivar holder: who it is, in words.
+    """
+
+    def __init__(self, path: str, holder: str) -> None:
+        super().__init__(path, f"it is in use by {holder}; stop that one first")
+        self.holder = holder
+
+
+class Presence(Enum):
+    """What is at the path of a socket that we bound."""
+
+    OURS = auto()
+    GONE = auto()
+    REPLACED = auto()
+
+
+class SocketFile:
+    """
+    The file of one control socket.
+
+    Used in this order: `claim`, `bind`, `presence` as often as wanted, `remove`, `release`;
+    then from the beginning again.
+
+    :param path: where it is; relative to the directory that is current now.
+    :param mode: its permission bits.
+    :ivar moved: where a regular file that was in the way has been put, else None.
+    :raises palingenesis.paths.PathError: when the path cannot name a socket.
+    """
+
+    def __init__(self, path: str, mode: int = 0o600) -> None:
+        self.path = socket_path(path)
+        self.mode = mode
+        self.moved: str | None = None
+        self._lock: int | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def claim(self) -> None:
+        """
+        Take the path for this process, and clear from it what a dead daemon left.
+
+        A stale socket is removed, a regular file moved aside; everything else stays as it
+        is. When the path has been claimed already, nothing is done. The claim outlives a
+        fork.
+
+        :raises SocketInUse: when another process has the path.
+        :raises SocketFileError: when it cannot be used for another reason. What was made on
+            the way is gone again.
+        """
+        if self._lock is not None:
+            return
+        made = self._make_directory()
+        try:
+            lock, created = self._take_lock()
+            try:
+                self._clear_path()
+            except BaseException:
+                if created:
+                    os.unlink(self._lock_path)
+                os.close(lock)
+                raise
+        except BaseException:
+            for directory in reversed(made):
+                with suppress(OSError):
+                    os.rmdir(directory)
+            raise
+        self._lock = lock
+
+    def bind(self) -> ListeningSocket:
+        """
+        Make the socket, listening, with its mode from the first moment on.
+
+        :raises SocketFileError: when the system refuses.
+        """
+        listening = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with suppress(OSError):
+                # On Linux the file takes its mode from the unbound socket, less the umask;
+                # elsewhere this is refused, and the chmod below has to do.
+                os.fchmod(listening.fileno(), self.mode)
+            listening.bind(self.path)
+            found = os.lstat(self.path)
+            self._identity = (found.st_dev, found.st_ino)
+            if stat.S_IMODE(found.st_mode) != self.mode:
+                os.chmod(self.path, self.mode)
+            listening.listen(BACKLOG)
+        except OSError as error:
+            listening.close()
+            self.remove()
+            raise SocketFileError(self.path, _explain(error)) from error
+        return listening
+
+    def presence(self) -> Presence:
+        """Look whether the socket that was bound is still at its path."""
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return Presence.GONE
+        ours = (found.st_dev, found.st_ino) == self._identity
+        return Presence.OURS if ours else Presence.REPLACED
+
+    def remove(self) -> None:
+        """Remove the socket, if it is still the very one that was bound."""
+        if self._identity is not None and self.presence() is Presence.OURS:
+            with suppress(OSError):
+                os.unlink(self.path)
+        self._identity = None
+
+    def release(self) -> None:
+        """Give the path up to whoever claims it next; the lock file stays."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def locked(self) -> bool:
+        """Whether we hold the lock file that is now at its path."""
+        return self._lock is not None and _is_at(self._lock_path, self._lock)
+
+    @property
+    def _lock_path(self) -> str:
+        return f"{self.path}.lock"
+
+    def _make_directory(self) -> list[str]:
+        directory = os.path.dirname(self.path)
+        missing = []
+        while not os.path.lexists(directory):
+            missing.append(directory)
+            directory = os.path.dirname(directory)
+        made: list[str] = []
+        try:
+            for directory in reversed(missing):
+                with suppress(FileExistsError):
+                    os.mkdir(directory, 0o700)
+                    made.append(directory)
+                    os.chmod(directory, 0o700)
+            directory = os.path.dirname(self.path)
+            found = os.stat(directory)
+        except OSError as error:
+            for directory in reversed(made):
+                os.rmdir(directory)
+            raise SocketFileError(
+                self.path, f"its directory {directory}: {_explain(error)}"
+            ) from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise SocketFileError(self.path, f"{directory} is not a directory")
+        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            raise SocketFileError(
+                self.path,
+                f"its directory {directory} can be written to by all; "
+                "make it private (chmod 0700) or choose another",
+            )
+        return made
+
+    def _take_lock(self) -> tuple[int, bool]:
+        path = self._lock_path
+        while True:
+            created = not os.path.lexists(path)
+            try:
+                lock = os.open(
+                    path,
+                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
+                    0o600,
+                )
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise SocketFileError(self.path, f"{path} is a symbolic link") from error
+                raise SocketFileError(self.path, f"{path}: {_explain(error)}") from error
+            try:
+                found = os.fstat(lock)
+                if not stat.S_ISREG(found.st_mode):
+                    raise SocketFileError(self.path, f"{path} is not a regular file")
+                if found.st_uid != os.geteuid():
+                    raise SocketFileError(self.path, f"{path} belongs to uid {found.st_uid}")
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(self.path, found)
+                os.close(lock)
+                raise SocketInUse(self.path, holder) from None
+            except BaseException:
+                os.close(lock)
+                raise
+            if _is_at(path, lock):
+                return lock, created
+            # Another starter gave up between our open and our lock, and took its file along.
+            os.close(lock)
+
+    def _clear_path(self) -> None:
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SocketFileError(self.path, _explain(error)) from error
+        kind = stat.S_IFMT(found.st_mode)
+        if found.st_uid != os.geteuid():
+            raise SocketFileError(
+                self.path, f"what is there belongs to uid {found.st_uid}; choose another path"
+            )
+        if kind == stat.S_IFSOCK:
+            self._remove_stale(found)
+        elif kind == stat.S_IFREG:
+            self._move_aside()
+        else:
+            what = _KINDS.get(kind, "of an unknown kind")
+            raise SocketFileError(self.path, f"there is {what}; remove it or choose another path")
+
+    def _remove_stale(self, found: os.stat_result) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(self.path)
+            except ConnectionRefusedError:
+                pass
+            except BlockingIOError:
+                raise SocketInUse(self.path, "a process that does not accept its clients") from None
+            except OSError as error:
+                raise SocketInUse(
+                    self.path, f"something that does not take connections ({error.strerror})"
+                ) from error
+            else:
+                raise SocketInUse(self.path, str(peer_credentials(probe) or "another process"))
+        now = os.lstat(self.path)
+        if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
+            raise SocketInUse(self.path, "a process that has just made it")
+        os.unlink(self.path)
+
+    def _move_aside(self) -> None:
+        number = 1
+        while True:
+            aside = f"{self.path}.moved-{number}"
+            try:
+                # Unlike a rename, a link never replaces what is there.
+                os.link(self.path, aside, follow_symlinks=False)
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise SocketFileError(
+                    self.path,
+                    f"there is a file that cannot be moved to {aside}: {_explain(error)}",
+                ) from error
+            else:
+                break
+        os.unlink(self.path)
+        self.moved = aside
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: str, lock: os.stat_result) -> str:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        with suppress(OSError):
+            probe.connect(path)
+            if (peer := peer_credentials(probe)) is not None:
+                return str(peer)
+    # Not listening yet, or frozen: proc_locks(5) tells who took the lock.
+    locked = re.compile(rf"FLOCK .* (\d+) \w+:\w+:{lock.st_ino} ")
+    with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
+        for line in locks:
+            if (match := locked.search(line)) and (command := command_of(int(match[1]))):
+                return str(f"pid {match[1]} ({command})")
+    return "another process"
+
+
+def _explain(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{reason}; choose another path" if error.errno != errno.ENOSPC else reason
