@@ -1,0 +1,58 @@
+"""What the signals do that an operator or an init system sends to the daemon."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+
+from palingenesis.log import get_logger
+
+_log = get_logger(__name__)
+
+
+class SignalService(Service):
+    """
+    SIGHUP reloads; SIGTERM and SIGINT stop the daemon, which then exits with status 0.
+
+    Twisted's own handlers make twistd die of the signal after a clean stop, so that an init
+    system sees a failure, and log a traceback when the signal comes twice.
+
+    :param reactor: provides ``IReactorCore`` and ``IReactorFromThreads``.
+    :param reload: called for SIGHUP.
+    """
+
+    def __init__(self, reactor: Any, reload: Callable[[], object]) -> None:
+        self._reactor = reactor
+        self._reload = reload
+        self._stopping = False
+
+    def startService(self) -> None:
+        super().startService()
+        self._install()
+        # Again, because the reactor installs its own on its way to running.
+        self._reactor.callWhenRunning(self._install)
+
+    def stopService(self) -> None:
+        super().stopService()
+        # The others stay: a second SIGTERM does not hurry a stop that is bounded anyway.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _install(self) -> None:
+        signal.signal(signal.SIGHUP, self._hang_up)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._terminate)
+
+    def _hang_up(self, *_: object) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _terminate(self, number: int, *_: object) -> None:
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        if not self._stopping:
+            self._stopping = True
+            _log.info("Received {name}: stopping", name=name)
+            self._reactor.stop()

@@ -1,0 +1,174 @@
+"""``twistd palingenesis``: its options, and the service they make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.python import usage
+
+from palingenesis import __version__
+from palingenesis.config import Config, ConfigError, load_config, parse_mode
+from palingenesis.log import get_logger, set_log_level
+from palingenesis.paths import PathError, config_file, locate_socket
+from palingenesis.pidfile import discard_stale
+from palingenesis.service import ControlService
+from palingenesis.signals import SignalService
+from palingenesis.socketfile import SocketFile, SocketFileError
+from palingenesis.state import DaemonState
+
+_log = get_logger(__name__)
+
+
+class Options(usage.Options):
+    """The command line of the daemon; what it gives goes before the configuration file."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Watch over the sessions of AI coding agents, and answer STATUS, PAUSE, RESUME and "
+        "RELOAD on a Unix socket. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
+    )
+    optParameters = [
+        [
+            "socket",
+            "s",
+            None,
+            "Path of the socket. [default: $PALINGENESIS_SOCKET, then the configuration's, "
+            "then palingenesis.sock in the runtime directory]",
+        ],
+        [
+            "config",
+            "c",
+            None,
+            "Configuration file, TOML. [default: palingenesis/config.toml in the user's "
+            "configuration directory, if it is there]",
+        ],
+        ["mode", "m", None, "Permission bits of the socket, octal. [default: 0600]"],
+        [
+            "endpoint",
+            "e",
+            None,
+            "Serve an inherited socket, such as systemd:domain=UNIX:index=0, instead of a path.",
+        ],
+    ]
+    compData = usage.Completions(
+        optActions={"socket": usage.CompleteFiles(), "config": usage.CompleteFiles("*.toml")}
+    )
+
+    config: Config
+    socket_file: SocketFile | None = None
+
+    def opt_version(self) -> None:
+        """Show the version of palingenesis, and exit."""
+        print(f"palingenesis {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration and claim the socket.
+
+        That is done here, before twistd looks at its PID file and before it forks: a second
+        start is told about the socket, on the terminal it was started from.
+        """
+        try:
+            if self["mode"] is not None:
+                self["mode"] = _parse_mode(self["mode"])
+            if self["config"] is not None:
+                self["config"] = os.path.abspath(self["config"])
+            self.config = self.read_config()
+            if self["endpoint"] is None:
+                self._claim()
+            elif self["socket"] is not None:
+                raise SystemExit("palingenesis: give --socket or --endpoint, not both")
+        except (ConfigError, PathError, SocketFileError) as error:
+            raise SystemExit(f"palingenesis: {error}") from None
+
+    def read_config(self) -> Config:
+        """
+        Read the configuration file that was named, or else the default one, if any.
+
+        :raises ConfigError: when it cannot be used.
+        """
+        path = self["config"] or config_file()
+        if self["config"] is None and not os.path.lexists(path):
+            return Config()
+        return load_config(path)
+
+    @property
+    def mode(self) -> int:
+        """The permission bits of the socket."""
+        return self.config.mode if self["mode"] is None else int(self["mode"])
+
+    def _claim(self) -> None:
+        path = locate_socket(self["socket"], self["config"]).path
+        self.socket_file = SocketFile(path, self.mode)
+        twistd: Mapping[str, Any] = self.parent or {}
+        if twistd.get("uid") is None:
+            self.socket_file.claim()
+        if pidfile := twistd.get("pidfile"):
+            discard_stale(pidfile)
+
+
+def makeService(options: Options) -> IService:
+    """Make the daemon: its state, its control socket, and its way with signals."""
+    from twisted.internet import reactor
+
+    def reload() -> None:
+        config = options.read_config()
+        for key in ("socket", "mode"):
+            if getattr(config, key) != getattr(options.config, key):
+                _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
+        apply(config)
+
+    def apply(config: Config) -> None:
+        set_log_level(config.log_level)
+        control.configure(
+            timeout=config.timeout,
+            handler_timeout=config.handler_timeout,
+            max_connections=config.max_connections,
+        )
+
+    try:
+        control = ControlService(
+            DaemonState(reload),
+            options.socket_file,
+            endpoint=options["endpoint"],
+            reactor=reactor,
+            mode=options.mode,
+        )
+    except (ValueError, LookupError) as error:
+        raise SystemExit(f"palingenesis: --endpoint {options['endpoint']}: {error}") from None
+    apply(options.config)
+    daemon = _Daemon(options)
+    SignalService(reactor, control.reload).setServiceParent(daemon)
+    control.setServiceParent(daemon)
+    return daemon
+
+
+class _Daemon(MultiService):
+    """Starts the daemon's services; a failure that is not ours is told in one line."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self._twistd: Mapping[str, Any] = options.parent or {}
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except SocketFileError as error:
+            if not self._twistd.get("nodaemon"):
+                # twistd hands it from the child to the terminal.
+                raise
+            with suppress(OSError):
+                os.unlink(self._twistd["pidfile"])
+            raise SystemExit(f"palingenesis: {error}") from None
+
+
+def _parse_mode(text: str) -> int:
+    try:
+        return parse_mode(text)
+    except ValueError as error:
+        raise SystemExit(f"palingenesis: --mode {text}: not {error}") from None

@@ -1,0 +1,10 @@
+"""Makes ``twistd palingenesis``."""
+
+from twisted.application.service import ServiceMaker
+
+palingenesis = ServiceMaker(
+    "palingenesis",
+    "palingenesis.tap",
+    "A control socket: STATUS, PAUSE, RESUME and RELOAD for a daemon.",
+    "palingenesis",
+)
