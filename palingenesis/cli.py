@@ -1,0 +1,289 @@
+"""The ``palingenesis`` command: what an operator types to see and steer a daemon."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from enum import IntEnum
+from functools import cached_property
+from io import TextIOWrapper
+
+from palingenesis import __version__, display
+from palingenesis.client import (
+    DEFAULT_TIMEOUT,
+    ClientError,
+    ControlClient,
+    NotLocated,
+    NotRunning,
+    Refused,
+    check_timeout,
+)
+from palingenesis.wire import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn, Self
+
+#: Seconds from one look to the next of ``status --watch``.
+WATCH_INTERVAL = 2.0
+
+
+class Exit(IntEnum):
+    """Every exit status, and its meaning: the help, the manual and the README have it."""
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> Self:
+        status = int.__new__(cls, value)
+        status._value_ = value
+        status.meaning = meaning
+        return status
+
+    DONE = 0, "done"
+    REFUSED = 1, "the daemon refused: its answer was an ERR"
+    USAGE = 2, "a mistake in the command line, the configuration or the path"
+    NOT_RUNNING = 3, "the daemon is not running"
+    NO_ANSWER = 4, "no usable answer: too late, no permission, or no sense in it"
+    INTERRUPTED = 130, "interrupted by Ctrl-C"
+    CLOSED_PIPE = 141, "nobody was left to read the output"
+
+
+DESCRIPTION = "See how a daemon is, and pause, resume or reload it, through its control socket."
+
+EPILOG = "\n".join(
+    (
+        "exit status:",
+        *(f"  {status:<4} {status.meaning}" for status in Exit),
+        "",
+        "environment:",
+        "  PALINGENESIS_SOCKET  the socket, where --socket does not name it",
+        "  NO_COLOR             when not empty, no colour",
+    )
+)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    # Without a width, argparse imports shutil to ask the terminal, at every start.
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=80)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(
+            Exit.USAGE,
+            f"palingenesis: {printable(message, 500)} (see `{self.prog} --help`)\n",
+        )
+
+
+class _LazyParser:
+    """A command's parser, made when it is used: to make all takes longer than to ask a daemon."""
+
+    def __init__(
+        self, add_options: Callable[[argparse.ArgumentParser], None], **settings: Any
+    ) -> None:
+        self._add_options = add_options
+        self._settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    @cached_property
+    def _parser(self) -> _Parser:
+        parser = _Parser(**self._settings, formatter_class=_HelpFormatter, allow_abbrev=False)
+        self._add_options(parser)
+        # Suppressed, or an absent option would undo the one given before the command.
+        _add_common_options(parser, argparse.SUPPRESS, argparse.SUPPRESS)
+        return parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser, which the completions and the manual are generated from too."""
+    parser = _Parser(
+        prog="palingenesis",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"palingenesis {__version__}",
+        help="print the version and exit",
+    )
+    _add_common_options(parser, None, DEFAULT_TIMEOUT)
+    commands = parser.add_subparsers(
+        title="commands",
+        dest="command",
+        metavar="COMMAND",
+        required=True,
+        prog=parser.prog,
+        parser_class=_LazyParser,  # type: ignore[type-var]
+    )
+    for name, (_, add_options, text) in COMMANDS.items():
+        commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            add_options=add_options,
+        )
+    return parser
+
+
+def _no_options(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the daemon's own line of JSON")
+    parser.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        type=_seconds,
+        const=WATCH_INTERVAL,
+        help="look again every so many seconds (%(const)g), until interrupted",
+    )
+
+
+def _add_common_options(
+    parser: argparse.ArgumentParser, socket: str | None, timeout: float | str
+) -> None:
+    parser.add_argument(
+        "--socket", metavar="PATH", default=socket, help="the daemon's socket (else: as it does)"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=timeout,
+        help=f"how long to wait for the answer in all ({DEFAULT_TIMEOUT:g})",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return check_timeout(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds, above 0 and at most a day"
+        ) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            options = make_parser().parse_args(arguments)
+            return COMMANDS[options.command][0](options)
+        finally:
+            # Now, since at exit it would be too late to be quiet about a closed pipe.
+            if sys.stdout:
+                sys.stdout.flush()
+    except ClientError as error:
+        complain(str(error))
+        return exit_status(error)
+    except BrokenPipeError:
+        _forget_output()
+        return Exit.CLOSED_PIPE
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except OSError as error:
+        # Whatever else fails is handled where it does: this is the output, a full disk.
+        complain(f"cannot write the answer: {error.strerror}")
+        _forget_output()
+        return Exit.NO_ANSWER
+
+
+def _client(options: argparse.Namespace) -> ControlClient:
+    return ControlClient(options.socket, options.timeout)
+
+
+def _status(options: argparse.Namespace) -> Exit:
+    client = _client(options)
+    if options.watch is not None:
+        return _watch(client, options)
+    if options.json:
+        sys.stdout.buffer.write(display.json_line(client.status_line()))
+    else:
+        print("\n".join(display.status_lines(client.status(), client.path, _colour())))
+    return Exit.DONE
+
+
+def _watch(client: ControlClient, options: argparse.Namespace) -> NoReturn:
+    from palingenesis import watch
+
+    if options.json:
+        watch.watch_json(client, options.watch)
+    elif _on_terminal():
+        watch.watch_screen(client, options.watch, _colour())
+    else:
+        watch.watch_lines(client, options.watch)
+
+
+def _pause(options: argparse.Namespace) -> Exit:
+    _client(options).pause()
+    print("paused")
+    return Exit.DONE
+
+
+def _resume(options: argparse.Namespace) -> Exit:
+    _client(options).resume()
+    print("resumed")
+    return Exit.DONE
+
+
+def _reload(options: argparse.Namespace) -> Exit:
+    _client(options).reload()
+    print("reloaded")
+    return Exit.DONE
+
+
+def _doctor(options: argparse.Namespace) -> Exit:
+    from palingenesis import doctor
+
+    return doctor.examine(options.socket, options.timeout, _colour())
+
+
+#: Each command: what carries it out, what adds its options, and what it is for.
+COMMANDS = {
+    "status": (_status, _status_options, "show how the daemon is"),
+    "pause": (_pause, _no_options, "have the daemon pause"),
+    "resume": (_resume, _no_options, "have the daemon go on after a pause"),
+    "reload": (_reload, _no_options, "have the daemon read its configuration again"),
+    "doctor": (_doctor, _no_options, "find out why the daemon does not answer"),
+}
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _colour() -> bool:
+    return _on_terminal() and not os.environ.get("NO_COLOR")
+
+
+def complain(message: str) -> None:
+    """Print an error, as the one line that it is."""
+    print(f"palingenesis: {message}", file=sys.stderr)
+
+
+def exit_status(error: ClientError) -> Exit:
+    """Tell with which status an error ends the process."""
+    if isinstance(error, Refused):
+        return Exit.REFUSED
+    if isinstance(error, NotLocated):
+        return Exit.USAGE
+    if isinstance(error, NotRunning):
+        return Exit.NOT_RUNNING
+    return Exit.NO_ANSWER
+
+
+def _forget_output() -> None:
+    # What is still buffered would fail again at exit, where Python complains about it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,120 @@
+"""``palingenesis status --watch``: the status again and again, on a screen or a line each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from palingenesis import display
+from palingenesis.client import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import NoReturn
+
+    from palingenesis.client import ControlClient
+
+# The alternate screen without a cursor; and the screen as it was before.
+_ENTER = "\x1b[?1049h\x1b[?25l"
+_LEAVE = "\x1b[?25h\x1b[?1049l"
+_HOME = "\x1b[H"
+_END_OF_LINE = "\x1b[K\n"
+_END_OF_SCREEN = "\x1b[J"
+
+
+def watch_screen(client: ControlClient, interval: float, colour: bool) -> NoReturn:
+    """
+    Redraw the status on the terminal's alternate screen, until interrupted.
+
+    :param interval: seconds from one look to the next.
+    """
+    with _Screen() as screen:
+        while True:
+            try:
+                lines = display.status_lines(client.status(), client.path, colour)
+            except ClientError as error:
+                lines = display.trouble_lines(error, colour)
+            note = f"every {interval:g} s, {time.strftime('%H:%M:%S')}; Ctrl-C ends"
+            screen.draw([*lines, "", display.labelled("watching", note, colour)])
+            time.sleep(interval)
+
+
+def watch_lines(client: ControlClient, interval: float) -> NoReturn:
+    """Print the status on a line each time, until interrupted."""
+    while True:
+        try:
+            line = display.status_sentence(client.status())
+        except ClientError as error:
+            line = f"{display.trouble(error)}: {error}"
+        print(time.strftime("%H:%M:%S"), line, flush=True)
+        time.sleep(interval)
+
+
+def watch_json(client: ControlClient, interval: float) -> NoReturn:
+    """
+    Print the daemon's own line each time, until interrupted.
+
+    While there is none, the reason goes to standard error, once until it changes.
+    """
+    told = ""
+    while True:
+        try:
+            line = display.json_line(client.status_line())
+        except ClientError as error:
+            if str(error) != told:
+                told = str(error)
+                print(f"palingenesis: {told}", file=sys.stderr)
+        else:
+            told = ""
+            sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+        time.sleep(interval)
+
+
+class _Screen:
+    """The terminal, given back as it was whatever ends or suspends us."""
+
+    def __enter__(self) -> _Screen:
+        signal.signal(signal.SIGTERM, _exit)
+        signal.signal(signal.SIGHUP, _exit)
+        signal.signal(signal.SIGTSTP, self._suspend)
+        _write(_ENTER)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _write(_LEAVE)
+
+    def draw(self, lines: list[str]) -> None:
+        """Overwrite what is there, rather than clear it first, which would flicker."""
+        try:
+            height = os.get_terminal_size(sys.stdout.fileno()).lines
+        except OSError:
+            height = len(lines) + 1
+        # The line after the last one must fit too, or the first one scrolls away.
+        shown = lines[: height - 1]
+        _write(_HOME + "".join(line + _END_OF_LINE for line in shown) + _END_OF_SCREEN)
+
+    def _suspend(self, number: int, _frame: FrameType | None) -> None:
+        _write(_LEAVE)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        # Here again once we are continued.
+        signal.signal(number, self._suspend)
+        _write(_ENTER)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
