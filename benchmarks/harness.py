@@ -44,11 +44,29 @@ def pinned(cpu: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, CPUS)
 
 
-def ask(path: str, request: bytes = b"STATUS\n") -> bytes:
-    with socket.socket(socket.AF_UNIX) as connection:
+def connect(path: str) -> socket.socket:
+    deadline = time.monotonic() + PATIENCE
+    connection = socket.socket(socket.AF_UNIX)
+    try:
         connection.settimeout(PATIENCE)
-        connection.connect(path)
-        connection.sendall(request)
+        while True:
+            try:
+                connection.connect(path)
+            except BlockingIOError:
+                # The backlog is full; a socket with a timeout does not wait for it.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.001)
+            else:
+                return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def ask(path: str) -> bytes:
+    with connect(path) as connection:
+        connection.sendall(b"STATUS\n")
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
@@ -154,25 +172,11 @@ def idle_connections(path: str, count: int) -> Iterator[None]:
     """Hold connections on which nothing is sent."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
-            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.settimeout(PATIENCE)
-            _connect(connection, path)
+            stack.enter_context(connect(path))
         # Connections are accepted in order: when this is answered, all of them are held.
         if count and not ask(path).startswith(b"{"):
             raise BenchmarkError(f"{path} does not serve beside {count} idle connections")
         yield
-
-
-def _connect(connection: socket.socket, path: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return connection.connect(path)
-        except BlockingIOError:
-            # The backlog is full, and a socket with a timeout does not wait for it.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.001)
 
 
 def memory(pid: int) -> int:
