@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from enum import IntEnum
-from functools import cached_property
 from io import TextIOWrapper
 
 from palingenesis import __version__, display
@@ -52,14 +51,18 @@ class Exit(IntEnum):
 
 DESCRIPTION = "See how a daemon is, and pause, resume or reload it, through its control socket."
 
+ENVIRONMENT = (
+    ("PALINGENESIS_SOCKET", "the daemon's socket, where --socket does not name it"),
+    ("NO_COLOR", "when not empty, no colour"),
+)
+
 EPILOG = "\n".join(
     (
         "exit status:",
         *(f"  {status:<4} {status.meaning}" for status in Exit),
         "",
         "environment:",
-        "  PALINGENESIS_SOCKET  the socket, where --socket does not name it",
-        "  NO_COLOR             when not empty, no colour",
+        *(f"  {name:<20} {meaning}" for name, meaning in ENVIRONMENT),
     )
 )
 
@@ -78,25 +81,22 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-class _LazyParser:
+class _CommandParser(_Parser):
     """A command's parser, made when it is used: to make all takes longer than to ask a daemon."""
 
-    def __init__(
-        self, add_options: Callable[[argparse.ArgumentParser], None], **settings: Any
-    ) -> None:
-        self._add_options = add_options
-        self._settings = settings
+    def __init__(self, add_options: Callable[[_Parser], None], **settings: Any) -> None:
+        self._later = (add_options, settings)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._parser, name)
-
-    @cached_property
-    def _parser(self) -> _Parser:
-        parser = _Parser(**self._settings, formatter_class=_HelpFormatter, allow_abbrev=False)
-        self._add_options(parser)
+        # Somebody looks for what argparse would have set.
+        if "_later" not in self.__dict__:
+            raise AttributeError(name)
+        add_options, settings = self.__dict__.pop("_later")
+        super().__init__(**settings, formatter_class=_HelpFormatter, allow_abbrev=False)
+        add_options(self)
         # Suppressed, or an absent option would undo the one given before the command.
-        _add_common_options(parser, argparse.SUPPRESS, argparse.SUPPRESS)
-        return parser
+        _add_common_options(self, argparse.SUPPRESS, argparse.SUPPRESS)
+        return getattr(self, name)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -121,7 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         required=True,
         prog=parser.prog,
-        parser_class=_LazyParser,  # type: ignore[type-var]
+        parser_class=_CommandParser,
     )
     for name, (_, add_options, text) in COMMANDS.items():
         commands.add_parser(
@@ -133,11 +133,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _no_options(parser: argparse.ArgumentParser) -> None:
+def _no_options(parser: _Parser) -> None:
     pass
 
 
-def _status_options(parser: argparse.ArgumentParser) -> None:
+def _status_options(parser: _Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print the daemon's own line of JSON")
     parser.add_argument(
         "--watch",
@@ -149,11 +149,9 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_common_options(
-    parser: argparse.ArgumentParser, socket: str | None, timeout: float | str
-) -> None:
+def _add_common_options(parser: _Parser, socket: str | None, timeout: float | str) -> None:
     parser.add_argument(
-        "--socket", metavar="PATH", default=socket, help="the daemon's socket (else: as it does)"
+        "--socket", metavar="PATH", default=socket, help="the daemon's socket (looked for if not given)"
     )
     parser.add_argument(
         "--timeout",
