@@ -151,7 +151,10 @@ def _status_options(parser: _Parser) -> None:
 
 def _add_common_options(parser: _Parser, socket: str | None, timeout: float | str) -> None:
     parser.add_argument(
-        "--socket", metavar="PATH", default=socket, help="the daemon's socket (looked for if not given)"
+        "--socket",
+        metavar="PATH",
+        default=socket,
+        help="the daemon's socket (looked for if not given)",
     )
     parser.add_argument(
         "--timeout",
@@ -173,6 +176,9 @@ def _seconds(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
+    if sys.stdout is None:
+        # Closed by our parent. The next file opened would be descriptor 1: let it be this.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -181,8 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return COMMANDS[options.command][0](options)
         finally:
             # Now, since at exit it would be too late to be quiet about a closed pipe.
-            if sys.stdout:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except ClientError as error:
         complain(str(error))
         return exit_status(error)
@@ -268,7 +273,8 @@ def _colour() -> bool:
 
 def complain(message: str) -> None:
     """Print an error, as the one line that it is."""
-    print(f"palingenesis: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"palingenesis: {message}", file=sys.stderr)
 
 
 def exit_status(error: ClientError) -> Exit:

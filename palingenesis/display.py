@@ -83,14 +83,11 @@ def json_line(line: bytes) -> bytes:
 
 def trouble_lines(error: ClientError, colour: bool) -> list[str]:
     """Show why there is no status, in the place of one."""
-    lines = [
+    return [
         labelled("state", trouble(error), colour, _TROUBLE_COLOUR),
         labelled("reason", printable(error.reason, VALUE_LIMIT), colour),
         labelled("socket", printable(error.path, VALUE_LIMIT), colour),
     ]
-    if error.advice:
-        lines.insert(2, labelled("advice", printable(error.advice, VALUE_LIMIT), colour))
-    return lines
 
 
 def trouble(error: ClientError) -> str:

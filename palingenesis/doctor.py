@@ -83,7 +83,7 @@ def _directory(directory: str) -> tuple[str, str]:
     if found.st_uid not in (os.geteuid(), 0):
         return f"{shown}: its owner can replace what is in it ({facts})", _YELLOW
     if mode & 0o077:
-        return f"{shown}: not private, though the socket itself is ({facts})", _YELLOW
+        return f"{shown}: open to others, so the socket's own mode decides ({facts})", _YELLOW
     return f"{shown}: private ({facts})", ""
 
 
@@ -104,9 +104,11 @@ def _conversation(path: str, timeout: float) -> Iterator[tuple[str, str]]:
             yield "listener", _listener(listener) if listener else "somebody, unknown who"
             reply = exchange(connection, Command.STATUS, deadline)
     except TimeoutError:
-        raise TimedOut(path, timeout) from None
-    except OSError as error:
-        raise connect_error(path, error.errno) from error
+        error = TimedOut(path, timeout)
+        error.advice = ""  # It sends people here.
+        raise error from None
+    except OSError as failure:
+        raise connect_error(path, failure.errno) from failure
     milliseconds = (time.monotonic() - started) * 1000
     check_reply(path, Command.STATUS, reply)
     yield "answer", f"{parse_status(reply).state}, after {milliseconds:.1f} ms"

@@ -8,6 +8,7 @@ import sys
 import time
 
 from palingenesis import display
+from palingenesis.cli import complain
 from palingenesis.client import ClientError
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ def watch_json(client: ControlClient, interval: float) -> NoReturn:
         except ClientError as error:
             if str(error) != told:
                 told = str(error)
-                print(f"palingenesis: {told}", file=sys.stderr)
+                complain(told)
         else:
             told = ""
             sys.stdout.buffer.write(line)
