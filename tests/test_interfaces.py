@@ -1,0 +1,86 @@
+"""What a daemon provides: now, by a Deferred, or by a coroutine."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyClass, verifyObject
+
+from palingenesis.interfaces import CommandFailed, IDaemonState
+from palingenesis.state import DaemonState
+from palingenesis.wire import DaemonStatus
+
+
+@implementer(IDaemonState)
+class AnswersNow:
+    def get_status(self) -> DaemonStatus:
+        return DaemonStatus("paused", 1)
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def reload_config(self) -> None: ...
+
+
+@implementer(IDaemonState)
+class AnswersWithDeferreds:
+    def get_status(self) -> Deferred[DaemonStatus]:
+        return succeed(DaemonStatus("paused", 1))
+
+    def pause(self) -> Deferred[None]:
+        return succeed(None)
+
+    def resume(self) -> Deferred[None]:
+        return succeed(None)
+
+    def reload_config(self) -> Deferred[None]:
+        return succeed(None)
+
+
+@implementer(IDaemonState)
+class AnswersWithCoroutines:
+    async def get_status(self) -> DaemonStatus:
+        return DaemonStatus("paused", 1)
+
+    async def pause(self) -> None: ...
+
+    async def resume(self) -> None: ...
+
+    async def reload_config(self) -> None: ...
+
+
+class DaemonStateInterfaceTests(SynchronousTestCase):
+    def test_the_default_daemon_provides_it(self) -> None:
+        verifyObject(IDaemonState, DaemonState())
+
+    def test_a_daemon_that_answers_now_provides_it(self) -> None:
+        verifyObject(IDaemonState, AnswersNow())
+
+    def test_a_daemon_that_answers_with_deferreds_provides_it(self) -> None:
+        verifyObject(IDaemonState, AnswersWithDeferreds())
+
+    def test_a_daemon_that_answers_with_coroutines_provides_it(self) -> None:
+        verifyObject(IDaemonState, AnswersWithCoroutines())
+
+    def test_a_daemon_that_cannot_pause_does_not(self) -> None:
+        @implementer(IDaemonState)
+        class Unstoppable:
+            get_status = resume = reload_config = AnswersNow.get_status
+
+        self.assertRaises(Invalid, verifyClass, IDaemonState, Unstoppable)
+
+    def test_it_asks_for_one_method_for_each_command(self) -> None:
+        self.assertEqual(
+            sorted(IDaemonState.names()), ["get_status", "pause", "reload_config", "resume"]
+        )
+
+
+class CommandFailedTests(SynchronousTestCase):
+    def test_it_carries_its_message(self) -> None:
+        self.assertEqual(CommandFailed("no disk").message, "no disk")
+
+    def test_it_reads_as_its_message(self) -> None:
+        self.assertEqual(str(CommandFailed("no disk")), "no disk")

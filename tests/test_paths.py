@@ -1,0 +1,310 @@
+"""Where the socket is: each rule in its turn, and every path that cannot be one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from types import SimpleNamespace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis import paths
+from palingenesis.config import ConfigError
+from palingenesis.paths import PATH_LIMIT, Location, PathError, locate_socket, socket_path
+
+
+class PathsTestCase(SynchronousTestCase):
+    """An environment of our own, and no more of the real file system than we made."""
+
+    def setUp(self) -> None:
+        # Not below trial's directory: the path of a socket has to be short.
+        self.home = tempfile.mkdtemp(prefix="p")
+        self.addCleanup(shutil.rmtree, self.home)
+        self.environment = {
+            "HOME": self.home,
+            "XDG_RUNTIME_DIR": "/run/of/mine",
+        }
+        self.patch(os, "environ", self.environment)
+        self.patch(sys, "platform", "linux")
+
+    def configure(self, content: str, path: str = ".config/palingenesis/config.toml") -> str:
+        path = os.path.join(self.home, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+        return path
+
+    def found(self, path: str, *, mode: int = stat.S_IFDIR | 0o700, uid: int = 1234) -> None:
+        """Have the file system say that this is at the path, and that we are uid 1234."""
+        real_lstat = os.lstat
+
+        def lstat(asked: str) -> object:
+            if asked == path:
+                return SimpleNamespace(st_mode=mode, st_uid=uid)
+            return real_lstat(asked)
+
+        self.patch(os, "geteuid", lambda: 1234)
+        self.patch(os, "lstat", lstat)
+
+    def missing(self, path: str) -> None:
+        real_lstat, real_isdir = os.lstat, os.path.isdir
+
+        def lstat(asked: str) -> object:
+            if asked == path:
+                raise FileNotFoundError(asked)
+            return real_lstat(asked)
+
+        self.patch(os, "geteuid", lambda: 1234)
+        self.patch(os, "lstat", lstat)
+        self.patch(os.path, "isdir", lambda asked: asked != path and real_isdir(asked))
+
+
+class RulesTests(PathsTestCase):
+    """Every rule with all that come after it there as well."""
+
+    def test_what_a_person_gave_decides(self) -> None:
+        self.environment["PALINGENESIS_SOCKET"] = "/from/variable"
+        self.configure('socket = "/from/config"')
+        self.assertEqual(locate_socket("/given"), Location("/given", "--socket"))
+
+    def test_then_the_variable(self) -> None:
+        self.environment["PALINGENESIS_SOCKET"] = "/from/variable"
+        self.configure('socket = "/from/config"')
+        self.assertEqual(locate_socket(), Location("/from/variable", "$PALINGENESIS_SOCKET"))
+
+    def test_then_the_configuration_that_was_named(self) -> None:
+        self.configure('socket = "/from/config"')
+        named = self.configure('socket = "/from/named"', "named.toml")
+        self.assertEqual(locate_socket(config=named), Location("/from/named", f"socket in {named}"))
+
+    def test_then_the_default_configuration(self) -> None:
+        path = self.configure('socket = "/from/config"')
+        self.assertEqual(locate_socket(), Location("/from/config", f"socket in {path}"))
+
+    def test_then_the_runtime_directory(self) -> None:
+        self.assertEqual(
+            locate_socket(), Location("/run/of/mine/palingenesis.sock", "$XDG_RUNTIME_DIR")
+        )
+
+    def test_then_the_user_s_directory_in_run(self) -> None:
+        del self.environment["XDG_RUNTIME_DIR"]
+        self.patch(os, "geteuid", lambda: 1234)
+        self.patch(os.path, "isdir", lambda path: path == "/run/user/1234")
+        self.assertEqual(
+            locate_socket(), Location("/run/user/1234/palingenesis.sock", "/run/user/UID")
+        )
+
+    def test_at_last_a_directory_in_tmp(self) -> None:
+        del self.environment["XDG_RUNTIME_DIR"]
+        self.found("/tmp/palingenesis-1234")
+        self.assertEqual(
+            locate_socket(),
+            Location("/tmp/palingenesis-1234/palingenesis.sock", "/tmp/palingenesis-UID"),
+        )
+
+    def test_an_empty_variable_counts_as_unset(self) -> None:
+        self.environment["PALINGENESIS_SOCKET"] = ""
+        self.assertEqual(locate_socket().rule, "$XDG_RUNTIME_DIR")
+
+    def test_an_empty_path_that_a_person_gave_is_an_error(self) -> None:
+        self.assertRaises(PathError, locate_socket, "")
+
+    def test_a_relative_runtime_directory_is_ignored(self) -> None:
+        for value in "", "run", "./run", "~/run":
+            self.environment["XDG_RUNTIME_DIR"] = value
+            self.found("/tmp/palingenesis-1234")
+            with self.subTest(value=value):
+                self.assertEqual(locate_socket().rule, "/tmp/palingenesis-UID")
+
+    def test_a_runtime_directory_need_not_be_there_yet(self) -> None:
+        self.environment["XDG_RUNTIME_DIR"] = os.path.join(self.home, "run")
+        self.assertEqual(locate_socket().path, os.path.join(self.home, "run", "palingenesis.sock"))
+        self.assertEqual(os.listdir(self.home), [])
+
+    def test_a_path_that_was_given_is_made_absolute(self) -> None:
+        self.assertEqual(locate_socket("x.sock").path, os.path.abspath("x.sock"))
+
+    def test_a_path_from_the_variable_is_made_absolute(self) -> None:
+        self.environment["PALINGENESIS_SOCKET"] = "run/../x.sock"
+        self.assertEqual(locate_socket().path, os.path.abspath("x.sock"))
+
+    def test_every_rule_s_path_is_checked(self) -> None:
+        long = "/" + "x" * PATH_LIMIT
+        self.assertRaises(PathError, locate_socket, long)
+        self.environment["XDG_RUNTIME_DIR"] = long
+        self.assertRaises(PathError, locate_socket)
+        self.configure(f'socket = "{long}"')
+        self.assertRaises(PathError, locate_socket)
+        self.environment["PALINGENESIS_SOCKET"] = long
+        self.assertRaises(PathError, locate_socket)
+
+
+class ConfiguredTests(PathsTestCase):
+    def test_a_configuration_without_a_socket_decides_nothing(self) -> None:
+        self.configure("timeout = 1\n")
+        self.assertEqual(locate_socket().rule, "$XDG_RUNTIME_DIR")
+
+    def test_a_comment_about_the_socket_decides_nothing(self) -> None:
+        self.configure('# socket = "/x"\n')
+        self.assertEqual(locate_socket().rule, "$XDG_RUNTIME_DIR")
+
+    def test_a_relative_socket_is_beside_the_configuration(self) -> None:
+        path = self.configure('socket = "x.sock"')
+        self.assertEqual(locate_socket().path, os.path.join(os.path.dirname(path), "x.sock"))
+
+    def test_a_broken_configuration_that_names_a_socket_is_an_error(self) -> None:
+        path = self.configure('socket = "/x"\ntimeout = "soon"\n')
+        error = self.assertRaises(ConfigError, locate_socket)
+        self.assertEqual(error.path, path)
+
+    def test_a_named_configuration_that_is_missing_is_an_error(self) -> None:
+        self.assertRaises(ConfigError, locate_socket, config=os.path.join(self.home, "no.toml"))
+
+    def test_a_default_configuration_that_cannot_be_read_is_an_error(self) -> None:
+        os.makedirs(os.path.join(self.home, ".config/palingenesis/config.toml"))
+        error = self.assertRaises(ConfigError, locate_socket)
+        self.assertEqual(error.reason, "cannot be read: Is a directory")
+
+    def test_no_configuration_is_read_when_the_path_is_known_before(self) -> None:
+        self.configure("socket = broken")
+        self.environment["PALINGENESIS_SOCKET"] = "/from/variable"
+        self.assertEqual(locate_socket("/given").path, "/given")
+        self.assertEqual(locate_socket().path, "/from/variable")
+
+    def test_the_default_configuration_is_where_xdg_says(self) -> None:
+        self.environment["XDG_CONFIG_HOME"] = "/etc/of/mine"
+        self.assertEqual(paths.config_file(), "/etc/of/mine/palingenesis/config.toml")
+
+    def test_a_relative_configuration_home_is_ignored(self) -> None:
+        self.environment["XDG_CONFIG_HOME"] = "config"
+        self.assertEqual(
+            paths.config_file(), os.path.join(self.home, ".config/palingenesis/config.toml")
+        )
+
+
+class PrivacyTests(PathsTestCase):
+    """The last resort is in a directory where everybody can make things."""
+
+    directory = "/tmp/palingenesis-1234"
+
+    def setUp(self) -> None:
+        super().setUp()
+        del self.environment["XDG_RUNTIME_DIR"]
+
+    def reason(self) -> str:
+        error = self.assertRaises(PathError, locate_socket)
+        self.assertEqual(error.path, self.directory)
+        return error.reason
+
+    def test_a_directory_that_is_ours_alone_is_used(self) -> None:
+        self.found(self.directory)
+        self.assertEqual(locate_socket().path, f"{self.directory}/palingenesis.sock")
+
+    def test_a_directory_that_is_missing_is_used(self) -> None:
+        self.missing(self.directory)
+        self.assertEqual(locate_socket().path, f"{self.directory}/palingenesis.sock")
+
+    def test_somebody_else_s_directory_is_not_used(self) -> None:
+        self.found(self.directory, uid=666)
+        self.assertEqual(
+            self.reason(),
+            "belongs to uid 666, not to you; set XDG_RUNTIME_DIR, or name a socket elsewhere",
+        )
+
+    def test_a_directory_that_is_open_to_others_is_not_used(self) -> None:
+        for mode in 0o755, 0o770, 0o702, 0o710, 0o701, 0o1777:
+            self.found(self.directory, mode=stat.S_IFDIR | mode)
+            with self.subTest(mode=oct(mode)):
+                self.assertIn("is open to others; chmod 0700 it", self.reason())
+
+    def test_what_is_no_directory_is_not_used(self) -> None:
+        for kind in stat.S_IFLNK, stat.S_IFREG, stat.S_IFSOCK, stat.S_IFIFO:
+            self.found(self.directory, mode=kind | 0o700)
+            with self.subTest(kind=kind):
+                self.assertIn("is not a directory", self.reason())
+
+    def test_macos_knows_no_other_place(self) -> None:
+        self.patch(sys, "platform", "darwin")
+        self.environment["XDG_RUNTIME_DIR"] = "/run/of/mine"
+        self.environment["TMPDIR"] = "/var/folders/x"
+        self.found(self.directory)
+        self.assertEqual(paths.runtime_directory(), (self.directory, "/tmp/palingenesis-UID"))
+
+
+class OtherPlatformsTests(PathsTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        import platformdirs
+
+        self.patch(sys, "platform", "freebsd14")
+        self.patch(platformdirs, "user_runtime_dir", lambda: "/var/run/user/1234")
+        self.patch(platformdirs, "user_config_dir", lambda name, **_: f"/home/me/.config/{name}")
+
+    def test_platformdirs_knows_the_runtime_directory(self) -> None:
+        self.assertEqual(
+            locate_socket(),
+            Location("/var/run/user/1234/palingenesis.sock", "the platform's runtime directory"),
+        )
+
+    def test_platformdirs_knows_the_configuration(self) -> None:
+        self.assertEqual(paths.config_file(), "/home/me/.config/palingenesis/config.toml")
+
+
+class SocketPathTests(SynchronousTestCase):
+    def test_the_longest_path_is_taken(self) -> None:
+        path = "/" + "x" * (PATH_LIMIT - 1)
+        self.assertEqual(socket_path(path), path)
+
+    def test_one_byte_more_is_refused(self) -> None:
+        path = "/" + "x" * PATH_LIMIT
+        error = self.assertRaises(PathError, socket_path, path)
+        self.assertEqual(
+            str(error),
+            f"{path}: {PATH_LIMIT + 1} bytes is too long for a Unix socket "
+            f"({PATH_LIMIT} at most); choose a shorter path",
+        )
+
+    def test_bytes_count_and_not_characters(self) -> None:
+        fits = "/" + "é" * ((PATH_LIMIT - 1) // 2)
+        self.assertEqual(socket_path(fits), fits)
+        self.assertRaises(PathError, socket_path, fits + "é")
+
+    def test_a_name_that_is_no_utf_8_is_counted_as_it_is(self) -> None:
+        name = os.fsdecode(b"\xff")
+        path = "/" + name * (PATH_LIMIT - 1)
+        self.assertEqual(socket_path(path), path)
+        self.assertRaises(PathError, socket_path, path + name)
+
+    def test_a_path_counts_by_its_absolute_form(self) -> None:
+        size = PATH_LIMIT - len(os.getcwd().encode()) - 1
+        if size > 0:
+            self.assertEqual(len(os.fsencode(socket_path("x" * size))), PATH_LIMIT)
+        self.assertRaises(PathError, socket_path, "x" * (max(size, 0) + 1))
+
+    def test_what_a_path_leaves_again_does_not_count(self) -> None:
+        self.assertEqual(socket_path("/" + "x/../" * 100 + "a"), "/a")
+
+    def test_the_limit_is_the_kernel_s(self) -> None:
+        self.assertEqual(PATH_LIMIT, 107 if sys.platform == "linux" else 103)
+
+    def test_no_path_at_all_is_refused(self) -> None:
+        error = self.assertRaises(PathError, socket_path, "")
+        self.assertEqual(str(error), "'': is not the path of a file")
+
+    def test_a_nul_is_refused_and_shown(self) -> None:
+        error = self.assertRaises(PathError, socket_path, "/a\0b")
+        self.assertEqual(str(error), r"'/a\x00b': is not the path of a file")
+
+    def test_an_abstract_name_is_refused(self) -> None:
+        self.assertRaises(PathError, socket_path, "\0palingenesis")
+
+    def test_a_relative_path_is_refused_where_there_is_no_directory(self) -> None:
+        gone = self.mktemp()
+        os.mkdir(gone)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(gone)
+        os.rmdir(os.getcwd())
+        self.assertRaises(PathError, socket_path, "x.sock")

@@ -1,0 +1,137 @@
+"""A PID file is removed when its process cannot have written it, and only then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from unittest import skipUnless
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis import pidfile
+from palingenesis.pidfile import discard_stale
+
+with_proc = skipUnless(os.path.exists("/proc/self/stat"), "only Linux tells when one began")
+
+
+class DiscardStaleTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+
+    def write(self, content: str | bytes, *, age: float = 0) -> None:
+        if isinstance(content, str):
+            content = content.encode()
+        with open(self.path, "wb") as file:
+            file.write(content)
+        written = time.time() - age
+        os.utime(self.path, (written, written))
+
+    def is_kept(self) -> bool:
+        discard_stale(self.path)
+        return os.path.lexists(self.path)
+
+    def other_process(self) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(process.wait)
+        for stream in process.stdin, process.stdout:
+            assert stream is not None
+            self.addCleanup(stream.close)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    def test_no_file_is_nothing_to_do(self) -> None:
+        self.assertFalse(self.is_kept())
+
+    def test_our_own_pid_is_a_dead_daemon_s(self) -> None:
+        self.write(f"{os.getpid()}\n")
+        self.assertFalse(self.is_kept())
+
+    @with_proc
+    def test_a_process_that_wrote_the_file_keeps_it(self) -> None:
+        self.write(f"{self.other_process()}\n")
+        self.assertTrue(self.is_kept())
+
+    @with_proc
+    def test_a_process_that_began_long_before_the_file_keeps_it(self) -> None:
+        self.write(f"{self.other_process()}\n", age=-3600)
+        self.assertTrue(self.is_kept())
+
+    @with_proc
+    def test_a_process_that_began_after_the_file_does_not(self) -> None:
+        self.write(f"{self.other_process()}\n", age=3600)
+        self.assertFalse(self.is_kept())
+
+    def test_a_pid_that_nobody_has_is_left_to_twistd(self) -> None:
+        self.patch(pidfile, "_began", lambda _: None)
+        self.write("1234\n", age=3600)
+        self.assertTrue(self.is_kept())
+
+    @with_proc
+    def test_a_pid_that_nobody_can_have_is_left_to_twistd(self) -> None:
+        for pid in "0", "-1", "4294967296":
+            self.write(pid, age=3600)
+            with self.subTest(pid=pid):
+                self.assertTrue(self.is_kept())
+
+    def test_a_file_that_is_no_pid_file_is_left_alone(self) -> None:
+        for content in (b"", b"\n", b"twistd", b"12 13", b"\xff\xfe", "१२".encode(), b"9" * 5000):
+            self.write(content, age=3600)
+            with self.subTest(content=content[:10]):
+                self.assertTrue(self.is_kept())
+
+    def test_a_directory_is_left_alone(self) -> None:
+        os.mkdir(self.path)
+        self.assertTrue(self.is_kept())
+
+    def test_a_file_that_cannot_be_removed_is_left_to_twistd(self) -> None:
+        def refuse(path: str) -> None:
+            raise PermissionError(path)
+
+        self.write(f"{os.getpid()}\n")
+        self.patch(os, "unlink", refuse)
+        self.assertTrue(self.is_kept())
+
+
+@with_proc
+class BeganTests(SynchronousTestCase):
+    def began(self, stat: str, boot: str = "cpu 1\nbtime 1000\nprocesses 2\n") -> float | None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        names = {"/proc/7/stat": "process", "/proc/stat": "boot"}
+        for name, content in ("process", stat), ("boot", boot):
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+                file.write(content)
+        pidfile.open = lambda path, **how: open(  # type: ignore[attr-defined]  # noqa: SIM115
+            os.path.join(directory, names[path]), **how
+        )
+        self.addCleanup(delattr, pidfile, "open")
+        return pidfile._began(7)
+
+    def line(self, command: str) -> str:
+        ticks = 250 * os.sysconf("SC_CLK_TCK")
+        return f"7 ({command}) S {' '.join('1' * 18)} {ticks} 9 9 9\n"
+
+    def test_it_is_counted_from_the_boot(self) -> None:
+        self.assertEqual(self.began(self.line("twistd")), 1250.0)
+
+    def test_a_command_may_be_named_anything(self) -> None:
+        self.assertEqual(self.began(self.line(") S 1 (a b)\n")), 1250.0)
+
+    def test_it_is_not_known_where_the_kernel_says_too_little(self) -> None:
+        self.assertIsNone(self.began("7 (twistd) S 1\n"))
+
+    def test_it_is_not_known_where_the_boot_is_not(self) -> None:
+        self.assertIsNone(self.began(self.line("twistd"), boot="cpu 1\n"))
+
+    def test_of_this_process_it_is_in_the_past(self) -> None:
+        began = pidfile._began(os.getpid())
+        assert began is not None
+        # The boot is told in whole seconds.
+        self.assertTrue(time.time() - 86_400 < began < time.time() + 1, began)

@@ -1,0 +1,100 @@
+"""The default daemon: what it counts, and what it is told to do."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.config import ConfigError
+from palingenesis.interfaces import CommandFailed
+from palingenesis.state import DaemonState
+from palingenesis.wire import DaemonStatus, State
+
+
+class DaemonStateTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.7)
+        self.state = DaemonState(monotonic=self.clock.seconds)
+
+    def test_it_begins_by_monitoring_with_nothing_counted(self) -> None:
+        self.assertEqual(self.state.get_status(), DaemonStatus(State.MONITORING, 0, None, 0, 0))
+
+    def test_its_uptime_counts_whole_seconds_since_it_was_made(self) -> None:
+        uptimes = []
+        for seconds in 0.9, 0.2, 3600:
+            self.clock.advance(seconds)
+            uptimes.append(self.state.get_status().uptime_secs)
+        self.assertEqual(uptimes, [0, 1, 3601])
+
+    def test_its_own_clock_is_the_system_s(self) -> None:
+        self.assertEqual(DaemonState().get_status().uptime_secs, 0)
+
+    def test_it_pauses(self) -> None:
+        self.state.pause()
+        self.assertEqual((self.state.paused, self.state.get_status().state), (True, State.PAUSED))
+
+    def test_it_resumes(self) -> None:
+        self.state.pause()
+        self.state.resume()
+        self.assertEqual(
+            (self.state.paused, self.state.get_status().state), (False, State.MONITORING)
+        )
+
+    def test_pausing_twice_is_pausing(self) -> None:
+        self.state.pause()
+        self.state.pause()
+        self.state.resume()
+        self.assertFalse(self.state.paused)
+
+    def test_resuming_what_is_not_paused_does_nothing(self) -> None:
+        before = self.state.get_status()
+        self.state.resume()
+        self.assertEqual(self.state.get_status(), before)
+
+    def test_it_names_the_session_it_watches(self) -> None:
+        self.state.session_became_current("main")
+        self.assertEqual(self.state.get_status().current_session, "main")
+
+    def test_it_names_none_when_there_is_none_any_more(self) -> None:
+        self.state.session_became_current("main")
+        self.state.session_became_current(None)
+        self.assertIsNone(self.state.get_status().current_session)
+
+    def test_it_counts_saves(self) -> None:
+        for _ in range(3):
+            self.state.session_saved()
+        self.assertEqual(self.state.get_status()[3:5], (3, 0))
+
+    def test_it_counts_resumes_of_sessions(self) -> None:
+        self.state.session_resumed()
+        self.state.session_resumed()
+        self.assertEqual(self.state.get_status()[3:5], (0, 2))
+
+    def test_its_own_resuming_is_no_resume_of_a_session(self) -> None:
+        self.state.pause()
+        self.state.resume()
+        self.assertEqual(self.state.get_status().total_resumes, 0)
+
+
+class ReloadTests(SynchronousTestCase):
+    def test_without_a_configuration_there_is_nothing_to_reload(self) -> None:
+        self.assertIsNone(DaemonState().reload_config())
+
+    def test_the_configuration_is_applied_once(self) -> None:
+        calls: list[str] = []
+        DaemonState(lambda: calls.append("applied")).reload_config()
+        self.assertEqual(calls, ["applied"])
+
+    def test_a_configuration_that_cannot_be_used_is_a_refusal_that_says_why(self) -> None:
+        def reload() -> None:
+            raise ConfigError("/etc/x.toml", "timeout: no")
+
+        error = self.assertRaises(CommandFailed, DaemonState(reload).reload_config)
+        self.assertEqual(error.message, "/etc/x.toml: timeout: no")
+
+    def test_any_other_error_is_passed_on(self) -> None:
+        def reload() -> None:
+            raise ZeroDivisionError
+
+        self.assertRaises(ZeroDivisionError, DaemonState(reload).reload_config)
