@@ -1,0 +1,218 @@
+"""The client for Twisted, which must say the same as the blocking one."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from palingenesis import client, txclient
+from palingenesis.client import (
+    NoDirectory,
+    NoSocket,
+    NotASocket,
+    NotLocated,
+    Refused,
+    StaleSocket,
+    TimedOut,
+)
+from palingenesis.wire import REPLY_LIMIT, DaemonStatus, State
+from tests.impostors import (
+    STATUS_LINE,
+    TREATMENTS,
+    Impostor,
+    answer,
+    by_command,
+    fill_backlog,
+    impostor,
+    never_end,
+    say_nothing,
+)
+from tests.support import PATIENCE, Place, leave_stale, listen_at, needs_linux
+
+
+class TxClientTestCase(TestCase):
+    """trial fails a test that leaves a connection or a delayed call in the reactor."""
+
+    timeout = 2 * PATIENCE
+
+    def setUp(self) -> None:
+        self.place = Place(self)
+        self.path = self.place.socket
+
+    def client(self, timeout: float = PATIENCE) -> txclient.ControlClient:
+        return txclient.ControlClient(reactor, self.path, timeout)
+
+    def listen(self, treat) -> Impostor:
+        listening = Impostor(self.path, treat)
+        self.addCleanup(listening.close)
+        return listening
+
+
+class AnswerTests(TxClientTestCase):
+    async def test_a_status_is_a_value(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        self.assertEqual(
+            await self.client().status(),
+            DaemonStatus(State.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+        )
+
+    async def test_each_action_sends_its_command(self) -> None:
+        self.listen(by_command({b"PAUSE\n": b"OK\n", b"RESUME\n": b"OK\n", b"RELOAD\n": b"OK\n"}))
+        calls = self.client()
+        self.assertIsNone(await calls.pause())
+        self.assertIsNone(await calls.resume())
+        self.assertIsNone(await calls.reload())
+
+    async def test_a_daemon_that_does_not_hang_up_is_hung_up_on(self) -> None:
+        def answer_and_wait(connection) -> None:
+            connection.recv(100)
+            connection.sendall(STATUS_LINE)
+            say_nothing(connection)
+
+        listening = self.listen(answer_and_wait)
+        await self.client().status()
+        self.assertTrue(await deferToThread(listening.hung_up.wait, PATIENCE))
+
+    async def test_many_calls_run_at_once(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        calls = self.client()
+        for asked in [calls.status() for _ in range(20)]:
+            self.assertEqual((await asked).state, State.PAUSED)
+
+
+class ErrorTests(TxClientTestCase):
+    async def same_error(self, kind: type[Exception], command: str = "status") -> None:
+        timeout = 0.3 if kind is TimedOut else PATIENCE
+        error = await self.assertFailure(getattr(self.client(timeout), command)(), kind)
+        blocking = client.ControlClient(self.path, timeout)
+        expected = await self.assertFailure(deferToThread(getattr(blocking, command)), kind)
+        self.assertEqual(str(error), str(expected))
+        self.assertEqual(vars(error), vars(expected))
+
+    async def test_each_treatment_has_the_error_of_the_blocking_client(self) -> None:
+        for treat, command, kind in TREATMENTS.values():
+            with impostor(self.path, treat):
+                await self.same_error(kind, command)
+            os.unlink(self.path)
+
+    async def test_a_missing_socket_is_told(self) -> None:
+        await self.same_error(NoSocket)
+
+    async def test_a_stale_socket_is_told(self) -> None:
+        leave_stale(self.path)
+        await self.same_error(StaleSocket)
+
+    async def test_a_missing_directory_is_told(self) -> None:
+        self.path = self.place.path("none", "p.sock")
+        await self.same_error(NoDirectory)
+
+    async def test_a_file_is_told(self) -> None:
+        self.path = self.place.write("file", "")
+        await self.same_error(NotASocket)
+
+    async def test_no_more_than_the_limit_is_kept(self) -> None:
+        self.listen(never_end)
+        error = await self.assertFailure(self.client().status(), client.NotUnderstood)
+        self.assertEqual(len(error.received), REPLY_LIMIT)
+
+    def test_a_path_that_is_too_long_is_told(self) -> None:
+        self.assertRaises(NotLocated, txclient.ControlClient, reactor, "/" + "x" * 200)
+
+    def test_a_timeout_that_cannot_be_waited_for_is_a_mistake(self) -> None:
+        self.assertRaises(ValueError, txclient.ControlClient, reactor, "/p", 0)
+
+
+class CancellationTests(TxClientTestCase):
+    async def test_cancelling_hangs_up(self) -> None:
+        told: Deferred[None] = Deferred()
+
+        def tell_and_wait(connection) -> None:
+            connection.recv(100)
+            reactor.callFromThread(told.callback, None)
+            say_nothing(connection)
+
+        listening = self.listen(tell_and_wait)
+        asking = self.client().pause()
+        await told
+        asking.cancel()
+        await self.assertFailure(asking, CancelledError)
+        self.assertTrue(await deferToThread(listening.hung_up.wait, PATIENCE))
+
+    async def test_cancelling_at_once_does_no_harm(self) -> None:
+        self.listen(say_nothing)
+        asking = self.client().pause()
+        asking.cancel()
+        await self.assertFailure(asking, CancelledError)
+
+
+@needs_linux
+class BacklogTests(TxClientTestCase):
+    """On Linux, connecting to a full backlog waits; elsewhere it is refused."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.listening = listen_at(self.path, backlog=0)
+        self.addCleanup(self.listening.close)
+        self.waiting = list(fill_backlog(self.path))
+        for connection in self.waiting:
+            self.addCleanup(connection.close)
+
+    async def test_a_full_backlog_times_out(self) -> None:
+        await self.assertFailure(self.client(0.2).status(), TimedOut)
+
+    async def test_waiting_for_a_full_backlog_can_be_cancelled(self) -> None:
+        asking = self.client().status()
+        later: Deferred[None] = Deferred()
+        reactor.callLater(0.05, later.callback, None)
+        await later
+        asking.cancel()
+        await self.assertFailure(asking, CancelledError)
+
+    async def test_a_backlog_that_empties_is_waited_for(self) -> None:
+        retried: Deferred[None] = Deferred()
+        defer_later = txclient.deferLater
+
+        def retry(*arguments) -> Deferred[None]:
+            if not retried.called:
+                retried.callback(None)
+            return defer_later(*arguments)
+
+        self.patch(txclient, "deferLater", retry)
+        asking = self.client().status()
+        await retried
+        # All but one of those that filled it: the last one had no room.
+        for _ in self.waiting[1:]:
+            self.listening.accept()[0].close()
+        connection, _ = await deferToThread(self.listening.accept)
+        with connection:
+            connection.sendall(STATUS_LINE)
+        self.assertEqual((await asking).state, State.PAUSED)
+
+
+class DaemonTests(TxClientTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon = self.place.daemon()
+
+    async def test_the_daemon_is_paused_and_resumed(self) -> None:
+        calls = self.client()
+        await calls.pause()
+        self.assertEqual((await calls.status()).state, State.PAUSED)
+        await calls.resume()
+        self.assertEqual((await calls.status()).state, State.MONITORING)
+        await calls.reload()
+
+    async def test_a_reload_that_fails_is_refused(self) -> None:
+        os.makedirs(self.place.path(".config", "palingenesis"))
+        self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
+        error = await self.assertFailure(self.client().reload(), Refused)
+        self.assertIn("nonsense", error.message)
+
+    async def test_a_stopped_daemon_times_out(self) -> None:
+        self.daemon.send(signal.SIGSTOP)
+        await self.assertFailure(self.client(0.3).status(), TimedOut)
