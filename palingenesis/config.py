@@ -72,7 +72,7 @@ def load_config(path: str) -> Config:
         try:
             checked[key] = check(value)
         except ValueError as error:
-            raise ConfigError(path, f"{key}: {error}, not {value!r}") from None
+            raise ConfigError(path, f"{key}: expected {error}, not {value!r}") from None
     if socket := checked.get("socket"):
         # Relative to the file, not to wherever the daemon or a client was started.
         checked["socket"] = os.path.join(os.path.dirname(os.path.abspath(path)), socket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from typing import Any
 
@@ -29,6 +30,10 @@ from palingenesis.transport import ControlPort, ListeningSocket
 
 #: Seconds between two looks whether the socket is still at its path.
 CHECK_INTERVAL = 2.0
+#: The first descriptor that systemd hands over, sd_listen_fds(3).
+SD_LISTEN_FDS_START = 3
+
+_SYSTEMD_UNIX = re.compile(r"systemd:domain=UNIX:index=(\d+)")
 
 _log = get_logger(__name__)
 
@@ -85,9 +90,7 @@ class ControlService(Service):
                 _FileListener(reactor, path), path.path, BACKLOG, path.mode
             )
         else:
-            if isinstance(endpoint, str):
-                endpoint = serverFromString(reactor, endpoint)
-            self._endpoint = _keep_inherited(reactor, endpoint)
+            self._endpoint = _make_endpoint(reactor, endpoint)
         self.factory = ControlFactory(
             state,
             reactor,
@@ -227,11 +230,15 @@ class _InheritedEndpoint:
     Listens on a Unix socket that somebody else made, bound and will unlink.
 
     Twisted's own endpoint for it works once only, makes the file 0666 and unlinks it.
+
+    :raises ValueError: when the descriptor is no listening Unix socket.
     """
 
     def __init__(self, reactor: Any, descriptor: int) -> None:
         self._reactor = reactor
         self._descriptor = descriptor
+        if not _is_listening(descriptor):
+            raise ValueError(f"no listening Unix socket was inherited as descriptor {descriptor}")
 
     def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
         return execute(self._listen, protocolFactory)
@@ -245,10 +252,23 @@ class _InheritedEndpoint:
         return port
 
 
-def _keep_inherited(reactor: Any, endpoint: Any) -> Any:
-    if (
-        isinstance(endpoint, AdoptedStreamServerEndpoint)
-        and endpoint.addressFamily == socket.AF_UNIX
-    ):
-        return _InheritedEndpoint(reactor, endpoint.fileno)
-    return endpoint
+def _make_endpoint(reactor: Any, given: Any) -> Any:
+    if isinstance(given, str):
+        if by_index := _SYSTEMD_UNIX.fullmatch(given):
+            # Twisted's parser finds the socket only where LISTEN_FDNAMES is set as well.
+            return _InheritedEndpoint(reactor, SD_LISTEN_FDS_START + int(by_index[1]))
+        given = serverFromString(reactor, given)
+    if isinstance(given, AdoptedStreamServerEndpoint) and given.addressFamily == socket.AF_UNIX:
+        return _InheritedEndpoint(reactor, given.fileno)
+    return given
+
+
+def _is_listening(descriptor: int) -> bool:
+    try:
+        duplicate = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return False
+    with duplicate:
+        return duplicate.family == socket.AF_UNIX and bool(
+            duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        )

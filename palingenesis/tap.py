@@ -171,4 +171,4 @@ def _parse_mode(text: str) -> int:
     try:
         return parse_mode(text)
     except ValueError as error:
-        raise SystemExit(f"palingenesis: --mode {text}: not {error}") from None
+        raise SystemExit(f"palingenesis: --mode: expected {error}, not {text!r}") from None

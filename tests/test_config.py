@@ -157,20 +157,20 @@ class RefusedTests(ConfigTestCase):
                 with self.subTest(key=key, value=value):
                     reason = self.refusal(f"{key} = {value}")
                     self.assertTrue(
-                        reason.startswith(f"{key}: a number of seconds from 0.1 to 86400, not "),
+                        reason.startswith(f"{key}: expected a number of seconds from 0.1 to 86400, not "),
                         reason,
                     )
 
     def test_seconds_of_another_type_are_refused(self) -> None:
         for value in ('"5"', "[5]", "{}", "1979-05-27", "07:32:00"):
             with self.subTest(value=value):
-                self.assertIn("timeout: a number of seconds", self.refusal(f"timeout = {value}"))
+                self.assertIn("timeout: expected a number of seconds", self.refusal(f"timeout = {value}"))
 
     def test_a_senseless_max_connections_is_refused(self) -> None:
         for value in ("0", "-1", "65537", "1.0", '"1"', "true", "[]"):
             with self.subTest(value=value):
                 self.assertIn(
-                    "max_connections: a whole number from 1 to 65536, not ",
+                    "max_connections: expected a whole number from 1 to 65536, not ",
                     self.refusal(f"max_connections = {value}"),
                 )
 
@@ -178,14 +178,14 @@ class RefusedTests(ConfigTestCase):
         for value in ('"INFO"', '"warning"', '""', "1", "[]", "{}"):
             with self.subTest(value=value):
                 self.assertIn(
-                    "log_level: one of debug, info, warn, error, critical, not ",
+                    "log_level: expected one of debug, info, warn, error, critical, not ",
                     self.refusal(f"log_level = {value}"),
                 )
 
     def test_a_socket_that_is_no_path_is_refused(self) -> None:
         for value in ('""', "1", "true", '["x"]', '"a\\u0000b"'):
             with self.subTest(value=value):
-                self.assertIn("socket: a path, not ", self.refusal(f"socket = {value}"))
+                self.assertIn("socket: expected a path, not ", self.refusal(f"socket = {value}"))
 
     def test_a_value_of_many_lines_is_shown_in_one(self) -> None:
         self.assertIn(r"not 'a\nb\u2028'", self.refusal('timeout = """a\nb\u2028"""'))
