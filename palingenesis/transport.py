@@ -161,11 +161,10 @@ class Connection(FileDescriptor):
             self.socket.shutdown(socket.SHUT_WR)
 
     def readConnectionLost(self, reason: Failure) -> None:
-        half_closeable = IHalfCloseableProtocol(self.protocol, None)
-        if half_closeable is None:
-            self.connectionLost(reason)
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.readConnectionLost()
         else:
-            half_closeable.readConnectionLost()
+            self.connectionLost(reason)
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)

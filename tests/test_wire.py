@@ -20,7 +20,7 @@ TEXT = st.text(
         st.sampled_from('\0\t\n\v\f\r\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\ufeff\xad"\\é€😀'),
     )
 )
-COUNT = st.integers(0, 2**63)
+COUNT = st.integers(0, wire.COUNT_LIMIT)
 JSON = st.recursive(
     st.none()
     | st.booleans()
