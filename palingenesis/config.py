@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import tomllib
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,9 @@ def load_config(path: str) -> Config:
             values = tomllib.load(file)
     except OSError as error:
         raise ConfigError(path, f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigError(path, "is nested too deep") from error
+    except ValueError as error:
         raise ConfigError(path, f"is not TOML: {error}") from error
     checked = {}
     for key, value in values.items():
@@ -68,11 +71,11 @@ def load_config(path: str) -> Config:
             check = _CHECKS[key]
         except KeyError:
             known = ", ".join(_CHECKS)
-            raise ConfigError(path, f"unknown key {key!r} (known: {known})") from None
+            raise ConfigError(path, f"unknown key {_shown(key)} (known: {known})") from None
         try:
             checked[key] = check(value)
         except ValueError as error:
-            raise ConfigError(path, f"{key}: expected {error}, not {value!r}") from None
+            raise ConfigError(path, f"{key}: expected {error}, not {_shown(value)}") from None
     if socket := checked.get("socket"):
         # Relative to the file, not to wherever the daemon or a client was started.
         checked["socket"] = os.path.join(os.path.dirname(os.path.abspath(path)), socket)
@@ -95,6 +98,13 @@ def parse_mode(value: object) -> int:
     if type(value) is not int or value & 0o600 != 0o600 or value & ~0o666:
         raise ValueError(expected)
     return value
+
+
+def _shown(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _seconds(value: object) -> float:

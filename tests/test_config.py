@@ -157,14 +157,18 @@ class RefusedTests(ConfigTestCase):
                 with self.subTest(key=key, value=value):
                     reason = self.refusal(f"{key} = {value}")
                     self.assertTrue(
-                        reason.startswith(f"{key}: expected a number of seconds from 0.1 to 86400, not "),
+                        reason.startswith(
+                            f"{key}: expected a number of seconds from 0.1 to 86400, not "
+                        ),
                         reason,
                     )
 
     def test_seconds_of_another_type_are_refused(self) -> None:
         for value in ('"5"', "[5]", "{}", "1979-05-27", "07:32:00"):
             with self.subTest(value=value):
-                self.assertIn("timeout: expected a number of seconds", self.refusal(f"timeout = {value}"))
+                self.assertIn(
+                    "timeout: expected a number of seconds", self.refusal(f"timeout = {value}")
+                )
 
     def test_a_senseless_max_connections_is_refused(self) -> None:
         for value in ("0", "-1", "65537", "1.0", '"1"', "true", "[]"):
