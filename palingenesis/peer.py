@@ -50,7 +50,7 @@ def peer_credentials(connection: Any) -> Credentials | None:
         answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     except OSError:
         return None
-    credentials = Credentials._make(_UCRED.unpack(answer))
+    credentials = Credentials(*_UCRED.unpack(answer))
     return None if credentials.uid == _NOBODY_KNOWN else credentials
 
 

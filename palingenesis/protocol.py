@@ -61,13 +61,12 @@ class ControlProtocol(LineReceiver):
 
     factory: ControlFactory
     transport: Any
+    peer: Credentials | None = None
 
-    def __init__(self) -> None:
-        self.peer: Credentials | None = None
-        self._phase = _Phase.READING
-        self._deadline: Any = None
-        self._input_ended = False
-        self._thrown_away = 0
+    _phase = _Phase.READING
+    _deadline: Any = None
+    _input_ended = False
+    _thrown_away = 0
 
     @property
     def idle(self) -> bool:
@@ -81,13 +80,14 @@ class ControlProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        if ISystemHandle.providedBy(transport):
+        early = isinstance(transport, Connection)
+        if early or ISystemHandle.providedBy(transport):
             self.peer = peer_credentials(transport.getHandle())
         refusal = self.factory.admit(self)
         if refusal is not None:
             self.reply(refusal)
             return
-        if isinstance(transport, Connection):
+        if early:
             transport.read_early()
         if self._phase is _Phase.READING:
             self._set_deadline(self._request_timed_out)
@@ -260,10 +260,11 @@ class ControlFactory(ServerFactory):
             answer = self._methods[command]()
         except Exception:
             answer = Failure()
-        if isinstance(answer, Coroutine):
-            answer = Deferred.fromCoroutine(answer)
-        if isinstance(answer, Deferred):
-            return self._in_time(command, client, answer)
+        if not isinstance(answer, DaemonStatus):
+            if isinstance(answer, Coroutine):
+                answer = Deferred.fromCoroutine(answer)
+            if isinstance(answer, Deferred):
+                return self._in_time(command, client, answer)
         return self._conclude(command, client, answer)
 
     def reload(self, client: ControlProtocol | None = None) -> Deferred[bytes]:

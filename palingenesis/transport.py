@@ -62,6 +62,11 @@ class Connection(FileDescriptor):
 
     reactor: Any
     fileno: Callable[[], int]
+    connected = 1
+
+    _early = True
+    _wants_read = True
+    _wants_write = False
 
     def __init__(self, accepted: socket.socket, protocol: Any, reactor: Any) -> None:
         super().__init__(reactor)
@@ -69,10 +74,6 @@ class Connection(FileDescriptor):
         self.socket = accepted
         self.fileno = accepted.fileno
         self.protocol = protocol
-        self.connected = 1
-        self._early = True
-        self._wants_read = True
-        self._wants_write = False
 
     def begin(self) -> None:
         """Connect the protocol; then close, or have the reactor watch the socket."""
@@ -170,10 +171,12 @@ class Connection(FileDescriptor):
         super().connectionLost(reason)
         # A close with unread input resets the peer, and some clients then lose the reply
         # they had already been sent.
-        with suppress(OSError):
+        try:
             for _ in range(SWALLOWED_READS):
                 if not self.socket.recv(_READ_SIZE):
                     break
+        except OSError:
+            pass
         self.socket.close()
         protocol = self.protocol
         # Twisted's reactors tell by the missing fileno that the descriptor is closed.

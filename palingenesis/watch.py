@@ -13,7 +13,7 @@ from palingenesis.client import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
     from typing import NoReturn
 
     from palingenesis.client import ControlClient
@@ -32,15 +32,19 @@ def watch_screen(client: ControlClient, interval: float, colour: bool) -> NoRetu
 
     :param interval: seconds from one look to the next.
     """
-    with _Screen() as screen:
+    try:
+        _take_screen()
         while True:
             try:
                 lines = display.status_lines(client.status(), client.path, colour)
             except ClientError as error:
                 lines = display.trouble_lines(error, colour)
             note = f"every {interval:g} s, {time.strftime('%H:%M:%S')}; Ctrl-C ends"
-            screen.draw([*lines, "", display.labelled("watching", note, colour)])
+            _draw([*lines, "", display.labelled("watching", note, colour)])
             time.sleep(interval)
+    finally:
+        # Whatever ends us, the terminal is given back as it was.
+        _write(_LEAVE)
 
 
 def watch_lines(client: ControlClient, interval: float) -> NoReturn:
@@ -75,41 +79,31 @@ def watch_json(client: ControlClient, interval: float) -> NoReturn:
         time.sleep(interval)
 
 
-class _Screen:
-    """The terminal, given back as it was whatever ends or suspends us."""
+def _take_screen() -> None:
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGHUP, _exit)
+    signal.signal(signal.SIGTSTP, _suspend)
+    _write(_ENTER)
 
-    def __enter__(self) -> _Screen:
-        signal.signal(signal.SIGTERM, _exit)
-        signal.signal(signal.SIGHUP, _exit)
-        signal.signal(signal.SIGTSTP, self._suspend)
-        _write(_ENTER)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _write(_LEAVE)
+def _draw(lines: list[str]) -> None:
+    try:
+        height = os.get_terminal_size(sys.stdout.fileno()).lines
+    except OSError:
+        height = len(lines) + 1
+    # The line after the last one must fit too, or the first one scrolls away.
+    shown = lines[: height - 1]
+    # To overwrite does not flicker, as to clear and draw would.
+    _write(_HOME + "".join(line + _END_OF_LINE for line in shown) + _END_OF_SCREEN)
 
-    def draw(self, lines: list[str]) -> None:
-        """Overwrite what is there, rather than clear it first, which would flicker."""
-        try:
-            height = os.get_terminal_size(sys.stdout.fileno()).lines
-        except OSError:
-            height = len(lines) + 1
-        # The line after the last one must fit too, or the first one scrolls away.
-        shown = lines[: height - 1]
-        _write(_HOME + "".join(line + _END_OF_LINE for line in shown) + _END_OF_SCREEN)
 
-    def _suspend(self, number: int, _frame: FrameType | None) -> None:
-        _write(_LEAVE)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        # Here again once we are continued.
-        signal.signal(number, self._suspend)
-        _write(_ENTER)
+def _suspend(number: int, _frame: FrameType | None) -> None:
+    _write(_LEAVE)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    # Here again once we are continued.
+    signal.signal(number, _suspend)
+    _write(_ENTER)
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:

@@ -123,20 +123,17 @@ class DaemonStatus(
             if not isinstance(state, str) or state not in _STATES:
                 raise BadStatus("state is neither monitoring nor paused")
             state = _STATES[state]
-        for name, value in (
-            ("uptime_secs", uptime_secs),
-            ("saves_count", saves_count),
-            ("total_resumes", total_resumes),
-        ):
-            if value.__class__ is not int or not 0 <= value <= COUNT_LIMIT:
-                raise BadStatus(f"{name} is not a whole number from 0 to {COUNT_LIMIT}")
+        _check_count("uptime_secs", uptime_secs)
+        _check_count("saves_count", saves_count)
+        _check_count("total_resumes", total_resumes)
         if current_session is not None and not isinstance(current_session, str):
             raise BadStatus("current_session is neither a string nor null")
-        for key in extra or ():
-            if key.__class__ is not str or key in cls._fields[:-1]:
-                raise BadStatus("an extra key is no string, or one of the contract's own")
+        if extra is None:
+            extra = {}
+        elif not all(key.__class__ is str and key not in _FIELDS for key in extra):
+            raise BadStatus("an extra key is no string, or one of the contract's own")
         return super().__new__(
-            cls, state, uptime_secs, current_session, saves_count, total_resumes, extra or {}
+            cls, state, uptime_secs, current_session, saves_count, total_resumes, extra
         )
 
     @classmethod
@@ -146,6 +143,11 @@ class DaemonStatus(
 
 
 _FIELDS = DaemonStatus._fields[:-1]
+
+
+def _check_count(name: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= COUNT_LIMIT:
+        raise BadStatus(f"{name} is not a whole number from 0 to {COUNT_LIMIT}")
 
 
 def parse_command(line: bytes) -> Command:
@@ -172,7 +174,9 @@ def render_status(status: DaemonStatus) -> bytes:
     state, uptime_secs, current_session, saves_count, total_resumes, extra = status
     try:
         session = "null" if current_session is None else _to_json(current_session)
-        further = "".join(f", {_to_json(key)}: {_to_json(extra[key])}" for key in extra)
+        further = (
+            "".join(f", {_to_json(key)}: {_to_json(extra[key])}" for key in extra) if extra else ""
+        )
     except (TypeError, ValueError, RecursionError) as error:
         raise BadStatus(f"not fit for JSON: {error}") from error
     # By hand, because this is what the daemon is asked most: a third of the encoder's time.
