@@ -25,7 +25,7 @@ class CommandFailed(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = str(message)
 
 
 class IDaemonState(Interface):

@@ -79,7 +79,10 @@ def socket_path(path: str) -> str:
     """
     if not path or "\0" in path:
         raise PathError(repr(path), "is not the path of a file")
-    path = os.path.abspath(path)
+    try:
+        path = os.path.abspath(path)
+    except OSError as error:
+        raise PathError(path, f"the current directory is gone: {error.strerror}") from error
     size = len(os.fsencode(path))
     if size > PATH_LIMIT:
         raise PathError(

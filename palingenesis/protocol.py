@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISystemHandle
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
@@ -96,6 +96,7 @@ class ControlProtocol(LineReceiver):
         self._phase = _Phase.WORKING
         self._clear_deadline()
         self.setRawMode()
+        self._thrown_away = len(self.clearLineBuffer())
         try:
             command = wire.parse_command(line)
         except UnknownCommand as unknown:
@@ -108,7 +109,6 @@ class ControlProtocol(LineReceiver):
             answer.addCallback(self.reply)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self.setRawMode()
         self.rawDataReceived(line)
         self.reply(_TOO_LONG)
 
@@ -146,13 +146,14 @@ class ControlProtocol(LineReceiver):
             return
         self._phase = _Phase.REPLIED
         self._clear_deadline()
+        self.setRawMode()
         transport = self.transport
         taken = False
         if isinstance(transport, Connection):
             taken = transport.write_early(line)
         else:
             transport.write(line)
-        if (self.clearLineBuffer() or self._thrown_away) and not self._input_ended:
+        if self._thrown_away and not self._input_ended:
             # The client may be sending still: a close now would keep it from reading.
             transport.loseWriteConnection()
             taken = False
@@ -258,7 +259,8 @@ class ControlFactory(ServerFactory):
             return self.reload(client)
         try:
             answer = self._methods[command]()
-        except Exception:
+        except BaseException:
+            # Even an exit: the daemon is not a client's to end.
             answer = Failure()
         if not isinstance(answer, DaemonStatus):
             if isinstance(answer, Coroutine):
@@ -305,29 +307,34 @@ class ControlFactory(ServerFactory):
             return self._stopped
         stopped: Deferred[None] = Deferred()
         self._stopped = stopped
-        for client in list(self._clients):
+        leaving = set(self._clients)
+        for client in leaving:
             if client.idle:
                 client.reply(_STOPPING)
         if not self._clients:
-            return succeed(None)
-        end = self.reactor.callLater(GRACE, self._end_grace)
-        last = self.reactor.callLater(GRACE + LAST_WORDS, self._abort_all)
+            stopped.callback(None)
+            return stopped
+
+        def end_grace() -> None:
+            for client in leaving & self._clients:
+                client.reply(_STOPPING)
+
+        def abort() -> None:
+            for client in leaving & self._clients:
+                client.abort()
+                self.leave(client)
+
+        calls = [
+            self.reactor.callLater(GRACE, end_grace),
+            self.reactor.callLater(GRACE + LAST_WORDS, abort),
+        ]
 
         def cancel_calls(_: None) -> None:
-            for call in (end, last):
+            for call in calls:
                 if call.active():
                     call.cancel()
 
         return stopped.addCallback(cancel_calls)
-
-    def _end_grace(self) -> None:
-        for client in list(self._clients):
-            client.reply(_STOPPING)
-
-    def _abort_all(self) -> None:
-        for client in list(self._clients):
-            client.abort()
-            self.leave(client)
 
     def _in_time(
         self,

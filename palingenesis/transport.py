@@ -242,7 +242,7 @@ class ControlPort:
         if self._listening.fileno() != -1:
             if not self._shared:
                 # Whoever connected before now is served, not reset.
-                self.doRead()
+                self._accept(socket.SOMAXCONN)
             self.connectionLost()
         return succeed(None)
 
@@ -264,9 +264,14 @@ class ControlPort:
         self._factory.doStop()
 
     def doRead(self) -> None:
-        for _ in range(ACCEPTS_A_TURN):
+        self._accept(ACCEPTS_A_TURN)
+
+    def _accept(self, most: int) -> None:
+        for _ in range(most):
+            if self._listening.fileno() == -1:
+                return
             try:
-                accepted, _ = self._listening.accept()
+                accepted, _address = self._listening.accept()
             except BlockingIOError:
                 self._exhausted = False
                 return
@@ -280,22 +285,28 @@ class ControlPort:
                 self._connect(accepted)
 
     def _connect(self, accepted: socket.socket) -> None:
+        connection = None
         try:
             protocol = self._factory.buildProtocol(_UNNAMED)
             if protocol is None:
                 accepted.close()
                 return
-            Connection(accepted, protocol, self._reactor).begin()
-        except Exception:
+            connection = Connection(accepted, protocol, self._reactor)
+            connection.begin()
+        except BaseException:
             _log.failure("A connection could not be served")
-            accepted.close()
+            if connection is None:
+                accepted.close()
+            elif connection.connected:
+                connection.connectionLost(Failure())
 
     def _wait_for_descriptors(self, error: OSError) -> None:
         if not self._exhausted:
             self._exhausted = True
             _log.warn("Clients have to wait: {reason}", reason=error.strerror)
-        self._reactor.removeReader(self)
-        self._resumption = self._reactor.callLater(EXHAUSTED_PAUSE, self._accept_again)
+        if self._resumption is None:
+            self._reactor.removeReader(self)
+            self._resumption = self._reactor.callLater(EXHAUSTED_PAUSE, self._accept_again)
 
     def _accept_again(self) -> None:
         self._resumption = None

@@ -87,12 +87,10 @@ def _take_screen() -> None:
 
 
 def _draw(lines: list[str]) -> None:
-    try:
-        height = os.get_terminal_size(sys.stdout.fileno()).lines
-    except OSError:
-        height = len(lines) + 1
-    # The line after the last one must fit too, or the first one scrolls away.
-    shown = lines[: height - 1]
+    # A terminal may not know its size: 0. Its last line stays empty, since a line is ended
+    # there too, and the first one would scroll away.
+    height = os.get_terminal_size(sys.stdout.fileno()).lines
+    shown = lines[: height - 1] if height else lines
     # To overwrite does not flicker, as to clear and draw would.
     _write(_HOME + "".join(line + _END_OF_LINE for line in shown) + _END_OF_SCREEN)
 
@@ -111,5 +109,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    # Not through sys.stdout, which fails when a signal interrupts it and writes too.
+    data = text.encode(sys.stdout.encoding, "backslashreplace")
+    while data:
+        data = data[os.write(sys.stdout.fileno(), data) :]
