@@ -60,7 +60,7 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
     except ClientError as caught:
         error = caught
         say("answer", f"none: {error.reason}", _RED)
-    say("plugin", *_plugin())
+    say("plugin", *examine_plugin())
     if error is None:
         say("verdict", "the daemon is well", _GREEN)
         return Exit.DONE
@@ -129,7 +129,8 @@ def _is_stopped(pid: int) -> bool:
         return False
 
 
-def _plugin() -> tuple[str, str]:
+def examine_plugin() -> tuple[str, str]:
+    """Tell whether twistd sees the plugin, and in which colour to say so."""
     beside = os.path.join(os.path.dirname(sys.executable), "twistd")
     twistd = beside if os.access(beside, os.X_OK) else shutil.which("twistd")
     if twistd is None:

@@ -1,0 +1,489 @@
+"""The ``palingenesis`` command, as the processes that people start."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis import __version__, display
+from palingenesis.cli import COMMANDS, Exit, main, make_parser
+from tests.impostors import (
+    STATUS_LINE,
+    TREATMENTS,
+    Impostor,
+    answer,
+    by_command,
+    impostor,
+    never_end,
+    say_nothing,
+)
+from tests.support import NOBODY, PATIENCE, ProcessTestCase, as_user, leave_stale, needs_root
+from tests.test_client import SLOW_IMPORTS
+
+COMMAND = [sys.executable, "-m", "palingenesis"]
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class CommandTestCase(ProcessTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.place.socket
+
+    def listen(self, treat) -> Impostor:
+        listening = Impostor(self.path, treat)
+        self.addCleanup(listening.close)
+        return listening
+
+    def environment(self, **further: str) -> dict[str, str]:
+        # Unbuffered, argparse would swallow what goes wrong with the output.
+        return self.place.environment(PYTHONPATH=ROOT, PYTHONUNBUFFERED="", **further)
+
+    def run_command(self, *arguments: str, variables=None, **how) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.environment(**variables or {}),
+            **{"capture_output": True, "timeout": PATIENCE, **how},
+        )
+
+    def assert_fails(self, status: Exit, *arguments: str, **how) -> str:
+        """Check that it fails as people expect, and return what it says."""
+        done = self.run_command(*arguments, **how)
+        said = done.stderr.decode()
+        self.assertEqual((done.returncode, done.stdout), (status, b""), said)
+        self.assertRegex(said, r"\Apalingenesis: [^\n]+\n\Z")
+        return said
+
+
+class StatusTests(CommandTestCase):
+    def test_people_see_each_value_on_a_line(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        done = self.run_command("status", "--socket", self.path)
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(
+            done.stdout.decode(),
+            "state    paused\n"
+            "uptime   1 day 2 hours\n"
+            "session  build é\n"
+            "saves    1\n"
+            "resumes  2\n"
+            'queue    [1, "two"]\n'
+            f"socket   {self.path}\n",
+        )
+        self.assertEqual(done.stderr, b"")
+
+    def test_programs_see_the_daemons_own_line(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        self.assertEqual(self.run_command("status", "--json").stdout, STATUS_LINE)
+
+    def test_a_session_cannot_drive_the_terminal(self) -> None:
+        nasty = json.loads(STATUS_LINE) | {"current_session": "\x1b[2J\n\u202e", "\x07": "\x9b"}
+        line = json.dumps(nasty, ensure_ascii=False).encode() + b"\n"
+        self.listen(answer(line))
+        self.assertIn(rb"session  \x1b[2J\n\u202e", self.run_command("status").stdout)
+        plain = self.run_command("status", "--json").stdout
+        self.assertEqual(json.loads(plain), nasty)
+        self.assertTrue(plain.rstrip(b"\n").decode("ascii").isprintable())
+
+    def test_a_terminal_that_knows_only_ascii_is_no_trouble(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        done = self.run_command("status", variables={"PYTHONIOENCODING": "ascii"})
+        self.assertIn(rb"session  build \xe9", done.stdout)
+
+    def test_options_may_stand_before_the_command_and_after_it(self) -> None:
+        with impostor(self.place.path("a"), answer(STATUS_LINE)):
+            for arguments in (
+                ("--socket", self.place.path("a"), "status"),
+                ("status", "--socket", self.place.path("a")),
+                ("--socket", "/none", "status", f"--socket={self.place.path('a')}"),
+                ("--timeout", "30", "status", "--json", "--socket", self.place.path("a")),
+            ):
+                self.assertEqual(self.run_command(*arguments).returncode, 0, arguments)
+
+    def test_uptime_is_told_in_the_two_largest_units(self) -> None:
+        for seconds, words in (
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (61, "1 minute 1 second"),
+            (3600, "1 hour"),
+            (3601, "1 hour"),
+            (7380, "2 hours 3 minutes"),
+            (86_400 * 400 + 3600, "400 days 1 hour"),
+            (10**30, "11574074074074074074074074 days 1 hour"),
+        ):
+            self.assertEqual(display.in_words(seconds), words)
+
+
+class ActionTests(CommandTestCase):
+    def test_each_says_what_is_done(self) -> None:
+        self.listen(by_command({b"PAUSE\n": b"OK\n", b"RESUME\n": b"OK\n", b"RELOAD\n": b"OK\n"}))
+        for command, word in (("pause", "paused"), ("resume", "resumed"), ("reload", "reloaded")):
+            done = self.run_command(command)
+            self.assertEqual((done.returncode, done.stdout), (0, f"{word}\n".encode()))
+
+
+class FailureTests(CommandTestCase):
+    def test_no_socket(self) -> None:
+        said = self.assert_fails(Exit.NOT_RUNNING, "status")
+        self.assertIn(f"no daemon is running at {self.path}: there is no socket; start it", said)
+
+    def test_a_stale_socket(self) -> None:
+        leave_stale(self.path)
+        self.assertIn("its socket is stale", self.assert_fails(Exit.NOT_RUNNING, "pause"))
+
+    def test_no_directory(self) -> None:
+        path = self.place.path("none", "p.sock")
+        said = self.assert_fails(Exit.NOT_RUNNING, "--socket", path, "resume")
+        self.assertIn(f"the directory {self.place.path('none')} does not exist", said)
+
+    @needs_root
+    def test_a_socket_of_somebody_else(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        os.chmod(self.place.directory, 0o755)
+        os.chmod(self.place.runtime, 0o755)
+        os.chmod(self.path, 0o600)
+
+        def run() -> tuple[int, str]:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                return int(main(["--socket", self.path, "status"])), said.getvalue()
+
+        status, said = as_user(NOBODY, run)
+        self.assertEqual(status, Exit.NO_ANSWER)
+        self.assertRegex(said, r"\Apalingenesis: [^\n]+\n\Z")
+        self.assertIn("permission denied: it belongs to root (mode 0600)", said)
+
+    def test_each_treatment(self) -> None:
+        for name, (treat, command, kind) in TREATMENTS.items():
+            timeout = "0.3" if kind.__name__ == "TimedOut" else str(PATIENCE)
+            status = Exit.REFUSED if kind.__name__ == "Refused" else Exit.NO_ANSWER
+            with self.subTest(name), impostor(self.path, treat):
+                self.assert_fails(status, "--timeout", timeout, command)
+            os.unlink(self.path)
+
+    def test_a_path_that_is_too_long(self) -> None:
+        said = self.assert_fails(Exit.USAGE, "status", "--socket", "/" + "x" * 200)
+        self.assertIn("too long for a Unix socket", said)
+
+    def test_a_broken_configuration(self) -> None:
+        os.makedirs(self.place.path(".config", "palingenesis"))
+        self.place.write(".config/palingenesis/config.toml", "socket =")
+        self.assertIn("config.toml", self.assert_fails(Exit.USAGE, "status"))
+
+    def test_mistakes_of_usage_are_told_on_one_line(self) -> None:
+        for arguments in (
+            (),
+            ("no-such-command",),
+            ("pause", "--json"),
+            ("status", "\x1b[2J"),
+            ("--timeout", "0", "status"),
+            ("--timeout", "nan", "status"),
+            ("status", "--watch", "soon"),
+        ):
+            said = self.assert_fails(Exit.USAGE, *arguments)
+            self.assertTrue(said.rstrip("\n").isprintable(), said)
+
+
+class DaemonTests(CommandTestCase):
+    def test_a_daemon_from_its_start_to_its_end(self) -> None:
+        daemon = self.place.daemon()
+        self.assertIn(b"state    monitoring\n", self.run_command("status").stdout)
+        for command in ("pause", "pause"):
+            self.assertEqual(self.run_command(command).returncode, 0)
+        self.assertEqual(json.loads(self.run_command("status", "--json").stdout)["state"], "paused")
+        self.assertEqual(self.run_command("resume").returncode, 0)
+        self.assertEqual(self.run_command("reload").returncode, 0)
+        os.makedirs(self.place.path(".config", "palingenesis"))
+        self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
+        # The client reads it too, unless it knows the path from elsewhere.
+        said = self.assert_fails(Exit.REFUSED, "reload", "--socket", self.path)
+        self.assertIn("RELOAD refused by the daemon", said)
+        daemon.send(signal.SIGSTOP)
+        self.assert_fails(Exit.NO_ANSWER, "--socket", self.path, "--timeout", "0.3", "status")
+        daemon.send(signal.SIGCONT)
+        daemon.kill()
+        said = self.assert_fails(Exit.NOT_RUNNING, "--socket", self.path, "status")
+        self.assertIn("stale", said)
+
+
+class OutputTests(CommandTestCase):
+    def test_a_closed_pipe_is_no_reason_to_talk(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        for arguments in (("status",), ("status", "--json"), ("status", "--watch"), ("--help",)):
+            readable, writable = os.pipe()
+            os.close(readable)
+            with os.fdopen(writable, "wb") as pipe:
+                done = self.run_command(
+                    *arguments, capture_output=False, stdout=pipe, stderr=subprocess.PIPE
+                )
+            self.assertEqual((done.returncode, done.stderr), (Exit.CLOSED_PIPE, b""), arguments)
+
+    def test_an_output_closed_from_the_start_is_no_trouble(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        for options in ((), ("--json",)):
+            shell = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "status", *options]
+            done = subprocess.run(shell, env=self.environment(), stderr=subprocess.PIPE)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_errors_never_go_to_standard_output(self) -> None:
+        shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "status"]
+        done = subprocess.run(shell, env=self.environment(), stdout=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stdout), (Exit.NOT_RUNNING, b""))
+
+    def test_a_full_disk_is_told(self) -> None:
+        if not os.path.exists("/dev/full"):
+            self.skipTest("there is no /dev/full")
+        self.listen(answer(STATUS_LINE))
+        with open("/dev/full", "wb") as full:
+            done = self.run_command(
+                "status", capture_output=False, stdout=full, stderr=subprocess.PIPE
+            )
+        self.assertEqual(done.returncode, Exit.NO_ANSWER)
+        self.assertIn(b"palingenesis: cannot write the answer: No space left", done.stderr)
+
+    def test_ctrl_c_ends_it_quietly(self) -> None:
+        asked = threading.Event()
+
+        def tell_and_wait(connection) -> None:
+            connection.recv(100)
+            asked.set()
+            say_nothing(connection)
+
+        self.listen(tell_and_wait)
+        process = self.place.spawn([*COMMAND, "status"], environment={"PYTHONPATH": ROOT})
+        self.assertTrue(asked.wait(PATIENCE))
+        self.assertEqual(process.stop(signal.SIGINT), Exit.INTERRUPTED)
+        self.assertEqual((process.log, process.stderr), ("", ""))
+
+
+class HelpTests(CommandTestCase):
+    def test_it_lists_every_command_and_exit_status(self) -> None:
+        told = self.run_command("--help").stdout.decode()
+        for name, (_, _, text) in COMMANDS.items():
+            self.assertRegex(told, rf"{name} +{text}\n")
+        for status in Exit:
+            self.assertRegex(told, rf"  {int(status)} +{re.escape(status.meaning)}\n")
+
+    def test_each_command_has_its_own(self) -> None:
+        for name in COMMANDS:
+            told = self.run_command(name, "--help").stdout.decode()
+            self.assertTrue(told.startswith(f"usage: palingenesis {name} "), told)
+            self.assertIn("--socket PATH", told)
+
+    def test_the_version_is_the_packages(self) -> None:
+        self.assertEqual(
+            self.run_command("--version").stdout.decode(), f"palingenesis {__version__}\n"
+        )
+
+    def test_the_parser_can_be_read_before_it_is_used(self) -> None:
+        # As the generators of the completions and the manual do.
+        self.assertIn("COMMAND", make_parser().format_usage())
+
+
+class SpeedTests(CommandTestCase):
+    def test_a_status_imports_nothing_slow(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        code = (
+            "import sys; from palingenesis.__main__ import run; status = run();"
+            "print(*sys.modules, file=sys.stderr); sys.exit(status)"
+        )
+        done = subprocess.run(
+            # Without site, where a debugger or coverage may import what they need.
+            [sys.executable, "-S", "-c", code, "status"],
+            env=self.environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(set(SLOW_IMPORTS) & set(done.stderr.decode().split()), set())
+
+
+class Terminal:
+    """A command on a terminal of its own, where keys can be typed."""
+
+    def __init__(self, case: CommandTestCase, *arguments: str, **variables: str) -> None:
+        self.shown = ""
+        ours, theirs = pty.openpty()
+        self._ours = ours
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+
+        def take_terminal() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=case.environment(**{"TERM": "xterm", **variables}),
+            start_new_session=True,
+            preexec_fn=take_terminal,
+        )
+        os.close(theirs)
+        case.addCleanup(self._close)
+
+    def _close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def wait_for(self, text: str) -> str:
+        """Wait until a text is shown, and return what was before it."""
+        while text not in self.shown:
+            if not self._read():
+                raise AssertionError(f"{text!r} is not in {self.shown!r}")
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def wait(self) -> int:
+        """Read to the end, and return the exit status."""
+        while self._read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def _read(self) -> bool:
+        if not select.select([self._ours], [], [], PATIENCE)[0]:
+            raise AssertionError(f"nothing more than {self.shown!r}")
+        try:
+            data = os.read(self._ours, 65536)
+        except OSError:  # EIO: nobody has the terminal open any more.
+            return False
+        self.shown += data.decode()
+        return bool(data)
+
+
+class ColourTests(CommandTestCase):
+    def shown(self, **variables: str) -> str:
+        with impostor(self.path, answer(STATUS_LINE)):
+            terminal = Terminal(self, "status", **variables)
+            self.assertEqual(terminal.wait(), 0)
+        os.unlink(self.path)
+        return terminal.shown
+
+    def test_a_terminal_is_coloured(self) -> None:
+        self.assertIn("\x1b[33mpaused\x1b[0m", self.shown())
+
+    def test_not_with_no_color(self) -> None:
+        self.assertNotIn("\x1b", self.shown(NO_COLOR="1"))
+
+    def test_not_where_the_terminal_is_dumb(self) -> None:
+        self.assertNotIn("\x1b", self.shown(TERM="dumb"))
+
+
+class WatchTests(CommandTestCase):
+    ENTER = "\x1b[?1049h\x1b[?25l"
+    LEAVE = "\x1b[?25h\x1b[?1049l"
+
+    def watch(self, **variables: str) -> Terminal:
+        terminal = Terminal(self, "status", "--watch", "0.05", **variables)
+        terminal.wait_for(self.ENTER)
+        return terminal
+
+    def test_it_rides_out_a_daemon_that_restarts(self) -> None:
+        daemon = self.place.daemon()
+        terminal = self.watch(NO_COLOR="1")
+        terminal.wait_for("state    monitoring")
+        self.assertEqual(daemon.stop(), 0)
+        terminal.wait_for("state    not running")
+        terminal.wait_for("reason   there is no socket")
+        self.place.daemon()
+        terminal.wait_for("state    monitoring")
+        terminal.type(b"\x03")
+        self.assertEqual(terminal.wait(), Exit.INTERRUPTED)
+        self.assertTrue(terminal.shown.endswith(self.LEAVE), terminal.shown)
+
+    def test_whatever_ends_it_the_screen_is_given_back(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            terminal = self.watch()
+            terminal.process.send_signal(number)
+            self.assertEqual(terminal.wait(), 128 + number)
+            self.assertTrue(terminal.shown.endswith(self.LEAVE), terminal.shown)
+
+    def test_the_screen_is_given_back_for_as_long_as_it_is_suspended(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        terminal = self.watch()
+        # Alone in its session it is not really stopped, but goes on at once.
+        terminal.process.send_signal(signal.SIGTSTP)
+        terminal.wait_for(self.LEAVE)
+        terminal.wait_for(self.ENTER)
+        terminal.wait_for("paused")
+
+    def test_no_more_lines_than_the_terminal_has(self) -> None:
+        many = json.loads(STATUS_LINE) | {f"key{number}": number for number in range(100)}
+        self.listen(answer(json.dumps(many).encode() + b"\n"))
+        terminal = Terminal(self, "status", "--watch", "0.05")
+        for _ in range(3):
+            terminal.wait_for("\x1b[H")
+            self.assertEqual(terminal.wait_for("\x1b[J").count("\n"), 23)
+
+    def test_without_a_terminal_it_is_a_line_each_time(self) -> None:
+        watching = self.place.spawn(
+            [*COMMAND, "status", "--watch", "0.05"], environment={"PYTHONPATH": ROOT}
+        )
+        watching.wait_for_log(r"\d\d:\d\d:\d\d not running: no daemon is running at ")
+        daemon = self.place.daemon()
+        line = r"\d\d:\d\d:\d\d monitoring, up \d seconds?, session none, 0 saves, 0 resumes\n"
+        watching.wait_for_log(line, times=2)
+        self.assertEqual(daemon.stop(), 0)
+        before = watching.log.count("not running")
+        watching.wait_for_log("not running", times=before + 1)
+        self.assertEqual(watching.stop(signal.SIGINT), Exit.INTERRUPTED)
+        self.assertEqual(watching.stderr, "")
+
+    def test_a_program_that_watches_sees_only_the_daemons_lines(self) -> None:
+        watching = self.place.spawn(
+            [*COMMAND, "status", "--json", "--watch", "0.05"], environment={"PYTHONPATH": ROOT}
+        )
+        with impostor(self.path, answer(STATUS_LINE)):
+            watching.wait_for_log("saves_count", times=3)
+        os.unlink(self.path)
+        seen = watching.log.count("saves_count")
+        with impostor(self.path, answer(STATUS_LINE)):
+            watching.wait_for_log("saves_count", times=seen + 1)
+        self.assertEqual(watching.stop(signal.SIGINT), Exit.INTERRUPTED)
+        lines = watching.log.encode().splitlines(keepends=True)
+        self.assertEqual(set(lines), {STATUS_LINE})
+        # Each reason is told once, however often it was met.
+        for line in watching.stderr.splitlines():
+            self.assertRegex(line, "^palingenesis: no daemon is running at ")
+
+    def test_an_answer_without_end_does_not_stop_it(self) -> None:
+        watching = self.place.spawn(
+            [*COMMAND, "status", "--watch", "0.05"], environment={"PYTHONPATH": ROOT}
+        )
+        with impostor(self.path, never_end):
+            watching.wait_for_log("no usable answer", times=2)
+
+
+class ConsoleScriptTests(CommandTestCase):
+    def test_the_installed_command_is_the_same(self) -> None:
+        script = os.path.join(os.path.dirname(sys.executable), "palingenesis")
+        if not os.path.exists(script):
+            self.skipTest("palingenesis is not installed for this Python")
+        self.listen(answer(STATUS_LINE))
+        done = subprocess.run(
+            [script, "status"], env=self.environment(), capture_output=True, timeout=PATIENCE
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.stdout, self.run_command("status").stdout)
+
+
+class ExitTests(SynchronousTestCase):
+    def test_the_table_is_the_contract(self) -> None:
+        self.assertEqual([int(status) for status in Exit], [0, 1, 2, 3, 4, 130, 141])
