@@ -311,9 +311,9 @@ class SpeedTests(CommandTestCase):
 
 
 class Terminal:
-    """A command on a terminal of its own, where keys can be typed."""
+    """A process on a terminal of its own, where keys can be typed."""
 
-    def __init__(self, case: CommandTestCase, *arguments: str, **variables: str) -> None:
+    def __init__(self, case: CommandTestCase, *command: str, **variables: str) -> None:
         self.shown = ""
         ours, theirs = pty.openpty()
         self._ours = ours
@@ -323,7 +323,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -370,7 +370,7 @@ class Terminal:
 class ColourTests(CommandTestCase):
     def shown(self, **variables: str) -> str:
         with impostor(self.path, answer(STATUS_LINE)):
-            terminal = Terminal(self, "status", **variables)
+            terminal = Terminal(self, *COMMAND, "status", **variables)
             self.assertEqual(terminal.wait(), 0)
         os.unlink(self.path)
         return terminal.shown
@@ -390,7 +390,7 @@ class WatchTests(CommandTestCase):
     LEAVE = "\x1b[?25h\x1b[?1049l"
 
     def watch(self, **variables: str) -> Terminal:
-        terminal = Terminal(self, "status", "--watch", "0.05", **variables)
+        terminal = Terminal(self, *COMMAND, "status", "--watch", "0.05", **variables)
         terminal.wait_for(self.ENTER)
         return terminal
 
@@ -427,7 +427,7 @@ class WatchTests(CommandTestCase):
     def test_no_more_lines_than_the_terminal_has(self) -> None:
         many = json.loads(STATUS_LINE) | {f"key{number}": number for number in range(100)}
         self.listen(answer(json.dumps(many).encode() + b"\n"))
-        terminal = Terminal(self, "status", "--watch", "0.05")
+        terminal = Terminal(self, *COMMAND, "status", "--watch", "0.05")
         for _ in range(3):
             terminal.wait_for("\x1b[H")
             self.assertEqual(terminal.wait_for("\x1b[J").count("\n"), 23)
