@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISystemHandle
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
@@ -223,10 +223,11 @@ class ControlFactory(ServerFactory):
         }
         self._clients: set[ControlProtocol] = set()
         self._reloading = DeferredLock()
-        self._stopped: Deferred[None] | None = None
+        self._open = True
+        self._departures: list[tuple[set[ControlProtocol], Deferred[None]]] = []
 
     def startFactory(self) -> None:
-        self._stopped = None
+        self._open = True
         # Not before: a daemon may have been started as root and have become another user.
         self._uid = os.geteuid()
 
@@ -236,7 +237,7 @@ class ControlFactory(ServerFactory):
         if peer is not None and peer.uid != self._uid and peer.uid != 0 and not self.admit_others:
             _log.warn("Refused a client of another user: {peer}", peer=peer)
             return _NOT_PERMITTED
-        if self._stopped is not None:
+        if not self._open:
             return _STOPPING
         if len(self._clients) >= self.max_connections:
             return _TOO_MANY
@@ -246,8 +247,12 @@ class ControlFactory(ServerFactory):
     def leave(self, client: ControlProtocol) -> None:
         """Forget a client: its connection is closed, and nothing is under way for it."""
         self._clients.discard(client)
-        if self._stopped is not None and not self._clients and not self._stopped.called:
-            self._stopped.callback(None)
+        for departure in list(self._departures):
+            leaving, all_gone = departure
+            leaving.discard(client)
+            if not leaving:
+                self._departures.remove(departure)
+                all_gone.callback(None)
 
     def carry_out(self, command: Command, client: ControlProtocol) -> bytes | Deferred[bytes]:
         """
@@ -303,24 +308,23 @@ class ControlFactory(ServerFactory):
         :returns: a Deferred that fires when all are gone, within `GRACE` and `LAST_WORDS`
             seconds.
         """
-        if self._stopped is not None:
-            return self._stopped
-        stopped: Deferred[None] = Deferred()
-        self._stopped = stopped
+        self._open = False
         leaving = set(self._clients)
         for client in leaving:
             if client.idle:
                 client.reply(_STOPPING)
-        if not self._clients:
-            stopped.callback(None)
-            return stopped
+        leaving &= self._clients
+        if not leaving:
+            return succeed(None)
+        all_gone: Deferred[None] = Deferred()
+        self._departures.append((leaving, all_gone))
 
         def end_grace() -> None:
-            for client in leaving & self._clients:
+            for client in set(leaving):
                 client.reply(_STOPPING)
 
         def abort() -> None:
-            for client in leaving & self._clients:
+            for client in set(leaving):
                 client.abort()
                 self.leave(client)
 
@@ -334,7 +338,7 @@ class ControlFactory(ServerFactory):
                 if call.active():
                     call.cancel()
 
-        return stopped.addCallback(cancel_calls)
+        return all_gone.addCallback(cancel_calls)
 
     def _in_time(
         self,

@@ -54,7 +54,8 @@ class ControlService(Service):
         ``systemd:domain=UNIX:index=0``, is served and never unlinked. Other endpoints keep
         Twisted's own manners, and know no peers unless they are Unix sockets.
     :param reactor: what to run on; the global reactor where None.
-    :param mode: permission bits of the socket; bits beyond 0600 let other users in.
+    :param mode: permission bits of the socket; bits beyond 0600 let other users in. A
+        `SocketFile` has its own.
     :param timeout: seconds a client has to send its command, and again to take the reply.
     :param handler_timeout: seconds a command may take before its client is told so.
     :param max_connections: clients served at once.
@@ -85,6 +86,7 @@ class ControlService(Service):
         if endpoint is None:
             if not isinstance(path, SocketFile):
                 path = SocketFile(path or locate_socket().path, mode)
+            mode = path.mode
             self._file = path
             self._endpoint = UNIXServerEndpoint(
                 _FileListener(reactor, path), path.path, BACKLOG, path.mode
@@ -163,10 +165,12 @@ class ControlService(Service):
         self._port = port
         if self._file is not None:
             self._checks.start(CHECK_INTERVAL, now=False)
-        _log.info("Listening on {host}", host=port.getHost())
+        where = port.getHost() if self._file is None else self._file.path
+        _log.info("Listening on {where}", where=where)
 
     def _release(self, result: Any = None) -> Any:
-        if self._file is not None:
+        # Not where it has been started again before all clients were gone.
+        if self._file is not None and not self.running:
             self._file.release()
         return result
 
