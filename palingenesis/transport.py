@@ -239,11 +239,10 @@ class ControlPort:
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
-        if self._listening.fileno() != -1:
-            if not self._shared:
-                # Whoever connected before now is served, not reset.
-                self._accept(socket.SOMAXCONN)
-            self.connectionLost()
+        if not self._shared:
+            # Whoever connected before now is served, not reset.
+            self._accept(socket.SOMAXCONN)
+        self.connectionLost()
         return succeed(None)
 
     def getHost(self) -> UNIXAddress:
@@ -256,6 +255,8 @@ class ControlPort:
         return self.__class__.__name__
 
     def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
+        if self._listening.fileno() == -1:
+            return
         self._reactor.removeReader(self)
         if self._resumption is not None:
             self._resumption.cancel()
