@@ -892,6 +892,19 @@ class StopTests(ProtocolTestCase):
         client.vanish(ConnectionDone)
         self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (None, None))
 
+    def test_it_is_done_at_once_where_a_close_takes_no_time(self) -> None:
+        client = self.connect()
+        client.transport.loseConnection = client.vanish  # type: ignore[method-assign]
+        self.assertIsNone(self.successResultOf(self.factory.stop()))
+
+    def test_one_that_a_new_start_overtakes_is_done_when_its_clients_are_gone(self) -> None:
+        client = self.connect().send(b"PAUSE\n")
+        stopped = self.factory.stop()
+        self.factory.startFactory()
+        self.waiting.callback(None)
+        client.vanish(ConnectionDone)
+        self.assertIsNone(self.successResultOf(stopped))
+
     def test_it_can_be_started_again(self) -> None:
         self.factory.stop()
         self.factory.startFactory()

@@ -208,6 +208,18 @@ class EarlyTests(SynchronousTestCase):
         connection.doWrite()
         self.assertEqual((self.client.recv(9), self.watched(connection)), (b"", (True, False)))
 
+    def test_a_protocol_may_pause_and_go_on_before_the_reactor_hears_of_it(self) -> None:
+        def pause_and_go_on(recorder: Recorder) -> None:
+            recorder.transport.pauseProducing()
+            recorder.transport.resumeProducing()
+
+        paused = self.connect(Recorder(pause_and_go_on))
+        self.assertEqual(self.watched(paused), (True, False))
+
+    def test_a_protocol_that_pauses_at_once_is_not_read_for(self) -> None:
+        paused = self.connect(Recorder(lambda recorder: recorder.transport.pauseProducing()))
+        self.assertEqual(self.watched(paused), (False, False))
+
     def test_an_early_abort_closes_in_the_next_turn(self) -> None:
         recorder = Recorder(lambda recorder: recorder.transport.abortConnection())
         connection = self.connect(recorder)
@@ -599,6 +611,27 @@ class PortTests(PortTestCase):
         await self.ask()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(wrong.reasons, [ZeroDivisionError])
+
+    async def test_a_protocol_that_raises_as_it_is_closed_costs_only_its_client(self) -> None:
+        wrong = self.answering(UNIXAddress(None))
+        wrong.connectionLost = self.raising  # type: ignore[method-assign,assignment]
+        builds = [lambda _: wrong, self.answering]
+        self.listen(lambda address: builds.pop(0)(address))
+        first, second = self.ask(), self.ask()
+        self.assertEqual((await first, await second), (b"OK\n", b"OK\n"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_stop_that_stops_itself_is_one_stop(self) -> None:
+        calls: list[str] = []
+        factory = ServerFactory()
+        factory.doStop = lambda: calls.append("stop")  # type: ignore[method-assign]
+        factory.buildProtocol = lambda _: Recorder(  # type: ignore[method-assign,assignment]
+            lambda recorder: (port.stopListening(), recorder.transport.loseConnection())
+        )
+        port = self.listen(factory)
+        self.connect()
+        port.stopListening()
+        self.assertEqual(calls, ["stop"])
 
     async def test_a_stop_serves_whoever_has_connected_before(self) -> None:
         port = self.listen(self.answering)

@@ -341,6 +341,16 @@ class StatusTests(SynchronousTestCase):
                         lambda fields=fields: wire.render_status(DaemonStatus(**fields)),
                     )
 
+    def test_the_largest_count_is_rendered(self) -> None:
+        status = DaemonStatus("paused", wire.COUNT_LIMIT, None, wire.COUNT_LIMIT, wire.COUNT_LIMIT)
+        self.assertEqual(wire.parse_status(wire.render_status(status)), status)
+
+    def test_one_more_than_the_largest_count_is_refused(self) -> None:
+        for name in "uptime_secs", "saves_count", "total_resumes":
+            with self.subTest(name=name):
+                fields = {"state": "paused", "uptime_secs": 1, name: wire.COUNT_LIMIT + 1}
+                self.assertRaises(BadStatus, DaemonStatus, **fields)
+
     def test_a_line_at_the_limit_is_rendered(self) -> None:
         size = len(wire.render_status(DaemonStatus("paused", 1, "")))
         line = wire.render_status(DaemonStatus("paused", 1, "x" * (wire.REPLY_LIMIT - size)))
