@@ -46,7 +46,7 @@ TWISTD = os.path.join(SCRIPTS, "twistd")
 
 COLUMNS = (
     f"Per second, p50 and p99: {CLIENTS} clients at once; alone: the p50 of one client; processor: "
-    "the server's processor time for a command. All times in microseconds."
+    "the server's processor time for a command; all times in microseconds."
 )
 
 NOTHING = """\
@@ -191,7 +191,9 @@ class Bench:
         self.generator = Generator(directory)
         self.busy = 0.0
         self.environment = os.environ | {"XDG_CONFIG_HOME": directory}
-        self.environment.pop("PALINGENESIS_SOCKET", None)
+        for name in ("PALINGENESIS_SOCKET", "PYTHONDONTWRITEBYTECODE"):
+            # Without bytecode every start compiles what an installation has compiled before.
+            self.environment.pop(name, None)
         self._sockets = 0
         self._turns = 0
 
@@ -266,11 +268,21 @@ def commands(bench: Bench) -> Table:
     """Commands per second and latency, against other servers."""
     table = Table(
         "STATUS, from connect to end of file",
-        ("Server", "per second", "p50", "p99", "alone", "processor", "palingenesis: times faster"),
+        (
+            "Server",
+            "per second",
+            "p50",
+            "p99",
+            "alone",
+            "processor",
+            "ours: rate",
+            "ours: processor",
+        ),
     )
     uvloop = importlib.util.find_spec("uvloop") is not None
     results = bench.load("commands", [*SERVERS, *(UVLOOP if uvloop else []), BARE])
     for label, rounds in results.items():
+        pairs = list(zip(results[OURS.label], rounds, strict=True))
         table.row(
             label,
             f"{median(x.rate for x in rounds):,.0f}",
@@ -278,7 +290,8 @@ def commands(bench: Bench) -> Table:
             f"{median(x.p99 for x in rounds):.0f}",
             f"{median(x.alone for x in rounds):.0f}",
             f"{median(x.cost for x in rounds):.0f}",
-            ratio([a.rate / b.rate for a, b in zip(results[OURS.label], rounds, strict=True)]),
+            ratio([a.rate / b.rate for a, b in pairs]),
+            f"{median(b.cost / a.cost for a, b in pairs):.2f}" if HAS_ACTIVITY else "-",
         )
     if not uvloop:
         table.absent("uvloop")
