@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from bisect import bisect_left
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -430,9 +431,11 @@ class ParseStatusTests(SynchronousTestCase):
                 return None
 
         for opening, closing in (b"[", b"]"), (b'{"a":', b"}"):
-            deepest = 10
-            while deepest < 60_000 and parse("x", opening, closing, deepest + 1):
-                deepest += 1
+            deepest = bisect_left(
+                range(60_000),
+                True,
+                key=lambda depth: parse("x", opening, closing, depth) is None,
+            )
             for name in "state", "uptime_secs", "current_session":
                 for depth in range(deepest - 20, deepest + 20):
                     # Showing what is wrong may take one level more than reading it did.
