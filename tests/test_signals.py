@@ -1,0 +1,102 @@
+"""What the daemon's signal handlers do, on a reactor that only takes notes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.signals import SignalService
+
+NUMBERS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
+
+class Reactor:
+    """
+    As much of a reactor as the service needs.
+
+    :ivar starting: what is to be called once it runs.
+    :ivar calls: what was asked for by the handlers.
+    :ivar stops: how often it was told to stop.
+    """
+
+    def __init__(self) -> None:
+        self.starting: list[Callable[[], object]] = []
+        self.calls: list[Callable[[], object]] = []
+        self.stops = 0
+
+    def callWhenRunning(self, do: Callable[[], object]) -> None:  # noqa: N802
+        self.starting.append(do)
+
+    def callFromThread(self, do: Callable[..., object], *given: object) -> None:  # noqa: N802
+        self.calls.append(lambda: do(*given))
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def run(self) -> None:
+        """Do what a reactor does when it starts to run, its own handlers included."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.twisteds_own)
+        for do in self.starting:
+            do()
+
+    def twisteds_own(self, *_: object) -> None:
+        raise AssertionError("the reactor's handler is still there")
+
+    def turn(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+class SignalServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        for number in NUMBERS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        self.reactor = Reactor()
+        self.reloads = 0
+        self.service = SignalService(self.reactor, self.reload)
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+    def running(self) -> SignalService:
+        self.service.startService()
+        self.reactor.run()
+        return self.service
+
+    def test_a_hangup_reloads_each_time_and_in_the_reactors_own_time(self):
+        self.running()
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(self.reloads, 0)
+        self.reactor.turn()
+        self.assertEqual((self.reloads, self.reactor.stops), (2, 0))
+
+    def test_a_termination_and_an_interrupt_stop_it_once(self):
+        self.running()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+        self.assertEqual(self.reactor.stops, 0)
+        self.reactor.turn()
+        self.assertEqual((self.reloads, self.reactor.stops), (0, 1))
+
+    def test_a_termination_before_the_reactor_runs_is_not_lost(self):
+        self.service.startService()
+        signal.raise_signal(signal.SIGTERM)
+        self.reactor.run()
+        self.reactor.turn()
+        self.assertEqual(self.reactor.stops, 1)
+
+    def test_once_it_stops_no_signal_does_anything(self):
+        self.running()
+        signal.raise_signal(signal.SIGTERM)
+        self.reactor.turn()
+        for number in NUMBERS:
+            signal.raise_signal(number)
+        self.reactor.turn()
+        self.assertEqual((self.reloads, self.reactor.stops), (0, 1))
