@@ -71,6 +71,11 @@ class OptionsTests(TapTestCase):
         self.assertEqual(os.listdir(self.directory), [])
         self.assertFalse(options.socket_file.locked)
 
+    def test_a_daemon_that_is_to_be_another_user_is_where_that_ones_clients_look(self):
+        del os.environ["XDG_RUNTIME_DIR"]
+        options = self.options(twistd={"uid": 65534, "pidfile": ""})
+        self.assertIn("65534", options.socket_file.path)
+
     def test_the_command_line_goes_before_the_environment_and_that_before_the_file(self):
         config = self.config('socket = "configured.sock"\nmode = "0660"\n')
         in_place = os.path.join(self.directory, "{}").format
