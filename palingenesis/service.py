@@ -124,7 +124,8 @@ class ControlService(Service):
         self._listening = self._endpoint.listen(self.factory)
         self._listening.addCallbacks(self._started, failed)
         if failed_at_once:
-            self._release()
+            if self._file is not None:
+                self._file.abandon()
             failed_at_once[0].raiseException()
         super().startService()
 
@@ -164,7 +165,8 @@ class ControlService(Service):
     def _started(self, port: IListeningPort) -> None:
         self._port = port
         if self._file is not None:
-            self._checks.start(CHECK_INTERVAL, now=False)
+            checking = self._checks.start(CHECK_INTERVAL, now=False)
+            checking.addErrback(lambda failure: _log.failure("The watch ended", failure))
         where = port.getHost() if self._file is None else self._file.path
         _log.info("Listening on {where}", where=where)
 

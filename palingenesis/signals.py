@@ -10,6 +10,8 @@ from twisted.application.service import Service
 
 from palingenesis.log import get_logger
 
+_SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
 _log = get_logger(__name__)
 
 
@@ -31,19 +33,15 @@ class SignalService(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._install()
-        # Again, because the reactor installs its own on its way to running.
+        # Held back until the reactor has installed its own handlers, and ours over them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._reactor.callWhenRunning(self._install)
-
-    def stopService(self) -> None:
-        super().stopService()
-        # The others stay: a second SIGTERM does not hurry a stop that is bounded anyway.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _install(self) -> None:
         signal.signal(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminate)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _hang_up(self, *_: object) -> None:
         self._reactor.callFromThread(self._reload)
@@ -54,5 +52,7 @@ class SignalService(Service):
     def _stop(self, name: str) -> None:
         if not self._stopping:
             self._stopping = True
+            # To the end of the process: a second one neither hurries nor spoils the stop.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             _log.info("Received {name}: stopping", name=name)
             self._reactor.stop()

@@ -33,6 +33,10 @@ _KINDS = {
 }
 
 
+# Another path would not help.
+_ELSEWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+
+
 class SocketFileError(Exception):
     """
     The socket cannot be had at its path.
@@ -87,8 +91,10 @@ class SocketFile:
         self.path = socket_path(path)
         self.mode = mode
         self.moved: str | None = None
-        self._lock: int | None = None
         self._identity: tuple[int, int] | None = None
+        self._lock: int | None = None
+        self._lock_is_new = False
+        self._made_directories: list[str] = []
 
     def claim(self) -> None:
         """
@@ -104,22 +110,16 @@ class SocketFile:
         """
         if self._lock is not None:
             return
-        made = self._make_directory()
         try:
-            lock, created = self._take_lock()
-            try:
-                self._clear_path()
-            except BaseException:
-                if created:
-                    os.unlink(self._lock_path)
-                os.close(lock)
-                raise
+            self._make_directory()
+            self._take_lock()
+            self._clear_path()
+        except OSError as error:
+            self.abandon()
+            raise SocketFileError(self.path, _explain(error)) from error
         except BaseException:
-            for directory in reversed(made):
-                with suppress(OSError):
-                    os.rmdir(directory)
+            self.abandon()
             raise
-        self._lock = lock
 
     def bind(self) -> ListeningSocket:
         """
@@ -127,23 +127,31 @@ class SocketFile:
 
         :raises SocketFileError: when the system refuses.
         """
-        listening = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with suppress(OSError):
-                # On Linux the file takes its mode from the unbound socket, less the umask;
-                # elsewhere this is refused, and the chmod below has to do.
-                os.fchmod(listening.fileno(), self.mode)
-            listening.bind(self.path)
-            found = os.lstat(self.path)
-            self._identity = (found.st_dev, found.st_ino)
-            if stat.S_IMODE(found.st_mode) != self.mode:
-                os.chmod(self.path, self.mode)
-            listening.listen(BACKLOG)
+            listening = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self._bind(listening)
+                listening.listen(BACKLOG)
+            except BaseException:
+                listening.close()
+                self.remove()
+                raise
         except OSError as error:
-            listening.close()
-            self.remove()
             raise SocketFileError(self.path, _explain(error)) from error
+        self._lock_is_new = False
+        self._made_directories = []
         return listening
+
+    def _bind(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            # On Linux the file takes its mode from the unbound socket, less the umask;
+            # elsewhere this is refused, and the chmod below has to do.
+            os.fchmod(listening.fileno(), self.mode)
+        listening.bind(self.path)
+        found = os.lstat(self.path)
+        self._identity = (found.st_dev, found.st_ino)
+        if stat.S_IMODE(found.st_mode) != self.mode:
+            os.chmod(self.path, self.mode)
 
     def presence(self) -> Presence:
         """Look whether the socket that was bound is still at its path."""
@@ -167,6 +175,18 @@ class SocketFile:
             os.close(self._lock)
             self._lock = None
 
+    def abandon(self) -> None:
+        """Give up a claim; when nothing was ever bound, what was made for it is gone too."""
+        with suppress(OSError):
+            if self._lock_is_new and self.locked:
+                os.unlink(self._lock_path)
+        self.release()
+        for directory in reversed(self._made_directories):
+            with suppress(OSError):
+                os.rmdir(directory)
+        self._lock_is_new = False
+        self._made_directories = []
+
     @property
     def locked(self) -> bool:
         """Whether we hold the lock file that is now at its path."""
@@ -176,77 +196,59 @@ class SocketFile:
     def _lock_path(self) -> str:
         return f"{self.path}.lock"
 
-    def _make_directory(self) -> list[str]:
-        directory = os.path.dirname(self.path)
+    def _make_directory(self) -> None:
+        parent = os.path.dirname(self.path)
         missing = []
+        directory = parent
         while not os.path.lexists(directory):
             missing.append(directory)
             directory = os.path.dirname(directory)
-        made: list[str] = []
         try:
             for directory in reversed(missing):
                 with suppress(FileExistsError):
                     os.mkdir(directory, 0o700)
-                    made.append(directory)
+                    self._made_directories.append(directory)
                     os.chmod(directory, 0o700)
-            directory = os.path.dirname(self.path)
-            found = os.stat(directory)
+            found = os.stat(parent)
         except OSError as error:
-            for directory in reversed(made):
-                os.rmdir(directory)
-            raise SocketFileError(
-                self.path, f"its directory {directory}: {_explain(error)}"
-            ) from error
+            raise SocketFileError(self.path, f"its directory: {_explain(error)}") from error
         if not stat.S_ISDIR(found.st_mode):
-            raise SocketFileError(self.path, f"{directory} is not a directory")
+            raise SocketFileError(self.path, f"{parent} is not a directory")
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
             raise SocketFileError(
                 self.path,
-                f"its directory {directory} can be written to by all; "
+                f"its directory {parent} can be written to by all; "
                 "make it private (chmod 0700) or choose another",
             )
-        return made
 
-    def _take_lock(self) -> tuple[int, bool]:
+    def _take_lock(self) -> None:
         path = self._lock_path
         while True:
-            created = not os.path.lexists(path)
-            try:
-                lock = os.open(
-                    path,
-                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
-                    0o600,
-                )
-            except OSError as error:
-                if error.errno == errno.ELOOP:
-                    raise SocketFileError(self.path, f"{path} is a symbolic link") from error
-                raise SocketFileError(self.path, f"{path}: {_explain(error)}") from error
+            lock, is_new = _open_lock(path)
             try:
                 found = os.fstat(lock)
                 if not stat.S_ISREG(found.st_mode):
                     raise SocketFileError(self.path, f"{path} is not a regular file")
                 if found.st_uid != os.geteuid():
                     raise SocketFileError(self.path, f"{path} belongs to uid {found.st_uid}")
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = _holder(self.path, found)
-                os.close(lock)
-                raise SocketInUse(self.path, holder) from None
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise SocketInUse(self.path, _holder(self.path, found)) from None
             except BaseException:
                 os.close(lock)
                 raise
-            if _is_at(path, lock):
-                return lock, created
+            self._lock, self._lock_is_new = lock, is_new
+            if self.locked:
+                return
             # Another starter gave up between our open and our lock, and took its file along.
-            os.close(lock)
+            self.release()
 
     def _clear_path(self) -> None:
         try:
             found = os.lstat(self.path)
         except FileNotFoundError:
             return
-        except OSError as error:
-            raise SocketFileError(self.path, _explain(error)) from error
         kind = stat.S_IFMT(found.st_mode)
         if found.st_uid != os.geteuid():
             raise SocketFileError(
@@ -292,7 +294,7 @@ class SocketFile:
             except OSError as error:
                 raise SocketFileError(
                     self.path,
-                    f"there is a file that cannot be moved to {aside}: {_explain(error)}",
+                    f"there is a file that cannot be moved aside: {_explain(error)}",
                 ) from error
             else:
                 break
@@ -302,9 +304,25 @@ class SocketFile:
 
 def _is_at(path: str, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
-    except FileNotFoundError:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
         return False
+
+
+def _open_lock(path: str) -> tuple[int, bool]:
+    """Open a lock file, and tell whether it is new."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    while True:
+        try:
+            lock = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            # It may be gone again by now.
+            with suppress(FileNotFoundError):
+                return os.open(path, flags), False
+        else:
+            # The umask may have kept even its owner out.
+            os.fchmod(lock, 0o600)
+            return lock, True
 
 
 def _holder(path: str, lock: os.stat_result) -> str:
@@ -319,10 +337,11 @@ def _holder(path: str, lock: os.stat_result) -> str:
     with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
         for line in locks:
             if (match := locked.search(line)) and (command := command_of(int(match[1]))):
-                return str(f"pid {match[1]} ({command})")
+                return f"pid {match[1]} ({command})"
     return "another process"
 
 
 def _explain(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    return f"{reason}; choose another path" if error.errno != errno.ENOSPC else reason
+    where = f"{error.filename}: " if error.filename else ""
+    reason = f"{where}{(error.strerror or str(error)).lower()}"
+    return reason if error.errno in _ELSEWHERE else f"{reason}; choose another path"

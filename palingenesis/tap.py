@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -81,8 +83,8 @@ class Options(usage.Options):
             self.config = self.read_config()
             if self["endpoint"] is None:
                 self._claim()
-            elif self["socket"] is not None:
-                raise SystemExit("palingenesis: give --socket or --endpoint, not both")
+            else:
+                self._check_endpoint()
         except (ConfigError, PathError, SocketFileError) as error:
             raise SystemExit(f"palingenesis: {error}") from None
 
@@ -102,11 +104,24 @@ class Options(usage.Options):
         """The permission bits of the socket."""
         return self.config.mode if self["mode"] is None else int(self["mode"])
 
+    def _check_endpoint(self) -> None:
+        endpoint = self["endpoint"]
+        if self["socket"] is not None:
+            raise SystemExit("palingenesis: give --socket or --endpoint, not both")
+        if not endpoint.startswith("systemd:domain=UNIX:"):
+            # Nothing else would keep our promises about the file and about who may connect.
+            raise SystemExit(
+                f"palingenesis: --endpoint {endpoint}: expected an inherited Unix socket, such "
+                "as systemd:domain=UNIX:index=0; to listen on a path, give --socket PATH"
+            )
+
     def _claim(self) -> None:
         path = locate_socket(self["socket"], self["config"]).path
         self.socket_file = SocketFile(path, self.mode)
         twistd: Mapping[str, Any] = self.parent or {}
         if twistd.get("uid") is None:
+            # twistd may yet refuse to start: nothing stays behind then.
+            atexit.register(self.socket_file.abandon)
             self.socket_file.claim()
         if pidfile := twistd.get("pidfile"):
             discard_stale(pidfile)
@@ -164,7 +179,9 @@ class _Daemon(MultiService):
                 raise
             with suppress(OSError):
                 os.unlink(self._twistd["pidfile"])
-            raise SystemExit(f"palingenesis: {error}") from None
+            # sys.stderr goes to the log by now.
+            print(f"palingenesis: {error}", file=sys.__stderr__)
+            raise SystemExit(1) from None
 
 
 def _parse_mode(text: str) -> int:

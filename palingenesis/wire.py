@@ -22,8 +22,8 @@ REQUEST_LIMIT = 512
 REPLY_LIMIT = 65_536
 #: The largest count, and the longest uptime in seconds: what fits 64 bits with a sign.
 COUNT_LIMIT = 2**63 - 1
-#: The longest message of an ``ERR:`` reply, in characters.
-MESSAGE_LIMIT = 300
+#: The longest message of an ``ERR:`` reply, in bytes.
+MESSAGE_LIMIT = 400
 #: How much of an unknown command is shown, in characters.
 ECHO_LIMIT = 60
 
@@ -215,7 +215,10 @@ def _to_json(value: object) -> str:
 
 def render_error(message: str) -> bytes:
     """Render an ``ERR:`` reply: one printable line, cut short at `MESSAGE_LIMIT`."""
-    return b"ERR: %s\n" % printable(message, MESSAGE_LIMIT).encode()
+    text = printable(message, MESSAGE_LIMIT).encode()
+    if len(text) > MESSAGE_LIMIT:
+        text = text[: MESSAGE_LIMIT - 3].decode(errors="ignore").encode() + b"..."
+    return b"ERR: %s\n" % text
 
 
 def printable(text: str | bytes, limit: int) -> str:

@@ -444,7 +444,7 @@ class ExhaustionTests(SynchronousTestCase):
     def test_after_a_pause_the_port_reads_again(self) -> None:
         port = self.listen(error(errno.EMFILE))
         port.doRead()
-        self.reactor.advance(transport.EXHAUSTED_PAUSE)
+        self.reactor.advance(transport.ACCEPT_PAUSE)
         self.assertTrue(self.listens(port))
 
     def test_while_it_lasts_it_is_logged_once(self) -> None:
@@ -452,13 +452,13 @@ class ExhaustionTests(SynchronousTestCase):
         logged = []
         for _ in range(5):
             logged += self.read(port)
-            self.reactor.advance(transport.EXHAUSTED_PAUSE)
+            self.reactor.advance(transport.ACCEPT_PAUSE)
         self.assertEqual(len(logged), 1)
 
     def test_once_it_is_over_the_next_time_is_logged_again(self) -> None:
         port = self.listen(error(errno.EMFILE), BlockingIOError(), error(errno.EMFILE))
         self.read(port)
-        self.reactor.advance(transport.EXHAUSTED_PAUSE)
+        self.reactor.advance(transport.ACCEPT_PAUSE)
         self.assertEqual(self.read(port), [])
         self.assertEqual(len(self.read(port)), 1)
 
@@ -484,10 +484,12 @@ class ExhaustionTests(SynchronousTestCase):
         self.assertEqual(self.read(port), [])
         self.assertEqual(len(self.recorders), 1)
 
-    def test_any_other_error_is_the_reactor_s(self) -> None:
-        port = self.listen(error(errno.EINVAL))
-        raised = self.assertRaises(OSError, port.doRead)
-        self.assertEqual(raised.errno, errno.EINVAL)
+    def test_any_other_error_does_not_lose_the_port(self) -> None:
+        port = self.listen(error(errno.EINVAL), self.client())
+        self.assertEqual(self.read(port), ["Clients have to wait: Invalid argument"])
+        self.reactor.advance(transport.ACCEPT_PAUSE)
+        port.doRead()
+        self.assertEqual(len(self.recorders), 1)
 
     def test_the_reactor_s_other_work_has_its_turn(self) -> None:
         self.patch(transport, "ACCEPTS_A_TURN", 2)
@@ -556,7 +558,7 @@ class PortTests(PortTestCase):
             self.assertEqual(await in_time(deferToThread(read_to_the_end, client)), b"OK\n")
 
     async def test_out_of_descriptors_clients_wait_until_there_are_some(self) -> None:
-        self.patch(transport, "EXHAUSTED_PAUSE", 0.01)
+        self.patch(transport, "ACCEPT_PAUSE", 0.01)
         self.listen(self.answering)
         # A reactor that starts has descriptors of its own to open.
         await a_turn()
