@@ -8,10 +8,11 @@ out. This port leaves the file to `palingenesis.socketfile`.
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any
 
 from twisted.internet import main
@@ -33,13 +34,13 @@ from palingenesis.log import get_logger
 
 #: Connections accepted before the reactor's other work has its turn.
 ACCEPTS_A_TURN = 64
-#: Seconds without accepting, once the process is out of file descriptors.
-EXHAUSTED_PAUSE = 0.5
+#: Seconds without accepting, once that fails, as it does without file descriptors.
+ACCEPT_PAUSE = 0.5
 #: Unread input that is swallowed before a close, in reads of 4 KiB.
 SWALLOWED_READS = 1024
 
 _READ_SIZE = 4096
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NONE_UNREAD = bytes(4)
 _UNNAMED = UNIXAddress(None)
 _DONE = Failure(main.CONNECTION_DONE)
 
@@ -171,17 +172,19 @@ class Connection(FileDescriptor):
         super().connectionLost(reason)
         # A close with unread input resets the peer, and some clients then lose the reply
         # they had already been sent.
-        try:
-            for _ in range(SWALLOWED_READS):
-                if not self.socket.recv(_READ_SIZE):
-                    break
-        except OSError:
-            pass
+        if ioctl(self.socket, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD:
+            self._swallow_input()
         self.socket.close()
         protocol = self.protocol
         # Twisted's reactors tell by the missing fileno that the descriptor is closed.
         del self.protocol, self.fileno
         protocol.connectionLost(reason)
+
+    def _swallow_input(self) -> None:
+        with suppress(OSError):
+            for _ in range(SWALLOWED_READS):
+                if not self.socket.recv(_READ_SIZE):
+                    break
 
     def getHandle(self) -> socket.socket:
         return self.socket
@@ -231,7 +234,7 @@ class ControlPort:
         self._factory = factory
         self._listening = listening
         self._shared = shared
-        self._exhausted = False
+        self._waiting = False
         self._resumption: Any = None
 
     def startListening(self) -> None:
@@ -274,14 +277,13 @@ class ControlPort:
             try:
                 accepted, _address = self._listening.accept()
             except BlockingIOError:
-                self._exhausted = False
+                self._waiting = False
                 return
+            except ConnectionAbortedError:
+                continue
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._wait_for_descriptors(error)
-                    return
-                if error.errno != errno.ECONNABORTED:
-                    raise
+                self._wait(error)
+                return
             else:
                 self._connect(accepted)
 
@@ -301,13 +303,15 @@ class ControlPort:
             elif connection.connected:
                 connection.connectionLost(Failure())
 
-    def _wait_for_descriptors(self, error: OSError) -> None:
-        if not self._exhausted:
-            self._exhausted = True
+    def _wait(self, error: OSError) -> None:
+        # Nearly always it is the descriptors that have run out. Whatever it is, to try
+        # again at once would spin, and to let it go to the reactor would lose the port.
+        if not self._waiting:
+            self._waiting = True
             _log.warn("Clients have to wait: {reason}", reason=error.strerror)
         if self._resumption is None:
             self._reactor.removeReader(self)
-            self._resumption = self._reactor.callLater(EXHAUSTED_PAUSE, self._accept_again)
+            self._resumption = self._reactor.callLater(ACCEPT_PAUSE, self._accept_again)
 
     def _accept_again(self) -> None:
         self._resumption = None
