@@ -50,13 +50,16 @@ class Location(namedtuple("Location", ("path", "rule"))):
     rule: str
 
 
-def locate_socket(given: str | None = None, config: str | None = None) -> Location:
+def locate_socket(
+    given: str | None = None, config: str | None = None, uid: int | None = None
+) -> Location:
     """
     Find the path of the socket; nothing is created.
 
     :param given: the path a person gave, which decides.
     :param config: the configuration file to look in; the default one where None. It is
         read only when neither ``given`` nor ``$PALINGENESIS_SOCKET`` decides.
+    :param uid: whose socket it is; our own where None.
     :raises PathError: when the path is empty or too long for a socket, or the runtime
         directory is not safe to use.
     :raises palingenesis.config.ConfigError: when the configuration file cannot be used.
@@ -67,7 +70,7 @@ def locate_socket(given: str | None = None, config: str | None = None) -> Locati
         return Location(socket_path(variable), f"${SOCKET_VARIABLE}")
     if configured := _configured_socket(config):
         return Location(socket_path(configured), f"socket in {config or config_file()}")
-    directory, rule = runtime_directory()
+    directory, rule = runtime_directory(os.geteuid() if uid is None else uid)
     return Location(socket_path(os.path.join(directory, SOCKET_NAME)), rule)
 
 
@@ -93,13 +96,12 @@ def socket_path(path: str) -> str:
     return path
 
 
-def runtime_directory() -> tuple[str, str]:
+def runtime_directory(uid: int) -> tuple[str, str]:
     """
-    Find the user's runtime directory, and say which rule led to it.
+    Find a user's runtime directory, and say which rule led to it.
 
-    :raises PathError: when the last resort, a directory in ``/tmp``, is not ours alone.
+    :raises PathError: when the last resort, a directory in ``/tmp``, is not that user's alone.
     """
-    uid = os.geteuid()
     if sys.platform == "linux":
         # The XDG Base Directory Specification has relative paths ignored.
         variable = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -156,6 +158,6 @@ def _require_private(directory: str, uid: int) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise PathError(directory, f"is not a directory; {advice}")
     if found.st_uid != uid:
-        raise PathError(directory, f"belongs to uid {found.st_uid}, not to you; {advice}")
+        raise PathError(directory, f"belongs to uid {found.st_uid}, not to uid {uid}; {advice}")
     if found.st_mode & 0o077:
         raise PathError(directory, f"is open to others; chmod 0700 it, or {advice}")

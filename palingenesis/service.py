@@ -261,7 +261,10 @@ class _InheritedEndpoint:
 def _make_endpoint(reactor: Any, given: Any) -> Any:
     if isinstance(given, str):
         if by_index := _SYSTEMD_UNIX.fullmatch(given):
-            # Twisted's parser finds the socket only where LISTEN_FDNAMES is set as well.
+            # Twisted's parser finds the socket only where LISTEN_FDNAMES is set as well. It
+            # takes these variables away where they are meant for this process.
+            if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
+                raise ValueError("the inherited sockets are meant for another process")
             return _InheritedEndpoint(reactor, SD_LISTEN_FDS_START + int(by_index[1]))
         given = serverFromString(reactor, given)
     if isinstance(given, AdoptedStreamServerEndpoint) and given.addressFamily == socket.AF_UNIX:

@@ -116,10 +116,12 @@ class Options(usage.Options):
             )
 
     def _claim(self) -> None:
-        path = locate_socket(self["socket"], self["config"]).path
-        self.socket_file = SocketFile(path, self.mode)
         twistd: Mapping[str, Any] = self.parent or {}
-        if twistd.get("uid") is None:
+        uid = twistd.get("uid")
+        path = locate_socket(self["socket"], self["config"], uid).path
+        self.socket_file = SocketFile(path, self.mode)
+        # One that will be another user's has to be claimed by that user, when it starts.
+        if uid is None:
             # twistd may yet refuse to start: nothing stays behind then.
             atexit.register(self.socket_file.abandon)
             self.socket_file.claim()

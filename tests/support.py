@@ -26,6 +26,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 #: Seconds until what should take no time at all has failed; the machine may be busy.
 PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
+# What runs in the background of a script has SIGINT ignored, and so has all it starts: a
+# Ctrl-C would then end nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 #: The user and group of nobody.
 NOBODY = 65534
 

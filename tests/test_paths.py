@@ -211,7 +211,7 @@ class PrivacyTests(PathsTestCase):
         self.found(self.directory, uid=666)
         self.assertEqual(
             self.reason(),
-            "belongs to uid 666, not to you; set XDG_RUNTIME_DIR, or name a socket elsewhere",
+            f"belongs to uid 666, not to uid {os.geteuid()}; set XDG_RUNTIME_DIR, or name a socket elsewhere",
         )
 
     def test_a_directory_that_is_open_to_others_is_not_used(self) -> None:
@@ -231,7 +231,9 @@ class PrivacyTests(PathsTestCase):
         self.environment["XDG_RUNTIME_DIR"] = "/run/of/mine"
         self.environment["TMPDIR"] = "/var/folders/x"
         self.found(self.directory)
-        self.assertEqual(paths.runtime_directory(), (self.directory, "/tmp/palingenesis-UID"))
+        self.assertEqual(
+            paths.runtime_directory(os.geteuid()), (self.directory, "/tmp/palingenesis-UID")
+        )
 
 
 class OtherPlatformsTests(PathsTestCase):
