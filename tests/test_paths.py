@@ -211,7 +211,8 @@ class PrivacyTests(PathsTestCase):
         self.found(self.directory, uid=666)
         self.assertEqual(
             self.reason(),
-            f"belongs to uid 666, not to uid {os.geteuid()}; set XDG_RUNTIME_DIR, or name a socket elsewhere",
+            f"belongs to uid 666, not to uid {os.geteuid()}; "
+            "set XDG_RUNTIME_DIR, or name a socket elsewhere",
         )
 
     def test_a_directory_that_is_open_to_others_is_not_used(self) -> None:
