@@ -229,13 +229,6 @@ def find_socket(path: str | os.PathLike[str] | None = None) -> Location:
         return locate_socket(None if path is None else os.fspath(path))
     except PathError as error:
         raise NotLocated(error.path, error.reason) from error
-    except Exception as error:
-        # Imported here because it is slow, and only a broken configuration needs it.
-        from palingenesis.config import ConfigError
-
-        if isinstance(error, ConfigError):
-            raise NotLocated(error.path, error.reason) from error
-        raise
 
 
 def check_timeout(timeout: float) -> float:

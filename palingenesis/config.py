@@ -8,24 +8,18 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
+from palingenesis.paths import PathError
+
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
 
 
-class ConfigError(Exception):
+class ConfigError(PathError):
     """
     A configuration that cannot be used.
 
     :ivar path: the file.
     :ivar reason: the key or line, and what is wrong with it, in one line.
     """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
 
 class PathError(Exception):
     """
-    A path that cannot be used, whether anything is there or not.
+    A path that cannot be used; its subclasses are about the file that is there.
 
     :ivar path: the path.
     :ivar reason: why it cannot be used, and what to do, in one line.

@@ -17,7 +17,7 @@ import stat
 from contextlib import suppress
 from enum import Enum, auto
 
-from palingenesis.paths import socket_path
+from palingenesis.paths import PathError, socket_path
 from palingenesis.peer import command_of, peer_credentials
 from palingenesis.transport import ListeningSocket
 
@@ -37,18 +37,13 @@ _KINDS = {
 _ELSEWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
-class SocketFileError(Exception):
+class SocketFileError(PathError):
     """
     The socket cannot be had at its path.
 
     :ivar path: the path.
     :ivar reason: why not, and what to do, in one line.
     """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
 
     def __str__(self) -> str:
         return f"cannot listen on {self.path}: {self.reason}"

@@ -13,7 +13,7 @@ from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
 from palingenesis import __version__
-from palingenesis.config import Config, ConfigError, load_config, parse_mode
+from palingenesis.config import Config, load_config, parse_mode
 from palingenesis.log import get_logger, set_log_level
 from palingenesis.paths import PathError, config_file, locate_socket
 from palingenesis.pidfile import discard_stale
@@ -85,7 +85,7 @@ class Options(usage.Options):
                 self._claim()
             else:
                 self._check_endpoint()
-        except (ConfigError, PathError, SocketFileError) as error:
+        except PathError as error:
             raise SystemExit(f"palingenesis: {error}") from None
 
     def read_config(self) -> Config:
