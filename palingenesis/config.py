@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from palingenesis.paths import PathError
+from palingenesis.paths import PathError, read_file
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
 
@@ -51,10 +51,9 @@ def load_config(path: str) -> Config:
         unknown, of the wrong type or out of range.
     """
     try:
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(path, f"cannot be read: {error.strerror}") from error
+        values = tomllib.loads(read_file(path).decode())
+    except PathError as error:
+        raise ConfigError(path, error.reason) from error
     except RecursionError as error:
         raise ConfigError(path, "is nested too deep") from error
     except ValueError as error:

@@ -12,8 +12,15 @@ import stat
 import sys
 from collections import namedtuple
 
+from palingenesis.wire import printable
+
 #: The longest path of a Unix socket, in bytes: ``sun_path`` less its NUL, unix(7).
 PATH_LIMIT = 107 if sys.platform == "linux" else 103
+
+#: The largest configuration file, in bytes.
+SIZE_LIMIT = 1024 * 1024
+#: The longest text of an error, in characters.
+TEXT_LIMIT = 1000
 
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
@@ -33,7 +40,7 @@ class PathError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return printable(f"{self.path}: {self.reason}", TEXT_LIMIT)
 
 
 class Location(namedtuple("Location", ("path", "rule"))):
@@ -60,9 +67,8 @@ def locate_socket(
     :param config: the configuration file to look in; the default one where None. It is
         read only when neither ``given`` nor ``$PALINGENESIS_SOCKET`` decides.
     :param uid: whose socket it is; our own where None.
-    :raises PathError: when the path is empty or too long for a socket, or the runtime
-        directory is not safe to use.
-    :raises palingenesis.config.ConfigError: when the configuration file cannot be used.
+    :raises PathError: when the path is empty or too long for a socket, the runtime
+        directory is not safe to use, or the configuration file cannot be used.
     """
     if given is not None:
         return Location(socket_path(given), "--socket")
@@ -134,16 +140,37 @@ def config_file() -> str:
     return os.path.join(directory, "config.toml")
 
 
+def read_file(path: str) -> bytes:
+    """
+    Read a configuration file whole, and at once, whatever it is.
+
+    :raises PathError: when it cannot be read, is no regular file, or is larger than
+        `SIZE_LIMIT`.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PathError(path, "is not a regular file; name another")
+            content = file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise PathError(path, f"cannot be read: {error.strerror}") from error
+    if len(content) > SIZE_LIMIT:
+        raise PathError(path, f"is larger than {SIZE_LIMIT} bytes; name another")
+    return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A FIFO would hold us up until somebody writes to it.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _configured_socket(config: str | None) -> str | None:
     path = config or config_file()
-    try:
-        with open(path, "rb") as file:
-            # Parsing takes longer than all the rest, and seldom is this key there.
-            if b"socket" not in file.read():
-                return None
-    except OSError:
-        if config is None and not os.path.exists(path):
-            return None
+    if config is None and not os.path.lexists(path):
+        return None
+    # Parsing takes longer than all the rest, and seldom is this key there.
+    if b"socket" not in read_file(path):
+        return None
     from palingenesis.config import load_config
 
     return load_config(path).socket

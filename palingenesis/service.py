@@ -182,6 +182,8 @@ class ControlService(Service):
             self._trouble = None
         elif presence is Presence.REPLACED:
             self._report(f"something else is at {file.path} now; it is left alone")
+        elif presence is Presence.HIDDEN:
+            self._report(f"{file.path} cannot be looked at; see who may search its directory")
         else:
             self._bind_anew(file)
 
@@ -222,10 +224,10 @@ class _FileListener:
     ) -> ControlPort:
         file = self._file
         file.claim()
+        port = ControlPort(self._reactor, factory, file.bind())
         if file.moved is not None:
             _log.warn("A file was at {path}: moved it to {moved}", path=file.path, moved=file.moved)
             file.moved = None
-        port = ControlPort(self._reactor, factory, file.bind())
         port.startListening()
         return port
 
@@ -278,6 +280,8 @@ def _is_listening(descriptor: int) -> bool:
     except OSError:
         return False
     with duplicate:
-        return duplicate.family == socket.AF_UNIX and bool(
-            duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return (
+            duplicate.family == socket.AF_UNIX
+            and duplicate.type == socket.SOCK_STREAM
+            and duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         )

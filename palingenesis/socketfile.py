@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import socket
 import stat
 from contextlib import suppress
@@ -46,7 +45,7 @@ class SocketFileError(PathError):
     """
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.path}: {self.reason}"
+        return f"cannot listen on {super().__str__()}"
 
 
 class SocketInUse(SocketFileError):
@@ -66,6 +65,7 @@ class Presence(Enum):
 
     OURS = auto()
     GONE = auto()
+    HIDDEN = auto()
     REPLACED = auto()
 
 
@@ -152,8 +152,10 @@ class SocketFile:
         """Look whether the socket that was bound is still at its path."""
         try:
             found = os.lstat(self.path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return Presence.GONE
+        except OSError:
+            return Presence.HIDDEN
         ours = (found.st_dev, found.st_ino) == self._identity
         return Presence.OURS if ours else Presence.REPLACED
 
@@ -175,6 +177,11 @@ class SocketFile:
         with suppress(OSError):
             if self._lock_is_new and self.locked:
                 os.unlink(self._lock_path)
+        if self.moved is not None:
+            with suppress(OSError):
+                os.link(self.moved, self.path, follow_symlinks=False)
+                os.unlink(self.moved)
+            self.moved = None
         self.release()
         for directory in reversed(self._made_directories):
             with suppress(OSError):
@@ -208,7 +215,12 @@ class SocketFile:
         except OSError as error:
             raise SocketFileError(self.path, f"its directory: {_explain(error)}") from error
         if not stat.S_ISDIR(found.st_mode):
-            raise SocketFileError(self.path, f"{parent} is not a directory")
+            raise SocketFileError(self.path, f"{parent} is not a directory; choose another path")
+        if found.st_uid not in (0, os.geteuid()):
+            raise SocketFileError(
+                self.path,
+                f"its directory {parent} belongs to uid {found.st_uid}; choose another path",
+            )
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
             raise SocketFileError(
                 self.path,
@@ -223,13 +235,15 @@ class SocketFile:
             try:
                 found = os.fstat(lock)
                 if not stat.S_ISREG(found.st_mode):
-                    raise SocketFileError(self.path, f"{path} is not a regular file")
+                    raise SocketFileError(self.path, f"{path} is not a regular file; remove it")
                 if found.st_uid != os.geteuid():
-                    raise SocketFileError(self.path, f"{path} belongs to uid {found.st_uid}")
+                    raise SocketFileError(
+                        self.path, f"{path} belongs to uid {found.st_uid}; choose another path"
+                    )
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise SocketInUse(self.path, _holder(self.path, found)) from None
+                    raise SocketInUse(self.path, _holder(self.path)) from None
             except BaseException:
                 os.close(lock)
                 raise
@@ -320,20 +334,35 @@ def _open_lock(path: str) -> tuple[int, bool]:
             return lock, True
 
 
-def _holder(path: str, lock: os.stat_result) -> str:
+def _holder(path: str) -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         with suppress(OSError):
             probe.connect(path)
             if (peer := peer_credentials(probe)) is not None:
                 return str(peer)
-    # Not listening yet, or frozen: proc_locks(5) tells who took the lock.
-    locked = re.compile(rf"FLOCK .* (\d+) \w+:\w+:{lock.st_ino} ")
-    with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
-        for line in locks:
-            if (match := locked.search(line)) and (command := command_of(int(match[1]))):
-                return f"pid {match[1]} ({command})"
-    return "another process"
+    # Not listening yet, or frozen: see who holds the lock.
+    pid = _lock_holder(os.path.realpath(f"{path}.lock"))
+    return "another process" if pid is None else f"pid {pid} ({command_of(pid)})"
+
+
+def _lock_holder(path: str) -> int | None:
+    """
+    Find the process with a lock on a file, by what proc_pid_fdinfo(5) tells.
+
+    proc_locks(5) would be simpler, but tells who took the lock: of a daemon that went to
+    the background, a parent that has ended since.
+    """
+    with suppress(OSError):
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            # Other users' processes, and those that end meanwhile, cannot be looked into.
+            with suppress(OSError):
+                for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                    if os.readlink(f"/proc/{pid}/fd/{descriptor}") == path:
+                        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as info:
+                            if "FLOCK" in info.read():
+                                return int(pid)
+    return None
 
 
 def _explain(error: OSError) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +23,8 @@ from palingenesis.service import ControlService
 from palingenesis.signals import SignalService
 from palingenesis.socketfile import SocketFile, SocketFileError
 from palingenesis.state import DaemonState
+
+_INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")
 
 _log = get_logger(__name__)
 
@@ -75,16 +79,27 @@ class Options(usage.Options):
         That is done here, before twistd looks at its PID file and before it forks: a second
         start is told about the socket, on the terminal it was started from.
         """
+        # Until there is a handler for it, a reload would kill the daemon that is starting.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+        _fill_standard_descriptors()
+        twistd: Mapping[str, Any] = self.parent or {}
         try:
             if self["mode"] is not None:
                 self["mode"] = _parse_mode(self["mode"])
             if self["config"] is not None:
                 self["config"] = os.path.abspath(self["config"])
             self.config = self.read_config()
+            _check_files(twistd)
             if self["endpoint"] is None:
-                self._claim()
+                self._claim(twistd)
             else:
                 self._check_endpoint()
+            if twistd.get("pidfile"):
+                discard_stale(twistd["pidfile"])
+        except OSError as error:
+            raise SystemExit(
+                f"palingenesis: the current directory cannot be used: {error.strerror}"
+            ) from None
         except PathError as error:
             raise SystemExit(f"palingenesis: {error}") from None
 
@@ -108,25 +123,22 @@ class Options(usage.Options):
         endpoint = self["endpoint"]
         if self["socket"] is not None:
             raise SystemExit("palingenesis: give --socket or --endpoint, not both")
-        if not endpoint.startswith("systemd:domain=UNIX:"):
+        if not _INHERITED.fullmatch(endpoint):
             # Nothing else would keep our promises about the file and about who may connect.
             raise SystemExit(
                 f"palingenesis: --endpoint {endpoint}: expected an inherited Unix socket, such "
                 "as systemd:domain=UNIX:index=0; to listen on a path, give --socket PATH"
             )
 
-    def _claim(self) -> None:
-        twistd: Mapping[str, Any] = self.parent or {}
+    def _claim(self, twistd: Mapping[str, Any]) -> None:
         uid = twistd.get("uid")
         path = locate_socket(self["socket"], self["config"], uid).path
         self.socket_file = SocketFile(path, self.mode)
-        # One that will be another user's has to be claimed by that user, when it starts.
-        if uid is None:
+        # One that will be another user's, or in another root, is claimed when it starts.
+        if uid is None and twistd.get("chroot") is None:
             # twistd may yet refuse to start: nothing stays behind then.
             atexit.register(self.socket_file.abandon)
             self.socket_file.claim()
-        if pidfile := twistd.get("pidfile"):
-            discard_stale(pidfile)
 
 
 def makeService(options: Options) -> IService:
@@ -157,7 +169,8 @@ def makeService(options: Options) -> IService:
             mode=options.mode,
         )
     except (ValueError, LookupError) as error:
-        raise SystemExit(f"palingenesis: --endpoint {options['endpoint']}: {error}") from None
+        why = error if isinstance(error, ValueError) else "no socket of that name was inherited"
+        raise SystemExit(f"palingenesis: --endpoint {options['endpoint']}: {why}") from None
     apply(options.config)
     daemon = _Daemon(options)
     SignalService(reactor, control.reload).setServiceParent(daemon)
@@ -184,6 +197,27 @@ class _Daemon(MultiService):
             # sys.stderr goes to the log by now.
             print(f"palingenesis: {error}", file=sys.__stderr__)
             raise SystemExit(1) from None
+
+
+def _fill_standard_descriptors() -> None:
+    # twistd puts /dev/null over the first three as it goes to the background. Where they
+    # were closed, one of them would be our lock.
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
+
+
+def _check_files(twistd: Mapping[str, Any]) -> None:
+    """See that twistd will be able to write its own files."""
+    files = {"--pidfile": twistd.get("pidfile"), "--logfile": twistd.get("logfile")}
+    if not (twistd.get("nodaemon") or twistd.get("syslog") or twistd.get("logger")):
+        files["--logfile"] = files["--logfile"] or "twistd.log"
+    for option, name in files.items():
+        if name and name != "-":
+            path = os.path.abspath(name)
+            place = path if os.path.lexists(path) else os.path.dirname(path)
+            if not os.access(place, os.W_OK):
+                raise PathError(path, f"cannot be written; name another with twistd {option}=FILE")
 
 
 def _parse_mode(text: str) -> int:

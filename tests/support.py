@@ -110,6 +110,33 @@ def twistd_command() -> list[str]:
     return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 
 
+def read_pid(path: str) -> int:
+    """Read a PID file; 0 while there is none, or nothing in it."""
+    with contextlib.suppress(FileNotFoundError, ValueError), open(path, encoding="ascii") as file:
+        return int(file.read())
+    return 0
+
+
+def kill_if_there(pid: int) -> None:
+    """Kill a process that may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def fill_backlog(path: str) -> list[socket.socket]:
+    """Connect to a socket that accepts nobody until no more fit; return the connections."""
+    waiting: list[socket.socket] = []
+    while True:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:
+            client.close()
+            return waiting
+        waiting.append(client)
+
+
 def wait_until(is_so: Callable[[], _T], what: str, patience: float = PATIENCE) -> _T:
     """Look again and again until something is so, and return it; for what has no event."""
     end = time.monotonic() + patience

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import config
 from palingenesis.config import LOG_LEVELS, Config, ConfigError, load_config, parse_mode
 
 
@@ -120,12 +119,11 @@ class RefusedTests(ConfigTestCase):
         self.assertEqual(error.reason, "cannot be read: Is a directory")
 
     def test_a_file_that_may_not_be_read_says_so(self) -> None:
-        def refuse(path: str, _mode: str) -> NoReturn:
+        def refuse(path: str, _flags: int) -> NoReturn:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
         # Not by its mode: root may read everything.
-        config.open = refuse  # type: ignore[attr-defined]
-        self.addCleanup(delattr, config, "open")
+        self.patch(os, "open", refuse)
         error = self.assertRaises(ConfigError, load_config, self.path)
         self.assertEqual(error.reason, "cannot be read: Permission denied")
 

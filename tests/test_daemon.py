@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -24,8 +26,10 @@ from tests.support import (
     ProcessTestCase,
     ask,
     descriptors,
+    fill_backlog,
     identity,
     in_background,
+    kill_if_there,
     leave_stale,
     listen_at,
     median_seconds,
@@ -34,6 +38,7 @@ from tests.support import (
     needs_root,
     processor_time,
     read_all,
+    read_pid,
     send_all,
     twistd_command,
     wait_for_end,
@@ -178,14 +183,7 @@ class StartTests(ProcessTestCase):
     def test_a_frozen_daemon_keeps_its_socket(self):
         daemon = self.place.daemon()
         daemon.send(signal.SIGSTOP)
-        waiting = []
-        with self.assertRaises(BlockingIOError):
-            for _ in range(10_000):
-                client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self.addCleanup(client.close)
-                client.setblocking(False)
-                client.connect(self.place.socket)
-                waiting.append(client)
+        waiting = fill_backlog(self.place.socket)
         before = identity(self.place.socket)
         began = time.monotonic()
         second = self.place.twistd()
@@ -198,6 +196,34 @@ class StartTests(ProcessTestCase):
         for client in waiting:
             client.close()
         self.assert_serves()
+
+    def test_a_frozen_daemon_in_the_background_is_named(self):
+        self.assertEqual(self.place.twistd(before=()).wait(), 0)
+        pid = wait_until(lambda: read_pid(self.place.pidfile), "the daemon has a PID file")
+        self.addCleanup(kill_if_there, pid)
+        self.assert_serves()
+        os.kill(pid, signal.SIGSTOP)
+        clients = fill_backlog(self.place.socket)
+        self.addCleanup(lambda: [client.close() for client in clients])
+        self.assert_refused(self.place.twistd(), self.place.socket, f"pid {pid} ")
+
+    def test_a_daemon_whose_standard_descriptors_were_closed_holds_the_lock(self):
+        for closed in ("<&-", "<&- >&- 2>&-"):
+            with self.subTest(closed=closed):
+                command = shlex.join(twistd_command())
+                started = self.place.twistd(
+                    before=(), program=["sh", "-c", f'exec {command} "$@" {closed}', "twistd"]
+                )
+                self.assertEqual(started.wait(), 0, started.stderr)
+                pid = wait_until(lambda: read_pid(self.place.pidfile), "there is a PID file")
+                self.addCleanup(kill_if_there, pid)
+                self.assert_serves()
+                with open(f"{self.place.socket}.lock", "rb") as lock:
+                    self.assertRaises(
+                        BlockingIOError, fcntl.flock, lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+                    )
+                os.kill(pid, signal.SIGTERM)
+                wait_until(lambda: not os.path.lexists(self.place.pidfile), "it has stopped")
 
     def test_a_listener_that_is_not_ours_is_never_evicted(self):
         theirs = listen_at(self.place.socket)
@@ -328,6 +354,26 @@ class FailedStartTests(ProcessTestCase):
     def test_an_endpoint_that_cannot_listen_is_told_in_one_line(self):
         path = self.place.path("nowhere", "s.sock")
         self.refused("--endpoint", f"unix:{path}", told=path)
+
+    def test_a_file_that_was_moved_aside_for_it_is_put_back(self):
+        path = self.place.write("precious", "precious")
+        self.place.pidfile = self.place.write("live.pid", str(os.getpid()))
+        refused = self.place.twistd("--socket", path)
+        self.assertEqual(refused.wait(), 1)
+        self.assertIn("Another twistd server is running", refused.stderr)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "precious")
+        self.assertEqual(self.place.leftovers, ["live.pid", "precious", "run"])
+
+    @needs_root
+    def test_a_place_where_twistd_cannot_write_is_told_in_one_line(self):
+        bound = ["setpriv", "--bounding-set=-all", *twistd_command()]
+        os.chmod(self.place.runtime, 0o500)
+        self.place.pidfile = os.path.join(self.place.runtime, "twistd.pid")
+        self.refused(told="twistd --pidfile=", program=bound)
+        self.place.pidfile = self.place.path("twistd.pid")
+        log = os.path.join(self.place.runtime, "log")
+        self.refused(told="twistd --logfile=", before=("--logfile", log), program=bound)
 
     def test_an_inherited_descriptor_that_is_no_socket_is_told_in_one_line(self):
         with open(os.devnull, "rb") as file:

@@ -161,11 +161,11 @@ class ConfiguredTests(PathsTestCase):
         self.assertEqual(error.path, path)
 
     def test_a_named_configuration_that_is_missing_is_an_error(self) -> None:
-        self.assertRaises(ConfigError, locate_socket, config=os.path.join(self.home, "no.toml"))
+        self.assertRaises(PathError, locate_socket, config=os.path.join(self.home, "no.toml"))
 
     def test_a_default_configuration_that_cannot_be_read_is_an_error(self) -> None:
         os.makedirs(os.path.join(self.home, ".config/palingenesis/config.toml"))
-        error = self.assertRaises(ConfigError, locate_socket)
+        error = self.assertRaises(PathError, locate_socket)
         self.assertEqual(error.reason, "cannot be read: Is a directory")
 
     def test_no_configuration_is_read_when_the_path_is_known_before(self) -> None:

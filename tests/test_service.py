@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import socket
@@ -430,6 +431,23 @@ class WatchTests(ServiceTestCase):
         self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), 0o600)
         await control.stopService()
         self.assertEqual(os.listdir(self.directory), ["s.sock.lock"])
+
+    async def test_a_socket_that_cannot_be_looked_at_is_not_taken_for_deleted(self):
+        self.started()
+        lstat = os.lstat
+
+        def refuse(path, *rest):
+            if path == self.path:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return lstat(path, *rest)
+
+        # Not by the directory's mode: root may look everywhere.
+        self.patch(os, "lstat", refuse)
+        await self.until(lambda: self.logged("cannot be looked at"))
+        self.patch(os, "lstat", lstat)
+        with open(f"{self.path}.lock", "rb") as lock:
+            self.assertRaises(BlockingIOError, fcntl.flock, lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.assertEqual(self.logged("was deleted"), 0)
 
     async def test_it_is_bound_anew_as_often_as_it_is_deleted(self):
         self.started()

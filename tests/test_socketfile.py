@@ -364,6 +364,11 @@ class DirectoryTests(SocketFileTestCase):
             self.assertIn("can be written to by all", self.refusal().reason)
         os.chmod(self.directory, 0o700)
 
+    @needs_root
+    def test_a_directory_of_another_users_is_refused(self):
+        os.chown(self.directory, NOBODY, NOBODY)
+        self.assertIn(f"belongs to uid {NOBODY}", self.refusal().reason)
+
     def test_directories_made_for_a_start_that_fails_are_gone_again(self):
         path = self.at("a", "b", "s.sock")
         with self.assertRaises(SocketFileError) as raised:

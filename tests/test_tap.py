@@ -121,6 +121,35 @@ class OptionsTests(TapTestCase):
         told = self.refusal("--socket", self.path, "--endpoint", "systemd:domain=UNIX:index=0")
         self.assertIn("not both", told)
 
+    def test_an_endpoint_that_is_no_inherited_unix_socket_is_refused(self):
+        for endpoint in (
+            "",
+            f"unix:{self.path}",
+            "tcp:8000",
+            "systemd:domain=INET:index=0",
+            "systemd:domain=UNIX:",
+            "systemd:domain=UNIX:index=0:foo=bar",
+            "systemd:domain=UNIX:index=99999999999999999999",
+            "systemd:domain=UNIX:index=0:index=1",
+            "systemd:domain=UNIX:index=abc",
+        ):
+            self.assertIn("expected an inherited Unix socket", self.refusal("--endpoint", endpoint))
+
+    def test_a_name_that_was_not_inherited_is_refused(self):
+        options = self.options("--endpoint", "systemd:domain=UNIX:name=nowhere")
+        error = self.assertRaises(SystemExit, tap.makeService, options)
+        self.assertIn("no socket of that name was inherited", str(error))
+
+    def test_a_configuration_that_is_a_fifo_does_not_hold_it_up(self):
+        fifo = os.path.join(self.directory, "c.toml")
+        os.mkfifo(fifo)
+        self.assertIn("not a regular file", self.refusal("--config", fifo))
+        self.assertIn("not a regular file", self.refusal("--config", fifo, "--socket", self.path))
+
+    def test_a_socket_in_another_root_is_claimed_there(self):
+        self.options("--socket", self.path, twistd={"chroot": self.directory, "pidfile": ""})
+        self.assertEqual(os.listdir(self.directory), [])
+
     def test_an_empty_socket_is_refused_and_not_taken_for_none(self):
         self.refusal("--socket", "")
 
