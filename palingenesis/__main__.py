@@ -9,11 +9,15 @@ def run() -> int:
     # Looking for garbage among what is only just imported, and again at exit, takes a
     # tenth of the time that a person waits for a status.
     gc.disable()
-    from palingenesis.cli import main
+    try:
+        from palingenesis.cli import main
 
-    gc.freeze()
-    gc.enable()
-    return main()
+        gc.freeze()
+        gc.enable()
+        return main()
+    except KeyboardInterrupt:
+        # While it was imported; main itself is quiet about it too.
+        return 130
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from enum import IntEnum
 from io import TextIOWrapper
 
 from palingenesis import __version__, display
@@ -13,46 +12,26 @@ from palingenesis.client import (
     DEFAULT_TIMEOUT,
     ClientError,
     ControlClient,
-    NotLocated,
-    NotRunning,
-    Refused,
     check_timeout,
 )
+from palingenesis.exits import Exit, exit_status
 from palingenesis.wire import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn, Self
+    from typing import Any, NoReturn
 
 #: Seconds from one look to the next of ``status --watch``.
 WATCH_INTERVAL = 2.0
-
-
-class Exit(IntEnum):
-    """Every exit status, and its meaning: the help, the manual and the README have it."""
-
-    meaning: str
-
-    def __new__(cls, value: int, meaning: str) -> Self:
-        status = int.__new__(cls, value)
-        status._value_ = value
-        status.meaning = meaning
-        return status
-
-    DONE = 0, "done"
-    REFUSED = 1, "the daemon refused: its answer was an ERR"
-    USAGE = 2, "a mistake in the command line, the configuration or the path"
-    NOT_RUNNING = 3, "the daemon is not running"
-    NO_ANSWER = 4, "no usable answer: too late, no permission, or no sense in it"
-    INTERRUPTED = 130, "interrupted by Ctrl-C"
-    CLOSED_PIPE = 141, "nobody was left to read the output"
 
 
 DESCRIPTION = "See how a daemon is, and pause, resume or reload it, through its control socket."
 
 ENVIRONMENT = (
     ("PALINGENESIS_SOCKET", "the daemon's socket, where --socket does not name it"),
+    ("XDG_RUNTIME_DIR", "where it is looked for, after `socket` in config.toml"),
+    ("XDG_CONFIG_HOME", "where palingenesis/config.toml is (~/.config)"),
     ("NO_COLOR", "when not empty, no colour"),
 )
 
@@ -189,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Now, since at exit it would be too late to be quiet about a closed pipe.
             sys.stdout.flush()
     except ClientError as error:
-        complain(str(error))
+        display.complain(str(error))
         return exit_status(error)
     except BrokenPipeError:
         _forget_output()
@@ -198,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except OSError as error:
         # Whatever else fails is handled where it does: this is the output, a full disk.
-        complain(f"cannot write the answer: {error.strerror}")
+        display.complain(f"cannot write the answer: {error.strerror}")
         _forget_output()
         return Exit.NO_ANSWER
 
@@ -269,23 +248,6 @@ def _on_terminal() -> bool:
 
 def _colour() -> bool:
     return _on_terminal() and not os.environ.get("NO_COLOR")
-
-
-def complain(message: str) -> None:
-    """Print an error, as the one line that it is."""
-    if sys.stderr is not None:
-        print(f"palingenesis: {message}", file=sys.stderr)
-
-
-def exit_status(error: ClientError) -> Exit:
-    """Tell with which status an error ends the process."""
-    if isinstance(error, Refused):
-        return Exit.REFUSED
-    if isinstance(error, NotLocated):
-        return Exit.USAGE
-    if isinstance(error, NotRunning):
-        return Exit.NOT_RUNNING
-    return Exit.NO_ANSWER
 
 
 def _forget_output() -> None:

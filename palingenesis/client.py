@@ -158,11 +158,11 @@ class NotUnderstood(ClientError):
         if not received:
             reason = "it hung up without a word"
         elif received.endswith(b"\n"):
-            reason = f"it said {shown!r}"
+            reason = f"it said '{shown}'"
         elif len(received) < REPLY_LIMIT:
-            reason = f"it hung up in the middle of a line, {shown!r}"
+            reason = f"it hung up in the middle of a line, '{shown}'"
         else:
-            reason = f"it said {REPLY_LIMIT} bytes and more on one line, {shown!r}"
+            reason = f"it said {REPLY_LIMIT} bytes and more on one line, '{shown}'"
         super().__init__(path, reason, "is something else listening there?")
         self.received = received
 
@@ -344,6 +344,8 @@ def connect_error(path: str, number: int | None) -> ClientError:
 
 def _nothing(path: str) -> NotRunning:
     directory = os.path.dirname(path)
+    if os.path.isfile(directory):
+        return NoDirectory(path, f"{directory} is not a directory", _OTHER_PATH)
     if not os.path.isdir(directory):
         return NoDirectory(
             path,

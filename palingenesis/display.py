@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from palingenesis.wire import State, printable
 
@@ -115,3 +116,9 @@ def _session(status: DaemonStatus) -> str:
     if status.current_session is None:
         return "none"
     return printable(status.current_session, VALUE_LIMIT)
+
+
+def complain(message: str) -> None:
+    """Print an error, as the one line that it is."""
+    if sys.stderr is not None:
+        print(f"palingenesis: {message}", file=sys.stderr)

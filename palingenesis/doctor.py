@@ -10,7 +10,6 @@ import sys
 import time
 
 from palingenesis import display
-from palingenesis.cli import Exit, exit_status
 from palingenesis.client import (
     ClientError,
     TimedOut,
@@ -21,7 +20,8 @@ from palingenesis.client import (
     find_socket,
     user_name,
 )
-from palingenesis.peer import Credentials, peer_credentials
+from palingenesis.exits import Exit, exit_status
+from palingenesis.peer import Credentials, peer_credentials, process_stat
 from palingenesis.wire import Command, parse_status, printable
 
 TYPE_CHECKING = False
@@ -78,10 +78,12 @@ def _directory(directory: str) -> tuple[str, str]:
     facts = f"mode {mode:04o}, owner {user_name(found.st_uid)}"
     if not stat.S_ISDIR(found.st_mode):
         return f"{shown} is not a directory", _RED
-    if mode & 0o022 and not mode & stat.S_ISVTX:
-        return f"{shown}: others can replace what is in it ({facts})", _RED
     if found.st_uid not in (os.geteuid(), 0):
-        return f"{shown}: its owner can replace what is in it ({facts})", _YELLOW
+        return f"{shown}: its owner can replace what is in it ({facts})", _RED
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        return f"{shown}: others can replace what is in it ({facts})", _RED
+    if mode & stat.S_IWGRP and not mode & stat.S_ISVTX:
+        return f"{shown}: its group can replace what is in it ({facts})", _YELLOW
     if mode & 0o077:
         return f"{shown}: open to others, so the socket's own mode decides ({facts})", _YELLOW
     return f"{shown}: private ({facts})", ""
@@ -115,18 +117,9 @@ def _conversation(path: str, timeout: float) -> Iterator[tuple[str, str]]:
 
 
 def _listener(listener: Credentials) -> str:
-    if _is_stopped(listener.pid):
+    if process_stat(listener.pid)[:1] == [b"T"]:
         return f"{listener}; stopped, `kill -CONT {listener.pid}` lets it go on"
     return str(listener)
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The state follows the command, which is in brackets and may hold some.
-            return file.read().rpartition(b") ")[2].startswith(b"T")
-    except OSError:
-        return False
 
 
 def examine_plugin() -> tuple[str, str]:

@@ -54,6 +54,16 @@ def peer_credentials(connection: Any) -> Credentials | None:
     return None if credentials.uid == _NOBODY_KNOWN else credentials
 
 
+def process_stat(pid: int) -> list[bytes]:
+    """Tell what proc_pid_stat(5) has of a process, from its state on; nothing if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The command before it, in parentheses, may itself hold spaces and parentheses.
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
 def command_of(pid: int) -> str | None:
     """Tell the name of a process, fit to print, or None where it is gone or hidden."""
     try:

@@ -7,16 +7,20 @@ a reboot, or in a container, where the next daemon gets the same PID, that is wr
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
+
+from palingenesis.peer import process_stat
 
 
 def discard_stale(path: str) -> None:
     """
     Remove a PID file whose process cannot have written it.
 
-    That is so when the PID is our own, or when the process of that PID began after the file
-    was written. Where that cannot be told, the file stays for twistd to judge.
+    That is so when the PID is our own, when the process of that PID began after the file
+    was written, or when it is dead and only waits to be reaped. Where that cannot be told,
+    the file stays for twistd to judge.
     """
     try:
         with open(path, encoding="ascii") as file:
@@ -24,21 +28,25 @@ def discard_stale(path: str) -> None:
             written = os.fstat(file.fileno()).st_mtime
     except (OSError, ValueError):
         return
-    began = _began(pid)
-    # The kernel tells the start in hundredths of a second, but of a boot in whole ones.
-    if pid == os.getpid() or (began is not None and began > written + 1):
+    if pid == os.getpid() or _began(pid) > written + 1:
         with suppress(OSError):
             os.unlink(path)
 
 
-def _began(pid: int) -> float | None:
-    """Tell when a process began, in seconds since the epoch; see proc_pid_stat(5)."""
+def _began(pid: int) -> float:
+    """
+    Tell when a process began, in seconds since the epoch.
+
+    Never where it is a zombie, which serves nobody; at the epoch where it cannot be told.
+    """
+    state, *numbers = process_stat(pid) or [b""]
+    if state in (b"Z", b"X"):
+        return math.inf
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The command, in parentheses, may itself hold spaces and parentheses.
-            ticks = int(file.read().rpartition(")")[2].split()[19])
+        ticks = int(numbers[18])
+        # Of a boot the kernel tells whole seconds only.
         with open("/proc/stat", encoding="ascii") as file:
             boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
     except (OSError, ValueError, IndexError, StopIteration):
-        return None
+        return 0
     return boot + ticks / os.sysconf("SC_CLK_TCK")

@@ -33,7 +33,7 @@ _log = get_logger(__name__)
 _TOO_LONG = wire.render_error(f"Command too long ({wire.REQUEST_LIMIT} bytes at most)")
 _TOO_MANY = wire.render_error("Too many connections")
 _TIMED_OUT = wire.render_error("Connection timeout")
-_NOT_PERMITTED = wire.render_error("Permission denied")
+_NOT_PERMITTED = wire.render_error("Permission denied: not the daemon's own user, nor root")
 _STOPPING = wire.render_error("The daemon is stopping")
 
 

@@ -27,7 +27,10 @@ from palingenesis.paths import locate_socket
 from palingenesis.protocol import ControlFactory
 from palingenesis.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
 from palingenesis.transport import ControlPort, ListeningSocket
+from palingenesis.wire import printable
 
+#: How much of a path, or of what is wrong with it, is logged, in characters.
+SHOWN_LIMIT = 300
 #: Seconds between two looks whether the socket is still at its path.
 CHECK_INTERVAL = 2.0
 #: The first descriptor that systemd hands over, sd_listen_fds(3).
@@ -167,7 +170,7 @@ class ControlService(Service):
         if self._file is not None:
             checking = self._checks.start(CHECK_INTERVAL, now=False)
             checking.addErrback(lambda failure: _log.failure("The watch ended", failure))
-        where = port.getHost() if self._file is None else self._file.path
+        where = port.getHost() if self._file is None else printable(self._file.path, SHOWN_LIMIT)
         _log.info("Listening on {where}", where=where)
 
     def _release(self, result: Any = None) -> Any:
@@ -196,7 +199,7 @@ class ControlService(Service):
         except SocketFileError as error:
             self._report(f"{file.path} was deleted, and {error.reason}")
             return
-        _log.warn("{path} was deleted: bound it anew", path=file.path)
+        _log.warn("{path} was deleted: bound it anew", path=printable(file.path, SHOWN_LIMIT))
         old, self._port = self._port, port
         if old is not None:
             old.stopListening()
@@ -204,7 +207,7 @@ class ControlService(Service):
     def _report(self, trouble: str) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            _log.error("No client can connect: {trouble}", trouble=trouble)
+            _log.error("No client can connect: {why}", why=printable(trouble, SHOWN_LIMIT))
 
 
 class _FileListener:
@@ -226,7 +229,11 @@ class _FileListener:
         file.claim()
         port = ControlPort(self._reactor, factory, file.bind())
         if file.moved is not None:
-            _log.warn("A file was at {path}: moved it to {moved}", path=file.path, moved=file.moved)
+            _log.warn(
+                "A file was at {path}: moved it to {moved}",
+                path=printable(file.path, SHOWN_LIMIT),
+                moved=printable(file.moved, SHOWN_LIMIT),
+            )
             file.moved = None
         port.startListening()
         return port

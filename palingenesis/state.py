@@ -9,7 +9,10 @@ from zope.interface import implementer
 
 from palingenesis.config import ConfigError
 from palingenesis.interfaces import CommandFailed, IDaemonState
-from palingenesis.wire import DaemonStatus, State
+from palingenesis.wire import DaemonStatus, State, printable
+
+#: How much of the path of a configuration is shown, in characters.
+SHOWN_LIMIT = 150
 
 
 @implementer(IDaemonState)
@@ -83,4 +86,6 @@ class DaemonState:
         try:
             self._reload()
         except ConfigError as error:
-            raise CommandFailed(str(error)) from error
+            # The path is cut rather than the reason behind it.
+            path = printable(error.path, SHOWN_LIMIT)
+            raise CommandFailed(f"{path}: {error.reason}") from error

@@ -17,12 +17,13 @@ from twisted.python import usage
 from palingenesis import __version__
 from palingenesis.config import Config, load_config, parse_mode
 from palingenesis.log import get_logger, set_log_level
-from palingenesis.paths import PathError, config_file, locate_socket
+from palingenesis.paths import TEXT_LIMIT, PathError, config_file, locate_socket
 from palingenesis.pidfile import discard_stale
 from palingenesis.service import ControlService
 from palingenesis.signals import SignalService
 from palingenesis.socketfile import SocketFile, SocketFileError
 from palingenesis.state import DaemonState
+from palingenesis.wire import printable
 
 _INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")
 
@@ -34,8 +35,8 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Watch over the sessions of AI coding agents, and answer STATUS, PAUSE, RESUME and "
-        "RELOAD on a Unix socket. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
+        "Answer STATUS, PAUSE, RESUME and RELOAD on a Unix socket, for what watches over the "
+        "sessions of AI coding agents. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
     )
     optParameters = [
         [
@@ -97,11 +98,9 @@ class Options(usage.Options):
             if twistd.get("pidfile"):
                 discard_stale(twistd["pidfile"])
         except OSError as error:
-            raise SystemExit(
-                f"palingenesis: the current directory cannot be used: {error.strerror}"
-            ) from None
+            raise _refusal(f"the current directory cannot be used: {error.strerror}") from None
         except PathError as error:
-            raise SystemExit(f"palingenesis: {error}") from None
+            raise _refusal(error) from None
 
     def read_config(self) -> Config:
         """
@@ -122,12 +121,12 @@ class Options(usage.Options):
     def _check_endpoint(self) -> None:
         endpoint = self["endpoint"]
         if self["socket"] is not None:
-            raise SystemExit("palingenesis: give --socket or --endpoint, not both")
+            raise _refusal("give --socket or --endpoint, not both")
         if not _INHERITED.fullmatch(endpoint):
             # Nothing else would keep our promises about the file and about who may connect.
-            raise SystemExit(
-                f"palingenesis: --endpoint {endpoint}: expected an inherited Unix socket, such "
-                "as systemd:domain=UNIX:index=0; to listen on a path, give --socket PATH"
+            raise _refusal(
+                f"--endpoint {endpoint}: expected an inherited Unix socket, such as "
+                "systemd:domain=UNIX:index=0; to listen on a path, give --socket PATH"
             )
 
     def _claim(self, twistd: Mapping[str, Any]) -> None:
@@ -170,7 +169,7 @@ def makeService(options: Options) -> IService:
         )
     except (ValueError, LookupError) as error:
         why = error if isinstance(error, ValueError) else "no socket of that name was inherited"
-        raise SystemExit(f"palingenesis: --endpoint {options['endpoint']}: {why}") from None
+        raise _refusal(f"--endpoint {options['endpoint']}: {why}") from None
     apply(options.config)
     daemon = _Daemon(options)
     SignalService(reactor, control.reload).setServiceParent(daemon)
@@ -195,8 +194,13 @@ class _Daemon(MultiService):
             with suppress(OSError):
                 os.unlink(self._twistd["pidfile"])
             # sys.stderr goes to the log by now.
-            print(f"palingenesis: {error}", file=sys.__stderr__)
+            print(_refusal(error), file=sys.__stderr__)
             raise SystemExit(1) from None
+
+
+def _refusal(why: object) -> SystemExit:
+    """Make the end of a start that fails, with the one line that says why."""
+    return SystemExit(f"palingenesis: {printable(str(why), TEXT_LIMIT)}")
 
 
 def _fill_standard_descriptors() -> None:
@@ -224,4 +228,4 @@ def _parse_mode(text: str) -> int:
     try:
         return parse_mode(text)
     except ValueError as error:
-        raise SystemExit(f"palingenesis: --mode: expected {error}, not {text!r}") from None
+        raise _refusal(f"--mode: expected {error}, not {text!r}") from None

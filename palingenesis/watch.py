@@ -8,7 +8,6 @@ import sys
 import time
 
 from palingenesis import display
-from palingenesis.cli import complain
 from palingenesis.client import ClientError
 
 TYPE_CHECKING = False
@@ -18,9 +17,10 @@ if TYPE_CHECKING:
 
     from palingenesis.client import ControlClient
 
-# The alternate screen without a cursor; and the screen as it was before.
-_ENTER = "\x1b[?1049h\x1b[?25l"
-_LEAVE = "\x1b[?25h\x1b[?1049l"
+# The alternate screen, without a cursor and without wrapping long lines; and the screen as
+# it was before.
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME = "\x1b[H"
 _END_OF_LINE = "\x1b[K\n"
 _END_OF_SCREEN = "\x1b[J"
@@ -71,7 +71,7 @@ def watch_json(client: ControlClient, interval: float) -> NoReturn:
         except ClientError as error:
             if str(error) != told:
                 told = str(error)
-                complain(told)
+                display.complain(told)
         else:
             told = ""
             sys.stdout.buffer.write(line)

@@ -687,7 +687,9 @@ class ClientTests(ProcessTestCase):
         os.chmod(self.place.runtime, 0o755)
         self.assertEqual(self.ask_as(NOBODY), "PermissionError")
         os.chmod(self.place.socket, 0o666)
-        self.assertEqual(self.ask_as(NOBODY), "ERR: Permission denied\n")
+        self.assertEqual(
+            self.ask_as(NOBODY), "ERR: Permission denied: not the daemon's own user, nor root\n"
+        )
         daemon.wait_for_log(f"Refused a client of another user: .*uid {NOBODY}")
         self.assert_serves()
 

@@ -75,7 +75,7 @@ class PackagingTests(SynchronousTestCase):
         return place / "bin"
 
     def assert_has_the_plugin(self, twistd: Path) -> None:
-        self.assertIn("palingenesis", run(twistd, "--help").stdout)
+        self.assertIn("\n    palingenesis ", run(twistd, "--help").stdout)
         # Twisted's own plugins are still there: ours do not shadow them.
         self.assertIn("\n    web ", run(twistd, "--help").stdout)
 

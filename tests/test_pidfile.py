@@ -10,7 +10,7 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import pidfile
+from palingenesis import peer, pidfile
 from palingenesis.pidfile import discard_stale
 
 with_proc = skipUnless(os.path.exists("/proc/self/stat"), "only Linux tells when one began")
@@ -54,6 +54,17 @@ class DiscardStaleTests(SynchronousTestCase):
         self.assertFalse(self.is_kept())
 
     @with_proc
+    def test_a_dead_process_that_was_not_reaped_serves_nobody(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        self.addCleanup(os.waitpid, pid, 0)
+        # Until it is dead, without reaping it.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        self.write(f"{pid}\n")
+        self.assertFalse(self.is_kept())
+
+    @with_proc
     def test_a_process_that_wrote_the_file_keeps_it(self) -> None:
         self.write(f"{self.other_process()}\n")
         self.assertTrue(self.is_kept())
@@ -69,7 +80,7 @@ class DiscardStaleTests(SynchronousTestCase):
         self.assertFalse(self.is_kept())
 
     def test_a_pid_that_nobody_has_is_left_to_twistd(self) -> None:
-        self.patch(pidfile, "_began", lambda _: None)
+        self.patch(pidfile, "_began", lambda _: 0)
         self.write("1234\n", age=3600)
         self.assertTrue(self.is_kept())
 
@@ -101,17 +112,20 @@ class DiscardStaleTests(SynchronousTestCase):
 
 @with_proc
 class BeganTests(SynchronousTestCase):
-    def began(self, stat: str, boot: str = "cpu 1\nbtime 1000\nprocesses 2\n") -> float | None:
+    def began(self, stat: str, boot: str = "cpu 1\nbtime 1000\nprocesses 2\n") -> float:
         directory = self.mktemp()
         os.mkdir(directory)
         names = {"/proc/7/stat": "process", "/proc/stat": "boot"}
         for name, content in ("process", stat), ("boot", boot):
             with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
                 file.write(content)
-        pidfile.open = lambda path, **how: open(  # type: ignore[attr-defined]  # noqa: SIM115
-            os.path.join(directory, names[path]), **how
-        )
-        self.addCleanup(delattr, pidfile, "open")
+
+        def open_copy(path: str, *mode: str, **how: str) -> object:
+            return open(os.path.join(directory, names[path]), *mode, **how)
+
+        for module in pidfile, peer:
+            module.open = open_copy  # type: ignore[attr-defined]
+            self.addCleanup(delattr, module, "open")
         return pidfile._began(7)
 
     def line(self, command: str) -> str:
@@ -125,13 +139,12 @@ class BeganTests(SynchronousTestCase):
         self.assertEqual(self.began(self.line(") S 1 (a b)\n")), 1250.0)
 
     def test_it_is_not_known_where_the_kernel_says_too_little(self) -> None:
-        self.assertIsNone(self.began("7 (twistd) S 1\n"))
+        self.assertEqual(self.began("7 (twistd) S 1\n"), 0)
 
     def test_it_is_not_known_where_the_boot_is_not(self) -> None:
-        self.assertIsNone(self.began(self.line("twistd"), boot="cpu 1\n"))
+        self.assertEqual(self.began(self.line("twistd"), boot="cpu 1\n"), 0)
 
     def test_of_this_process_it_is_in_the_past(self) -> None:
         began = pidfile._began(os.getpid())
-        assert began is not None
         # The boot is told in whole seconds.
         self.assertTrue(time.time() - 86_400 < began < time.time() + 1, began)

@@ -30,6 +30,7 @@ HANDLER_TIMEOUT = 30.0
 
 STATUS = DaemonStatus("monitoring", 7, "main", 2, 1)
 TIMED_OUT = b"ERR: Connection timeout\n"
+NOT_PERMITTED = b"ERR: Permission denied: not the daemon's own user, nor root\n"
 STOPPING = b"ERR: The daemon is stopping\n"
 TOO_LONG = b"ERR: Command too long (512 bytes at most)\n"
 
@@ -389,7 +390,7 @@ class AdmissionTests(ProtocolTestCase):
         client = self.connect_as(os.geteuid() + 1)
         self.assertEqual(
             (client.received, client.transport.disconnecting),
-            (b"ERR: Permission denied\n", True),
+            (NOT_PERMITTED, True),
         )
 
     def test_the_log_says_who_was_refused(self) -> None:
@@ -401,7 +402,7 @@ class AdmissionTests(ProtocolTestCase):
 
     def test_a_client_of_another_user_is_told_only_that(self) -> None:
         self.take_every_slot()
-        self.assertEqual(self.connect_as(os.geteuid() + 1).received, b"ERR: Permission denied\n")
+        self.assertEqual(self.connect_as(os.geteuid() + 1).received, NOT_PERMITTED)
 
     def test_a_client_of_another_user_takes_no_place(self) -> None:
         self.connect_as(os.geteuid() + 1)
@@ -416,7 +417,7 @@ class AdmissionTests(ProtocolTestCase):
     def test_a_daemon_that_gave_up_root_serves_the_user_it_became(self) -> None:
         self.patch(os, "geteuid", lambda: 1234)
         self.factory.startFactory()
-        self.assertEqual(self.connect_as(1235).received, b"ERR: Permission denied\n")
+        self.assertEqual(self.connect_as(1235).received, NOT_PERMITTED)
 
     def test_others_are_served_where_the_operator_lets_them_in(self) -> None:
         self.factory.admit_others = True

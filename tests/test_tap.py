@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import Any
@@ -26,6 +27,8 @@ class TapTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
         self.addCleanup(shutil.rmtree, self.directory)
+        # The options hold SIGHUP back until the daemon runs, which it never does here.
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGHUP])
         self.path = os.path.join(self.directory, "s.sock")
         kept = {
             name: value
@@ -149,6 +152,15 @@ class OptionsTests(TapTestCase):
     def test_a_socket_in_another_root_is_claimed_there(self):
         self.options("--socket", self.path, twistd={"chroot": self.directory, "pidfile": ""})
         self.assertEqual(os.listdir(self.directory), [])
+
+    def test_what_would_drive_a_terminal_is_shown_escaped(self):
+        for words in (
+            ("--socket", "/nowhere/\n/\x1b[31m" + "x" * 200),
+            ("--config", "no\nsuch\x1b[31m"),
+            ("--endpoint", "no\nsuch\x1b[31m"),
+            ("--mode", "06\n00"),
+        ):
+            self.assertTrue(self.refusal(*words).isprintable())
 
     def test_an_empty_socket_is_refused_and_not_taken_for_none(self):
         self.refusal("--socket", "")
