@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import sys
 from collections import namedtuple
 
 from palingenesis.wire import printable
@@ -13,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_SOL_SOCKET: int = socket.SOL_SOCKET
+_SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
 _UCRED = struct.Struct("i2I")
 #: The uid the kernel gives for a socket that is not a Unix socket.
 _NOBODY_KNOWN = 0xFFFFFFFF
@@ -44,10 +45,10 @@ def peer_credentials(connection: Any) -> Credentials | None:
     None where the kernel does not tell: on other systems than Linux, and for sockets that
     are not Unix sockets.
     """
-    if sys.platform != "linux":
+    if _SO_PEERCRED is None:
         return None
     try:
-        answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        answer = connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _UCRED.size)
     except OSError:
         return None
     credentials = Credentials(*_UCRED.unpack(answer))

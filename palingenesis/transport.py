@@ -169,7 +169,12 @@ class Connection(FileDescriptor):
             self.connectionLost(reason)
 
     def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)
+        if self._early and self.producer is None:
+            # The reactor has nothing to forget.
+            self.connected = 0
+            self.disconnected = 1
+        else:
+            super().connectionLost(reason)
         # A close with unread input resets the peer, and some clients then lose the reply
         # they had already been sent.
         if ioctl(self.socket, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD:

@@ -44,7 +44,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertIsNone(peer_credentials(ours))
 
     def test_other_systems_do_not_tell(self) -> None:
-        self.patch(sys, "platform", "darwin")
+        self.patch(peer, "_SO_PEERCRED", None)
         self.assertIsNone(peer_credentials(self.pair()))
 
     def test_the_last_uid_before_nobody_s_is_somebody(self) -> None:
@@ -52,9 +52,7 @@ class CredentialsTests(SynchronousTestCase):
             def getsockopt(self, *_: int) -> bytes:
                 return (7).to_bytes(4, sys.byteorder) + b"\xfe\xff\xff\xff" + b"\xff\xff\xff\xff"
 
-        self.patch(sys, "platform", "linux")
-        if not hasattr(socket, "SO_PEERCRED"):
-            self.patch(socket, "SO_PEERCRED", 17)
+        self.patch(peer, "_SO_PEERCRED", 17)
         self.assertEqual(peer_credentials(Other()), Credentials(7, 0xFFFFFFFE, 0xFFFFFFFF))
 
     @on_linux
