@@ -110,8 +110,8 @@ class Scale:
     """
 
     rounds: int = 5
-    slices: int = 3
-    slice_seconds: float = 1.0
+    slices: int = 8
+    slice_seconds: float = 0.25
     commands: int = 10
     starts: int = 4
     rest_seconds: float = 10.0
