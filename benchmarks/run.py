@@ -252,6 +252,28 @@ class Bench:
                 results[label].append(Result(*map(median, columns)))
         return results
 
+    def time_in_turns(
+        self, section: str, labels: Sequence[str], times: int, once: Callable[[str], float]
+    ) -> dict[str, list[float]]:
+        """
+        Time each of several things in turns, after once without counting.
+
+        :param times: how often in each round.
+        :param once: does one of them, and returns the seconds it took.
+        :returns: for each the medians of the rounds, in seconds.
+        """
+        for label in labels:
+            once(label)
+        medians: dict[str, list[float]] = {label: [] for label in labels}
+        for _ in self.rounds(section):
+            seconds: dict[str, list[float]] = {label: [] for label in labels}
+            for _ in range(times):
+                for label in self.turn(list(labels)):
+                    seconds[label].append(once(label))
+            for label, values in seconds.items():
+                medians[label].append(median(values))
+        return medians
+
     def _slice(self, path: str, pid: int) -> Result:
         seconds = self.scale.slice_seconds
         before = activity(pid)[0] if HAS_ACTIVITY else 0.0
@@ -354,16 +376,12 @@ def cli(bench: Bench) -> Table:
                 processes[label] = running[1]
             else:
                 table.absent(other_daemon.__name__)
-        medians: dict[str, list[float]] = {label: [] for label in processes}
-        for argv in processes.values():
-            wall_time(argv, bench.environment)
-        for _ in bench.rounds("cli"):
-            times: dict[str, list[float]] = {label: [] for label in processes}
-            for _ in range(bench.scale.commands):
-                for label in bench.turn(list(processes)):
-                    times[label].append(wall_time(processes[label], bench.environment))
-            for label, values in times.items():
-                medians[label].append(median(values))
+        medians = bench.time_in_turns(
+            "cli",
+            list(processes),
+            bench.scale.commands,
+            lambda label: wall_time(processes[label], bench.environment),
+        )
     for label, rounds in medians.items():
         table.row(
             label,
@@ -498,16 +516,7 @@ def start(bench: Bench) -> Table:
                 ask(path)
             return time.perf_counter() - begun
 
-    for label in starts:
-        once(label)
-    medians: dict[str, list[float]] = {label: [] for label in starts}
-    for _ in bench.rounds("start"):
-        times: dict[str, list[float]] = {label: [] for label in starts}
-        for _ in range(bench.scale.starts):
-            for label in bench.turn(list(starts)):
-                times[label].append(once(label))
-        for label, values in times.items():
-            medians[label].append(median(values))
+    medians = bench.time_in_turns("start", list(starts), bench.scale.starts, once)
     for label, rounds in medians.items():
         table.row(
             label,

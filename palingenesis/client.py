@@ -19,7 +19,7 @@ import socket
 import stat
 import time
 
-from palingenesis.paths import Location, PathError, locate_socket
+from palingenesis.paths import TEXT_LIMIT, Location, PathError, locate_socket
 from palingenesis.wire import (
     MESSAGE_LIMIT,
     OK,
@@ -37,8 +37,6 @@ DEFAULT_TIMEOUT = 5.0
 TIMEOUT_LIMIT = 86_400.0
 #: How much of an answer that makes no sense is shown, in characters.
 SHOWN_LIMIT = 100
-#: The longest text of an error, in characters.
-TEXT_LIMIT = 1000
 #: Seconds until a full backlog is tried again, at first and at most.
 RETRY_FIRST = 0.001
 RETRY_LIMIT = 0.05
