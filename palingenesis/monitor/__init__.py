@@ -1,0 +1,1 @@
+"""The monitor: sees when a coding agent's session has stopped, and brings it back."""
