@@ -21,7 +21,7 @@ from palingenesis.client import (
     user_name,
 )
 from palingenesis.exits import Exit, exit_status
-from palingenesis.peer import Credentials, peer_credentials, process_stat
+from palingenesis.procfs import Credentials, peer_credentials, process_stat
 from palingenesis.wire import Command, parse_status, printable
 
 TYPE_CHECKING = False

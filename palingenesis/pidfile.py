@@ -11,7 +11,7 @@ import math
 import os
 from contextlib import suppress
 
-from palingenesis.peer import process_stat
+from palingenesis.procfs import process_stat
 
 
 def discard_stale(path: str) -> None:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from palingenesis import wire
 from palingenesis.interfaces import CommandFailed, IDaemonState
 from palingenesis.log import get_logger
-from palingenesis.peer import Credentials, peer_credentials
+from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.transport import Connection
 from palingenesis.wire import BadStatus, Command, DaemonStatus, UnknownCommand
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from enum import Enum, auto
 
 from palingenesis.paths import PathError, socket_path
-from palingenesis.peer import command_of, peer_credentials
+from palingenesis.procfs import command_of, peer_credentials
 from palingenesis.transport import ListeningSocket
 
 #: Clients that the kernel lets wait to be accepted.

@@ -9,8 +9,8 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import peer
-from palingenesis.peer import Credentials, command_of, peer_credentials
+from palingenesis import procfs as peer
+from palingenesis.procfs import Credentials, command_of, peer_credentials
 
 on_linux = skipUnless(sys.platform == "linux", "only Linux tells")
 

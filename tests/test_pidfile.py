@@ -10,7 +10,8 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import peer, pidfile
+from palingenesis import pidfile
+from palingenesis import procfs as peer
 from palingenesis.pidfile import discard_stale
 
 with_proc = skipUnless(os.path.exists("/proc/self/stat"), "only Linux tells when one began")

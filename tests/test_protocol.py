@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 
 from palingenesis import protocol, wire
 from palingenesis.interfaces import CommandFailed, IDaemonState
-from palingenesis.peer import Credentials
+from palingenesis.procfs import Credentials
 from palingenesis.protocol import DRAIN_LIMIT, GRACE, LAST_WORDS, ControlFactory, ControlProtocol
 from palingenesis.wire import DaemonStatus
 

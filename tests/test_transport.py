@@ -38,7 +38,7 @@ from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
 from palingenesis import transport, wire
-from palingenesis.peer import Credentials
+from palingenesis.procfs import Credentials
 from palingenesis.protocol import ControlFactory
 from palingenesis.state import DaemonState
 from palingenesis.transport import Connection, ControlPort, ListeningSocket
