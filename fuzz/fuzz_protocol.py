@@ -24,7 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from palingenesis.interfaces import CommandFailed
+from palingenesis.server.interfaces import CommandFailed
 
 TIMEOUT = 5.0
 HANDLER_TIMEOUT = 30.0

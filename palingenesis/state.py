@@ -8,7 +8,7 @@ from collections.abc import Callable
 from zope.interface import implementer
 
 from palingenesis.config import ConfigError
-from palingenesis.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.wire import DaemonStatus, State, printable
 
 #: How much of the path of a configuration is shown, in characters.

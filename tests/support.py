@@ -41,7 +41,7 @@ from twisted.application.service import Application
 from twisted.internet import defer, reactor, task
 from twisted.python import log
 from zope.interface import implementer
-from palingenesis.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.service import ControlService
 from palingenesis.signals import SignalService
 from palingenesis.wire import DaemonStatus

@@ -8,7 +8,7 @@ from zope.interface import implementer
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
-from palingenesis.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.state import DaemonState
 from palingenesis.wire import DaemonStatus
 

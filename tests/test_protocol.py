@@ -20,9 +20,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from palingenesis import protocol, wire
-from palingenesis.interfaces import CommandFailed, IDaemonState
 from palingenesis.procfs import Credentials
 from palingenesis.protocol import DRAIN_LIMIT, GRACE, LAST_WORDS, ControlFactory, ControlProtocol
+from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.wire import DaemonStatus
 
 TIMEOUT = 5.0

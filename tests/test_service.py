@@ -26,8 +26,8 @@ from zope.interface.verify import verifyObject
 
 from palingenesis import service as service_module
 from palingenesis import socketfile as socketfile_module
-from palingenesis.interfaces import CommandFailed, IDaemonState
 from palingenesis.paths import PathError
+from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.service import ControlService
 from palingenesis.socketfile import BACKLOG, SocketFile, SocketFileError, SocketInUse
 from palingenesis.transport import ACCEPT_PAUSE, ListeningSocket

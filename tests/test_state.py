@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.config import ConfigError
-from palingenesis.interfaces import CommandFailed
+from palingenesis.server.interfaces import CommandFailed
 from palingenesis.state import DaemonState
 from palingenesis.wire import DaemonStatus, State
 
