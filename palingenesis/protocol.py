@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from palingenesis import wire
-from palingenesis.log import get_logger
 from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.log import get_logger
 from palingenesis.transport import Connection
 from palingenesis.wire import BadStatus, Command, DaemonStatus, UnknownCommand
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.application.service import Service
 
-from palingenesis.log import get_logger
+from palingenesis.server.log import get_logger
 
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 

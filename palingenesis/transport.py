@@ -30,7 +30,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from palingenesis.log import get_logger
+from palingenesis.server.log import get_logger
 
 #: Connections accepted before the reactor's other work has its turn.
 ACCEPTS_A_TURN = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.logger import InvalidLogLevelError, Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.log import get_logger, set_log_level
+from palingenesis.server.log import get_logger, set_log_level
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 
