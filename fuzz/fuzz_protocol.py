@@ -15,7 +15,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["palingenesis", "twisted.protocols.basic"]):
-    from palingenesis import protocol, wire
+    from palingenesis import wire
+    from palingenesis.server import protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone

@@ -22,9 +22,9 @@ from zope.interface import implementer
 
 from palingenesis.config import parse_mode
 from palingenesis.paths import locate_socket
-from palingenesis.protocol import ControlFactory
 from palingenesis.server.interfaces import IDaemonState
 from palingenesis.server.log import get_logger
+from palingenesis.server.protocol import ControlFactory
 from palingenesis.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
 from palingenesis.transport import ControlPort, ListeningSocket
 from palingenesis.wire import printable

@@ -19,10 +19,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from palingenesis import protocol, wire
+from palingenesis import wire
 from palingenesis.procfs import Credentials
-from palingenesis.protocol import DRAIN_LIMIT, GRACE, LAST_WORDS, ControlFactory, ControlProtocol
+from palingenesis.server import protocol
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.protocol import (
+    DRAIN_LIMIT,
+    GRACE,
+    LAST_WORDS,
+    ControlFactory,
+    ControlProtocol,
+)
 from palingenesis.wire import DaemonStatus
 
 TIMEOUT = 5.0

@@ -39,7 +39,7 @@ from zope.interface.verify import verifyObject
 
 from palingenesis import transport, wire
 from palingenesis.procfs import Credentials
-from palingenesis.protocol import ControlFactory
+from palingenesis.server.protocol import ControlFactory
 from palingenesis.state import DaemonState
 from palingenesis.transport import Connection, ControlPort, ListeningSocket
 from palingenesis.wire import DaemonStatus
@@ -873,7 +873,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from palingenesis import wire
-from palingenesis.protocol import ControlFactory
+from palingenesis.server.protocol import ControlFactory
 from palingenesis.state import DaemonState
 from palingenesis.transport import ControlPort, ListeningSocket
 
