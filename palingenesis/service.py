@@ -25,8 +25,8 @@ from palingenesis.paths import locate_socket
 from palingenesis.server.interfaces import IDaemonState
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
+from palingenesis.server.transport import ControlPort, ListeningSocket
 from palingenesis.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
-from palingenesis.transport import ControlPort, ListeningSocket
 from palingenesis.wire import printable
 
 #: How much of a path, or of what is wrong with it, is logged, in characters.

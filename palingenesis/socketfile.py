@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 from palingenesis.paths import PathError, socket_path
 from palingenesis.procfs import command_of, peer_credentials
-from palingenesis.transport import ListeningSocket
+from palingenesis.server.transport import ListeningSocket
 
 #: Clients that the kernel lets wait to be accepted.
 BACKLOG = 128

@@ -37,11 +37,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
-from palingenesis import transport, wire
+from palingenesis import wire
 from palingenesis.procfs import Credentials
+from palingenesis.server import transport
 from palingenesis.server.protocol import ControlFactory
+from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
 from palingenesis.state import DaemonState
-from palingenesis.transport import Connection, ControlPort, ListeningSocket
 from palingenesis.wire import DaemonStatus
 
 #: Seconds until a test that waits for a socket has failed; nothing waits for so long.
@@ -875,7 +876,7 @@ from twisted.internet.threads import deferToThread
 from palingenesis import wire
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.state import DaemonState
-from palingenesis.transport import ControlPort, ListeningSocket
+from palingenesis.server.transport import ControlPort, ListeningSocket
 
 class Slow(DaemonState):
     async def pause(self):

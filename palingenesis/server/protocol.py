@@ -18,7 +18,7 @@ from palingenesis import wire
 from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.server.log import get_logger
-from palingenesis.transport import Connection
+from palingenesis.server.transport import Connection
 from palingenesis.wire import BadStatus, Command, DaemonStatus, UnknownCommand
 
 #: Input that is read and thrown away besides the command, in bytes; more is cut off.
