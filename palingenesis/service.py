@@ -25,8 +25,8 @@ from palingenesis.paths import locate_socket
 from palingenesis.server.interfaces import IDaemonState
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
+from palingenesis.server.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
 from palingenesis.server.transport import ControlPort, ListeningSocket
-from palingenesis.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
 from palingenesis.wire import printable
 
 #: How much of a path, or of what is wrong with it, is logged, in characters.
@@ -114,7 +114,7 @@ class ControlService(Service):
         """
         Start to listen.
 
-        :raises palingenesis.socketfile.SocketFileError: when the path cannot be had.
+        :raises palingenesis.server.socketfile.SocketFileError: when the path cannot be had.
         """
         failed_at_once: list[Failure] = []
 

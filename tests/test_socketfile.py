@@ -18,7 +18,7 @@ from collections import Counter
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.paths import PATH_LIMIT, PathError
-from palingenesis.socketfile import Presence, SocketFile, SocketFileError, SocketInUse
+from palingenesis.server.socketfile import Presence, SocketFile, SocketFileError, SocketInUse
 from tests.support import (
     NOBODY,
     PATIENCE,
@@ -37,7 +37,7 @@ REPEATS = int(os.environ.get("PALINGENESIS_TEST_REPEATS", "1"))
 #: Claims a path when told to, says what came of it, and holds on until told to end.
 CLAIMANT = """
 import sys
-from palingenesis.socketfile import SocketFile, SocketFileError
+from palingenesis.server.socketfile import SocketFile, SocketFileError
 file = SocketFile(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -54,7 +54,7 @@ sys.stdin.readline()
 #: Makes and removes the socket, over and over, under a umask.
 BINDER = """
 import os, sys
-from palingenesis.socketfile import SocketFile
+from palingenesis.server.socketfile import SocketFile
 os.umask(int(sys.argv[2], 8))
 file = SocketFile(sys.argv[1])
 for _ in range(int(sys.argv[3])):
@@ -522,7 +522,7 @@ class BindTests(SocketFileTestCase):
         def exhausted(*_: object, **__: object) -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        self.patch(sys.modules["palingenesis.socketfile"], "ListeningSocket", exhausted)
+        self.patch(sys.modules["palingenesis.server.socketfile"], "ListeningSocket", exhausted)
         error = self.assertRaises(SocketFileError, file.bind)
         self.assertIn("too many open files", error.reason)
 

@@ -3,7 +3,7 @@ A Unix listening port and its connections, made for one short exchange each.
 
 Twisted's own ``unix.Port`` unlinks its path blindly, fails when the file is gone, makes an
 inherited socket 0666, and logs a line for every client it turns away when descriptors run
-out. This port leaves the file to `palingenesis.socketfile`.
+out. This port leaves the file to `palingenesis.server.socketfile`.
 """
 
 from __future__ import annotations
