@@ -19,8 +19,8 @@ from palingenesis.config import Config, load_config, parse_mode
 from palingenesis.paths import TEXT_LIMIT, PathError, config_file, locate_socket
 from palingenesis.pidfile import discard_stale
 from palingenesis.server.log import get_logger, set_log_level
+from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import SocketFile, SocketFileError
-from palingenesis.service import ControlService
 from palingenesis.signals import SignalService
 from palingenesis.state import DaemonState
 from palingenesis.wire import printable

@@ -42,7 +42,7 @@ from twisted.internet import defer, reactor, task
 from twisted.python import log
 from zope.interface import implementer
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
-from palingenesis.service import ControlService
+from palingenesis.server.service import ControlService
 from palingenesis.signals import SignalService
 from palingenesis.wire import DaemonStatus
 

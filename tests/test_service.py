@@ -28,9 +28,9 @@ from palingenesis import service as service_module
 from palingenesis import socketfile as socketfile_module
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import BACKLOG, SocketFile, SocketFileError, SocketInUse
 from palingenesis.server.transport import ACCEPT_PAUSE, ListeningSocket
-from palingenesis.service import ControlService
 from palingenesis.wire import DaemonStatus
 from tests.support import (
     NOBODY,

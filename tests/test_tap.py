@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import __version__, tap
 from palingenesis.config import Config
 from palingenesis.server.log import set_log_level
-from palingenesis.service import ControlService
+from palingenesis.server.service import ControlService
 from palingenesis.signals import SignalService
 from tests.support import PATIENCE, twistd_command
 
