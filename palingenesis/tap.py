@@ -21,8 +21,8 @@ from palingenesis.pidfile import discard_stale
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import SocketFile, SocketFileError
+from palingenesis.server.state import DaemonState
 from palingenesis.signals import SignalService
-from palingenesis.state import DaemonState
 from palingenesis.wire import printable
 
 _INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")

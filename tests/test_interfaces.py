@@ -9,7 +9,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
-from palingenesis.state import DaemonState
+from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus
 
 

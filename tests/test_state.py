@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.config import ConfigError
 from palingenesis.server.interfaces import CommandFailed
-from palingenesis.state import DaemonState
+from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus, State
 
 

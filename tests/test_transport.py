@@ -41,8 +41,8 @@ from palingenesis import wire
 from palingenesis.procfs import Credentials
 from palingenesis.server import transport
 from palingenesis.server.protocol import ControlFactory
+from palingenesis.server.state import DaemonState
 from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
-from palingenesis.state import DaemonState
 from palingenesis.wire import DaemonStatus
 
 #: Seconds until a test that waits for a socket has failed; nothing waits for so long.
@@ -875,7 +875,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from palingenesis import wire
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.state import DaemonState
+from palingenesis.server.state import DaemonState
 from palingenesis.server.transport import ControlPort, ListeningSocket
 
 class Slow(DaemonState):
