@@ -20,9 +20,9 @@ from palingenesis.paths import TEXT_LIMIT, PathError, config_file, locate_socket
 from palingenesis.pidfile import discard_stale
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
+from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError
 from palingenesis.server.state import DaemonState
-from palingenesis.signals import SignalService
 from palingenesis.wire import printable
 
 _INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")

@@ -43,7 +43,7 @@ from twisted.python import log
 from zope.interface import implementer
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.server.service import ControlService
-from palingenesis.signals import SignalService
+from palingenesis.server.signals import SignalService
 from palingenesis.wire import DaemonStatus
 
 TOLD = json.loads(os.environ["TEST_BEHAVIOUR"])

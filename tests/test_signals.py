@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.signals import SignalService
+from palingenesis.server.signals import SignalService
 
 NUMBERS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 

@@ -19,7 +19,7 @@ from palingenesis import __version__, tap
 from palingenesis.config import Config
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
-from palingenesis.signals import SignalService
+from palingenesis.server.signals import SignalService
 from tests.support import PATIENCE, twistd_command
 
 
