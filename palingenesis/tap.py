@@ -16,8 +16,8 @@ from twisted.python import usage
 
 from palingenesis import __version__
 from palingenesis.config import Config, load_config, parse_mode
+from palingenesis.daemon.pidfile import discard_stale
 from palingenesis.paths import TEXT_LIMIT, PathError, config_file, locate_socket
-from palingenesis.pidfile import discard_stale
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService

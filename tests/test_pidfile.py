@@ -10,9 +10,9 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import pidfile
 from palingenesis import procfs as peer
-from palingenesis.pidfile import discard_stale
+from palingenesis.daemon import pidfile
+from palingenesis.daemon.pidfile import discard_stale
 
 with_proc = skipUnless(os.path.exists("/proc/self/stat"), "only Linux tells when one began")
 

@@ -1,0 +1,1 @@
+"""What ``twistd palingenesis`` is made of."""
