@@ -15,8 +15,9 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import __version__, tap
+from palingenesis import __version__
 from palingenesis.config import Config
+from palingenesis.daemon import tap
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService

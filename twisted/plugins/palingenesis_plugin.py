@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 palingenesis = ServiceMaker(
     "palingenesis",
-    "palingenesis.tap",
+    "palingenesis.daemon.tap",
     "A control socket: STATUS, PAUSE, RESUME and RELOAD for a daemon.",
     "palingenesis",
 )
