@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from palingenesis import client, txclient
+from palingenesis import client
 from palingenesis.client import (
     NoDirectory,
     NoSocket,
@@ -21,6 +21,7 @@ from palingenesis.client import (
     StaleSocket,
     TimedOut,
 )
+from palingenesis.client import deferred as txclient
 from palingenesis.wire import REPLY_LIMIT, DaemonStatus, State
 from tests.impostors import (
     STATUS_LINE,

@@ -1,0 +1,1 @@
+"""Clients of the control socket: one that blocks, and one with Deferreds."""
