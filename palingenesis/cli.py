@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 
 from palingenesis import __version__, display
-from palingenesis.client import (
+from palingenesis.client.blocking import (
     DEFAULT_TIMEOUT,
     ClientError,
     ControlClient,

@@ -9,7 +9,7 @@ from palingenesis.wire import State, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from palingenesis.client import ClientError
+    from palingenesis.client.blocking import ClientError
     from palingenesis.wire import DaemonStatus
 
 #: How much of a daemon's own words is shown on a line, in characters.
@@ -93,7 +93,7 @@ def trouble_lines(error: ClientError, colour: bool) -> list[str]:
 
 def trouble(error: ClientError) -> str:
     """Say in two or three words what an error means for the daemon."""
-    from palingenesis.client import NotRunning
+    from palingenesis.client.blocking import NotRunning
 
     return "not running" if isinstance(error, NotRunning) else "no usable answer"
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 from palingenesis import display
-from palingenesis.client import (
+from palingenesis.client.blocking import (
     ClientError,
     TimedOut,
     check_reply,

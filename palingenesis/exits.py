@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from palingenesis.client import ClientError, NotLocated, NotRunning, Refused
+from palingenesis.client.blocking import ClientError, NotLocated, NotRunning, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

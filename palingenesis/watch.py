@@ -8,14 +8,14 @@ import sys
 import time
 
 from palingenesis import display
-from palingenesis.client import ClientError
+from palingenesis.client.blocking import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from palingenesis.client import ControlClient
+    from palingenesis.client.blocking import ControlClient
 
 # The alternate screen, without a cursor and without wrapping long lines; and the screen as
 # it was before.

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-from palingenesis.client import NotUnderstood, Refused, TimedOut
+from palingenesis.client.blocking import NotUnderstood, Refused, TimedOut
 from tests.support import PATIENCE, listen_at
 
 Treatment = Callable[[socket.socket], None]

@@ -14,8 +14,8 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import client
-from palingenesis.client import (
+from palingenesis.client import blocking as client
+from palingenesis.client.blocking import (
     ClientError,
     ControlClient,
     NoDirectory,
@@ -339,7 +339,7 @@ class LocationTests(PlaceTestCase):
 
 class ImportTests(SynchronousTestCase):
     def test_it_imports_nothing_slow(self) -> None:
-        code = "import sys, palingenesis.client; print(*sys.modules)"
+        code = "import sys, palingenesis.client.blocking; print(*sys.modules)"
         loaded = subprocess.run(
             [sys.executable, "-S", "-c", code],
             env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(client.__file__))},

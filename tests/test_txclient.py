@@ -11,8 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from palingenesis import client
-from palingenesis.client import (
+from palingenesis.client import blocking as client
+from palingenesis.client.blocking import (
     NoDirectory,
     NoSocket,
     NotASocket,
@@ -21,7 +21,7 @@ from palingenesis.client import (
     StaleSocket,
     TimedOut,
 )
-from palingenesis.client import deferred as txclient
+from palingenesis.client.blocking import deferred as txclient
 from palingenesis.wire import REPLY_LIMIT, DaemonStatus, State
 from tests.impostors import (
     STATUS_LINE,

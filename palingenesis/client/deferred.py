@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from palingenesis.client import (
+from palingenesis.client.blocking import (
     DEFAULT_TIMEOUT,
     RETRY_FIRST,
     RETRY_LIMIT,
@@ -41,13 +41,13 @@ class ControlClient:
     A daemon's control socket, to be called from a Twisted application.
 
     It holds no connection: each call makes one. Each returns a Deferred, which fails with
-    the errors of `palingenesis.client`, and can be cancelled. Either way, nothing of the
+    the errors of `palingenesis.client.blocking`, and can be cancelled. Either way, nothing of the
     call is left in the reactor.
 
     :param reactor: provides ``IReactorUNIX`` and ``IReactorTime``.
     :param path: the socket; where None, it is looked for as the daemon does.
     :param timeout: seconds that a call may take in all, from before it connects.
-    :raises palingenesis.client.NotLocated: when there is no telling where the socket is.
+    :raises palingenesis.client.blocking.NotLocated: when there is no telling where the socket is.
     :raises ValueError: when the timeout is not above 0 and at most a day.
     """
 

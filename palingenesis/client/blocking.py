@@ -3,7 +3,7 @@ A blocking client of the control socket, on the standard library alone.
 
 ::
 
-    from palingenesis.client import ClientError, ControlClient
+    from palingenesis.client.blocking import ClientError, ControlClient
 
     try:
         print(ControlClient().status().uptime_secs)
