@@ -8,13 +8,13 @@ import sys
 from io import TextIOWrapper
 
 from palingenesis import __version__, display
+from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.client.blocking import (
     DEFAULT_TIMEOUT,
     ClientError,
     ControlClient,
     check_timeout,
 )
-from palingenesis.exits import Exit, exit_status
 from palingenesis.wire import printable
 
 TYPE_CHECKING = False

@@ -10,6 +10,7 @@ import sys
 import time
 
 from palingenesis import display
+from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.client.blocking import (
     ClientError,
     TimedOut,
@@ -20,7 +21,6 @@ from palingenesis.client.blocking import (
     find_socket,
     user_name,
 )
-from palingenesis.exits import Exit, exit_status
 from palingenesis.procfs import Credentials, peer_credentials, process_stat
 from palingenesis.wire import Command, parse_status, printable
 

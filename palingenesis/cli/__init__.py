@@ -1,0 +1,1 @@
+"""The ``palingenesis`` command, on the standard library alone."""
