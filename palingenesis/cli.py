@@ -7,7 +7,8 @@ import os
 import sys
 from io import TextIOWrapper
 
-from palingenesis import __version__, display
+from palingenesis import __version__
+from palingenesis.cli import format as display
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.client.blocking import (
     DEFAULT_TIMEOUT,

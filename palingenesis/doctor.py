@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from palingenesis import display
+from palingenesis.cli import format as display
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.client.blocking import (
     ClientError,

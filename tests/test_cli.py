@@ -19,8 +19,9 @@ import threading
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import __version__, display
+from palingenesis import __version__
 from palingenesis.cli import COMMANDS, Exit, main, make_parser
+from palingenesis.cli import format as display
 from tests.impostors import (
     STATUS_LINE,
     TREATMENTS,
