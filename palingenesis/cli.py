@@ -199,7 +199,7 @@ def _status(options: argparse.Namespace) -> Exit:
 
 
 def _watch(client: ControlClient, options: argparse.Namespace) -> NoReturn:
-    from palingenesis import watch
+    from palingenesis.cli import live as watch
 
     if options.json:
         watch.watch_json(client, options.watch)
