@@ -228,7 +228,7 @@ def _reload(options: argparse.Namespace) -> Exit:
 
 
 def _doctor(options: argparse.Namespace) -> Exit:
-    from palingenesis import doctor
+    from palingenesis.cli import doctor
 
     return doctor.examine(options.socket, options.timeout, _colour())
 
