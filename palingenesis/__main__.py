@@ -10,7 +10,7 @@ def run() -> int:
     # tenth of the time that a person waits for a status.
     gc.disable()
     try:
-        from palingenesis.cli import main
+        from palingenesis.cli.main import main
 
         gc.freeze()
         gc.enable()

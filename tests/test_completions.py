@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli import COMMANDS, Exit
+from palingenesis.cli.main import COMMANDS, Exit
 from tests.support import PATIENCE
 from tests.test_cli import ROOT, CommandTestCase, Terminal
 

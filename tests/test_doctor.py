@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from palingenesis.cli import Exit, doctor
+from palingenesis.cli.main import Exit, doctor
 from tests.impostors import answer
 from tests.support import PATIENCE, leave_stale, needs_linux, needs_root
 from tests.test_cli import CommandTestCase

@@ -22,7 +22,7 @@ from docutils.parsers.rst.directives.body import CodeBlock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis import config
-from palingenesis.cli import Exit
+from palingenesis.cli.main import Exit
 from tests.test_packaging import copy_of_the_checkout
 
 README = Path(__file__).resolve().parent.parent / "README.rst"

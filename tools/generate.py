@@ -15,7 +15,8 @@ from functools import partial
 import shtab
 from argparse_manpage.manpage import Manpage
 
-from palingenesis import __version__, cli
+from palingenesis import __version__
+from palingenesis.cli import main as cli
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
