@@ -20,8 +20,8 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import __version__
+from palingenesis.cli import format as display
 from palingenesis.cli.main import COMMANDS, Exit, main, make_parser
-from palingenesis.cli.main import format as display
 from tests.impostors import (
     STATUS_LINE,
     TREATMENTS,

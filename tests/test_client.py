@@ -342,7 +342,10 @@ class ImportTests(SynchronousTestCase):
         code = "import sys, palingenesis.client.blocking; print(*sys.modules)"
         loaded = subprocess.run(
             [sys.executable, "-S", "-c", code],
-            env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(client.__file__))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.dirname(client.__file__))),
+            },
             capture_output=True,
             check=True,
             text=True,

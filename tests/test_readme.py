@@ -251,9 +251,7 @@ class ReadmeTests(SynchronousTestCase):
         twistd = self.home / ".venv" / "bin" / "twistd"
         twistd.parent.mkdir(parents=True)
         shutil.copy(shutil.which("true") or "/bin/true", twistd)
-        (self.home / "palingenesis.server.service").write_text(
-            service.replace("%h", str(self.home))
-        )
+        (self.home / "palingenesis.service").write_text(service.replace("%h", str(self.home)))
         (self.home / "palingenesis.socket").write_text(socket)
         done = subprocess.run(
             [
@@ -261,7 +259,7 @@ class ReadmeTests(SynchronousTestCase):
                 "verify",
                 "--user",
                 "palingenesis.socket",
-                "palingenesis.server.service",
+                "palingenesis.service",
             ],
             cwd=self.home,
             env=dict(os.environ, XDG_RUNTIME_DIR=str(self.home), SYSTEMD_LOG_LEVEL="warning"),

@@ -24,9 +24,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from palingenesis import service as service_module
-from palingenesis import socketfile as socketfile_module
 from palingenesis.paths import PathError
+from palingenesis.server import service as service_module
+from palingenesis.server import socketfile as socketfile_module
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import BACKLOG, SocketFile, SocketFileError, SocketInUse

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from palingenesis.client import blocking as client
+from palingenesis.client import deferred as txclient
 from palingenesis.client.blocking import (
     NoDirectory,
     NoSocket,
@@ -21,7 +22,6 @@ from palingenesis.client.blocking import (
     StaleSocket,
     TimedOut,
 )
-from palingenesis.client.blocking import deferred as txclient
 from palingenesis.wire import REPLY_LIMIT, DaemonStatus, State
 from tests.impostors import (
     STATUS_LINE,

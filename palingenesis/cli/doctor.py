@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 
-from palingenesis.cli.main import format as display
-from palingenesis.cli.main.exit_status import Exit, exit_status
+from palingenesis.cli import format as display
+from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.client.blocking import (
     ClientError,
     TimedOut,

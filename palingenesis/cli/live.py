@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from palingenesis.cli.main import format as display
+from palingenesis.cli import format as display
 from palingenesis.client.blocking import ClientError
 
 TYPE_CHECKING = False

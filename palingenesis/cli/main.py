@@ -8,8 +8,8 @@ import sys
 from io import TextIOWrapper
 
 from palingenesis import __version__
-from palingenesis.cli.main import format as display
-from palingenesis.cli.main.exit_status import Exit, exit_status
+from palingenesis.cli import format as display
+from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.client.blocking import (
     DEFAULT_TIMEOUT,
     ClientError,
@@ -199,7 +199,7 @@ def _status(options: argparse.Namespace) -> Exit:
 
 
 def _watch(client: ControlClient, options: argparse.Namespace) -> NoReturn:
-    from palingenesis.cli.main import live as watch
+    from palingenesis.cli import live as watch
 
     if options.json:
         watch.watch_json(client, options.watch)
@@ -228,7 +228,7 @@ def _reload(options: argparse.Namespace) -> Exit:
 
 
 def _doctor(options: argparse.Namespace) -> Exit:
-    from palingenesis.cli.main import doctor
+    from palingenesis.cli import doctor
 
     return doctor.examine(options.socket, options.timeout, _colour())
 
