@@ -12,16 +12,13 @@ import stat
 import sys
 from collections import namedtuple
 
-from palingenesis.wire import printable
+from palingenesis.text import MESSAGE_LIMIT, printable
 
 #: The longest path of a Unix socket, in bytes: ``sun_path`` less its NUL, unix(7).
 PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
 #: The largest configuration file, in bytes.
 SIZE_LIMIT = 1024 * 1024
-#: The longest text of an error, in characters.
-TEXT_LIMIT = 1000
-
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
 
@@ -40,7 +37,7 @@ class PathError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return printable(f"{self.path}: {self.reason}", TEXT_LIMIT)
+        return printable(f"{self.path}: {self.reason}", MESSAGE_LIMIT)
 
 
 class Location(namedtuple("Location", ("path", "rule"))):

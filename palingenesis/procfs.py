@@ -6,7 +6,7 @@ import socket
 import struct
 from collections import namedtuple
 
-from palingenesis.wire import printable
+from palingenesis.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from enum import Enum, StrEnum
+from enum import StrEnum
+
+from palingenesis.text import NAME_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,51 +20,31 @@ if TYPE_CHECKING:
 
 #: The longest request line, in bytes, its end-of-line not counted.
 REQUEST_LIMIT = 512
-#: The longest reply, in bytes: what a client reads before it gives up.
+#: The longest reply, in bytes, its end-of-line counted.
 REPLY_LIMIT = 65_536
-#: The largest count, and the longest uptime in seconds: what fits 64 bits with a sign.
+#: The largest count, and the longest uptime in seconds: the largest signed 64-bit number.
 COUNT_LIMIT = 2**63 - 1
 #: The longest message of an ``ERR:`` reply, in bytes.
-MESSAGE_LIMIT = 400
-#: How much of an unknown command is shown, in characters.
-ECHO_LIMIT = 60
+ERROR_LIMIT = 400
+#: The longest state, in characters.
+STATE_LIMIT = NAME_LIMIT
 
 OK = b"OK\n"
+#: The states of ``twistd palingenesis``; an application may have others.
+MONITORING, PAUSED = "monitoring", "paused"
 
 _plain_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _ascii_json = json.JSONEncoder(allow_nan=False).encode
 
 
-class Command(Enum):
-    """What a client can ask for: one command a connection."""
+class Command(StrEnum):
+    """The commands that every daemon has; an application may add its own."""
 
-    STATUS = b"STATUS"
-    PAUSE = b"PAUSE"
-    RESUME = b"RESUME"
-    RELOAD = b"RELOAD"
-
-
-class State(StrEnum):
-    """What the daemon is doing."""
-
-    MONITORING = "monitoring"
-    PAUSED = "paused"
-
-
-class UnknownCommand(ValueError):
-    """
-    A request line that is none of the commands.
-
-    :ivar line: the line as it was sent.
-    """
-
-    def __init__(self, line: bytes) -> None:
-        super().__init__(line)
-        self.line = line
-
-    def __str__(self) -> str:
-        shown = printable(self.line.strip(), ECHO_LIMIT)
-        return f"Unknown command: {shown or '(nothing)'}"
+    STATUS = "STATUS"
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    RELOAD = "RELOAD"
+    HELP = "HELP"
 
 
 class BadStatus(ValueError):
@@ -77,8 +59,16 @@ class BadStatus(ValueError):
         self.reason = reason
 
 
-_STATES = {state.value: state for state in State}
-_COMMANDS = {command.value: command for command in Command}
+class Unfit(ValueError):
+    """
+    A value that cannot be a reply: it is not fit for JSON, or too long.
+
+    :ivar reason: why not.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class DaemonStatus(
@@ -90,21 +80,23 @@ class DaemonStatus(
     """
     The answer to ``STATUS``: an immutable value, checked when it is made.
 
-    :param state: monitoring or paused; a plain string of that value will do.
-    :param uptime_secs: whole seconds since the daemon started.
-    :param current_session: the session now watched, or None.
-    :param saves_count: sessions saved since the daemon started.
-    :param total_resumes: sessions resumed since the daemon started.
+    :param state: what the daemon is doing: a printable string of 1 to `STATE_LIMIT`
+        characters, such as ``monitoring``, ``paused`` or a word of the application's own.
+    :param uptime_secs: whole seconds since the daemon started; None to have the service
+        fill in the time since it started.
+    :param current_session: the session that the daemon is busy with, or None.
+    :param saves_count: revivals that worked.
+    :param total_resumes: revivals that were started.
     :param extra: further keys of a daemon's own, each value fit for JSON; they follow
         the five above and may not replace them.
-    :raises BadStatus: when a value is of the wrong type, or negative.
+    :raises BadStatus: when a value is of the wrong type, or out of range.
     """
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-        state: State
-        uptime_secs: int
+        state: str
+        uptime_secs: int | None
         current_session: str | None
         saves_count: int
         total_resumes: int
@@ -112,18 +104,24 @@ class DaemonStatus(
 
     def __new__(
         cls,
-        state: State | str,
-        uptime_secs: int,
+        state: str,
+        uptime_secs: int | None = None,
         current_session: str | None = None,
         saves_count: int = 0,
         total_resumes: int = 0,
         extra: Mapping[str, Any] | None = None,
     ) -> Self:
-        if state.__class__ is not State:
-            if not isinstance(state, str) or state not in _STATES:
-                raise BadStatus("state is neither monitoring nor paused")
-            state = _STATES[state]
-        _check_count("uptime_secs", uptime_secs)
+        if state.__class__ is not str:
+            if not isinstance(state, str):
+                raise BadStatus("state is not a string")
+            # An enumeration's member, say: only its text is of interest.
+            state = str.__str__(state)
+        if state not in _RENDERED_STATES and not (
+            0 < len(state) <= STATE_LIMIT and state.isprintable()
+        ):
+            raise BadStatus(f"state is not a printable string of 1 to {STATE_LIMIT} characters")
+        if uptime_secs is not None:
+            _check_count("uptime_secs", uptime_secs)
         _check_count("saves_count", saves_count)
         _check_count("total_resumes", total_resumes)
         if current_session is not None and not isinstance(current_session, str):
@@ -143,6 +141,7 @@ class DaemonStatus(
 
 
 _FIELDS = DaemonStatus._fields[:-1]
+_RENDERED_STATES = {state: f'"{state}"' for state in (MONITORING, PAUSED)}
 
 
 def _check_count(name: str, value: object) -> None:
@@ -150,43 +149,70 @@ def _check_count(name: str, value: object) -> None:
         raise BadStatus(f"{name} is not a whole number from 0 to {COUNT_LIMIT}")
 
 
-def parse_command(line: bytes) -> Command:
+def render_request(name: str, argument: str | None = None) -> bytes:
     """
-    Tell which command a request line is, its end-of-line included or not.
+    Render a command, and its argument if any, as the line that a client sends.
 
-    White space around it and the case of its ASCII letters do not matter.
-
-    :raises UnknownCommand: for every other line.
+    :raises ValueError: when they do not make one line of at most `REQUEST_LIMIT` bytes.
     """
-    command = _COMMANDS.get(line) or _COMMANDS.get(line.strip().upper())
-    if command is None:
-        raise UnknownCommand(line)
-    return command
+    text = name if argument is None else f"{name} {argument}"
+    line = text.encode("utf-8", "surrogateescape")
+    if b"\n" in line:
+        raise ValueError("a command and its argument have to be one line")
+    if len(line) > REQUEST_LIMIT:
+        raise ValueError(
+            f"a command and its argument are {REQUEST_LIMIT} bytes at most, not {len(line)}"
+        )
+    return line + b"\n"
 
 
-def render_status(status: DaemonStatus) -> bytes:
+def split_request(line: bytes) -> tuple[bytes, bytes]:
+    """
+    Split a request line into the command's name, in upper case, and its argument.
+
+    White space around both, and the case of the name's ASCII letters, do not matter. The
+    argument is empty where there is none.
+    """
+    name, *argument = line.split(None, 1) or (b"",)
+    return name.upper(), argument[0].rstrip() if argument else b""
+
+
+def render_unknown(line: bytes) -> bytes:
+    """Render the reply to a request line that is none of the commands."""
+    shown = printable(line.strip(), NAME_LIMIT)
+    return render_error(f"Unknown command: {shown or '(nothing)'}")
+
+
+def render_value(value: object) -> bytes:
+    """
+    Render a value as a reply: one line of JSON.
+
+    :raises Unfit: when it is not fit for JSON (NaN, a key that is no string, a type that
+        JSON does not have), or the line would be longer than `REPLY_LIMIT`.
+    """
+    return _whole_line(_to_json(value))
+
+
+def render_status(status: DaemonStatus, uptime_secs: int = 0) -> bytes:
     """
     Render a status as the one line of JSON that answers ``STATUS``.
 
-    :raises BadStatus: when an extra value is not fit for JSON, or the line would be
-        longer than `REPLY_LIMIT`.
+    :param uptime_secs: what stands for an uptime of None.
+    :raises Unfit: when an extra value is not fit for JSON, or the line would be longer
+        than `REPLY_LIMIT`.
     """
-    state, uptime_secs, current_session, saves_count, total_resumes, extra = status
-    try:
-        session = "null" if current_session is None else _to_json(current_session)
-        further = (
-            "".join(f", {_to_json(key)}: {_to_json(extra[key])}" for key in extra) if extra else ""
-        )
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadStatus(f"not fit for JSON: {error}") from error
+    state, uptime, current_session, saves_count, total_resumes, extra = status
+    session = "null" if current_session is None else _to_json(current_session)
+    further = (
+        "".join(f", {_to_json(key)}: {_to_json(extra[key])}" for key in extra) if extra else ""
+    )
     # By hand, because this is what the daemon is asked most: a third of the encoder's time.
-    line = (
-        f'{{"state": "{state}", "uptime_secs": {uptime_secs}, "current_session": {session}, '
-        f'"saves_count": {saves_count}, "total_resumes": {total_resumes}{further}}}\n'
-    ).encode()
-    if len(line) > REPLY_LIMIT:
-        raise BadStatus(f"{len(line)} bytes long, {REPLY_LIMIT} at most")
-    return line
+    return _whole_line(
+        f'{{"state": {_RENDERED_STATES.get(state) or _to_json(state)}, '
+        f'"uptime_secs": {uptime_secs if uptime is None else uptime}, '
+        f'"current_session": {session}, '
+        f'"saves_count": {saves_count}, "total_resumes": {total_resumes}{further}}}'
+    )
 
 
 def parse_status(line: bytes) -> DaemonStatus:
@@ -195,48 +221,71 @@ def parse_status(line: bytes) -> DaemonStatus:
 
     :raises BadStatus: when it is anything else.
     """
+    fields = _parse_object(line)
+    try:
+        values = [fields.pop(name) for name in _FIELDS]
+    except KeyError as error:
+        raise BadStatus(f"no {error.args[0]}") from None
+    status = DaemonStatus._make([*values, fields])
+    if status.uptime_secs is None:
+        raise BadStatus("uptime_secs is null")
+    return status
+
+
+def parse_help(line: bytes) -> dict[str, str]:
+    """
+    Read the line that answers ``HELP``: usage to summary, in the daemon's order.
+
+    :raises BadStatus: when it is anything else.
+    """
+    summaries = _parse_object(line)
+    if not all(isinstance(summary, str) for summary in summaries.values()):
+        raise BadStatus("a summary is no string")
+    return summaries
+
+
+def _parse_object(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadStatus(f"not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise BadStatus("not a JSON object")
-    try:
-        values = [fields.pop(name) for name in _FIELDS]
-    except KeyError as error:
-        raise BadStatus(f"no {error.args[0]}") from None
-    return DaemonStatus._make([*values, fields])
+    return fields
+
+
+def _whole_line(text: str) -> bytes:
+    line = text.encode() + b"\n"
+    if len(line) > REPLY_LIMIT:
+        raise Unfit(f"{len(line)} bytes long, {REPLY_LIMIT} at most")
+    return line
 
 
 def _to_json(value: object) -> str:
-    text = _plain_json(value)
-    return text if text.isprintable() else _ascii_json(value)
+    try:
+        if value.__class__ is not str:
+            _check_keys(value)
+        text = _plain_json(value)
+        return text if text.isprintable() else _ascii_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unfit(f"not fit for JSON: {error}") from error
+
+
+def _check_keys(value: object) -> None:
+    # The encoder makes strings of other keys, so that two of them may become one.
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} is no string")
+            _check_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_keys(inner)
 
 
 def render_error(message: str) -> bytes:
-    """Render an ``ERR:`` reply: one printable line, cut short at `MESSAGE_LIMIT`."""
-    text = printable(message, MESSAGE_LIMIT).encode()
-    if len(text) > MESSAGE_LIMIT:
-        text = text[: MESSAGE_LIMIT - 3].decode(errors="ignore").encode() + b"..."
+    """Render an ``ERR:`` reply: one printable line, cut short at `ERROR_LIMIT`."""
+    text = printable(message, ERROR_LIMIT).encode()
+    if len(text) > ERROR_LIMIT:
+        text = text[: ERROR_LIMIT - 3].decode(errors="ignore").encode() + b"..."
     return b"ERR: %s\n" % text
-
-
-def printable(text: str | bytes, limit: int) -> str:
-    """
-    Make a text safe to print on one line of a terminal.
-
-    Undecodable bytes and every character that is not printable (controls, line
-    separators, bidirectional overrides) become backslash escapes; what is longer than
-    ``limit`` characters is cut, and ends in ``...``.
-    """
-    if isinstance(text, bytes):
-        # An escape is four characters at most for each byte, so nothing shown is lost.
-        text = text[: 4 * limit + 4].decode("utf-8", "backslashreplace")
-    if not text.isprintable():
-        text = "".join(
-            character
-            if character.isprintable()
-            else character.encode("unicode_escape").decode("ascii")
-            for character in text[: limit + 1]
-        )
-    return text if len(text) <= limit else text[: limit - 3] + "..."

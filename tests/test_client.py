@@ -29,7 +29,7 @@ from palingenesis.client.blocking import (
     StaleSocket,
     TimedOut,
 )
-from palingenesis.wire import REPLY_LIMIT, Command, DaemonStatus, State
+from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, Command, DaemonStatus
 from tests.impostors import (
     STATUS_LINE,
     TREATMENTS,
@@ -87,7 +87,7 @@ class AnswerTests(PlaceTestCase):
         self.listen(answer(STATUS_LINE))
         self.assertEqual(
             self.client().status(),
-            DaemonStatus(State.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+            DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
         )
 
     def test_the_line_of_a_status_is_as_it_came(self) -> None:
@@ -360,12 +360,12 @@ class DaemonTests(ProcessTestCase):
 
     def test_the_daemon_is_paused_and_resumed(self) -> None:
         calls = ControlClient(self.place.socket, PATIENCE)
-        self.assertEqual(calls.status().state, State.MONITORING)
+        self.assertEqual(calls.status().state, MONITORING)
         calls.pause()
         calls.pause()
-        self.assertEqual(calls.status().state, State.PAUSED)
+        self.assertEqual(calls.status().state, PAUSED)
         calls.resume()
-        self.assertEqual(calls.status().state, State.MONITORING)
+        self.assertEqual(calls.status().state, MONITORING)
         calls.reload()
 
     def test_a_reload_that_fails_is_refused(self) -> None:

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from palingenesis.cli.main import Exit, doctor
+from palingenesis.cli import doctor
+from palingenesis.cli.main import Exit
 from tests.impostors import answer
 from tests.support import PATIENCE, leave_stale, needs_linux, needs_root
 from tests.test_cli import CommandTestCase

@@ -554,7 +554,7 @@ class HandlerTests(ProtocolTestCase):
                     self.reply_of(lambda status=status: status, b"STATUS\n"),
                     b"ERR: STATUS failed; the daemon's log says why\n",
                 )
-                self.assertEqual(len(self.flushLoggedErrors(wire.BadStatus)), 1)
+                self.assertEqual(len(self.flushLoggedErrors(wire.Unfit)), 1)
 
     def test_one_that_never_answers_has_a_deadline(self) -> None:
         self.daemon.answer = Deferred

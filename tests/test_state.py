@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.config import ConfigError
 from palingenesis.server.interfaces import CommandFailed
 from palingenesis.server.state import DaemonState
-from palingenesis.wire import DaemonStatus, State
+from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
 
 
 class DaemonStateTests(SynchronousTestCase):
@@ -18,7 +18,7 @@ class DaemonStateTests(SynchronousTestCase):
         self.state = DaemonState(monotonic=self.clock.seconds)
 
     def test_it_begins_by_monitoring_with_nothing_counted(self) -> None:
-        self.assertEqual(self.state.get_status(), DaemonStatus(State.MONITORING, 0, None, 0, 0))
+        self.assertEqual(self.state.get_status(), DaemonStatus(MONITORING, 0, None, 0, 0))
 
     def test_its_uptime_counts_whole_seconds_since_it_was_made(self) -> None:
         uptimes = []
@@ -32,14 +32,12 @@ class DaemonStateTests(SynchronousTestCase):
 
     def test_it_pauses(self) -> None:
         self.state.pause()
-        self.assertEqual((self.state.paused, self.state.get_status().state), (True, State.PAUSED))
+        self.assertEqual((self.state.paused, self.state.get_status().state), (True, PAUSED))
 
     def test_it_resumes(self) -> None:
         self.state.pause()
         self.state.resume()
-        self.assertEqual(
-            (self.state.paused, self.state.get_status().state), (False, State.MONITORING)
-        )
+        self.assertEqual((self.state.paused, self.state.get_status().state), (False, MONITORING))
 
     def test_pausing_twice_is_pausing(self) -> None:
         self.state.pause()

@@ -22,7 +22,7 @@ from palingenesis.client.blocking import (
     StaleSocket,
     TimedOut,
 )
-from palingenesis.wire import REPLY_LIMIT, DaemonStatus, State
+from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, DaemonStatus
 from tests.impostors import (
     STATUS_LINE,
     TREATMENTS,
@@ -60,7 +60,7 @@ class AnswerTests(TxClientTestCase):
         self.listen(answer(STATUS_LINE))
         self.assertEqual(
             await self.client().status(),
-            DaemonStatus(State.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+            DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
         )
 
     async def test_each_action_sends_its_command(self) -> None:
@@ -84,7 +84,7 @@ class AnswerTests(TxClientTestCase):
         self.listen(answer(STATUS_LINE))
         calls = self.client()
         for asked in [calls.status() for _ in range(20)]:
-            self.assertEqual((await asked).state, State.PAUSED)
+            self.assertEqual((await asked).state, PAUSED)
 
 
 class ErrorTests(TxClientTestCase):
@@ -183,7 +183,7 @@ class BacklogTests(TxClientTestCase):
         connection, _ = await deferToThread(self.listening.accept)
         with connection:
             connection.sendall(STATUS_LINE)
-        self.assertEqual((await asking).state, State.PAUSED)
+        self.assertEqual((await asking).state, PAUSED)
 
 
 class DaemonTests(TxClientTestCase):
@@ -194,9 +194,9 @@ class DaemonTests(TxClientTestCase):
     async def test_the_daemon_is_paused_and_resumed(self) -> None:
         calls = self.client()
         await calls.pause()
-        self.assertEqual((await calls.status()).state, State.PAUSED)
+        self.assertEqual((await calls.status()).state, PAUSED)
         await calls.resume()
-        self.assertEqual((await calls.status()).state, State.MONITORING)
+        self.assertEqual((await calls.status()).state, MONITORING)
         await calls.reload()
 
     async def test_a_reload_that_fails_is_refused(self) -> None:

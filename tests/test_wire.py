@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import wire
-from palingenesis.wire import BadStatus, Command, DaemonStatus, State, UnknownCommand
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.wire import BadStatus, Command, DaemonStatus, Unfit
 
 #: Every code point, lone surrogates among them, and the ones that have done harm more often.
 TEXT = st.text(
@@ -33,18 +34,22 @@ JSON = st.recursive(
 )
 OWN_KEYS = frozenset(DaemonStatus._fields[:-1])
 EXTRA = st.dictionaries(TEXT.filter(lambda key: key not in OWN_KEYS), JSON, max_size=3)
-STATUS = st.builds(DaemonStatus, st.sampled_from(State), COUNT, st.none() | TEXT, COUNT, COUNT)
+STATES = st.sampled_from((wire.MONITORING, wire.PAUSED, "draining", 'a "b" \\c'))
+STATUS = st.builds(DaemonStatus, STATES, COUNT, st.none() | TEXT, COUNT, COUNT)
 
 some_examples = settings(max_examples=150, deadline=None)
 
 
 def reply_to(line: bytes) -> bytes:
     """Answer a request line as the server does, but for what the daemon itself says."""
-    try:
-        wire.parse_command(line)
-    except UnknownCommand as unknown:
-        return wire.render_error(str(unknown))
-    return wire.OK
+    return wire.render_unknown(line) if command_in(line) is None else wire.OK
+
+
+def command_in(line: bytes) -> Command | None:
+    """Tell which command a request line is."""
+    name, argument = wire.split_request(line)
+    commands = {command.encode(): command for command in Command}
+    return None if argument else commands.get(name)
 
 
 def as_json_reads_it(text: str) -> str:
@@ -66,13 +71,13 @@ def status_line(**fields: object) -> bytes:
 class CommandTests(SynchronousTestCase):
     def test_each_command_is_known_by_its_name(self) -> None:
         self.assertEqual(
-            {command.name: wire.parse_command(command.name.encode()) for command in Command},
+            {command.name: command_in(command.name.encode()) for command in Command},
             {command.name: command for command in Command},
         )
 
     def test_the_commands_are_the_contract_s(self) -> None:
         self.assertEqual(
-            [command.value for command in Command], [b"STATUS", b"PAUSE", b"RESUME", b"RELOAD"]
+            [command.value for command in Command], ["STATUS", "PAUSE", "RESUME", "RELOAD", "HELP"]
         )
 
     @some_examples
@@ -89,7 +94,7 @@ class CommandTests(SynchronousTestCase):
             letter.upper() if up else letter.lower()
             for letter, up in zip(command.name, upper, strict=False)
         )
-        self.assertIs(wire.parse_command(f"{before}{name}{after}".encode()), command)
+        self.assertIs(command_in(f"{before}{name}{after}".encode()), command)
 
     def test_nothing_else_is_a_command(self) -> None:
         for line in (
@@ -115,8 +120,7 @@ class CommandTests(SynchronousTestCase):
             "STATUS".encode("utf-16"),
         ):
             with self.subTest(line=line):
-                error = self.assertRaises(UnknownCommand, wire.parse_command, line)
-                self.assertEqual(error.line, line)
+                self.assertIsNone(command_in(line))
 
     def test_an_unknown_command_is_shown(self) -> None:
         self.assertEqual(reply_to(b" STATUS now\r\n"), b"ERR: Unknown command: STATUS now\n")
@@ -133,7 +137,7 @@ class CommandTests(SynchronousTestCase):
     def test_a_long_unknown_command_is_cut_short(self) -> None:
         self.assertEqual(
             reply_to(b"x" * wire.REQUEST_LIMIT),
-            b"ERR: Unknown command: %s...\n" % (b"x" * (wire.ECHO_LIMIT - 3)),
+            b"ERR: Unknown command: %s...\n" % (b"x" * (NAME_LIMIT - 3)),
         )
 
     @some_examples
@@ -156,6 +160,36 @@ class CommandTests(SynchronousTestCase):
         self.assertLessEqual(len(reply), 300)
 
 
+class RequestTests(SynchronousTestCase):
+    def test_a_command_is_a_line(self) -> None:
+        self.assertEqual(wire.render_request("COUNT"), b"COUNT\n")
+
+    def test_an_argument_follows_the_name(self) -> None:
+        self.assertEqual(wire.render_request("FLUSH", "a b é"), "FLUSH a b é\n".encode())
+
+    def test_bytes_that_are_no_text_are_sent_as_they_are(self) -> None:
+        self.assertEqual(wire.render_request("FLUSH", "\udcff"), b"FLUSH \xff\n")
+
+    def test_more_than_a_line_is_refused(self) -> None:
+        self.assertRaises(ValueError, wire.render_request, "FLUSH", "a\nPAUSE")
+
+    def test_a_line_of_512_bytes_is_the_longest(self) -> None:
+        self.assertEqual(len(wire.render_request("F", "x" * 510)), 513)
+        self.assertRaises(ValueError, wire.render_request, "F", "x" * 511)
+
+    def test_the_argument_is_the_rest_of_the_line_stripped(self) -> None:
+        self.assertEqual(wire.split_request(b"  flush\t a  b \r\n"), (b"FLUSH", b"a  b"))
+
+    def test_an_empty_line_has_no_name(self) -> None:
+        self.assertEqual(wire.split_request(b" \n"), (b"", b""))
+
+
+class LimitTests(SynchronousTestCase):
+    def test_the_limits_are_the_contract_s(self) -> None:
+        self.assertEqual((wire.REQUEST_LIMIT, wire.REPLY_LIMIT), (512, 65_536))
+        self.assertEqual(wire.ERROR_LIMIT, 400)
+
+
 class ErrorTests(SynchronousTestCase):
     def test_a_message_is_sent_as_it_is(self) -> None:
         self.assertEqual(wire.render_error("no such file: /é"), "ERR: no such file: /é\n".encode())
@@ -164,13 +198,13 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(wire.render_error("a\r\nOK\n"), b"ERR: a\\r\\nOK\\n\n")
 
     def test_a_message_at_the_limit_is_whole(self) -> None:
-        message = "x" * wire.MESSAGE_LIMIT
+        message = "x" * wire.ERROR_LIMIT
         self.assertEqual(wire.render_error(message), f"ERR: {message}\n".encode())
 
     def test_a_message_beyond_the_limit_says_that_it_goes_on(self) -> None:
         self.assertEqual(
-            wire.render_error("x" * (wire.MESSAGE_LIMIT + 1)),
-            f"ERR: {'x' * (wire.MESSAGE_LIMIT - 3)}...\n".encode(),
+            wire.render_error("x" * (wire.ERROR_LIMIT + 1)),
+            f"ERR: {'x' * (wire.ERROR_LIMIT - 3)}...\n".encode(),
         )
 
     @some_examples
@@ -180,31 +214,31 @@ class ErrorTests(SynchronousTestCase):
         text = reply.decode("utf-8")
         self.assertTrue(text.startswith("ERR: ") and text.endswith("\n"), text)
         self.assertTrue(text[:-1].isprintable(), text)
-        self.assertLessEqual(len(text), len("ERR: \n") + wire.MESSAGE_LIMIT)
+        self.assertLessEqual(len(text), len("ERR: \n") + wire.ERROR_LIMIT)
 
     @some_examples
     @given(TEXT | st.binary(), st.integers(3, 40))
     def test_what_is_made_printable_keeps_its_limit(self, text: str | bytes, limit: int) -> None:
-        shown = wire.printable(text, limit)
+        shown = printable(text, limit)
         self.assertTrue(shown.isprintable(), shown)
         self.assertLessEqual(len(shown), limit)
 
     @some_examples
     @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=40))
     def test_what_is_printable_and_short_stays_as_it_is(self, text: str) -> None:
-        self.assertEqual(wire.printable(text, 40), text)
-        self.assertEqual(wire.printable(text.encode(), 40), text)
+        self.assertEqual(printable(text, 40), text)
+        self.assertEqual(printable(text.encode(), 40), text)
 
     def test_nothing_that_would_be_shown_is_lost_to_the_cut(self) -> None:
         for character in "a", "é", "€", "😀":
             with self.subTest(character=character):
-                self.assertEqual(wire.printable(character.encode() * 60, 60), character * 60)
+                self.assertEqual(printable(character.encode() * 60, 60), character * 60)
 
 
 class StatusTests(SynchronousTestCase):
     def test_a_status_is_one_line_of_json_with_its_keys_in_order(self) -> None:
         self.assertEqual(
-            wire.render_status(DaemonStatus(State.MONITORING, 3725, "main", 12, 4)),
+            wire.render_status(DaemonStatus(wire.MONITORING, 3725, "main", 12, 4)),
             b'{"state": "monitoring", "uptime_secs": 3725, "current_session": "main", '
             b'"saves_count": 12, "total_resumes": 4}\n',
         )
@@ -219,8 +253,8 @@ class StatusTests(SynchronousTestCase):
             [("total_resumes", 0), ("pid", 7), ("a", [None, 1.5])],
         )
 
-    def test_a_plain_string_will_do_for_the_state(self) -> None:
-        self.assertIs(DaemonStatus("paused", 1).state, State.PAUSED)
+    def test_the_state_is_a_plain_string(self) -> None:
+        self.assertEqual(DaemonStatus("paused", 1).state, wire.PAUSED)
 
     def test_a_status_survives_pickling(self) -> None:
         status = DaemonStatus("paused", 1, "é", 2, 3, {"x": 1})
@@ -237,7 +271,7 @@ class StatusTests(SynchronousTestCase):
     def test_every_reader_of_json_reads_what_was_meant(
         self, status: DaemonStatus, extra: dict[str, object]
     ) -> None:
-        fields = status._asdict() | {"state": status.state.value}
+        fields = status._asdict() | {"state": status.state}
         del fields["extra"]
         meant = json.loads(json.dumps(fields | extra))
         line = wire.render_status(DaemonStatus(*status[:-1], extra))
@@ -272,14 +306,14 @@ class StatusTests(SynchronousTestCase):
 
     def test_a_value_of_the_wrong_kind_is_refused_by_name(self) -> None:
         for fields, name in (
-            ({"state": "running"}, "state"),
+            ({"state": ""}, "state"),
+            ({"state": "x" * 61}, "state"),
+            ({"state": "a\x1b[m"}, "state"),
             ({"state": None}, "state"),
             ({"state": []}, "state"),
-            ({"state": "PAUSED"}, "state"),
             ({"uptime_secs": -1}, "uptime_secs"),
             ({"uptime_secs": 1.0}, "uptime_secs"),
             ({"uptime_secs": True}, "uptime_secs"),
-            ({"uptime_secs": None}, "uptime_secs"),
             ({"uptime_secs": "1"}, "uptime_secs"),
             ({"uptime_secs": float("nan")}, "uptime_secs"),
             ({"saves_count": False}, "saves_count"),
@@ -327,10 +361,19 @@ class StatusTests(SynchronousTestCase):
         for value in (object(), b"x", {1, 2}, float("nan"), float("inf"), circular, deep, 1j):
             status = DaemonStatus("paused", 1, extra={"x": value})
             with self.subTest(value=type(value)):
-                self.assertRaises(BadStatus, wire.render_status, status)
+                self.assertRaises(Unfit, wire.render_status, status)
         # Not all at once: so deep a nest may be too much for the interpreter's own clean-up.
         while deep:
             deep = deep[0]  # type: ignore[assignment]
+
+    def test_keys_that_are_no_strings_are_refused_at_any_depth(self) -> None:
+        for value in ({1: "x"}, {"a": [{None: 1}]}, ({True: 1},)):
+            with self.subTest(value=value):
+                error = self.assertRaises(Unfit, wire.render_value, value)
+                self.assertIn("no string", error.reason)
+
+    def test_an_uptime_of_none_is_filled_in(self) -> None:
+        self.assertIn(b'"uptime_secs": 7,', wire.render_status(DaemonStatus("paused"), 7))
 
     def test_a_number_too_long_to_be_written_is_refused(self) -> None:
         for name in "uptime_secs", "saves_count", "total_resumes":
@@ -360,7 +403,7 @@ class StatusTests(SynchronousTestCase):
     def test_a_line_beyond_the_limit_is_refused(self) -> None:
         size = len(wire.render_status(DaemonStatus("paused", 1, "")))
         status = DaemonStatus("paused", 1, "x" * (wire.REPLY_LIMIT - size + 1))
-        error = self.assertRaises(BadStatus, wire.render_status, status)
+        error = self.assertRaises(Unfit, wire.render_status, status)
         self.assertIn(str(wire.REPLY_LIMIT + 1), error.reason)
 
 
@@ -388,7 +431,8 @@ class ParseStatusTests(SynchronousTestCase):
 
     def test_values_of_the_wrong_kind_are_refused(self) -> None:
         for fields in (
-            {"state": "running"},
+            {"state": "a\nb"},
+            {"uptime_secs": None},
             {"state": {}},
             {"uptime_secs": True},
             {"uptime_secs": float("nan")},
@@ -446,9 +490,9 @@ class ParseStatusTests(SynchronousTestCase):
         st.one_of(
             st.binary(max_size=300),
             JSON.map(lambda value: json.dumps(value).encode()),
-            st.dictionaries(
-                st.sampled_from(sorted(OWN_KEYS)) | TEXT, JSON | st.sampled_from(State)
-            ).map(lambda fields: status_line(**fields)),
+            st.dictionaries(st.sampled_from(sorted(OWN_KEYS)) | TEXT, JSON | STATES).map(
+                lambda fields: status_line(**fields)
+            ),
             st.tuples(st.integers(0, 200), st.binary(max_size=3)).map(
                 lambda cut: status_line()[: cut[0]] + cut[1] + status_line()[cut[0] + 1 :]
             ),

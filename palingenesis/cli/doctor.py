@@ -22,7 +22,8 @@ from palingenesis.client.blocking import (
     user_name,
 )
 from palingenesis.procfs import Credentials, peer_credentials, process_stat
-from palingenesis.wire import Command, parse_status, printable
+from palingenesis.text import printable
+from palingenesis.wire import Command, parse_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

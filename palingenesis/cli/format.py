@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from palingenesis.wire import State, printable
+from palingenesis.text import printable
+from palingenesis.wire import MONITORING, PAUSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ VALUE_LIMIT = 200
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _WIDTH = 9
 
-_STATE_COLOURS = {State.MONITORING: "32", State.PAUSED: "33"}
+_STATE_COLOURS = {MONITORING: "32", PAUSED: "33"}
 _TROUBLE_COLOUR = "31"
 _LABEL_COLOUR = "2"
 
@@ -53,8 +54,8 @@ def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
         for name, value in status.extra.items()
     )
     return [
-        labelled("state", status.state, colour, _STATE_COLOURS[status.state]),
-        labelled("uptime", in_words(status.uptime_secs), colour),
+        labelled("state", status.state, colour, _STATE_COLOURS.get(status.state, "")),
+        labelled("uptime", in_words(status.uptime_secs or 0), colour),
         labelled("session", _session(status), colour),
         labelled("saves", str(status.saves_count), colour),
         labelled("resumes", str(status.total_resumes), colour),
@@ -66,7 +67,7 @@ def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
 def status_sentence(status: DaemonStatus) -> str:
     """Show a status on one line."""
     return (
-        f"{status.state}, up {in_words(status.uptime_secs)}, session {_session(status)}, "
+        f"{status.state}, up {in_words(status.uptime_secs or 0)}, session {_session(status)}, "
         f"{counted(status.saves_count, 'save')}, {counted(status.total_resumes, 'resume')}"
     )
 

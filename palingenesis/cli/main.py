@@ -16,7 +16,7 @@ from palingenesis.client.blocking import (
     ControlClient,
     check_timeout,
 )
-from palingenesis.wire import printable
+from palingenesis.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

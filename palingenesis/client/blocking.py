@@ -19,16 +19,17 @@ import socket
 import stat
 import time
 
-from palingenesis.paths import TEXT_LIMIT, Location, PathError, locate_socket
+from palingenesis.paths import Location, PathError, locate_socket
+from palingenesis.text import MESSAGE_LIMIT, printable
 from palingenesis.wire import (
-    MESSAGE_LIMIT,
+    ERROR_LIMIT,
     OK,
     REPLY_LIMIT,
     BadStatus,
     Command,
     DaemonStatus,
     parse_status,
-    printable,
+    render_request,
 )
 
 #: Seconds a call may take when nobody says otherwise.
@@ -66,7 +67,7 @@ class ClientError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.tried} {self.path}: {self.reason}"
-        return printable(f"{text}; {self.advice}" if self.advice else text, TEXT_LIMIT)
+        return printable(f"{text}; {self.advice}" if self.advice else text, MESSAGE_LIMIT)
 
 
 class NotLocated(ClientError):
@@ -296,7 +297,7 @@ def cut_reply(received: bytes) -> bytes | None:
 
 def request(command: Command) -> bytes:
     """Render a command as its line."""
-    return command.value + b"\n"
+    return render_request(command)
 
 
 def check_reply(path: str, command: Command, reply: bytes) -> None:
@@ -308,7 +309,7 @@ def check_reply(path: str, command: Command, reply: bytes) -> None:
     """
     whole = reply.endswith(b"\n")
     if whole and reply.startswith(b"ERR:"):
-        raise Refused(path, command, printable(reply[len(b"ERR:") :].strip(), MESSAGE_LIMIT))
+        raise Refused(path, command, printable(reply[len(b"ERR:") :].strip(), ERROR_LIMIT))
     if whole and command is Command.STATUS:
         try:
             parse_status(reply)

@@ -17,13 +17,13 @@ from twisted.python import usage
 from palingenesis import __version__
 from palingenesis.config import Config, load_config, parse_mode
 from palingenesis.daemon.pidfile import discard_stale
-from palingenesis.paths import TEXT_LIMIT, PathError, config_file, locate_socket
+from palingenesis.paths import PathError, config_file, locate_socket
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError
 from palingenesis.server.state import DaemonState
-from palingenesis.wire import printable
+from palingenesis.text import MESSAGE_LIMIT, printable
 
 _INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")
 
@@ -200,7 +200,7 @@ class _Daemon(MultiService):
 
 def _refusal(why: object) -> SystemExit:
     """Make the end of a start that fails, with the one line that says why."""
-    return SystemExit(f"palingenesis: {printable(str(why), TEXT_LIMIT)}")
+    return SystemExit(f"palingenesis: {printable(str(why), MESSAGE_LIMIT)}")
 
 
 def _fill_standard_descriptors() -> None:

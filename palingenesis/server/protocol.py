@@ -19,7 +19,7 @@ from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
 from palingenesis.server.log import get_logger
 from palingenesis.server.transport import Connection
-from palingenesis.wire import BadStatus, Command, DaemonStatus, UnknownCommand
+from palingenesis.wire import Command, DaemonStatus, Unfit
 
 #: Input that is read and thrown away besides the command, in bytes; more is cut off.
 DRAIN_LIMIT = 4 * 1024 * 1024
@@ -47,6 +47,7 @@ class _Phase(Enum):
 # A member of an enumeration takes five times as long to look up as a name.
 _READING, _WORKING, _REPLIED, _CLOSED = _Phase
 _STATUS, _RELOAD = Command.STATUS, Command.RELOAD
+_COMMANDS = {command.encode(): command for command in Command if command != "HELP"}
 
 
 @implementer(IHalfCloseableProtocol)
@@ -102,10 +103,10 @@ class ControlProtocol(LineReceiver):
         self._clear_deadline()
         self.setRawMode()
         self._thrown_away = len(self.clearLineBuffer())
-        try:
-            command = wire.parse_command(line)
-        except UnknownCommand as unknown:
-            self.reply(wire.render_error(str(unknown)))
+        name, argument = wire.split_request(line)
+        command = _COMMANDS.get(name)
+        if command is None or argument:
+            self.reply(wire.render_unknown(line))
             return
         answer = self.factory.carry_out(command, self)
         if isinstance(answer, bytes):
@@ -385,7 +386,7 @@ class ControlFactory(ServerFactory):
         if command is _STATUS and isinstance(result, DaemonStatus):
             try:
                 return wire.render_status(result)
-            except BadStatus:
+            except Unfit:
                 result = Failure()
         reply = self._reply_for(command, result)
         if command is not _STATUS or late:

@@ -27,7 +27,7 @@ from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
 from palingenesis.server.transport import ControlPort, ListeningSocket
-from palingenesis.wire import printable
+from palingenesis.text import printable
 
 #: How much of a path, or of what is wrong with it, is logged, in characters.
 SHOWN_LIMIT = 300

@@ -9,7 +9,8 @@ from zope.interface import implementer
 
 from palingenesis.config import ConfigError
 from palingenesis.server.interfaces import CommandFailed, IDaemonState
-from palingenesis.wire import DaemonStatus, State, printable
+from palingenesis.text import printable
+from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
 
 #: How much of the path of a configuration is shown, in characters.
 SHOWN_LIMIT = 150
@@ -60,7 +61,7 @@ class DaemonState:
     def get_status(self) -> DaemonStatus:
         """Tell the state, the uptime and the counts."""
         return DaemonStatus(
-            State.PAUSED if self._paused else State.MONITORING,
+            PAUSED if self._paused else MONITORING,
             int(self._monotonic() - self._started),
             self._current_session,
             self._saves_count,
