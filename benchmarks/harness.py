@@ -1,4 +1,4 @@
-"""Starting, loading and looking at the processes that are measured; printing tables."""
+"""Starting, loading and looking at the processes that are measured."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
-from statistics import median
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = sysconfig.get_path("scripts")
@@ -213,7 +212,7 @@ def activity(pid: int) -> tuple[float, int]:
     return seconds, waits
 
 
-def facts(generator: Generator) -> dict[str, str]:
+def machine(generator: Generator) -> dict[str, str]:
     """Describe the machine and what was measured on it."""
     placement = (
         f"servers on processor {SERVER_CPU}, the load generator on processor {LOAD_CPU}"
@@ -223,7 +222,7 @@ def facts(generator: Generator) -> dict[str, str]:
     found = {
         "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "Processor": f"{_cpu_model()}, {len(CPUS) or os.cpu_count()} cores",
-        "System": f"{platform.system()} {platform.release()}",
+        "System": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "Packages": ", ".join(f"{name} {_version(name)}" for name in ("Twisted", "uvloop")),
         "Load": f"{generator.description}; {placement}",
@@ -246,47 +245,3 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "absent"
-
-
-@dataclass
-class Table:
-    """A section's results: rows of cells, and remarks to print below them."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def row(self, *cells: str) -> None:
-        """Add a row."""
-        self.rows.append(cells)
-
-    def absent(self, what: str) -> None:
-        """Say that something is not there to be measured."""
-        self.notes.append(f"Absent: {what}.")
-
-    def render(self, rst: bool) -> str:
-        """Draw it: always a reStructuredText simple table, which is plain to read as well."""
-        lines = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        rule = "  ".join("=" * width for width in widths)
-        cells = [
-            "  ".join(
-                cell.rjust(width) if index else cell.ljust(width)
-                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        ]
-        drawn = [rule, cells[0], rule, *cells[1:], rule]
-        if rst:
-            drawn = [f".. table:: {self.title}", "", *(f"   {line}" for line in drawn)]
-        else:
-            drawn = [self.title, "", *drawn]
-        for note in self.notes:
-            drawn += ["", note]
-        return "\n".join(drawn)
-
-
-def ratio(values: Sequence[float]) -> str:
-    """Show the median of ratios, and how far they lie apart."""
-    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from servers import answer
+from collections.abc import Callable
+
 from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, ITransport
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -15,16 +16,18 @@ class PlainLineReceiver(LineReceiver):
     """One command, one reply."""
 
     delimiter = b"\n"
+    transport: ITransport
     deadline: IDelayedCall
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, answer: Callable[[bytes], bytes]) -> None:
         self.timeout = timeout
+        self.answer = answer
 
     def connectionMade(self) -> None:
         self.deadline = reactor.callLater(self.timeout, self.transport.loseConnection)
 
     def lineReceived(self, line: bytes) -> None:
-        self.transport.write(answer(line))
+        self.transport.write(self.answer(line))
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
@@ -32,7 +35,7 @@ class PlainLineReceiver(LineReceiver):
             self.deadline.cancel()
 
 
-def serve(path: str, timeout: float) -> None:
-    factory = ServerFactory.forProtocol(lambda: PlainLineReceiver(timeout))
+def serve(path: str, timeout: float, answer: Callable[[bytes], bytes]) -> None:
+    factory = ServerFactory.forProtocol(lambda: PlainLineReceiver(timeout, answer))
     UNIXServerEndpoint(reactor, path).listen(factory)
     reactor.run()

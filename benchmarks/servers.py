@@ -39,7 +39,7 @@ def twisted_line_receiver(path: str, timeout: float) -> None:
     # Apart, so that the others are spared what importing Twisted costs.
     import plain_twisted
 
-    plain_twisted.serve(path, timeout)
+    plain_twisted.serve(path, timeout, answer)
 
 
 async def streams(path: str, timeout: float) -> None:

@@ -240,11 +240,6 @@ class ReadmeTests(SynchronousTestCase):
         rows = [(int(status), meaning) for status, meaning in table("The command line")]
         self.assertEqual(rows, [(int(status), status.meaning) for status in Exit])
 
-    def test_the_benchmarks_are_told_with_where_they_come_from(self) -> None:
-        told = section("How fast it is")
-        self.assertIn("benchmarks/run.py", told.astext())
-        self.assertTrue(list(told.findall(docutils.nodes.table)))
-
     def test_the_systemd_units_are_sound(self) -> None:
         self.need("systemd-analyze")
         service, socket = blocks("ini", section("systemd"))
