@@ -1,0 +1,310 @@
+"""
+A revival: one command, run once for one session, watched until it ends.
+
+It is never waited for. It outlives the daemon, which finds it again by its pid and start time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from palingenesis.monitor import child, processes
+from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.sessions import Identity
+
+OUTPUT_DIRECTORY = "output"
+#: Files of output that are kept, beside those of commands that still run.
+OUTPUT_FILES = 20
+#: Bytes of output beyond which a file is emptied.
+OUTPUT_SIZE = 16 * 1024 * 1024
+#: Seconds between SIGTERM and SIGKILL.
+GRACE = 10.0
+#: Seconds from the start within which an end is a quick failure, unless a record came of it.
+QUICK = 10.0
+#: Quick failures in a row, with the same exit, after which a session is given up.
+QUICK_LIMIT = 2
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PLACEHOLDER = re.compile(r"\{(id|prompt|directory)\}")
+_CUT = b"[palingenesis emptied this file: it had grown too large]\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """
+    What the configuration says about an agent's revival.
+
+    :ivar arguments: the program and its arguments, with placeholders in the arguments.
+    :ivar prompt: what ``{prompt}`` stands for.
+    :ivar environment: what is added to the daemon's environment.
+    """
+
+    arguments: Sequence[str]
+    prompt: str = "continue"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def arguments_for(command: Command, session: Identity) -> list[str]:
+    """
+    Replace the placeholders in a command's arguments, each once; the program's name has none.
+
+    :raises CommandError: when the id is not one that is safe as an argument.
+    """
+    if not _ID.fullmatch(session.id):
+        raise CommandError(f"the session's id {session.id!r} is not fit for a command line")
+    values = {"id": session.id, "prompt": command.prompt, "directory": session.directory}
+    program, *others = command.arguments
+    # One pass for all: what was put in is not looked at again.
+    return [program, *(_PLACEHOLDER.sub(lambda found: values[found[1]], each) for each in others)]
+
+
+def check_directory(path: str) -> None:
+    """
+    Check that a session can be revived in a directory: it exists, is ours, and is no link.
+
+    An agent records the directory that getcwd(3) told it, which holds no links: where one is
+    there today, it leads to another place than the session's.
+
+    :raises CommandError: when it cannot be used.
+    """
+    try:
+        found = os.lstat(path)
+        real = os.path.realpath(path, strict=True)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not os.path.isabs(path):
+        raise CommandError(f"{path}: not an absolute path")
+    if stat.S_ISLNK(found.st_mode) or real != os.path.normpath(path):
+        raise CommandError(f"{path}: a link that leads to {real}")
+    if not stat.S_ISDIR(found.st_mode):
+        raise CommandError(f"{path}: not a directory")
+    if found.st_uid != os.geteuid():
+        raise CommandError(f"{path}: belongs to uid {found.st_uid}, not to the daemon's user")
+
+
+def find_program(command: Command, environment: Mapping[str, str] | None = None) -> str:
+    """
+    Find the program of a command, as it would be found at its start.
+
+    :param environment: the daemon's environment; that of this process where None.
+    :raises CommandError: when there is none that can be run.
+    """
+    inherited = os.environ if environment is None else environment
+    return child.find_program(
+        command.arguments[0], child.child_environment(inherited, command.environment)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    How a revival's command ended.
+
+    :ivar exit: its exit status, negative for a signal; None where another process than this
+        daemon started it.
+    :ivar stalled: whether it was ended because nothing grew.
+    :ivar quick: whether it ended by itself within `QUICK` seconds of its start.
+    """
+
+    exit: int | None
+    stalled: bool
+    quick: bool
+
+
+class Revival:
+    """
+    A command that runs for a session; made by :func:`start` or :func:`adopt`.
+
+    Every time is in seconds, of a clock that is never set back.
+
+    :ivar pid: its process id, which is its group's as well.
+    :ivar began: its start time, as `processes.Process` has it; None where it cannot be read.
+    :ivar output: the path of the file that takes its output; None where it is unknown.
+    :ivar program: the path of the program; None where it is unknown.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        began: str | None,
+        output: str | None,
+        now: float,
+        process: subprocess.Popen[bytes] | None = None,
+        program: str | None = None,
+    ) -> None:
+        self.pid = pid
+        self.began = began
+        self.output = output
+        self.program = program
+        self._process = process
+        self._started = now
+        self._grown = now
+        self._killing: float | None = None
+        self._stalled = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether it has been told to end."""
+        return self._killing is not None
+
+    def grew(self, now: float) -> None:
+        """Note that the session's transcript has grown."""
+        self._grown = now
+
+    def end(self, now: float) -> None:
+        """Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later."""
+        if self._killing is None:
+            self._killing = now + GRACE
+            self._signal(signal.SIGTERM)
+
+    def poll(self, now: float, stall: float) -> Ended | None:
+        """
+        Look after it: tell how it ended, or None while it runs; made to be called at each look.
+
+        :param stall: seconds without growth after which it is ended.
+        """
+        self._bound_output()
+        if self._killing is None:
+            if self._is_gone():
+                return self._ended(now)
+            if now - self._grown < stall:
+                return None
+            self._stalled = True
+            self.end(now)
+            return None
+        if now < self._killing:
+            # An unreaped child holds its pid, so its group can still be signalled below. What
+            # another daemon started is not ours to hold: its group is beyond proof once it ends.
+            return self._ended(now) if self._process is None and self._is_gone() else None
+        self._signal(signal.SIGKILL)
+        return self._ended(now) if self._is_gone() else None
+
+    def _ended(self, now: float) -> Ended:
+        status = None if self._process is None else self._process.returncode
+        soon = now - self._started < QUICK
+        return Ended(status, self._stalled, self._process is not None and soon and not self.ending)
+
+    def _is_gone(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is not None
+        return self.began is None or not processes.is_alive(self.pid, self.began)
+
+    def _signal(self, number: int) -> None:
+        if self._process is None:
+            found = processes.look_at(self.pid)
+            if found is None or found.began != self.began or not found.leads:
+                return
+        elif self._process.returncode is not None:
+            return
+        # Nothing is left but zombies (macOS says EPERM), or processes of another user.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _bound_output(self) -> None:
+        # The command appends, so an emptied file is written from its start again. A limit of
+        # its own (RLIMIT_FSIZE) would hold for the agent's files too, and a pipe would break,
+        # or fill, when the daemon ends.
+        if self.output is None:
+            return
+        try:
+            if os.lstat(self.output).st_size <= OUTPUT_SIZE:
+                return
+            flags = os.O_WRONLY | os.O_APPEND | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self.output, flags)
+        except OSError:
+            return
+        with suppress(OSError):
+            os.write(descriptor, _CUT)
+        os.close(descriptor)
+
+
+def start(
+    command: Command,
+    agent: str,
+    session: Identity,
+    state_directory: str,
+    now: float,
+    *,
+    in_use: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    umask: int = -1,
+) -> Revival:
+    """
+    Start the command that revives a session. The intent must be in the ledger before.
+
+    :param agent: the agent's name, for the name of the output file.
+    :param now: the time, in seconds, of the clock that :meth:`Revival.poll` is given.
+    :param in_use: the output files of the revivals that run.
+    :param environment: the daemon's environment; that of this process where None.
+    :param umask: the command's umask; the daemon's own where negative.
+    :raises CommandError: when it cannot be started; then nothing runs.
+    """
+    arguments = arguments_for(command, session)
+    program = find_program(command, environment)
+    check_directory(session.directory)
+    added = {**command.environment, "PWD": session.directory}
+    full = child.child_environment(os.environ if environment is None else environment, added)
+    descriptor, path = _open_output(state_directory, f"{agent}-{session.id}", in_use)
+    try:
+        process = child.start(
+            arguments, program, full, session.directory, output=descriptor, umask=umask
+        )
+    except CommandError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+    found = processes.look_at(process.pid)
+    began = None if found is None else found.began
+    return Revival(process.pid, began, path, now, process, program)
+
+
+def adopt(
+    pid: int | None, began: str | None, session_id: str, output: str | None, now: float
+) -> Revival | None:
+    """
+    Find a command again that a daemon before this one started; None where it runs no more.
+
+    Without a pid and start time, the daemon ended between the intent and the record of the
+    start: then a process of ours that has the session's id in its command line is that one.
+    """
+    if pid is not None and began is not None:
+        return Revival(pid, began, output, now) if processes.is_alive(pid, began) else None
+    found = processes.mentioning(session_id)
+    return None if found is None else Revival(found.pid, found.began, output, now)
+
+
+def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tuple[int, str]:
+    directory = os.path.join(state_directory, OUTPUT_DIRECTORY)
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        _remove_old(directory, set(in_use))
+        stamp = time.time_ns() // 1000
+        path = os.path.join(directory, f"{stamp}-{name}.log")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
+        return os.open(path, flags, 0o600), path
+    except OSError as error:
+        raise CommandError(
+            f"{directory}: cannot make the file for the command's output: {error.strerror}"
+        ) from None
+
+
+def _remove_old(directory: str, in_use: set[str]) -> None:
+    ended = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            # A file that cannot be asked about is none of the daemon's.
+            with suppress(OSError):
+                if entry.is_file(follow_symlinks=False) and entry.path not in in_use:
+                    ended.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
+    # One less: the file to come is one of them.
+    for _, path in sorted(ended)[: max(0, len(ended) - OUTPUT_FILES + 1)]:
+        os.unlink(path)

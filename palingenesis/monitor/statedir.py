@@ -1,0 +1,84 @@
+"""The directory that holds what the monitor must remember: where it is, and that it is private."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from palingenesis.wire import printable
+
+#: Where the directory is, unless the command line says otherwise.
+STATE_VARIABLE = "PALINGENESIS_STATE"
+
+
+class StateError(Exception):
+    """
+    A file or directory of the monitor's state that cannot be used.
+
+    :ivar path: its path.
+    :ivar reason: why it cannot be used, and what to do, in one line.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return printable(f"{self.path}: {self.reason}", 1000)
+
+
+def state_directory(given: str | None = None) -> str:
+    """
+    Find the state directory; nothing is created.
+
+    :param given: the path a person gave, which decides; else ``$PALINGENESIS_STATE`` does, else
+        the platform's own place for the state of a user's programs.
+    """
+    if path := given or os.environ.get(STATE_VARIABLE):
+        return os.path.abspath(os.path.expanduser(path))
+    import platformdirs
+
+    return platformdirs.user_state_dir("palingenesis", appauthor=False)
+
+
+def prepare_directory(path: str) -> None:
+    """
+    Create a private directory where it is missing, and its parents with it.
+
+    :raises StateError: when it cannot be made, belongs to another user, or lets the group or
+        others in (any bit of mode 0077).
+    """
+    try:
+        _make(path)
+        found = os.stat(path)
+    except OSError as error:
+        raise StateError(path, f"cannot make the state directory: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise StateError(path, "the state directory is not a directory; move it aside")
+    if found.st_uid != os.geteuid():
+        raise StateError(
+            path, f"the state directory belongs to uid {found.st_uid}; name another with --state"
+        )
+    if found.st_mode & 0o077:
+        raise StateError(
+            path,
+            f"the state directory has mode {stat.S_IMODE(found.st_mode):04o}, which lets other "
+            "users in; run chmod 700 on it",
+        )
+
+
+def _make(path: str) -> None:
+    # os.makedirs gives its mode to the last directory alone.
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent == path:
+            raise
+        _make(parent)
+        os.mkdir(path, 0o700)
+    # A umask may have taken even the owner's bits.
+    os.chmod(path, 0o700)
