@@ -214,7 +214,7 @@ class Sums:
                 history.due = entry.due
             case Event.INTENT:
                 self.intents.append(entry.at)
-                history.open = _attempt(entry)
+                history.open, history.closed = _attempt(entry), None
                 history.attempts = max(history.attempts + 1, history.open.attempt)
             case Event.STARTED:
                 self._start(entry, history)

@@ -1,0 +1,113 @@
+"""The keeper: one daemon holds the lock, the others know which."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.keeper import LOCK_NAME, Keeper
+
+
+class KeeperTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
+
+    def keeper(self) -> Keeper:
+        keeper = Keeper(self.directory)
+        self.addCleanup(keeper.release)
+        return keeper
+
+    def test_the_first_one_is_the_keeper(self) -> None:
+        keeper = self.keeper()
+        self.assertTrue(keeper.take())
+        self.assertEqual(keeper.holder(), os.getpid())
+
+    def test_the_keeper_stays_it(self) -> None:
+        keeper = self.keeper()
+        keeper.take()
+        self.assertTrue(keeper.take())
+
+    def test_a_second_one_is_not_and_tells_the_first(self) -> None:
+        first, second = self.keeper(), self.keeper()
+        first.take()
+        self.assertFalse(second.take())
+        self.assertEqual((second.holder(), second.trouble), (os.getpid(), None))
+
+    def test_a_second_one_takes_over_when_the_first_has_let_go(self) -> None:
+        first, second = self.keeper(), self.keeper()
+        first.take()
+        second.take()
+        first.release()
+        self.assertTrue(second.take())
+
+    def test_a_killed_holder_leaves_nothing_behind(self) -> None:
+        program = (
+            "import sys; from palingenesis.monitor.keeper import Keeper;"
+            "k = Keeper(sys.argv[1]); print(k.take(), flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program, self.directory],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as other:
+            assert other.stdout is not None
+            self.assertEqual(other.stdout.readline(), b"True\n")
+            keeper = self.keeper()
+            self.assertFalse(keeper.take())
+            self.assertEqual(keeper.holder(), other.pid)
+            other.kill()
+        self.assertTrue(keeper.take())
+
+    def test_a_command_that_the_keeper_starts_does_not_hold_the_lock(self) -> None:
+        keeper = self.keeper()
+        keeper.take()
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, close_fds=False) as child:
+            keeper.release()
+            self.assertTrue(self.keeper().take())
+            assert child.stdin is not None
+            child.stdin.close()
+
+    def test_a_deleted_lock_is_taken_afresh(self) -> None:
+        keeper = self.keeper()
+        keeper.take()
+        os.unlink(os.path.join(self.directory, LOCK_NAME))
+        self.assertTrue(keeper.take())
+        self.assertFalse(self.keeper().take())
+
+    def test_a_daemon_that_has_the_new_lock_of_a_deleted_one_is_the_only_keeper(self) -> None:
+        first, second = self.keeper(), self.keeper()
+        first.take()
+        os.unlink(os.path.join(self.directory, LOCK_NAME))
+        self.assertTrue(second.take())
+        self.assertFalse(first.take())
+        self.assertFalse(first.held)
+
+    def test_the_lock_is_private(self) -> None:
+        self.keeper().take()
+        path = os.path.join(self.directory, LOCK_NAME)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+
+    def test_a_link_in_the_place_of_the_lock_is_not_followed(self) -> None:
+        os.makedirs(self.directory, 0o700)
+        target = os.path.abspath(self.mktemp())
+        os.symlink(target, os.path.join(self.directory, LOCK_NAME))
+        keeper = self.keeper()
+        self.assertFalse(keeper.take())
+        self.assertFalse(os.path.exists(target))
+        self.assertIn("cannot lock", keeper.trouble or "")
+
+    def test_a_directory_that_others_can_read_is_said(self) -> None:
+        os.makedirs(self.directory)
+        os.chmod(self.directory, 0o755)
+        keeper = self.keeper()
+        self.assertFalse(keeper.take())
+        self.assertIn("chmod 700", keeper.trouble or "")
+
+    def test_a_holder_that_wrote_nonsense_has_no_pid(self) -> None:
+        os.makedirs(self.directory, 0o700)
+        with open(os.path.join(self.directory, LOCK_NAME), "w") as file:
+            file.write("nobody")
+        self.assertIsNone(self.keeper().holder())

@@ -1,0 +1,546 @@
+"""The ledger: sums that survive everything, and lines that lose only themselves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+import tempfile
+from typing import Any
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor import ledger as module
+from palingenesis.monitor.ledger import (
+    LEDGER_NAME,
+    OLD_NAME,
+    Attempt,
+    Entry,
+    Event,
+    Ledger,
+    LedgerError,
+    Stop,
+    Sums,
+)
+from palingenesis.monitor.sessions import Kind
+
+START = 1_700_000_000.0
+
+
+def stop(session: str = "one", key: str = "a", kind: Kind = Kind.LIMIT) -> Stop:
+    return Stop("claude", session, key, kind, f"/t/{session}.jsonl", "/home/you/app")
+
+
+class LedgerCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
+        self.path = os.path.join(self.directory, LEDGER_NAME)
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.ledger = self.opened()
+
+    def unopened(self) -> Ledger:
+        ledger = Ledger(self.directory, self.clock.seconds)
+        self.addCleanup(ledger.close)
+        return ledger
+
+    def opened(self) -> Ledger:
+        ledger = self.unopened()
+        self.assertIsNone(ledger.open())
+        return ledger
+
+    def content(self) -> bytes:
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def run_once(self, the_stop: Stop, outcome: str = "failed", **known: Any) -> Attempt:
+        attempt = self.ledger.intent(the_stop)
+        self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
+        getattr(self.ledger, outcome)(attempt, **known)
+        return attempt
+
+    def full(self, times: int = 1000) -> Any:
+        """Let the disk be full for so many writes."""
+        real, left = os.write, [times]
+
+        def write(descriptor: int, data: Any) -> int:
+            if left[0] > 0:
+                left[0] -= 1
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(descriptor, data)
+
+        return mock.patch.object(module.os, "write", write)
+
+
+class SumsTests(LedgerCase):
+    def test_a_started_command_counts_as_a_resume_and_a_worked_one_as_a_save(self) -> None:
+        self.run_once(stop(key="a"), "failed")
+        self.run_once(stop(key="a"), "worked")
+        again = self.opened()
+        self.assertEqual((again.sums.started, again.sums.worked), (2, 1))
+
+    def test_an_intent_that_never_started_is_no_resume(self) -> None:
+        self.ledger.failed(self.ledger.intent(stop()))
+        self.assertEqual(self.opened().sums.started, 0)
+
+    def test_attempts_count_until_one_works(self) -> None:
+        self.run_once(stop(key="a"))
+        self.run_once(stop(key="b"))
+        self.assertEqual(self.opened().history("claude", "one").attempts, 2)
+        self.run_once(stop(key="b"), "worked")
+        self.assertEqual(self.opened().history("claude", "one").attempts, 0)
+
+    def test_a_new_stop_without_progress_keeps_the_attempts(self) -> None:
+        self.run_once(stop(key="a"))
+        self.ledger.stopped(stop(key="b"), START)
+        self.assertEqual(self.opened().history("claude", "one").attempts, 1)
+
+    def test_a_new_stop_after_progress_forgets_attempts_and_giving_up(self) -> None:
+        self.run_once(stop(key="a"))
+        self.ledger.gave_up(stop(key="a"))
+        self.ledger.stopped(stop(key="b"), START, fresh=True)
+        history = self.opened().history("claude", "one")
+        self.assertEqual((history.attempts, history.given_up), (0, False))
+
+    def test_giving_up_survives_a_restart(self) -> None:
+        self.run_once(stop())
+        self.ledger.gave_up(stop())
+        self.assertTrue(self.opened().history("claude", "one").given_up)
+
+    def test_the_same_quick_failure_twice_in_a_row_is_counted(self) -> None:
+        self.run_once(stop(), status=1, quick=True)
+        self.run_once(stop(), status=1, quick=True)
+        self.assertEqual(self.opened().history("claude", "one").quick, 2)
+
+    def test_another_exit_begins_the_row_again(self) -> None:
+        self.run_once(stop(), status=1, quick=True)
+        self.run_once(stop(), status=2, quick=True)
+        self.assertEqual(self.opened().history("claude", "one").quick, 1)
+
+    def test_a_slow_failure_ends_the_row(self) -> None:
+        self.run_once(stop(), status=1, quick=True)
+        self.run_once(stop(), status=1)
+        self.assertEqual(self.opened().history("claude", "one").quick, 0)
+
+    def test_sessions_of_different_agents_are_different(self) -> None:
+        self.run_once(stop())
+        self.assertEqual(self.ledger.history("codex", "one").attempts, 0)
+
+    def test_pause_survives_a_restart_until_resume(self) -> None:
+        self.ledger.pause("uid 0")
+        self.assertTrue(self.opened().paused)
+        self.ledger.resume("uid 0")
+        self.assertFalse(self.opened().paused)
+
+    def test_starts_are_those_of_the_last_hour(self) -> None:
+        self.run_once(stop())
+        self.clock.advance(1800)
+        self.run_once(stop())
+        self.clock.advance(1801)
+        self.assertEqual(self.opened().starts(), 1)
+
+    def test_a_clock_that_is_set_back_changes_no_order(self) -> None:
+        self.ledger.pause("uid 0")
+        self.clock.rightNow -= 86400
+        self.ledger.resume("uid 0")
+        self.run_once(stop())
+        again = self.opened()
+        self.assertEqual((again.paused, again.starts()), (False, 1))
+        self.assertEqual(again.sums.first_at, START)
+
+    def test_a_stop_is_written_once(self) -> None:
+        self.ledger.stopped(stop(), START)
+        before = self.content()
+        self.ledger.stopped(stop(), START + 5)
+        self.opened().stopped(stop(), START)
+        self.assertEqual(self.content(), before)
+
+    def test_a_user_who_left_is_written_once(self) -> None:
+        self.ledger.left(stop())
+        before = self.content()
+        self.opened().left(stop())
+        self.assertEqual(self.content(), before)
+
+    def test_histories_are_bounded_and_open_attempts_are_kept(self) -> None:
+        sums = Sums()
+        sums.add(Entry(START, Event.INTENT, "open", "claude", key="a", attempt=1))
+        for number in range(2 * module.SESSIONS_LIMIT):
+            sums.add(Entry(START, Event.STOPPED, str(number), "claude", key="a"))
+        self.assertEqual(len(sums.sessions), module.SESSIONS_LIMIT)
+        self.assertIn(("claude", "open"), sums.sessions)
+
+
+class UnfinishedTests(LedgerCase):
+    def test_an_intent_without_outcome_is_told_with_all_that_finds_its_command(self) -> None:
+        self.ledger.started(self.ledger.intent(stop()), 42, "7@boot", "/o/1.log")
+        expected = Attempt(stop(), 1, START, 42, "7@boot", "/o/1.log")
+        self.assertEqual(self.opened().unfinished(), [expected])
+
+    def test_an_intent_that_did_not_start_has_no_pid(self) -> None:
+        self.ledger.intent(stop())
+        self.assertEqual(self.opened().unfinished(), [Attempt(stop(), 1, START)])
+
+    def test_an_outcome_finishes_it(self) -> None:
+        self.run_once(stop())
+        self.assertEqual(self.opened().unfinished(), [])
+
+    def test_a_session_has_one_intent_at_a_time(self) -> None:
+        self.ledger.intent(stop())
+        self.assertRaises(ValueError, self.ledger.intent, stop(key="b"))
+
+
+class FileTests(LedgerCase):
+    def test_directory_and_file_are_private(self) -> None:
+        modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (self.directory, self.path)]
+        self.assertEqual(modes, [0o700, 0o600])
+
+    def test_one_json_object_a_line(self) -> None:
+        self.run_once(stop(), status=1)
+        events = [json.loads(line)["event"] for line in self.content().splitlines()]
+        self.assertEqual(events, ["sums", "intent", "started", "failed"])
+
+    def test_an_intent_is_synced_before_it_is_told(self) -> None:
+        synced = []
+        real = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            real(descriptor)
+            synced.append(self.content().splitlines()[-1])
+
+        with mock.patch.object(module.os, "fsync", fsync):
+            self.ledger.intent(stop())
+        self.assertEqual(json.loads(synced[-1])["event"], "intent")
+
+    def test_a_cut_after_any_byte_of_the_last_line_loses_that_line_alone(self) -> None:
+        self.run_once(stop())
+        before = self.content()
+        self.ledger.pause("uid 0")
+        line = self.content()[len(before) :]
+        self.ledger.close()
+        for cut in range(len(line) + 1):
+            with open(self.path, "wb") as file:
+                file.write(before + line[:cut])
+            again = self.opened()
+            # All but the newline is the whole line.
+            self.assertEqual(again.paused, cut >= len(line) - 1, cut)
+            self.assertEqual(again.history("claude", "one").attempts, 1)
+            again.intent(stop())
+            again.close()
+            self.assertEqual(self.opened().history("claude", "one").attempts, 2, cut)
+
+    def test_every_prefix_of_the_file_can_be_opened(self) -> None:
+        self.run_once(stop())
+        content = self.content()
+        for cut in range(0, len(content), 7):
+            with open(self.path, "wb") as file:
+                file.write(content[:cut])
+            again = self.opened()
+            again.intent(stop("other"))
+            again.close()
+            self.assertEqual(self.opened().history("claude", "other").attempts, 1, cut)
+
+    def test_a_line_of_nonsense_loses_that_line_alone(self) -> None:
+        self.run_once(stop())
+        lines = self.content().splitlines(keepends=True)
+        for nonsense in (b"\xff\xfe\n", b"\0" * 512 + b"\n", b"[1]\n", b"[" * 100_000 + b"\n"):
+            with open(self.path, "wb") as file:
+                file.write(lines[0] + nonsense + b"".join(lines[1:]))
+            self.assertEqual(self.opened().sums.started, 1)
+
+    def test_a_lost_intent_does_not_lose_what_followed(self) -> None:
+        self.run_once(stop(), "worked")
+        lines = self.content().splitlines(keepends=True)
+        with open(self.path, "wb") as file:
+            file.write(lines[0] + b"?\n" + b"".join(lines[2:]))
+        again = self.opened()
+        self.assertEqual((again.sums.started, again.sums.worked), (1, 1))
+
+    def test_a_deleted_ledger_is_made_anew_with_the_sums(self) -> None:
+        self.run_once(stop(), "worked")
+        os.unlink(self.path)
+        with self.full():
+            self.ledger.pause("uid 0")
+        self.assertIsNone(self.ledger.open())
+        again = self.opened()
+        self.assertEqual((again.sums.worked, again.paused), (1, True))
+
+    def refused(self) -> str:
+        trouble = self.unopened().open()
+        self.assertIsNotNone(trouble)
+        assert trouble is not None
+        self.assertNotIn("\n", trouble)
+        return trouble
+
+    def test_a_directory_that_others_can_read_is_refused(self) -> None:
+        os.chmod(self.directory, 0o750)
+        self.assertIn("chmod 700", self.refused())
+
+    def test_a_fifo_is_refused_without_waiting(self) -> None:
+        os.unlink(self.path)
+        os.mkfifo(self.path)
+        self.assertIn("not a regular file", self.refused())
+
+    def test_a_link_is_refused(self) -> None:
+        os.rename(self.path, f"{self.path}.real")
+        os.symlink(f"{self.path}.real", self.path)
+        self.assertIn("cannot write the ledger", self.refused())
+
+    def test_a_file_that_no_daemon_wrote_so_large_is_refused(self) -> None:
+        os.truncate(self.path, module.SIZE_LIMIT + 1)
+        self.assertIn("larger than", self.refused())
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.binary(max_size=400))
+    def test_any_bytes_at_all_can_follow(self, content: bytes) -> None:
+        base = module._json({"at": START, "event": "paused"})
+        with open(self.path, "wb") as file:
+            file.write(base + content)
+        again = self.opened()
+        again.intent(stop())
+        again.close()
+        last = self.opened()
+        self.assertEqual(last.history("claude", "one").attempts, 1)
+        last.close()
+
+
+class OwnershipTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        # The way to trial's own directory may be closed to another user.
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def as_nobody(self) -> str:
+        ledger = Ledger(self.directory)
+        self.addCleanup(ledger.close)
+        os.seteuid(65534)
+        try:
+            return ledger.open() or "no trouble"
+        finally:
+            os.seteuid(0)
+
+    def test_a_directory_of_another_user_is_refused(self) -> None:
+        self.assertIn("belongs to uid 0", self.as_nobody())
+
+    def test_a_directory_without_leave_to_write_is_said(self) -> None:
+        os.chown(self.directory, 65534, 65534)
+        os.chmod(self.directory, 0o500)
+        self.assertIn("Permission denied", self.as_nobody())
+
+    def test_a_ledger_of_another_user_is_refused(self) -> None:
+        os.chown(self.directory, 65534, 65534)
+        path = os.path.join(self.directory, LEDGER_NAME)
+        with open(path, "wb"):
+            os.chmod(path, 0o644)
+        self.assertIn("the ledger belongs to uid 0", self.as_nobody())
+
+
+class FullDiskTests(LedgerCase):
+    def test_nothing_is_promised(self) -> None:
+        with self.full():
+            self.assertRaises(LedgerError, self.ledger.intent, stop())
+        self.assertIn("No space left", self.ledger.trouble or "")
+        self.assertRaises(LedgerError, self.ledger.intent, stop())
+
+    def test_a_pause_counts_all_the_same_and_is_written_later(self) -> None:
+        with self.full():
+            self.assertIn("No space left", self.ledger.pause("uid 0") or "")
+            self.assertTrue(self.ledger.paused)
+            self.assertIsNotNone(self.ledger.open())
+            self.assertFalse(self.opened_elsewhere().paused)
+        self.assertIsNone(self.ledger.open())
+        self.assertTrue(self.opened_elsewhere().paused)
+
+    def opened_elsewhere(self) -> Ledger:
+        other = self.unopened()
+        other.read()
+        return other
+
+    def test_a_start_and_its_outcome_are_written_later_and_counted_once(self) -> None:
+        attempt = self.ledger.intent(stop())
+        with self.full():
+            self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
+            self.ledger.worked(attempt)
+        self.assertEqual((self.ledger.sums.started, self.ledger.sums.worked), (1, 1))
+        self.ledger.open()
+        for sums in (self.ledger.sums, self.opened().sums):
+            self.assertEqual((sums.started, sums.worked), (1, 1))
+
+    def test_an_entry_that_arrived_although_its_sync_failed_counts_once(self) -> None:
+        attempt = self.ledger.intent(stop())
+        failing = OSError(errno.EIO, os.strerror(errno.EIO))
+        with mock.patch.object(module.os, "fsync", side_effect=failing):
+            self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
+        self.ledger.open()
+        self.ledger.failed(attempt)
+        again = self.opened()
+        self.assertEqual((again.sums.started, again.history("claude", "one").attempts), (1, 1))
+
+    def test_an_intent_that_arrived_although_its_sync_failed_is_a_failed_attempt(self) -> None:
+        failing = OSError(errno.EIO, os.strerror(errno.EIO))
+        with mock.patch.object(module.os, "fsync", side_effect=failing):
+            self.assertRaises(LedgerError, self.ledger.intent, stop())
+        self.ledger.open()
+        self.assertEqual(self.ledger.unfinished(), [])
+        self.assertEqual(self.opened().unfinished(), [])
+
+    def test_half_a_line_does_not_swallow_the_next(self) -> None:
+        real = os.write
+
+        def write(descriptor: int, data: Any) -> int:
+            if len(data) < 20:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(descriptor, bytes(data[: len(data) - 10]))
+
+        with mock.patch.object(module.os, "write", write):
+            self.ledger.pause("uid 0")
+        self.ledger.open()
+        self.assertTrue(self.opened().paused)
+
+    def test_the_probe_leaves_nothing_behind(self) -> None:
+        with self.full():
+            self.ledger.pause("uid 0")
+        self.ledger.open()
+        self.assertNotIn(b"  ", self.content())
+
+
+class RotationTests(LedgerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(module, "ROTATION_SIZE", 4000)
+
+    def fill(self) -> None:
+        size = 0
+        while os.path.getsize(self.path) >= size:
+            size = os.path.getsize(self.path)
+            self.run_once(stop(), "worked")
+
+    def test_the_sums_are_carried_over(self) -> None:
+        self.ledger.pause("uid 0")
+        self.run_once(stop("two"), status=1, quick=True)
+        self.ledger.gave_up(stop("two"))
+        self.ledger.started(self.ledger.intent(stop("three")), 42, "7@boot", "/o/1.log")
+        self.fill()
+        os.unlink(os.path.join(self.directory, OLD_NAME))
+        again = self.opened()
+        self.assertEqual(again.sums, self.ledger.sums)
+        self.assertEqual(again.sums.first_at, START)
+        self.assertEqual(len(again.unfinished()), 1)
+
+    def test_the_last_entries_are_told_across_it(self) -> None:
+        self.fill()
+        self.assertEqual(self.opened().last(12), self.ledger.last(12))
+
+    def test_both_files_are_private(self) -> None:
+        self.fill()
+        old = os.path.join(self.directory, OLD_NAME)
+        modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (old, self.path)]
+        self.assertEqual(modes, [0o600, 0o600])
+
+    def test_an_unreadable_first_line_is_made_up_for_by_the_old_file(self) -> None:
+        self.fill()
+        content = self.content().split(b"\n", 1)
+        with open(self.path, "wb") as file:
+            file.write(b"?\n" + content[1])
+        self.assertEqual(self.opened().sums, self.ledger.sums)
+
+    def test_a_daemon_that_dies_between_any_two_steps_loses_nothing(self) -> None:
+        for step in range(6):
+            self.ledger = self.opened()
+            while os.path.getsize(self.path) < 3900:
+                self.run_once(stop(), "worked")
+            before, left = self.ledger.sums.worked, [step]
+
+            def dies(name: str, left: list[int] = left) -> Any:
+                real = getattr(os, name)
+
+                def call(*arguments: Any) -> Any:
+                    left[0] -= 1
+                    if left[0] < 0:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    return real(*arguments)
+
+                return mock.patch.object(module.os, name, call)
+
+            with dies("fsync"), dies("replace"):
+                self.ledger.pause("uid 0" * 100)
+            self.ledger.close()
+            again = self.opened()
+            self.assertEqual(again.sums.worked, before, step)
+            again.resume("uid 0")
+            again.close()
+
+
+class LogTests(LedgerCase):
+    def test_entries_have_the_keys_of_their_event(self) -> None:
+        self.ledger.stopped(stop(), START + 60)
+        self.run_once(stop(), status=1)
+        self.ledger.pause("uid 0")
+        keys = {"at", "event", "session", "agent", "kind"}
+        extra = [(each["event"], set(each) - keys) for each in self.ledger.last()]
+        self.assertEqual(
+            extra,
+            [
+                ("stopped", {"due"}),
+                ("intent", {"attempt"}),
+                ("started", {"attempt", "pid"}),
+                ("failed", {"attempt", "exit", "pid"}),
+                ("paused", {"by"}),
+            ],
+        )
+
+    def test_an_unknown_exit_is_null(self) -> None:
+        self.run_once(stop())
+        self.assertIsNone(self.ledger.last(1)[0]["exit"])
+
+    def test_the_last_ones_come_oldest_first(self) -> None:
+        self.run_once(stop())
+        self.assertEqual([each["event"] for each in self.ledger.last(2)], ["started", "failed"])
+
+    def test_none_are_told_where_none_are_asked_for(self) -> None:
+        self.run_once(stop())
+        self.assertEqual(self.ledger.last(0), [])
+
+
+class SecondDaemonTests(LedgerCase):
+    def test_it_reads_what_the_keeper_writes(self) -> None:
+        self.run_once(stop())
+        second = self.unopened()
+        self.assertIsNone(second.read())
+        self.assertEqual(second.sums, self.ledger.sums)
+
+    def test_it_writes_nothing(self) -> None:
+        second = self.unopened()
+        second.read()
+        before = self.content()
+        self.assertRaises(LedgerError, second.intent, stop())
+        second.pause("uid 0")
+        self.assertEqual((self.content(), second.paused, self.ledger.paused), (before, True, False))
+
+    def test_its_own_pause_is_written_when_it_takes_over(self) -> None:
+        second = self.unopened()
+        second.pause("uid 7")
+        self.ledger.close()
+        self.assertIsNone(second.open())
+        self.assertTrue(self.opened().paused)
+        self.assertEqual(second.last(1)[0]["by"], "uid 7")
+
+    def test_the_keepers_pause_holds_when_it_takes_over(self) -> None:
+        self.ledger.pause("uid 0")
+        second = self.unopened()
+        second.read()
+        second.resume("uid 0")
+        self.assertFalse(second.paused)
+        second.open()
+        self.assertTrue(second.paused)
+
+    def test_no_ledger_yet_is_no_trouble(self) -> None:
+        os.unlink(self.path)
+        self.assertIsNone(self.unopened().read())
