@@ -83,7 +83,7 @@ def _too_old(facts: Facts) -> bool:
     return facts.now - since > facts.max_age
 
 
-#: The owner is asked twice at most, and only one of the two answers can end the asking.
+#: The owner is asked twice; an answer that changes in between can only forbid.
 _QUESTIONS: tuple[tuple[Reason, Callable[[Facts], bool]], ...] = (
     (Reason.PAUSED, lambda facts: facts.paused),
     (Reason.NO_COMMAND, lambda facts: not facts.command),

@@ -8,6 +8,7 @@ of ``palingenesis log`` as well.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -35,8 +36,8 @@ ENTRIES_LIMIT = 1000
 HOUR = 3600.0
 
 _SUMS = "sums"
-#: Characters of one text in an entry: PATH_MAX of Linux.
-_TEXT_LIMIT = 4096
+#: Characters of the text that says who paused.
+_BY_LIMIT = 200
 #: More than any block of a file system: a probe of this size needs room that is really free.
 _PROBE = b" " * 65535 + b"\n"
 
@@ -362,7 +363,6 @@ def _entry(told: dict[str, Any]) -> Entry | None:
         return None
     sane = (
         all(isinstance(known.get(name, ""), str) for name in _TEXTS)
-        and all(len(known.get(name, "")) <= _TEXT_LIMIT for name in _TEXTS)
         and all(isinstance(known.get(name, 0), int) for name in _NUMBERS)
         and all(_is_number(known.get(name, 0)) for name in _NUMBERS)
         and _is_number(known.get("due", 0))
@@ -567,11 +567,11 @@ class Ledger:
 
     def _set_paused(self, event: Event, by: str) -> str | None:
         if not self._keeping:
-            self._own_pause, self._pauser = event is Event.PAUSED, by[:_TEXT_LIMIT]
+            self._own_pause, self._pauser = event is Event.PAUSED, by[:_BY_LIMIT]
             return None
         if self.paused == (event is Event.PAUSED) and not self._waiting:
             return None
-        return self._append(Entry(self._clock(), event, by=by[:_TEXT_LIMIT]))
+        return self._append(Entry(self._clock(), event, by=by[:_BY_LIMIT]))
 
     def _entry(self, event: Event, stop: Stop, **known: Any) -> Entry:
         return Entry(
@@ -653,7 +653,10 @@ class Ledger:
             self._torn = torn
 
     def _write(self, entry: Entry, *, rotate: bool = True) -> None:
-        line = entry.line()
+        descriptor, line = self._descriptor, entry.line()
+        # What a file without a name takes is lost with the process.
+        if descriptor is None or not os.path.samestat(os.stat(self._path), os.fstat(descriptor)):
+            raise OSError(errno.ESTALE, "the file was replaced")
         if rotate and self._size + len(line) > ROTATION_SIZE:
             self._rotate()
         self._write_bytes(line)

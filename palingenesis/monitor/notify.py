@@ -14,7 +14,7 @@ from typing import Any
 
 from palingenesis.monitor import child
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.ledger import Event
+from palingenesis.monitor.ledger import HOUR, Event
 from palingenesis.wire import printable
 
 #: The events that are told.
@@ -24,7 +24,6 @@ SUMMARY_VARIABLE = "PALINGENESIS_SUMMARY"
 LIMIT = 30.0
 #: Commands started in an hour at most.
 HOURLY = 20
-HOUR = 3600.0
 
 
 def summary_of(entry: Mapping[str, Any], directory: str | None = None) -> str:

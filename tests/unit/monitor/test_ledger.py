@@ -264,8 +264,8 @@ class FileTests(LedgerCase):
     def test_a_deleted_ledger_is_made_anew_with_the_sums(self) -> None:
         self.run_once(stop(), "worked")
         os.unlink(self.path)
-        with self.full():
-            self.ledger.pause("uid 0")
+        self.assertRaises(LedgerError, self.ledger.intent, stop())
+        self.ledger.pause("uid 0")
         self.assertIsNone(self.ledger.open())
         again = self.opened()
         self.assertEqual((again.sums.worked, again.paused), (1, True))

@@ -1,0 +1,22 @@
+"""A daemon that starts one revival, writes down who it is, and is then killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from palingenesis.monitor.revive import Command, start
+from palingenesis.monitor.sessions import Identity
+
+
+def main() -> None:
+    state, directory, session, *arguments = sys.argv[1:]
+    revival = start(Command(arguments), "claude", Identity(session, directory), state, 0.0)
+    print(json.dumps([revival.pid, revival.began, revival.output]), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""A word to a person: real commands, told real events."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor import processes
+from palingenesis.monitor.ledger import HOUR
+from palingenesis.monitor.notify import HOURLY, LIMIT, Notifier, summary_of
+
+BEHAVING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "behaving.py")
+PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
+
+
+def entry(event: str = "worked", **known: Any) -> dict[str, Any]:
+    keys = {"at": 1.0, "session": "one", "agent": "claude", "kind": "limit", "attempt": 2}
+    return {"event": event, **keys, **known}
+
+
+class SummaryTests(SynchronousTestCase):
+    def test_each_event_is_one_line(self) -> None:
+        self.assertEqual(
+            [summary_of(entry(name), "/home/you/app") for name in ("worked", "gave-up", "left")],
+            [
+                "claude session one in /home/you/app works again after 2 attempts",
+                "claude session one in /home/you/app is given up after 2 attempts",
+                "claude session one in /home/you/app was left by its user",
+            ],
+        )
+
+    def test_a_directory_cannot_add_a_line(self) -> None:
+        self.assertNotIn("\n", summary_of(entry(), "/home/a\nb"))
+
+
+class NotifyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = os.path.abspath(self.mktemp())
+
+    def notifier(self, way: str, argument: str | None = None, **known: Any) -> Notifier:
+        notifier = Notifier([sys.executable, BEHAVING, way, argument or self.path], **known)
+        self.addCleanup(self.settle, notifier, 1e9)
+        return notifier
+
+    def settle(self, notifier: Notifier, now: float = 0.0) -> list[str]:
+        said: list[str] = []
+
+        def settled() -> bool:
+            said.extend(notifier.poll(now))
+            return not notifier._running
+
+        self.wait_until(settled)
+        return said
+
+    def wait_until(self, true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_the_event_comes_as_json_with_a_summary(self) -> None:
+        notifier = self.notifier("report")
+        self.assertIsNone(notifier.tell(entry(), 0.0, "/home/you/app"))
+        self.assertEqual(self.settle(notifier), [])
+        with open(self.path, encoding="utf-8") as file:
+            told = json.load(file)
+        self.assertEqual(json.loads(told["stdin"]), {**entry(), "directory": "/home/you/app"})
+        self.assertIn("works again", told["environment"]["PALINGENESIS_SUMMARY"])
+
+    def test_the_service_managers_variables_are_left_out(self) -> None:
+        notifier = self.notifier("report", environment={"NOTIFY_SOCKET": "@x", "HOME": "/"})
+        notifier.tell(entry(), 0.0)
+        self.settle(notifier)
+        with open(self.path, encoding="utf-8") as file:
+            told = json.load(file)["environment"]
+        self.assertEqual(set(told) - {"LC_CTYPE"}, {"HOME", "PALINGENESIS_SUMMARY"})
+
+    def test_other_events_are_not_told(self) -> None:
+        notifier = self.notifier("report")
+        for event in ("stopped", "intent", "started", "failed", "paused", "resumed"):
+            notifier.tell(entry(event), 0.0)
+        self.assertEqual(notifier._running, [])
+
+    def test_without_a_command_nobody_is_told(self) -> None:
+        notifier = Notifier()
+        self.assertIsNone(notifier.tell(entry(), 0.0))
+        self.assertEqual(notifier._running, [])
+
+    def test_a_failure_is_said_once(self) -> None:
+        notifier = self.notifier("exit", "3")
+        said = []
+        for _ in range(3):
+            notifier.tell(entry(), 0.0)
+            said += self.settle(notifier)
+        self.assertEqual(said, ["[notify] command: exit status 3"])
+
+    def test_a_missing_program_is_said_once(self) -> None:
+        notifier = Notifier(["no-such-notifier"])
+        said = [notifier.tell(entry(), 0.0) for _ in range(2)]
+        self.assertIn("no-such-notifier: no such program", said[0] or "")
+        self.assertIsNone(said[1])
+
+    def test_a_failure_is_said_again_after_a_success(self) -> None:
+        notifier = self.notifier("exit", "3")
+        said = []
+        for status in ("3", "0", "3"):
+            notifier.command = [*notifier.command[:3], status]
+            notifier.tell(entry(), 0.0)
+            said += self.settle(notifier)
+        self.assertEqual(len(said), 2)
+
+    def test_one_that_takes_too_long_is_killed_with_its_children(self) -> None:
+        notifier = self.notifier("fork")
+        notifier.tell(entry(), 0.0)
+        self.wait_until(lambda: os.path.exists(self.path))
+        with open(self.path, encoding="utf-8") as file:
+            told = json.load(file)
+        self.assertEqual(notifier.poll(LIMIT - 1), [])
+        self.assertEqual(
+            self.settle(notifier, LIMIT),
+            ["[notify] command: took longer than 30 seconds and was killed"],
+        )
+        self.wait_until(lambda: processes.look_at(told["child"]) is None)
+
+    def test_more_than_twenty_in_an_hour_are_left_out_and_that_is_said_once(self) -> None:
+        notifier = self.notifier("exit", "0")
+        # Without a process each: what is bounded is how often one is started.
+        notifier.command = ["no-such-notifier"]
+        said = [notifier.tell(entry(), float(number)) for number in range(HOURLY + 2)]
+        self.assertIn("more than 20 events in an hour", said[HOURLY] or "")
+        self.assertIsNone(said[HOURLY + 1])
+        notifier.command = [sys.executable, BEHAVING, "exit", "0"]
+        notifier.tell(entry(), HOUR)
+        self.assertEqual(len(notifier._running), 1)

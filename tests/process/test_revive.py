@@ -1,0 +1,468 @@
+"""Revivals of real commands: started, watched, ended, found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.utils import getProcessValue
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from palingenesis.monitor import child, processes, revive
+from palingenesis.monitor.child import CommandError, find_program
+from palingenesis.monitor.revive import (
+    GRACE,
+    Command,
+    Ended,
+    Revival,
+    adopt,
+    arguments_for,
+    check_directory,
+    start,
+)
+from palingenesis.monitor.sessions import Identity
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BEHAVING = os.path.join(HERE, "behaving.py")
+ADOPTING = os.path.join(HERE, "adopting.py")
+PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
+STALL = 600.0
+ID = "0c1f4a5e-2222-4b7b-9d9d-000000000001"
+
+T = TypeVar("T")
+
+
+def eventually(ask: Callable[[], T | None]) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while (answer := ask()) is None:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still nothing after {PATIENCE} seconds")
+        time.sleep(0.01)
+    return answer
+
+
+def gone(pid: int) -> bool | None:
+    return True if processes.look_at(pid) is None else None
+
+
+class ReviveCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        base = os.path.realpath(self.mktemp())
+        self.state, self.directory = os.path.join(base, "state"), os.path.join(base, "project")
+        os.makedirs(self.state, 0o700)
+        os.makedirs(self.directory)
+        self.told = os.path.join(base, "told.json")
+        self.now = 0.0
+
+    def command(self, way: str, *arguments: str, **known: Any) -> Command:
+        return Command([sys.executable, BEHAVING, way, self.told, *arguments], **known)
+
+    def start(self, command: Command, **known: Any) -> Revival:
+        session = Identity(ID, self.directory)
+        revival = start(command, "claude", session, self.state, self.now, **known)
+        self.addCleanup(self.kill, revival)
+        return revival
+
+    def kill(self, revival: Revival) -> None:
+        if revival._process is not None and revival._process.poll() is None:
+            os.killpg(revival.pid, signal.SIGKILL)
+            revival._process.wait()
+
+    def ended(self, revival: Revival) -> Ended:
+        return eventually(lambda: revival.poll(self.now, STALL))
+
+    def report(self, path: str | None = None) -> dict[str, Any]:
+        def read() -> dict[str, Any] | None:
+            try:
+                with open(path or self.told, encoding="utf-8") as file:
+                    told: dict[str, Any] = json.load(file)
+                    return told
+            except FileNotFoundError:
+                return None
+
+        return eventually(read)
+
+
+class ArgumentTests(SynchronousTestCase):
+    def test_placeholders_are_replaced_once_inside_single_arguments(self) -> None:
+        command = Command(["a", "--id={id}", "{prompt}", "{directory}/x"], "say {id} {directory}")
+        self.assertEqual(
+            arguments_for(command, Identity("7", "/home/{prompt}")),
+            ["a", "--id=7", "say {id} {directory}", "/home/{prompt}/x"],
+        )
+
+    def test_other_braces_stay(self) -> None:
+        command = Command(["a", "{}", "{other}", '{"id": {id}}'])
+        self.assertEqual(
+            arguments_for(command, Identity("7", "/")), ["a", "{}", "{other}", '{"id": 7}']
+        )
+
+    def test_the_programs_name_is_not_replaced(self) -> None:
+        self.assertEqual(arguments_for(Command(["{id}"]), Identity("7", "/")), ["{id}"])
+
+    def test_an_id_that_is_an_option_a_path_or_lines_is_refused(self) -> None:
+        for bad in ("--help", "../../x", "a/b", "", "a\nb", "a b", "x" * 129, ".."):
+            self.assertRaises(CommandError, arguments_for, Command(["a"]), Identity(bad, "/"))
+
+
+class StartTests(ReviveCase):
+    def test_every_character_that_a_shell_would_love_arrives(self) -> None:
+        prompt = "".join(map(chr, range(1, 128))) + " $(touch x) `y` 'z' \"{id}\" äöü 🦊 \u202e"
+        self.ended(self.start(self.command("report", "{prompt}", "{id}", prompt=prompt)))
+        self.assertEqual(self.report()["arguments"], [prompt, ID])
+
+    def test_it_runs_in_the_sessions_directory(self) -> None:
+        self.ended(self.start(self.command("report")))
+        told = self.report()
+        self.assertEqual(
+            (told["directory"], told["environment"]["PWD"]), (self.directory, self.directory)
+        )
+
+    def test_its_input_is_empty(self) -> None:
+        self.ended(self.start(self.command("report")))
+        self.assertEqual(self.report()["stdin"], "")
+
+    def test_it_leads_a_session_and_a_group_of_its_own(self) -> None:
+        self.ended(self.start(self.command("report")))
+        self.assertTrue(self.report()["leads"])
+
+    def test_what_the_service_manager_told_the_daemon_is_left_out(self) -> None:
+        ours = dict.fromkeys(("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "HOME"), "1")
+        command = self.command("report", environment={"NAME": "value"})
+        self.ended(self.start(command, environment=ours))
+        told = self.report()["environment"]
+        self.assertEqual({"HOME", "NAME", "PWD"}, set(told) - {"LC_CTYPE"})
+
+    def test_it_inherits_no_descriptor_and_no_mask_of_signals(self) -> None:
+        reader, writer = os.pipe()
+        for descriptor in (reader, writer):
+            os.set_inheritable(descriptor, True)
+            self.addCleanup(os.close, descriptor)
+        self.ended(self.start(self.command("report")))
+        told = self.report()
+        # The fourth is the directory that is being listed.
+        self.assertEqual(told["descriptors"], ["0", "1", "2", "3"])
+        # Python itself ignores SIGPIPE.
+        self.assertEqual((told["blocked"], told["ignored"]), ([], [signal.SIGPIPE]))
+
+    def test_the_umask_can_be_another_than_the_daemons(self) -> None:
+        self.ended(self.start(self.command("report"), umask=0o027))
+        self.assertEqual(self.report()["umask"], 0o027)
+
+    def test_nothing_starts_while_the_daemon_holds_back_its_signals(self) -> None:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        try:
+            self.assertRaises(CommandError, self.start, self.command("report"))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def test_the_output_goes_to_a_private_file(self) -> None:
+        revival = self.start(self.command("print"))
+        self.ended(revival)
+        path = revival.output or ""
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "to stdout\nto stderr\n")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+
+    def test_files_of_output_are_bounded_and_those_in_use_are_kept(self) -> None:
+        self.patch(revive, "OUTPUT_FILES", 3)
+        first = self.start(self.command("print"))
+        self.ended(first)
+        for _ in range(4):
+            last = self.start(self.command("print"), in_use=[first.output or ""])
+            self.ended(last)
+        names = os.listdir(os.path.join(self.state, "output"))
+        self.assertEqual(len(names), 4)
+        self.assertTrue(os.path.exists(first.output or ""))
+        self.assertTrue(os.path.exists(last.output or ""))
+
+
+class NotStartedTests(ReviveCase):
+    def refused(self, command: Command) -> str:
+        with self.assertRaises(CommandError) as caught:
+            self.start(command)
+        self.assertNotIn("\n", str(caught.exception))
+        return str(caught.exception)
+
+    def program(self, content: str, mode: int) -> str:
+        path = os.path.join(self.directory, "program")
+        with open(path, "w") as file:
+            file.write(content)
+        os.chmod(path, mode)
+        return path
+
+    def test_a_missing_program(self) -> None:
+        self.assertIn("no such program", self.refused(Command(["no-such-agent"])))
+
+    def test_a_program_that_is_not_executable(self) -> None:
+        path = self.program("#!/bin/sh\n", 0o644)
+        self.assertIn("not executable", self.refused(Command([path])))
+
+    def test_a_program_that_is_a_directory(self) -> None:
+        self.assertIn("not a file", self.refused(Command([self.directory])))
+
+    def test_a_program_whose_interpreter_is_missing(self) -> None:
+        path = self.program("#!/no/such/interpreter\n", 0o755)
+        self.assertIn("No such file", self.refused(Command([path])))
+
+    def test_a_program_of_a_relative_path(self) -> None:
+        self.program("#!/bin/sh\n", 0o755)
+        self.assertIn("relative", self.refused(Command(["./program"])))
+
+    def test_a_prompt_with_a_nul(self) -> None:
+        self.assertIn("null byte", self.refused(self.command("report", "{prompt}", prompt="\0")))
+
+    def test_one_that_did_not_start_leaves_no_file(self) -> None:
+        self.refused(Command([self.program("#!/no/such/interpreter\n", 0o755)]))
+        self.assertEqual(os.listdir(os.path.join(self.state, "output")), [])
+
+    def test_a_program_is_found_in_the_path_that_the_configuration_adds(self) -> None:
+        path = self.program("#!/bin/sh\n", 0o755)
+        command = Command(["program"], environment={"PATH": f"relative::{self.directory}"})
+        self.assertEqual(revive.find_program(command), path)
+
+    def test_a_program_in_a_relative_entry_of_the_path_is_not_found(self) -> None:
+        self.program("#!/bin/sh\n", 0o755)
+        relative = os.path.relpath(self.directory)
+        self.assertRaises(CommandError, find_program, "program", {"PATH": relative})
+
+
+class DirectoryTests(ReviveCase):
+    def refused(self, path: str) -> str:
+        with self.assertRaises(CommandError) as caught:
+            check_directory(path)
+        return str(caught.exception)
+
+    def test_one_of_ours_is_fit(self) -> None:
+        self.assertIsNone(check_directory(self.directory))
+
+    def test_one_that_is_gone(self) -> None:
+        self.assertIn("No such file", self.refused(f"{self.directory}/gone"))
+
+    def test_a_file(self) -> None:
+        path = os.path.join(self.directory, "file")
+        with open(path, "w"):
+            self.assertIn("not a directory", self.refused(path))
+
+    def test_a_link_to_elsewhere(self) -> None:
+        link = f"{self.directory}-link"
+        os.symlink("/tmp", link)
+        self.assertIn("a link that leads to /tmp", self.refused(link))
+
+    def test_a_way_through_a_link(self) -> None:
+        os.mkdir(f"{self.directory}/inner")
+        os.symlink(self.directory, f"{self.directory}-link")
+        self.assertIn("a link", self.refused(f"{self.directory}-link/inner"))
+
+    def test_one_of_another_user(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        os.chown(self.directory, 65534, 65534)
+        self.assertIn("belongs to uid 65534", self.refused(self.directory))
+
+    def test_a_relative_one(self) -> None:
+        self.assertIn("not an absolute path", self.refused("."))
+
+    def test_one_with_a_nul(self) -> None:
+        self.assertIn("null byte", self.refused("/tmp\0"))
+
+
+class EndTests(ReviveCase):
+    def test_the_exit_status_is_told(self) -> None:
+        revival = self.start(Command([sys.executable, BEHAVING, "exit", "3"]))
+        self.assertEqual(self.ended(revival), Ended(3, stalled=False, quick=True))
+
+    def test_a_signal_is_told_as_a_negative_status(self) -> None:
+        revival = self.start(self.command("hang"))
+        os.kill(self.report()["pid"], signal.SIGKILL)
+        self.assertEqual(self.ended(revival).exit, -signal.SIGKILL)
+
+    def test_an_end_after_ten_seconds_is_not_quick(self) -> None:
+        revival = self.start(Command([sys.executable, BEHAVING, "exit", "3"]))
+        self.now = 10.0
+        self.assertFalse(self.ended(revival).quick)
+
+    def test_an_ended_one_is_no_zombie(self) -> None:
+        revival = self.start(self.command("print"))
+        self.ended(revival)
+        self.assertRaises(ChildProcessError, os.waitpid, revival.pid, os.WNOHANG)
+
+    def test_one_that_grows_runs_on(self) -> None:
+        revival = self.start(self.command("hang"))
+        self.report()
+        for now in (500.0, 1000.0, 1500.0):
+            revival.grew(now)
+            self.assertIsNone(revival.poll(now + 99, STALL))
+        self.assertFalse(revival.ending)
+
+    def test_one_that_does_not_grow_is_ended(self) -> None:
+        revival = self.start(self.command("hang"))
+        pid = self.report()["pid"]
+        self.assertIsNone(revival.poll(STALL, STALL))
+        eventually(lambda: gone(pid))
+        self.now = STALL + GRACE
+        self.assertEqual(self.ended(revival), Ended(-signal.SIGTERM, stalled=True, quick=False))
+
+    def test_one_that_ignores_sigterm_is_killed(self) -> None:
+        revival = self.start(self.command("stubborn"))
+        self.report()
+        revival.poll(STALL, STALL)
+        self.assertIsNone(revival.poll(STALL + GRACE - 0.1, STALL))
+        self.now = STALL + GRACE
+        self.assertEqual(self.ended(revival).exit, -signal.SIGKILL)
+
+    def test_the_children_of_one_that_is_ended_are_ended_too(self) -> None:
+        revival = self.start(self.command("fork"))
+        told = self.report()
+        revival.poll(STALL, STALL)
+        eventually(lambda: gone(told["pid"]))
+        self.assertIsNone(gone(told["child"]))
+        self.now = STALL + GRACE
+        self.ended(revival)
+        eventually(lambda: gone(told["child"]))
+
+    def test_one_that_closes_its_output_still_runs(self) -> None:
+        revival = self.start(self.command("close"))
+        self.report()
+        self.assertIsNone(revival.poll(1.0, STALL))
+
+    def test_one_that_writes_too_much_has_its_file_emptied_and_goes_on(self) -> None:
+        self.patch(revive, "OUTPUT_SIZE", 100_000)
+        os.mkfifo(f"{self.told}.go")
+        revival = self.start(self.command("flood"))
+        self.report()
+        output = revival.output or ""
+        self.assertGreater(os.path.getsize(output), 200_000)
+        self.assertIsNone(revival.poll(1.0, STALL))
+        with open(f"{self.told}.go", "w"):
+            self.report(f"{self.told}.done")
+        with open(output, encoding="utf-8") as file:
+            self.assertEqual(
+                file.read(),
+                "[palingenesis emptied this file: it had grown too large]\nafter the flood\n",
+            )
+
+
+class ReactorTests(TestCase):
+    def test_twisted_and_a_revival_do_not_reap_each_others_children(self) -> Deferred[None]:
+        state = os.path.realpath(self.mktemp())
+        os.mkdir(state, 0o700)
+        command = Command([sys.executable, BEHAVING, "exit", "3"])
+        revivals = [start(command, "claude", Identity(ID, state), state, 0.0) for _ in range(3)]
+        theirs = [
+            getProcessValue(sys.executable, [BEHAVING, "exit", "4"], os.environ) for _ in range(3)
+        ]
+
+        def ended(values: list[int]) -> None:
+            self.assertEqual(values, [4, 4, 4])
+            ours = [eventually(lambda: each.poll(0.0, STALL)) for each in revivals]  # noqa: B023
+            self.assertEqual([each.exit for each in ours], [3, 3, 3])
+
+        return gatherResults(theirs).addCallback(ended)
+
+
+class AdoptionTests(ReviveCase):
+    def orphan(self, way: str) -> tuple[int, str, str]:
+        """Start a revival from another daemon, which is killed at once."""
+        done = subprocess.run(
+            [
+                sys.executable, ADOPTING, self.state, self.directory, ID,
+                sys.executable, BEHAVING, way, self.told, "{id}",
+            ],
+            stdout=subprocess.PIPE,
+            check=False,
+        )  # fmt: skip
+        pid, began, output = json.loads(done.stdout)
+        self.addCleanup(self.kill_orphan, pid, began)
+        self.report()
+        return pid, began, output
+
+    def kill_orphan(self, pid: int, began: str) -> None:
+        if processes.is_alive(pid, began):
+            os.killpg(pid, signal.SIGKILL)
+
+    def test_it_survives_its_daemon_and_is_found_again(self) -> None:
+        pid, began, output = self.orphan("hang")
+        revival = adopt(pid, began, ID, output, 0.0)
+        assert revival is not None
+        self.assertIsNone(revival.poll(1.0, STALL))
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(self.ended(revival), Ended(None, stalled=False, quick=False))
+
+    def test_it_is_ended_like_one_of_our_own(self) -> None:
+        pid, began, output = self.orphan("stubborn")
+        revival = adopt(pid, began, ID, output, 0.0)
+        assert revival is not None
+        revival.poll(STALL, STALL)
+        self.now = STALL + GRACE
+        self.assertEqual(self.ended(revival), Ended(None, stalled=True, quick=False))
+        self.assertTrue(gone(pid))
+
+    def test_without_a_pid_it_is_found_by_the_id_in_its_command_line(self) -> None:
+        pid, began, _ = self.orphan("hang")
+        revival = adopt(None, None, ID, None, 0.0)
+        assert revival is not None
+        self.assertEqual((revival.pid, revival.began), (pid, began))
+
+    def test_a_pid_that_is_used_again_is_another_process(self) -> None:
+        pid, _, output = self.orphan("hang")
+        self.assertIsNone(adopt(pid, "1@another", ID, output, 0.0))
+
+    def test_one_whose_pid_passed_to_another_process_is_never_signalled(self) -> None:
+        pid, began, output = self.orphan("hang")
+        revival = Revival(pid, "1@another", output, 0.0)
+        revival.end(0.0)
+        self.assertEqual(self.ended(revival).exit, None)
+        self.assertTrue(processes.is_alive(pid, began))
+
+    def test_one_that_leads_no_group_is_never_signalled(self) -> None:
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as other:
+            found = processes.look_at(other.pid)
+            assert found is not None
+            Revival(other.pid, found.began, None, 0.0).end(0.0)
+            assert other.stdin is not None
+            other.stdin.close()
+            self.assertEqual(other.wait(), 0)
+
+    def test_nothing_is_found_where_nothing_runs(self) -> None:
+        self.assertIsNone(adopt(None, None, "no-process-has-this-id", None, 0.0))
+
+
+class MentionTests(SynchronousTestCase):
+    def running(self, argument: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["/bin/sh", "-c", "read line", argument], stdin=subprocess.PIPE)
+        self.addCleanup(process.wait)
+        assert process.stdin is not None
+        self.addCleanup(process.stdin.close)
+        return process
+
+    def test_an_id_in_an_option_counts(self) -> None:
+        process = self.running("--resume=unlikely-77c1")
+        found = eventually(lambda: processes.mentioning("unlikely-77c1"))
+        self.assertEqual(found.pid, process.pid)
+
+    def test_an_id_in_a_files_name_does_not(self) -> None:
+        process = self.running("/t/unlikely-77c2.jsonl")
+        eventually(lambda: processes.mentioning("/t/unlikely-77c2.jsonl"))
+        self.assertIsNone(processes.mentioning("unlikely-77c2"))
+        self.assertIsNone(process.poll())
+
+    def test_what_asks_is_not_found(self) -> None:
+        found = processes.mentioning(sys.orig_argv[0])
+        self.assertNotEqual(found and found.pid, os.getpid())
+
+
+class UmaskTests(SynchronousTestCase):
+    def test_it_is_told_and_stays(self) -> None:
+        before = os.umask(0o027)
+        try:
+            self.assertEqual((child.current_umask(), child.current_umask()), (0o027, 0o027))
+        finally:
+            os.umask(before)
