@@ -15,7 +15,7 @@ import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from palingenesis.wire import printable
+from palingenesis.text import MESSAGE_LIMIT, printable
 
 #: What a service manager means for the daemon alone; sd_notify(3), sd_listen_fds(3).
 _OURS = ("WATCHDOG_", "LISTEN_")
@@ -26,7 +26,7 @@ class CommandError(Exception):
     """A command that cannot be started; its text says why, in one line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(printable(reason, 1000))
+        super().__init__(printable(reason, MESSAGE_LIMIT))
 
 
 def child_environment(

@@ -15,7 +15,7 @@ from typing import Any
 from palingenesis.monitor import child
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import HOUR, Event
-from palingenesis.wire import printable
+from palingenesis.text import MESSAGE_LIMIT, printable
 
 #: The events that are told.
 TOLD = frozenset({Event.WORKED, Event.GAVE_UP, Event.LEFT})
@@ -41,7 +41,7 @@ def summary_of(entry: Mapping[str, Any], directory: str | None = None) -> str:
         Event.GAVE_UP: f"is given up{after}",
         Event.LEFT: "was left by its user",
     }[Event(entry["event"])]
-    return printable(f"{entry['agent']} session {entry['session']}{where} {what}", 500)
+    return printable(f"{entry['agent']} session {entry['session']}{where} {what}", MESSAGE_LIMIT)
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class Notifier:
             os.close(reader)
 
     def _say(self, problem: str) -> str | None:
-        line = printable(f"[notify] command: {problem}", 500)
+        line = printable(f"[notify] command: {problem}", MESSAGE_LIMIT)
         if line in self._said:
             return None
         self._said.add(line)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from palingenesis.procfs import process_stat
 
 _LINUX = sys.platform == "linux"
+_PS = "/bin/ps"
 #: Bytes of a command line that are looked at.
 _COMMAND_LIMIT = 128 * 1024
 #: Seconds that ps(1) may take; Linux is not asked by it.
@@ -100,7 +101,7 @@ def _commands_in_proc() -> Iterator[tuple[int, bytes]]:
 def _ps(*arguments: str) -> list[bytes]:
     try:
         done = subprocess.run(  # noqa: S603 - an argument list of our own
-            ["/bin/ps", *arguments],
+            [_PS, *arguments],
             env={"LC_ALL": "C", "PATH": "/bin:/usr/bin"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from palingenesis.wire import printable
+from palingenesis.text import MESSAGE_LIMIT, printable
 
 #: Where the directory is, unless the command line says otherwise.
 STATE_VARIABLE = "PALINGENESIS_STATE"
@@ -25,7 +25,7 @@ class StateError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return printable(f"{self.path}: {self.reason}", 1000)
+        return printable(f"{self.path}: {self.reason}", MESSAGE_LIMIT)
 
 
 def state_directory(given: str | None = None) -> str:

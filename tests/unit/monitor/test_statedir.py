@@ -1,0 +1,61 @@
+"""The state directory: where it is, and that it is private."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.statedir import StateError, prepare_directory, state_directory
+
+
+class PlaceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.patch(os, "environ", {"HOME": "/home/you", "PALINGENESIS_STATE": "/from/environment"})
+
+    def test_a_path_that_is_given_decides(self) -> None:
+        self.assertEqual(state_directory("/given"), "/given")
+
+    def test_then_the_environment_does(self) -> None:
+        self.assertEqual(state_directory(), "/from/environment")
+
+    def test_then_the_platform_does(self) -> None:
+        del os.environ["PALINGENESIS_STATE"]
+        self.assertEqual(os.path.basename(state_directory()), "palingenesis")
+
+    def test_the_home_directory_is_expanded(self) -> None:
+        self.assertEqual(state_directory("~/state"), "/home/you/state")
+
+
+class PrepareTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.base = os.path.abspath(self.mktemp())
+
+    def test_it_is_made_private_with_its_parents_whatever_the_umask(self) -> None:
+        before = os.umask(0o277)
+        try:
+            prepare_directory(os.path.join(self.base, "a", "b"))
+        finally:
+            os.umask(before)
+        modes = [
+            stat.S_IMODE(os.stat(os.path.join(self.base, each)).st_mode) for each in ("a", "a/b")
+        ]
+        self.assertEqual(modes, [0o700, 0o700])
+
+    def test_one_that_is_there_is_left_as_it_is(self) -> None:
+        os.mkdir(self.base, 0o500)
+        prepare_directory(self.base)
+        self.assertEqual(stat.S_IMODE(os.stat(self.base).st_mode), 0o500)
+
+    def test_a_file_in_its_place_is_refused(self) -> None:
+        with open(self.base, "w"):
+            self.assertRaisesRegex(StateError, "not a directory", prepare_directory, self.base)
+
+    def test_a_file_in_the_way_is_refused(self) -> None:
+        with open(self.base, "w"):
+            path = os.path.join(self.base, "state")
+            self.assertRaisesRegex(StateError, "Not a directory", prepare_directory, path)
+
+    def test_the_error_is_one_line_whatever_the_path(self) -> None:
+        self.assertNotIn("\n", str(StateError("/a\nb", "why")))
