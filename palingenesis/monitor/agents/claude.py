@@ -220,9 +220,8 @@ def _entry(path: str, pid: int) -> Entry | None:
         given if isinstance(given := entry.get(name), str) else None
         for name in ("sessionId", "cwd", "status")
     )
-    start = str(entry.get("procStart"))
-    if not (start.isascii() and start.isdigit()):
-        start = None
+    told = str(entry.get("procStart"))
+    start = told if told.isascii() and told.isdigit() else None
     return Entry(pid, session, directory, start, status, readable=bool(session or directory))
 
 
