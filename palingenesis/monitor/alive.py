@@ -57,14 +57,14 @@ class Process:
     :ivar start: when it started, as field 22 of proc_pid_stat(5) tells; None where unknown.
     :ivar names: the base names under which its program runs.
     :ivar directory: its current directory; None where it cannot be read.
-    :ivar place: the device and the inode of that directory; None where unknown.
+    :ivar link: what leads to that directory under its every name; None where nothing does.
     """
 
     pid: int
     start: str | None
     names: frozenset[str]
     directory: str | None = None
-    place: tuple[int, int] | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,8 @@ class Processes:
         candidates = [p for p in self.living.values() if not commands.isdisjoint(p.names)]
         if not candidates:
             return Owner.GONE
-        try:
-            status = os.stat(directory)
-            place = (status.st_dev, status.st_ino)
-        except OSError:
-            place = None
-        for process in candidates:
-            if process.directory == directory or (place is not None and process.place == place):
-                return Owner.ALIVE
+        if any(_within(process, directory) for process in candidates):
+            return Owner.ALIVE
         if any(process.directory is None for process in candidates):
             return Owner.UNKNOWN
         return Owner.GONE
@@ -344,10 +338,20 @@ def _process(directory: str, pid: int) -> Process | None:
     names = names_of(arguments) | {command}
     try:
         current = os.readlink(f"{directory}/cwd").removesuffix(" (deleted)")
-        status = os.stat(f"{directory}/cwd")
     except OSError:
         return Process(pid, start, names)
-    return Process(pid, start, names, current, (status.st_dev, status.st_ino))
+    return Process(pid, start, names, current, f"{directory}/cwd")
+
+
+def _within(process: Process, directory: str) -> bool:
+    """Tell whether a process is in a directory, which may have several names."""
+    if process.directory == directory:
+        return True
+    try:
+        # Asked of few processes: it may hang where a network file system does not answer.
+        return process.link is not None and os.path.samefile(process.link, directory)
+    except OSError:
+        return False
 
 
 def _mount_of(path: str, device: int, mounts: Iterable[Mount]) -> str | None:

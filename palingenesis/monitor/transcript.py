@@ -25,8 +25,10 @@ HEAD_WINDOW = 256 * 1024
 #: Bytes of the longest record that is parsed, and of all that are parsed in one reading:
 #: parsing 2 MiB takes about 10 ms.
 PARSE_LIMIT = 2 * 1024 * 1024
-#: Lines that are looked at in one reading, at the end and at the beginning of a file.
+#: Lines that are looked at in one reading at the end of a file, and how many of them may be
+#: records; lines that are looked at in its beginning.
 LAST_LINES = 10_000
+LAST_RECORDS = 2000
 FIRST_LINES = 200
 #: Bytes of a record that are kept of one that is not parsed.
 BEGINNING = 4096
@@ -97,6 +99,9 @@ class Transcript:
 
         :param wanted: whether a line is worth parsing; it is asked before, and must be cheap.
         """
+        return islice(self._records(wanted), LAST_RECORDS)
+
+    def _records(self, wanted: Callable[[bytes], bool] | None) -> Iterator[Record]:
         budget = PARSE_LIMIT
         for end, line, whole in islice(self._lines(), LAST_LINES):
             if not whole:

@@ -116,9 +116,10 @@ def verdict(records: Iterable[Record], local: tzinfo | None = None) -> Verdict:
                 decided = Verdict(Kind.USER, _key(record), _at(record), left=True)
                 break
             if _OUTPUT.match(words):
-                local_command = True
+                local_command = words.lstrip().startswith("<local-command-std")
                 continue
             if type_ == "system" or (local_command and command):
+                local_command = False
                 continue
         decided = _judged(record, turn_over, local)
         break

@@ -157,6 +157,7 @@ class ProcTests(SynchronousTestCase):
         self.process()
         link = self.mktemp()
         os.symlink(self.directory, link)
+        self.assertEqual(self.look().running(CLAUDE, self.directory + "x"), Owner.GONE)
         self.assertEqual(self.look().running(CLAUDE, link), Owner.ALIVE)
 
     def test_a_process_that_ended_meanwhile_is_left_out(self) -> None:
@@ -180,6 +181,49 @@ class ProcTests(SynchronousTestCase):
         os.unlink(os.path.join(self.proc, "self/ns/pid"))
         os.symlink("pid:[4026532000]", os.path.join(self.proc, "self/ns/pid"))
         self.assertTrue(self.look().isolated)
+
+
+class ToolTests(SynchronousTestCase):
+    """The look with macOS's programs, at what they would print."""
+
+    PS = "501 7 S /usr/local/bin/claude\n502 8 S claude\n"
+    LSOF = "p501\nfcwd\nn/Users/you/app\n"
+    MOUNT = "/dev/disk1 on / (apfs, local)\n"
+
+    def look(self, ps: str | None, lsof: str | None, mount: str | None) -> Processes:
+        printed = {"ps": ps, "lsof": lsof, "mount": mount}
+        self.patch(alive, "_run", lambda path, *_: printed[os.path.basename(path)])
+        return alive._look_with_tools(7)
+
+    def test_a_process_and_its_directory(self) -> None:
+        found = self.look(self.PS, self.LSOF, self.MOUNT)
+        self.assertEqual(found.running(CLAUDE, "/Users/you/app"), Owner.ALIVE)
+        self.assertEqual(found.running(CLAUDE, "/Users/you"), Owner.GONE)
+        self.assertTrue(found.sees_all_of("/bin/sh"))
+        self.assertEqual(set(found.living or ()), {501})
+
+    def test_any_start_time_is_taken_for_the_process_s(self) -> None:
+        self.assertTrue(self.look(self.PS, self.LSOF, self.MOUNT).alive(501, "777"))
+
+    def test_without_lsof_no_directory_is_known(self) -> None:
+        found = self.look(self.PS, None, self.MOUNT)
+        self.assertEqual(found.running(CLAUDE, "/Users/you"), Owner.UNKNOWN)
+
+    def test_without_ps_nothing_is_known(self) -> None:
+        self.assertIsNone(self.look(None, self.LSOF, self.MOUNT).living)
+
+    def test_without_mount_no_transcript_is_known_to_be_ours_alone(self) -> None:
+        self.assertFalse(self.look(self.PS, self.LSOF, None).sees_all_of("/bin/sh"))
+
+    def test_a_program_that_hangs_is_given_up(self) -> None:
+        self.patch(alive, "TOOL_TIMEOUT", 0.05)
+        self.assertIsNone(alive._run("/bin/sleep", "60"))
+
+    def test_a_program_that_is_not_there(self) -> None:
+        self.assertIsNone(alive._run("/nonexistent/ps"))
+
+    def test_what_a_program_prints(self) -> None:
+        self.assertEqual(alive._run("/bin/echo", "a"), "a\n")
 
 
 class ReachTests(SynchronousTestCase):

@@ -176,6 +176,10 @@ class VerdictTests(SynchronousTestCase):
         record = claude("system", subtype="local_command", content="<command-name>/cost")
         self.assertEqual(self.kind(PROMPT, reply(), record), Kind.FINISHED)
 
+    def test_a_command_for_the_shell_does_not_hide_one_for_the_model(self) -> None:
+        shell = [claude("user", f"<bash-{name}>ls") for name in ("input", "stdout")]
+        self.assertIsNone(self.kind(PROMPT, reply(), command("review"), *shell))
+
     def test_a_command_for_the_model_is_a_prompt(self) -> None:
         self.assertIsNone(self.kind(PROMPT, reply(), command("review")))
 

@@ -12,6 +12,7 @@ from palingenesis.monitor.transcript import (
     FIRST_WINDOW,
     HEAD_WINDOW,
     LAST_LINES,
+    LAST_RECORDS,
     LAST_WINDOW,
     PARSE_LIMIT,
     Record,
@@ -104,6 +105,10 @@ class LastRecordsTests(FileTestCase):
     def test_only_so_many_lines_are_looked_at(self) -> None:
         self.write(line(1) + b"\n" * (LAST_LINES + 1))
         self.assertEqual(self.last(), [])
+
+    def test_only_so_many_records_are_read(self) -> None:
+        self.write(line(1) * (LAST_RECORDS + 5))
+        self.assertEqual(len(self.last()), LAST_RECORDS)
 
     def test_all_records_together_are_parsed_up_to_a_bound(self) -> None:
         self.write(b"".join(line(n, PARSE_LIMIT // 4) for n in range(8)))
