@@ -267,8 +267,8 @@ def _reply(value: dict[str, object], turn_over: bool) -> Kind | None:
     """Tell how the model's reply ended."""
     message = _message(value)
     blocks = [mapping(block) for block in _blocks(message)]
-    calls = {block.get("name") for block in blocks if block.get("type") == "tool_use"}
-    if any(name in _QUESTIONS for name in calls if isinstance(name, str)):
+    calls = [str(block.get("name")) for block in blocks if block.get("type") == "tool_use"]
+    if not _QUESTIONS.isdisjoint(calls):
         return Kind.ASKING
     reason = message.get("stop_reason")
     if calls or reason in ("tool_use", "pause_turn"):

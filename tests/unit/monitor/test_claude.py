@@ -149,6 +149,10 @@ class VerdictTests(SynchronousTestCase):
             self.assertEqual(self.kind(PROMPT, call(name)), Kind.ASKING)
             self.assertIsNone(self.kind(PROMPT, call(name), result()))
 
+    def test_a_call_whose_name_is_no_text(self) -> None:
+        block = {"type": "tool_use", "name": ["AskUserQuestion"]}
+        self.assertIsNone(self.kind(PROMPT, claude("assistant", [block])))
+
     def test_an_interruption(self) -> None:
         for text in ("[Request interrupted by user]", "[Request interrupted by user for tool use]"):
             for content in (text, [{"type": "text", "text": text}]):
