@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -78,6 +80,27 @@ class Identity:
 
     id: str
     directory: str
+
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: The longest path of a directory, in characters: ``PATH_MAX`` less its NUL, limits.h.
+_DIRECTORY_LIMIT = 4095
+
+
+def identified(id: object, directory: object) -> Identity | None:  # noqa: A002
+    """
+    Make an identity of what a record says, which may be anything.
+
+    None unless the id is a name that no command takes for an option and no system for a
+    path, and the directory an absolute path that can be printed.
+    """
+    if not isinstance(id, str) or not isinstance(directory, str):
+        return None
+    if _ID.fullmatch(id) is None or not os.path.isabs(directory):
+        return None
+    if len(directory) > _DIRECTORY_LIMIT or not directory.isprintable():
+        return None
+    return Identity(id, directory)
 
 
 @dataclass(frozen=True, slots=True)

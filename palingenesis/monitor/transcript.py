@@ -1,0 +1,206 @@
+"""
+Reading a transcript: a file of one JSON object a line, read from its end.
+
+A transcript may have gigabytes and single lines of megabytes, so nothing here reads a whole
+file: the time and the memory that a reading takes have a bound, whatever the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+#: Bytes read from the end at first; doubled up to `LAST_WINDOW`.
+FIRST_WINDOW = 128 * 1024
+LAST_WINDOW = 8 * 1024 * 1024
+#: Bytes of the beginning in which a session's identity is looked for.
+HEAD_WINDOW = 256 * 1024
+#: Bytes of the longest record that is parsed, and of all that are parsed in one reading:
+#: parsing 2 MiB takes about 10 ms.
+PARSE_LIMIT = 2 * 1024 * 1024
+#: Lines that are looked at in one reading at the end of a file, and how many of them may be
+#: records; lines that are looked at in its beginning.
+LAST_LINES = 10_000
+LAST_RECORDS = 2000
+FIRST_LINES = 200
+#: Bytes of a record that are kept of one that is not parsed.
+BEGINNING = 4096
+
+
+class Stamp(NamedTuple):
+    """
+    What changes when a file does.
+
+    :ivar size: in bytes.
+    :ivar mtime_ns: the time of the last modification, in nanoseconds since the epoch.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """Take it from what stat(2) tells."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class Record(NamedTuple):
+    """
+    One line of a transcript.
+
+    :ivar end: the offset in bytes just after its newline, which no other record shares.
+    :ivar value: the object it holds; None where the line is too long to be parsed.
+    :ivar beginning: the first bytes of a line that is not parsed; empty where even its
+        beginning is out of reach.
+    """
+
+    end: int
+    value: dict[str, object] | None
+    beginning: bytes = b""
+
+
+class Transcript:
+    """An open transcript, as it was when it was opened: what is appended later is not read."""
+
+    def __init__(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a regular file")
+        self._descriptor = descriptor
+        self.stamp = Stamp.of(status)
+
+    def first(self) -> Iterator[Record]:
+        """Read the first records, oldest first, within `HEAD_WINDOW` bytes."""
+        chunk = os.pread(self._descriptor, min(HEAD_WINDOW, self.stamp.size), 0)
+        start = 0
+        for _ in range(FIRST_LINES):
+            if (newline := chunk.find(b"\n", start)) < 0:
+                break
+            if (value := _parsed(chunk[start:newline])) is not None:
+                yield Record(newline + 1, value)
+            start = newline + 1
+        if start < len(chunk) == HEAD_WINDOW and newline < 0:
+            yield Record(0, None, chunk[start : start + BEGINNING])
+
+    def last(self, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Record]:
+        """
+        Read the last records, newest first, within `LAST_WINDOW` bytes of the end.
+
+        Half a last line is left out, and so is a line that holds no JSON object.
+
+        :param wanted: whether a line is worth parsing; it is asked before, and must be cheap.
+        """
+        return islice(self._records(wanted), LAST_RECORDS)
+
+    def _records(self, wanted: Callable[[bytes], bool] | None) -> Iterator[Record]:
+        budget = PARSE_LIMIT
+        for end, line, whole in islice(self._lines(), LAST_LINES):
+            if not whole:
+                yield Record(end, None)
+            elif wanted is not None and not wanted(line):
+                continue
+            elif len(line) > budget:
+                yield Record(end, None, bytes(line[:BEGINNING]))
+            elif (value := _parsed(line)) is not None:
+                budget -= len(line)
+                yield Record(end, value)
+
+    def _lines(self) -> Iterator[tuple[int, bytes, bool]]:
+        """Yield each line with the offset of its end, and whether its beginning was reached."""
+        size = self.stamp.size
+        window = FIRST_WINDOW
+        upto = size
+        complete = False  # whether a newline is known to stand just before `upto`
+        while True:
+            start = max(0, size - window)
+            chunk = os.pread(self._descriptor, upto - start, start)
+            if len(chunk) < upto - start:
+                return  # cut short by its writer meanwhile; the next look sees a new size
+            end = len(chunk)
+            if not complete and (end := chunk.rfind(b"\n") + 1):
+                complete = True
+            while end > 0 and (newline := chunk.rfind(b"\n", 0, end - 1)) >= 0:
+                yield start + end, chunk[newline + 1 : end - 1], True
+                end = newline + 1
+            if start == 0:
+                if end > 0:
+                    yield end, chunk[: end - 1], True
+                return
+            if complete:
+                upto = start + end
+            if window >= LAST_WINDOW:
+                if complete and upto - start > PARSE_LIMIT:
+                    yield upto, b"", False
+                return
+            window *= 2
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Transcript]:
+    """
+    Open a transcript for reading; a link, a FIFO and a device are never followed or waited for.
+
+    :raises OSError: when it cannot be opened, or is no regular file.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        yield Transcript(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(line: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def field(beginning: bytes, name: str) -> str | bool | None:
+    """
+    Find a key's string or truth value in the beginning of a record that is not parsed.
+
+    A quote inside a JSON string is escaped, so a match is a key and never a text.
+    """
+    pattern = rb'"%s"\s*:\s*("(?:[^"\\]|\\.)*"|true\b|false\b)' % re.escape(name.encode())
+    if (found := re.search(pattern, beginning)) is None:
+        return None
+    try:
+        value = json.loads(found[1])
+    except ValueError:
+        return None
+    return value if isinstance(value, (str, bool)) else None
+
+
+def mapping(value: object) -> dict[str, object]:
+    """Take a value of a record as an object; an empty one where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """Take a value of a record as a positive number below 1e15; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 < value < 1e15 else None
+
+
+def timestamp(value: object) -> float | None:
+    """Take a value of a record as an ISO 8601 time with its zone, in seconds since the epoch."""
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.timestamp() if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

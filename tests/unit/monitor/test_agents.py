@@ -1,0 +1,180 @@
+"""What holds for every agent: whatever a file holds, a reading of it ends, and ends well."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.agents import AGENTS, owner_of, read
+from palingenesis.monitor.alive import Mount, Processes
+from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from tests.unit.monitor.transcripts import (
+    DIRECTORY,
+    META,
+    SESSION,
+    call,
+    claude,
+    event,
+    failure,
+    item,
+    lines,
+    reply,
+    result,
+)
+
+LIMIT = "You've hit your session limit · resets 2:40pm (America/Chicago)"
+CLAUDE = [
+    claude("user", "go on"),
+    call("Bash"),
+    result(),
+    claude("system", subtype="api_error", retryAttempt=1),
+    reply(),
+    claude("user", "<command-name>/exit</command-name>"),
+    failure(LIMIT, "rate_limit", quotaLimits={"resetsAt": 1789846800}),
+    {"type": "mode", "sessionId": SESSION},
+]
+LIMITS = {"primary": {"used_percent": 100, "resets_at": 1789846800}, "secondary": None}
+CODEX = [
+    META,
+    event("task_started"),
+    item("message", role="user", content=[{"type": "input_text", "text": "go on"}]),
+    item("function_call", name="exec_command"),
+    event("token_count", rate_limits=LIMITS),
+    event("task_complete", error={"message": LIMIT, "codex_error_info": "usage_limit_exceeded"}),
+]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def paths(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Give the way to every value inside a value."""
+    inner: Any = value.items() if isinstance(value, dict) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    return [above, *(path for key, below in inner for path in paths(below, (*above, key)))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+class ReadingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+
+    def read(self, agent: str, content: bytes) -> tuple[Identity, Verdict] | None:
+        with open(self.path, "wb") as file:
+            file.write(content)
+        return read(AGENTS[agent], self.path)
+
+    def check(self, agent: str, content: bytes) -> None:
+        """Check that a reading gives what it may give, and gives it twice."""
+        known = Identity(SESSION, DIRECTORY)
+        found = self.read(agent, content)
+        self.assertEqual(found, self.read(agent, content))
+        reading = read(AGENTS[agent], self.path, known)
+        assert reading is not None
+        verdict = reading[1]
+        self.assertTrue(verdict.kind is None or isinstance(verdict.kind, Kind))
+        self.assertTrue(verdict.key.isprintable() and len(verdict.key) <= 100)
+        for time in (verdict.at, verdict.reset, verdict.progress):
+            self.assertTrue(time is None or -1e12 < time < 1e15)
+
+    def test_a_session_and_what_its_end_says(self) -> None:
+        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+            found = self.read(agent, lines(records))
+            assert found is not None
+            self.assertEqual(found[0], Identity(SESSION, DIRECTORY))
+            self.assertEqual((found[1].kind, found[1].reset), (Kind.LIMIT, 1789846800.0))
+
+    def test_a_file_without_a_session(self) -> None:
+        for agent in AGENTS:
+            self.assertIsNone(self.read(agent, b"nonsense\n"))
+
+    def test_a_file_that_is_not_there(self) -> None:
+        for agent in AGENTS.values():
+            self.assertRaises(FileNotFoundError, read, agent, self.path)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.sampled_from(sorted(AGENTS)), st.binary(max_size=400))
+    def test_any_bytes(self, agent: str, content: bytes) -> None:
+        self.check(agent, content)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.sampled_from(sorted(AGENTS)), st.lists(VALUES, max_size=4))
+    def test_any_json(self, agent: str, values: list[Any]) -> None:
+        self.check(agent, lines(values))
+
+    @settings(max_examples=400, deadline=None)
+    @given(st.data(), VALUES)
+    def test_real_records_with_anything_in_a_place(self, data: st.DataObject, new: Any) -> None:
+        agent, records = data.draw(st.sampled_from([("claude", CLAUDE), ("codex", CODEX)]))
+        record = data.draw(st.sampled_from(records))
+        path = data.draw(st.sampled_from(paths(record)))
+        self.check(agent, lines([*records, replaced(record, path, new)]))
+
+    def test_any_truncation(self) -> None:
+        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+            content = lines(records)
+            ends = {0, *(n + 1 for n, byte in enumerate(content) if byte == 10)}
+            whole = {n: self.read(agent, content[:n]) for n in ends}
+            for n in range(0, len(content), 3):
+                expected = whole[max(end for end in ends if end <= n)]
+                self.assertEqual(self.read(agent, content[:n]), expected, n)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.data())
+    def test_any_byte_changed(self, data: st.DataObject) -> None:
+        agent, records = data.draw(st.sampled_from([("claude", CLAUDE), ("codex", CODEX)]))
+        content = bytearray(lines(records))
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        self.check(agent, bytes(content))
+
+    def test_records_are_the_same_with_white_space(self) -> None:
+        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+            tight = b"".join(
+                json.dumps(record, separators=(",", ":")).encode() + b"\n" for record in records
+            )
+            loose = self.read(agent, lines(records))
+            found = self.read(agent, tight)
+            assert loose is not None
+            assert found is not None
+            self.assertEqual(loose[1].kind, found[1].kind)
+
+    def test_a_huge_file_is_not_read_whole(self) -> None:
+        # A sparse file: 300 GiB that would take minutes.
+        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+            with open(self.path, "wb") as file:
+                file.write(lines(records[:1]))
+                file.seek(300 * 2**30)
+                file.write(b"\n" + lines(records))
+            found = read(AGENTS[agent], self.path)
+            assert found is not None
+            self.assertEqual(found[1].kind, Kind.LIMIT)
+            os.unlink(self.path)
+
+
+class OwnerTests(SynchronousTestCase):
+    def owner(self, kind: str) -> Owner:
+        here = os.path.dirname(os.path.abspath(__file__))
+        processes = Processes({}, mounts=(Mount("/", kind, os.stat(here).st_dev),))
+        owners = AGENTS["claude"].owners(self.mktemp(), processes)
+        return owner_of(owners, processes, Identity(SESSION, DIRECTORY), __file__)
+
+    def test_an_owner_is_gone_where_all_writers_are_seen(self) -> None:
+        self.assertEqual(self.owner("ext4"), Owner.GONE)
+
+    def test_an_owner_is_unknown_where_others_may_write(self) -> None:
+        self.assertEqual(self.owner("nfs4"), Owner.UNKNOWN)

@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.agents import claude as agent
+from palingenesis.monitor.alive import Process, Processes
+from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.transcript import PARSE_LIMIT, Record
+from tests.unit.monitor.transcripts import (
+    DIRECTORY,
+    SESSION,
+    call,
+    claude,
+    failure,
+    judge,
+    reply,
+    result,
+)
+
+AT = 1789837159.471
+PROMPT = claude("user", "go on")
+LIMIT = failure(
+    "You've hit your session limit · resets 2:40pm (America/Chicago)",
+    "rate_limit",
+    quotaLimits={"status": "rejected", "resetsAt": 1789846800, "rateLimitType": "five_hour"},
+    apiErrorStatus=429,
+)
+META = claude("user", "Continue from where you left off.", isMeta=True)
+BOOKKEEPING: list[Any] = [
+    {"type": "last-prompt", "lastPrompt": "go on", "sessionId": SESSION},
+    {"type": "mode", "mode": "normal", "sessionId": SESSION},
+    {"type": "file-history-snapshot", "messageId": "m", "snapshot": {}},
+    {"type": "ai-title", "title": "a", "sessionId": SESSION},
+    claude("system", subtype="stop_hook_summary", isMeta=False),
+    {"type": "attachment", "attachment": {"type": "user"}, "timestamp": "2026-09-19T16:59:20Z"},
+    {"type": "queue-operation", "operation": "enqueue", "timestamp": "2026-09-19T16:59:21Z"},
+    {"type": "progress", "data": {"message": {"type": "assistant"}}},
+    META,
+]
+
+
+def command(name: str) -> dict[str, Any]:
+    return claude("user", f"<command-name>/{name}</command-name>\n<command-message>{name}")
+
+
+def output(text: str) -> dict[str, Any]:
+    return claude("user", f"<local-command-stdout>{text}</local-command-stdout>")
+
+
+class VerdictTests(SynchronousTestCase):
+    """What the last records mean."""
+
+    def kind(self, *records: Any) -> Kind | None:
+        return judge("claude", *records).kind
+
+    def test_a_limit_with_a_stated_reset(self) -> None:
+        verdict = judge("claude", PROMPT, LIMIT)
+        self.assertEqual(verdict, Verdict(Kind.LIMIT, LIMIT["uuid"], AT, 1789846800.0))
+
+    def test_bookkeeping_after_the_stop_changes_nothing(self) -> None:
+        self.assertEqual(
+            judge("claude", PROMPT, LIMIT, *BOOKKEEPING), judge("claude", PROMPT, LIMIT)
+        )
+
+    def test_a_limit_that_only_its_text_tells(self) -> None:
+        for text in (
+            "Claude AI usage limit reached|1789846800",
+            "5-hour limit reached ∙ resets 3am (UTC)",
+            "You've hit your limit · resets 8pm (Asia/Tokyo)",
+            "You've hit your weekly limit · resets Sep 22, 7pm (Europe/Moscow)",
+            "You're out of extra usage · resets 3pm (UTC)",
+        ):
+            verdict = judge("claude", PROMPT, failure(text))
+            self.assertEqual(verdict.kind, Kind.LIMIT, text)
+            self.assertIsNotNone(verdict.reset, text)
+
+    def test_a_limit_without_a_reset_needs_its_code(self) -> None:
+        text = "API Error: Request rejected (429) · Rate limited"  # anthropics/claude-code#69023
+        self.assertEqual(judge("claude", failure(text, "rate_limit")).kind, Kind.LIMIT)
+        self.assertEqual(judge("claude", failure("usage limit reached")).kind, Kind.UNKNOWN)
+
+    def test_a_limit_in_the_words_of_the_model_is_none(self) -> None:
+        text = "You've hit your session limit · resets 2:40pm (America/Chicago)"
+        self.assertEqual(self.kind(PROMPT, reply(text)), Kind.FINISHED)  # subsy/ralph-tui#100
+        self.assertIsNone(self.kind(PROMPT, call("Bash"), result(text)))
+        self.assertIsNone(self.kind(claude("user", text)))
+
+    def test_codes(self) -> None:
+        for error, kind in (
+            ("overloaded", Kind.TRANSIENT),
+            ("server_error", Kind.TRANSIENT),
+            ("authentication_failed", Kind.REFUSED),
+            ("oauth_org_not_allowed", Kind.REFUSED),
+            ("account_on_hold", Kind.REFUSED),
+            ("billing_error", Kind.REFUSED),
+            ("model_not_found", Kind.UNKNOWN),
+            ("unknown", Kind.UNKNOWN),
+            ("something new", Kind.UNKNOWN),
+        ):
+            self.assertEqual(self.kind(failure("API Error", error)), kind, error)
+
+    def test_texts_of_older_errors(self) -> None:
+        for text, kind in (
+            ("API Error: 500 {}", Kind.TRANSIENT),
+            ("API Error: 529 Overloaded. This is a server-side issue", Kind.TRANSIENT),
+            ("Request timed out", Kind.TRANSIENT),
+            ("Unable to connect to API (ECONNRESET)", Kind.TRANSIENT),
+            ("API Error: 5000", Kind.UNKNOWN),
+            ("Credit balance is too low", Kind.REFUSED),
+            ("Not logged in · Please run /login", Kind.REFUSED),
+            ("OAuth token has expired", Kind.REFUSED),
+            ("You're out of usage credits", Kind.REFUSED),
+            ("Prompt is too long", Kind.CONTEXT),
+        ):
+            self.assertEqual(self.kind(failure(text)), kind, text)
+
+    def test_a_prompt_that_is_too_long_stays_so(self) -> None:
+        # anthropics/claude-code#23377
+        self.assertEqual(self.kind(failure("Prompt is too long", "invalid_request")), Kind.CONTEXT)
+
+    def test_a_spending_limit_is_no_limit_that_waiting_cures(self) -> None:
+        text = "You've hit your monthly spend limit · resets 3pm (UTC)"
+        self.assertEqual(self.kind(failure(text, "rate_limit")), Kind.REFUSED)
+
+    def test_a_finished_turn(self) -> None:
+        self.assertEqual(self.kind(PROMPT, reply()), Kind.FINISHED)
+
+    def test_the_middle_of_a_turn(self) -> None:
+        for records in (
+            [PROMPT],
+            [PROMPT, call("Bash")],
+            [PROMPT, call("Bash"), result()],
+            [PROMPT, reply("Let me see.", None)],
+        ):
+            self.assertIsNone(self.kind(*records))
+
+    def test_a_reply_without_a_reason_is_finished_once_the_turn_is_over(self) -> None:
+        # anthropics/claude-code#20222
+        over = claude("system", subtype="turn_duration", durationMs=88947)
+        self.assertEqual(self.kind(PROMPT, reply("Done.", None), over), Kind.FINISHED)
+        self.assertIsNone(self.kind(PROMPT, call("Bash"), over))
+
+    def test_a_question_to_a_person(self) -> None:
+        for name in ("AskUserQuestion", "ExitPlanMode"):
+            self.assertEqual(self.kind(PROMPT, call(name)), Kind.ASKING)
+            self.assertIsNone(self.kind(PROMPT, call(name), result()))
+
+    def test_a_call_whose_name_is_no_text(self) -> None:
+        block = {"type": "tool_use", "name": ["AskUserQuestion"]}
+        self.assertIsNone(self.kind(PROMPT, claude("assistant", [block])))
+
+    def test_an_interruption(self) -> None:
+        for text in ("[Request interrupted by user]", "[Request interrupted by user for tool use]"):
+            for content in (text, [{"type": "text", "text": text}]):
+                verdict = judge("claude", PROMPT, call("Bash"), claude("user", content))
+                self.assertEqual((verdict.kind, verdict.left), (Kind.USER, False))
+
+    def test_an_interruption_by_its_key(self) -> None:
+        record = claude("user", "stop", interruptedMessageId="msg_01")
+        self.assertEqual(self.kind(PROMPT, record), Kind.USER)
+
+    def test_words_about_an_interruption_are_none(self) -> None:
+        self.assertIsNone(self.kind(claude("user", "why [Request interrupted by user]?")))
+
+    def test_leaving(self) -> None:
+        for name in ("exit", "quit"):
+            verdict = judge("claude", LIMIT, command(name), output("Bye!"), *BOOKKEEPING)
+            self.assertEqual((verdict.kind, verdict.left), (Kind.USER, True), name)
+
+    def test_words_about_leaving_are_none(self) -> None:
+        record = claude("user", "what does <command-name>/exit</command-name> do?")
+        self.assertIsNone(self.kind(PROMPT, record))
+
+    def test_what_the_user_does_without_the_model_is_no_turn(self) -> None:
+        self.assertEqual(self.kind(PROMPT, LIMIT, command("usage"), output("")), Kind.LIMIT)
+        record = claude("system", subtype="local_command", content="<command-name>/cost")
+        self.assertEqual(self.kind(PROMPT, reply(), record), Kind.FINISHED)
+
+    def test_a_command_for_the_shell_does_not_hide_one_for_the_model(self) -> None:
+        shell = [claude("user", f"<bash-{name}>ls") for name in ("input", "stdout")]
+        self.assertIsNone(self.kind(PROMPT, reply(), command("review"), *shell))
+
+    def test_a_command_for_the_model_is_a_prompt(self) -> None:
+        self.assertIsNone(self.kind(PROMPT, reply(), command("review")))
+
+    def test_a_compaction_is_no_stop(self) -> None:
+        boundary = claude("system", subtype="compact_boundary", content="Conversation compacted")
+        summary = claude("user", "This session is being continued …", isCompactSummary=True)
+        self.assertIsNone(self.kind(PROMPT, call("Bash"), result(), boundary, summary))
+        self.assertEqual(self.kind(PROMPT, reply(), boundary, summary), Kind.FINISHED)
+
+    def test_a_retry_is_no_stop(self) -> None:
+        retry = claude("system", subtype="api_error", retryAttempt=3, maxRetries=10)
+        self.assertIsNone(self.kind(PROMPT, call("Bash"), result(), retry))
+
+    def test_a_session_that_continues_by_itself(self) -> None:
+        text = "Usage limit reached · continuing automatically at 2:40pm"
+        record = claude("system", subtype="informational", content=text)
+        verdict = judge("claude", PROMPT, LIMIT, record)
+        self.assertEqual((verdict.kind, verdict.continues), (Kind.LIMIT, True))
+        self.assertFalse(judge("claude", PROMPT, LIMIT).continues)
+
+    def test_a_sub_agent_s_records_are_not_the_session_s(self) -> None:
+        # cheapestinference/claude-auto-retry#36
+        record = {**LIMIT, "isSidechain": True}
+        self.assertIsNone(self.kind(PROMPT, call("Task"), record))
+
+    def test_the_reply_that_resuming_writes_is_none(self) -> None:
+        record = claude(
+            "assistant",
+            [{"type": "text", "text": "No response requested."}],
+            message={"model": "<synthetic>", "stop_reason": "stop_sequence"},
+        )
+        verdict = judge("claude", PROMPT, LIMIT, META, record)
+        self.assertEqual((verdict.kind, verdict.progress), (Kind.LIMIT, None))
+
+    def test_progress_is_the_agent_s_last_record_without_error(self) -> None:
+        early, late = "2026-09-19T10:00:00Z", "2026-09-19T11:00:00Z"
+        worked = [call("Bash", timestamp=early), result(timestamp=late)]
+        verdict = judge("claude", PROMPT, *worked, LIMIT, PROMPT, LIMIT)
+        self.assertEqual(verdict.progress, 1789815600.0)
+
+    def test_a_prompt_proves_no_progress(self) -> None:
+        self.assertIsNone(judge("claude", PROMPT, LIMIT, PROMPT).progress)
+
+    def test_a_huge_record_is_work_in_the_middle_of_a_turn(self) -> None:
+        verdict = judge("claude", PROMPT, reply(), PROMPT, result("x" * PARSE_LIMIT))
+        self.assertEqual((verdict.kind, verdict.at), (None, AT))
+
+    def test_a_huge_record_of_a_sub_agent_is_skipped(self) -> None:
+        record = {"isSidechain": True, **result("x" * PARSE_LIMIT, isSidechain=True)}
+        self.assertEqual(self.kind(PROMPT, reply(), record), Kind.FINISHED)
+
+    def test_each_record_has_a_key_of_its_own(self) -> None:
+        nameless = [{**PROMPT, "uuid": uuid} for uuid in ("", "x", 5, "../../../../etc", None)]
+        keys = {judge("claude", *nameless[:n]).key for n in range(1, 6)}
+        self.assertEqual(len(keys), 5)
+
+    def test_nothing_meaningful_is_unknown(self) -> None:
+        self.assertEqual(judge("claude", *BOOKKEEPING), Verdict(Kind.UNKNOWN, ""))
+
+
+class IdentityTests(SynchronousTestCase):
+    def identity(self, *values: Any) -> Identity | None:
+        return agent.identity(Record(n, value) for n, value in enumerate(values))
+
+    def test_the_first_record_that_names_both(self) -> None:
+        records = [{"type": "summary", "leafUuid": "x"}, {"sessionId": "other"}, PROMPT]
+        self.assertEqual(self.identity(*records), Identity(SESSION, DIRECTORY))
+
+    def test_a_sub_agent_s_file_is_no_session(self) -> None:
+        self.assertIsNone(self.identity({**PROMPT, "isSidechain": True}))
+
+    def test_bookkeeping_alone_is_no_session(self) -> None:
+        self.assertIsNone(self.identity({"type": "summary"}))
+
+    def test_ids_that_are_no_names(self) -> None:
+        for session in ("../../x", "--help", "", "a" * 129, "a b", "a\n", "a/b", ".", "é", 5, None):
+            self.assertIsNone(self.identity({**PROMPT, "sessionId": session}), session)
+
+    def test_directories_that_are_no_places(self) -> None:
+        for directory in ("app", "", "/a\0b", "/a\nb", "/" + "a" * 5000, "/\ud800", 5):
+            self.assertIsNone(self.identity({**PROMPT, "cwd": directory}), directory)
+
+    def test_a_first_record_that_is_not_parsed(self) -> None:
+        record = Record(0, None, json.dumps(PROMPT).encode()[:-40])
+        found = agent.identity([record])
+        self.assertEqual(found, Identity(SESSION, DIRECTORY))
+
+
+class HomeTests(SynchronousTestCase):
+    def test_the_environment_decides(self) -> None:
+        self.assertEqual(agent.home({"CLAUDE_CONFIG_DIR": "/x/y/", "HOME": "/h"}), "/x/y")
+
+    def test_the_home_directory_is_the_default(self) -> None:
+        for given in ({}, {"CLAUDE_CONFIG_DIR": ""}, {"CLAUDE_CONFIG_DIR": "relative"}):
+            self.assertEqual(agent.home({"HOME": "/h", **given}), "/h/.claude")
+
+
+class OwnerTests(SynchronousTestCase):
+    """Whether the session's process lives, by registry and processes."""
+
+    def setUp(self) -> None:
+        self.home = self.mktemp()
+        self.directory = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(self.home, "sessions"))
+        os.mkdir(self.directory)
+        self.identity = Identity(SESSION, self.directory)
+
+    def entry(self, pid: int = 42, content: bytes | None = None, **more: Any) -> None:
+        value = {"pid": pid, "sessionId": SESSION, "cwd": "/", "procStart": "777", **more}
+        with open(os.path.join(self.home, "sessions", f"{pid}.json"), "wb") as file:
+            file.write(json.dumps(value).encode() if content is None else content)
+
+    def owner(self, *living: Process) -> Owner:
+        processes = Processes({process.pid: process for process in living})
+        return agent.owners(self.home, processes).owner(self.identity)
+
+    def process(self, name: str = "claude", start: str = "777", directory: str = "/") -> Process:
+        return Process(42, start, frozenset({name}), directory)
+
+    def test_an_entry_of_a_living_process(self) -> None:
+        self.entry()
+        self.assertEqual(self.owner(self.process()), Owner.ALIVE)
+
+    def test_a_start_time_may_be_a_number(self) -> None:
+        self.entry(procStart=777)
+        self.assertEqual(self.owner(self.process("anything")), Owner.ALIVE)
+
+    def test_an_entry_that_a_kill_left_behind(self) -> None:
+        self.entry()
+        self.assertEqual(self.owner(), Owner.GONE)
+
+    def test_a_pid_that_is_used_again(self) -> None:
+        self.entry()
+        self.assertEqual(self.owner(self.process(start="999")), Owner.GONE)
+
+    def test_an_entry_without_a_start_time_is_taken_for_living(self) -> None:
+        self.entry(procStart=None)
+        self.assertEqual(self.owner(self.process("anything")), Owner.ALIVE)
+
+    def test_another_session_in_the_same_directory(self) -> None:
+        # anthropics/claude-code#37737
+        self.entry(sessionId="other", cwd=self.directory)
+        self.assertEqual(self.owner(self.process("anything")), Owner.ALIVE)
+
+    def test_another_session_elsewhere(self) -> None:
+        self.entry(sessionId="other")
+        self.assertEqual(self.owner(self.process()), Owner.GONE)
+
+    def test_an_entry_that_cannot_be_read(self) -> None:
+        for content in (b"", b"{", b"[]", b"{}", b'{"sessionId": 5}', b"[" * 50_000, b"\xff"):
+            self.entry(content=content)
+            self.assertEqual(self.owner(self.process("anything")), Owner.UNKNOWN, content[:9])
+            self.assertEqual(self.owner(), Owner.GONE, content[:9])
+
+    def test_an_entry_that_is_a_fifo_is_not_waited_for(self) -> None:
+        os.mkfifo(os.path.join(self.home, "sessions", "42.json"))
+        self.assertEqual(self.owner(self.process("anything")), Owner.UNKNOWN)
+
+    def test_a_registry_that_cannot_be_read(self) -> None:
+        os.rmdir(os.path.join(self.home, "sessions"))
+        with open(os.path.join(self.home, "sessions"), "w"):
+            pass
+        self.assertEqual(self.owner(), Owner.UNKNOWN)
+
+    def test_no_registry(self) -> None:
+        os.rmdir(os.path.join(self.home, "sessions"))
+        self.assertEqual(self.owner(), Owner.GONE)
+
+    def test_a_process_in_the_directory_that_no_entry_tells_of(self) -> None:
+        self.assertEqual(self.owner(self.process(directory=self.directory)), Owner.ALIVE)
+
+    def test_another_program_in_the_directory(self) -> None:
+        self.assertEqual(self.owner(self.process("vim", directory=self.directory)), Owner.GONE)
+
+    def test_no_processes_to_look_at(self) -> None:
+        owners = agent.owners(self.home, Processes(None))
+        self.assertEqual(owners.owner(self.identity), Owner.UNKNOWN)
+
+    def test_a_process_that_waited_for_a_person(self) -> None:
+        self.entry(status="waiting")
+        owners = agent.owners(self.home, Processes({}))
+        self.assertTrue(owners.asking(self.identity))
+        self.assertFalse(owners.asking(Identity("other", "/")))
+
+    def test_names_that_are_no_pids_are_left_alone(self) -> None:
+        for name in ("x.json", "1.txt", "٣.json", "-1.json", "9" * 50 + ".json"):
+            with open(os.path.join(self.home, "sessions", name), "w"):
+                pass
+        self.assertEqual(self.owner(self.process("anything")), Owner.GONE)

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.agents import codex as agent
+from palingenesis.monitor.alive import Lock, Process, Processes
+from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.transcript import PARSE_LIMIT, Record
+from tests.unit.monitor.transcripts import DIRECTORY, META, SESSION, codex, event, item, judge
+
+AT = 1789652700.0
+STARTED = event("task_started", model_context_window=272000)
+DONE = event("task_complete", turn_id="t", last_agent_message="Finished.")
+ABORTED = event("turn_aborted", turn_id="t", reason="interrupted")
+ASKED = [
+    item("message", role="user", content=[{"type": "input_text", "text": "go on"}]),
+    event("user_message", message="go on"),
+]
+WORK = [
+    item("function_call", name="exec_command", arguments="{}", call_id="c"),
+    item("function_call_output", call_id="c", output="ok"),
+]
+
+
+def failed(info: Any, message: str = "stream error") -> Any:
+    error = {"message": message, "codex_error_info": info}
+    return event("task_complete", last_agent_message=None, error=error)
+
+
+def limited(message: str) -> Any:
+    return failed("usage_limit_exceeded", message)
+
+
+def window(percent: float, reset: Any = None) -> dict[str, Any]:
+    return {"used_percent": percent, "window_minutes": 300, "resets_at": reset}
+
+
+def count(primary: Any, secondary: Any = None, limit: str = "codex") -> Any:
+    limits = {"limit_id": limit, "primary": primary, "secondary": secondary}
+    return event("token_count", info=None, rate_limits=limits)
+
+
+class VerdictTests(SynchronousTestCase):
+    """What the last records mean."""
+
+    def verdict(self, *records: Any) -> Verdict:
+        return judge("codex", META, *records)
+
+    def test_a_finished_turn(self) -> None:
+        verdict = self.verdict(STARTED, *ASKED, *WORK, DONE, count(window(5, AT + 9)))
+        self.assertEqual((verdict.kind, verdict.at, verdict.progress), (Kind.FINISHED, AT, AT))
+
+    def test_the_middle_of_a_turn(self) -> None:
+        for records in ([STARTED], [DONE, STARTED, *ASKED], [STARTED, *ASKED, *WORK]):
+            self.assertIsNone(self.verdict(*records).kind)
+
+    def test_a_prompt_after_a_stop_begins_a_turn(self) -> None:
+        self.assertIsNone(self.verdict(STARTED, DONE, ASKED[0]).kind)
+        self.assertIsNone(self.verdict(STARTED, failed("unauthorized"), ASKED[1]).kind)
+
+    def test_an_interruption(self) -> None:
+        marker = [{"type": "input_text", "text": "<turn_aborted>\n…"}]
+        after = item("message", role="user", content=marker)
+        for records in ([STARTED, ABORTED], [STARTED, *WORK, ABORTED, after, WORK[1]]):
+            verdict = self.verdict(*records)
+            self.assertEqual((verdict.kind, verdict.left), (Kind.USER, False))
+
+    def test_what_codex_says_in_the_user_s_name_is_no_prompt(self) -> None:
+        content = [{"type": "input_text", "text": "<environment_context>"}]
+        verdict = self.verdict(STARTED, DONE, item("message", role="user", content=content))
+        self.assertEqual(verdict.kind, Kind.FINISHED)
+
+    def test_a_limit_whose_window_is_full(self) -> None:
+        figures = count(window(100.0, AT + 60), window(80.0, AT + 9999))
+        verdict = self.verdict(STARTED, *ASKED, figures, limited("You've hit your usage limit."))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, AT + 60))
+
+    def test_the_latest_reset_of_two_full_windows(self) -> None:
+        figures = count(window(99.0, AT + 60), window(100.0, AT + 9999))
+        self.assertEqual(self.verdict(STARTED, figures, limited("")).reset, AT + 9999)
+
+    def test_a_window_is_full_from_99_percent_on(self) -> None:
+        verdict = self.verdict(STARTED, count(window(98.9, AT + 60)), limited("Plan and billing."))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.REFUSED, None))
+
+    def test_figures_that_are_all_null_are_passed_over(self) -> None:
+        # saaranshM/unsnooze#20
+        empty = count(window(0), limit="premium")
+        verdict = self.verdict(
+            STARTED, count(window(100, AT + 60)), empty, count(None), limited("")
+        )
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, AT + 60))
+
+    def test_figures_of_a_window_that_is_over_are_not_believed(self) -> None:
+        verdict = self.verdict(STARTED, count(window(100, AT - 3600)), limited("try again at 3pm."))
+        self.assertEqual(verdict.kind, Kind.LIMIT)
+        assert verdict.reset is not None
+        self.assertGreater(verdict.reset, AT)
+
+    def test_a_limit_that_only_its_text_dates(self) -> None:
+        message = "You've hit your usage limit. … or try again at Sep 20th, 2026 12:11 PM."
+        verdict = self.verdict(STARTED, limited(message))
+        self.assertEqual(verdict.kind, Kind.LIMIT)
+        self.assertIsNotNone(verdict.reset)
+
+    def test_a_limit_without_a_reset_is_a_plan_that_is_used_up(self) -> None:
+        # saaranshM/unsnooze#28
+        verdict = self.verdict(STARTED, limited("Upgrade to Pro (https://chatgpt.com/explore/pro)"))
+        self.assertEqual(verdict.kind, Kind.REFUSED)
+
+    def test_codes(self) -> None:
+        for info, kind in (
+            ("context_window_exceeded", Kind.CONTEXT),
+            ("server_overloaded", Kind.TRANSIENT),
+            ({"http_connection_failed": {"http_status_code": 502}}, Kind.TRANSIENT),
+            ({"response_stream_connection_failed": {}}, Kind.TRANSIENT),
+            ({"response_stream_disconnected": {"http_status_code": None}}, Kind.TRANSIENT),
+            ({"response_too_many_failed_attempts": {}}, Kind.TRANSIENT),
+            ("internal_server_error", Kind.TRANSIENT),
+            ("unauthorized", Kind.REFUSED),
+            ("session_budget_exceeded", Kind.REFUSED),
+            ("other", Kind.UNKNOWN),
+            ({"two": 1, "keys": 2}, Kind.UNKNOWN),
+            (["unauthorized"], Kind.UNKNOWN),
+            (None, Kind.UNKNOWN),
+        ):
+            self.assertEqual(self.verdict(STARTED, failed(info)).kind, kind, info)
+
+    def test_an_error_that_is_no_object_is_one_all_the_same(self) -> None:
+        self.assertEqual(self.verdict(event("task_complete", error="boom")).kind, Kind.UNKNOWN)
+
+    def test_progress_is_the_agent_s_last_record_without_error(self) -> None:
+        early = "2026-09-17T13:00:00.000Z"
+        output = codex("response_item", {"type": "function_call_output", "output": "ok"}, early)
+        verdict = self.verdict(STARTED, output, *ASKED, limited(""), STARTED, *ASKED, limited(""))
+        self.assertEqual(verdict.progress, AT - 45 * 60)
+
+    def test_a_prompt_proves_no_progress(self) -> None:
+        self.assertIsNone(self.verdict(STARTED, *ASKED).progress)
+
+    def test_a_question_to_a_person(self) -> None:
+        question = item("function_call", name="request_user_input", call_id="c", arguments="{}")
+        self.assertEqual(self.verdict(STARTED, question).kind, Kind.ASKING)
+        self.assertIsNone(self.verdict(STARTED, question, WORK[1]).kind)
+
+    def test_a_huge_output_is_work_in_the_middle_of_a_turn(self) -> None:
+        output = item("function_call_output", call_id="c", output="x" * PARSE_LIMIT)
+        verdict = self.verdict(STARTED, output)
+        self.assertEqual((verdict.kind, verdict.progress), (None, AT))
+
+    def test_the_key_changes_with_every_record_that_means_something(self) -> None:
+        records = [STARTED, *ASKED, *WORK, DONE]
+        keys = {self.verdict(*records[:n]).key for n in range(1, 7)}
+        self.assertEqual(len(keys), 6)
+
+    def test_figures_do_not_change_the_key(self) -> None:
+        figures = count(window(5, AT))
+        self.assertEqual(self.verdict(STARTED, DONE), self.verdict(STARTED, DONE, figures))
+
+    def test_nothing_meaningful_is_unknown(self) -> None:
+        self.assertEqual(self.verdict(), Verdict(Kind.UNKNOWN, ""))
+
+
+class IdentityTests(SynchronousTestCase):
+    def identity(self, **payload: Any) -> Identity | None:
+        return agent.identity([Record(0, codex("session_meta", {**META["payload"], **payload}))])
+
+    def test_the_first_record_tells(self) -> None:
+        self.assertEqual(self.identity(), Identity(SESSION, DIRECTORY))
+
+    def test_a_fork_s_own_record_comes_first(self) -> None:
+        other = codex("session_meta", {"id": "other", "cwd": "/"})
+        found = agent.identity([Record(0, META), Record(1, other)])
+        self.assertEqual(found, Identity(SESSION, DIRECTORY))
+
+    def test_a_sub_agent_s_rollout_is_no_session(self) -> None:
+        self.assertIsNone(self.identity(source={"subagent": {"thread_spawn": {}}}))
+
+    def test_ids_and_directories_that_are_none(self) -> None:
+        self.assertIsNone(self.identity(id="../../x"))
+        self.assertIsNone(self.identity(id="--help"))
+        self.assertIsNone(self.identity(cwd="relative"))
+
+    def test_a_first_record_that_is_not_parsed(self) -> None:
+        beginning = b'{"timestamp":"x","type":"session_meta","payload":{"id":"abc","cwd":"/x","ba'
+        self.assertEqual(agent.identity([Record(0, None, beginning)]), Identity("abc", "/x"))
+
+    def test_no_meta_no_session(self) -> None:
+        self.assertIsNone(agent.identity([]))
+        self.assertIsNone(agent.identity([Record(0, DONE)]))
+        self.assertIsNone(agent.identity([Record(0, None, b'{"type":"event_msg"')]))
+
+    def test_the_environment_decides_where_home_is(self) -> None:
+        self.assertEqual(agent.home({"CODEX_HOME": "/x", "HOME": "/h"}), "/x")
+        self.assertEqual(agent.home({"HOME": "/h"}), "/h/.codex")
+
+
+class OwnerTests(SynchronousTestCase):
+    """Whether the session's process lives, by its lock and the processes."""
+
+    def setUp(self) -> None:
+        self.home = self.mktemp()
+        self.lock = os.path.join(self.home, "thread-writer-locks", f"{SESSION}.lock")
+
+    def owner(self, *, isolated: bool = False, held: bool = False, cwd: str = "/x") -> Owner:
+        process = Process(42, "1", frozenset({"codex"}), cwd)
+        locks = set()
+        if held:
+            status = os.stat(self.lock)
+            locks.add(Lock(status.st_dev, status.st_ino))
+        processes = Processes({42: process}, frozenset(locks), isolated=isolated)
+        return agent.owners(self.home, processes).owner(Identity(SESSION, DIRECTORY))
+
+    def make_lock(self) -> None:
+        os.makedirs(os.path.dirname(self.lock))
+        with open(self.lock, "w"):
+            pass
+
+    def test_a_held_lock(self) -> None:
+        self.make_lock()
+        self.assertEqual(self.owner(held=True), Owner.ALIVE)
+
+    def test_a_free_lock(self) -> None:
+        self.make_lock()
+        self.assertEqual(self.owner(), Owner.GONE)
+
+    def test_no_lock(self) -> None:
+        self.assertEqual(self.owner(isolated=True), Owner.GONE)
+
+    def test_a_lock_that_may_be_held_in_another_container(self) -> None:
+        self.make_lock()
+        self.assertEqual(self.owner(isolated=True), Owner.UNKNOWN)
+
+    def test_a_process_in_the_directory_outweighs_a_free_lock(self) -> None:
+        self.make_lock()
+        self.assertEqual(self.owner(cwd=DIRECTORY), Owner.ALIVE)
+
+    def test_no_locks_to_look_at(self) -> None:
+        self.make_lock()
+        owners = agent.owners(self.home, Processes({}))
+        self.assertEqual(owners.owner(Identity(SESSION, DIRECTORY)), Owner.UNKNOWN)

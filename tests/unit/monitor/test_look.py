@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.look import SLICE, Change, Look, Place
+
+NOBODY = 65534
+
+
+class LookTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.home = os.path.abspath(self.mktemp())
+        self.troubles: list[str] = []
+        self.look = self.make_look()
+        os.makedirs(os.path.join(self.home, "projects"))
+
+    def make_look(self, **limits: int) -> Look:
+        return Look(self.troubles.append, **limits)
+
+    def write(self, name: str, content: str = "{}\n") -> str:
+        path = os.path.join(self.home, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "a") as file:
+            file.write(content)
+        return path
+
+    def scan(self, agent: str = "claude") -> list[Change]:
+        places = {agent: Place(self.home, AGENTS[agent].TRANSCRIPTS)}
+        return [change for change in self.look.scan(places) if change is not None]
+
+    def told(self, agent: str = "claude") -> list[str]:
+        return sorted(os.path.relpath(change.path, self.home) for change in self.scan(agent))
+
+    def test_a_first_look_tells_every_transcript(self) -> None:
+        names = ["projects/-a/1.jsonl", "projects/-a/2.jsonl", "projects/-b/3.jsonl"]
+        for name in names:
+            self.write(name)
+        self.assertEqual(self.told(), names)
+
+    def test_codex_keeps_its_transcripts_by_the_day(self) -> None:
+        name = "sessions/2026/09/21/rollout-2026-09-21T05-00-00-x.jsonl"
+        self.write(name)
+        self.write(name + ".zst")
+        self.write("sessions/2026/09/21/other.jsonl")
+        self.write("sessions/rollout-x.jsonl")
+        self.assertEqual(self.told("codex"), [name])
+
+    def test_a_second_look_tells_nothing_that_has_not_changed(self) -> None:
+        self.write("projects/-a/1.jsonl")
+        self.scan()
+        self.assertEqual(self.scan(), [])
+
+    def test_growth_is_told(self) -> None:
+        path = self.write("projects/-a/1.jsonl")
+        self.write("projects/-a/2.jsonl")
+        self.scan()
+        self.write("projects/-a/1.jsonl")
+        (change,) = self.scan()
+        assert change.stamp is not None
+        self.assertEqual((change.agent, change.path, change.stamp.size), ("claude", path, 6))
+
+    def test_another_file_of_the_same_size_is_told(self) -> None:
+        path = self.write("projects/-a/1.jsonl")
+        status = os.stat(path)
+        self.scan()
+        other = self.write("other")
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.replace(other, path)
+        self.assertEqual(len(self.scan()), 1)
+
+    def test_a_transcript_that_is_gone_is_told_once(self) -> None:
+        path = self.write("projects/-a/1.jsonl")
+        self.scan()
+        os.unlink(path)
+        self.assertEqual(self.scan(), [Change("claude", path, None)])
+        self.assertEqual(self.scan(), [])
+
+    def test_the_transcripts_of_an_agent_that_is_left_out_are_gone(self) -> None:
+        path = self.write("projects/-a/1.jsonl")
+        self.scan()
+        self.assertEqual(list(self.look.scan({})), [Change("claude", path, None)])
+
+    def test_a_directory_that_appears_later_counts(self) -> None:
+        os.rmdir(os.path.join(self.home, "projects"))
+        self.assertEqual(self.told(), [])
+        self.write("projects/-a/1.jsonl")
+        self.assertEqual(self.told(), ["projects/-a/1.jsonl"])
+        self.assertEqual(self.troubles, [])
+
+    def test_a_transcript_that_is_forgotten_is_told_anew(self) -> None:
+        path = self.write("projects/-a/1.jsonl")
+        self.scan()
+        self.look.forget(path)
+        self.assertEqual(len(self.scan()), 1)
+
+    def test_what_is_no_file_or_lies_deeper_is_left_out(self) -> None:
+        self.write("projects/-a/1/subagents/2.jsonl")
+        self.write("projects/top.jsonl")
+        self.write("projects/-a/notes.txt")
+        os.mkdir(os.path.join(self.home, "projects/-a/3.jsonl"))
+        os.mkfifo(os.path.join(self.home, "projects/-a/4.jsonl"))
+        self.assertEqual(self.told(), [])
+
+    def test_links_are_not_followed(self) -> None:
+        self.write("projects/-a/1.jsonl")
+        os.symlink("-a", os.path.join(self.home, "projects/-b"))
+        os.symlink("..", os.path.join(self.home, "projects/-a/circle"))
+        os.symlink("1.jsonl", os.path.join(self.home, "projects/-a/2.jsonl"))
+        self.assertEqual(self.told(), ["projects/-a/1.jsonl"])
+
+    def test_the_agent_s_own_directory_may_be_a_link(self) -> None:
+        self.write("elsewhere/-a/1.jsonl")
+        os.rmdir(os.path.join(self.home, "projects"))
+        os.symlink("elsewhere", os.path.join(self.home, "projects"))
+        self.assertEqual(self.told(), ["projects/-a/1.jsonl"])
+
+    def test_links_in_a_circle_are_said_once(self) -> None:
+        os.rmdir(os.path.join(self.home, "projects"))
+        os.symlink("projects", os.path.join(self.home, "projects"))
+        self.assertEqual([self.told(), self.told()], [[], []])
+        self.assertEqual(len(self.troubles), 1)
+
+    def test_names_that_are_no_text(self) -> None:
+        path = os.path.join(os.fsencode(self.home), b"projects", b"-\xff\n")
+        os.mkdir(path)
+        with open(os.path.join(path, b"\xfe.jsonl"), "w"):
+            pass
+        self.assertEqual(len(self.scan()), 1)
+
+    def test_another_user_s_transcripts_are_left_alone_and_said_once(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root gives files away")
+        for name in ("projects/-a/1.jsonl", "projects/-a/2.jsonl"):
+            os.chown(self.write(name), NOBODY, NOBODY)
+        self.write("projects/-a/3.jsonl")
+        self.assertEqual([self.told(), self.told()], [["projects/-a/3.jsonl"], []])
+        self.assertEqual(len(self.troubles), 1)
+        self.assertIn("another user", self.troubles[0])
+
+    def test_a_directory_that_cannot_be_read_is_said_once(self) -> None:
+        self.write("projects/-a/1.jsonl")
+        self.write("projects/-b/2.jsonl")
+        for path in (self.home, os.path.dirname(self.home)):
+            os.chmod(path, 0o755)
+        os.chmod(os.path.join(self.home, "projects/-a"), 0)
+        self.addCleanup(os.chmod, os.path.join(self.home, "projects/-a"), 0o700)
+        if os.geteuid() == 0:
+            os.chown(os.path.join(self.home, "projects/-b/2.jsonl"), NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+            self.addCleanup(os.seteuid, 0)
+            try:
+                os.listdir(os.path.join(self.home, "projects"))
+            except OSError:
+                raise SkipTest("another user cannot reach the test's directory") from None
+        self.look = self.make_look()
+        self.assertEqual([self.told(), self.told()], [["projects/-b/2.jsonl"], []])
+        self.assertEqual(len(self.troubles), 1)
+        self.assertIn("cannot be read: Permission denied", self.troubles[0])
+
+    def test_a_directory_with_too_many_names_is_cut_short_and_said_once(self) -> None:
+        self.look = self.make_look(directory_limit=10)
+        for n in range(30):
+            self.write(f"projects/-a/{n}.jsonl")
+        self.write("projects/-b/1.jsonl")
+        self.assertEqual([len(self.scan()), len(self.scan())], [11, 0])
+        self.assertEqual(len(self.troubles), 1)
+        self.assertIn("more than 10 files", self.troubles[0])
+
+    def test_too_many_names_in_all_are_cut_short_and_said_once(self) -> None:
+        self.look = self.make_look(look_limit=10)
+        for n in range(30):
+            self.write(f"projects/-{n}/1.jsonl")
+        self.scan()
+        self.scan()
+        self.assertEqual(len(self.troubles), 1)
+        self.assertIn("More than 10 files", self.troubles[0])
+
+    def test_a_look_that_is_cut_short_takes_nothing_for_gone_that_is_there(self) -> None:
+        paths = [self.write(f"projects/-a/{n}.jsonl") for n in range(5)]
+        self.scan()
+        os.unlink(paths[0])
+        self.look._directory_limit = 0
+        self.assertEqual(self.scan(), [Change("claude", paths[0], None)])
+
+    def test_a_look_pauses_when_its_slice_is_over(self) -> None:
+        times = iter(n * SLICE for n in range(10_000))
+        look = Look(self.troubles.append, clock=lambda: next(times))
+        for n in range(500):
+            self.write(f"projects/-a/{n}.txt")
+        places = {"claude": Place(self.home, "projects/*/*.jsonl")}
+        self.assertGreaterEqual(list(look.scan(places)).count(None), 3)
+
+    def test_a_look_that_is_given_up_is_finished_by_the_next(self) -> None:
+        for n in range(5):
+            self.write(f"projects/-a/{n}.jsonl")
+        places = {"claude": Place(self.home, "projects/*/*.jsonl")}
+        first = next(change for change in self.look.scan(places) if change is not None)
+        rest = self.scan()
+        self.assertEqual(len({first.path, *(change.path for change in rest)}), 5)
+        self.assertEqual(len(rest), 4)

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.sessions import Kind, Owner, Verdict
+from palingenesis.monitor.stops import due, ended, reset_in, share, trusted
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+class ResetTests(SynchronousTestCase):
+    def means(self, text: str, written: str, expected: str | float | None) -> None:
+        found = reset_in(text, at(written), BERLIN)
+        self.assertEqual(found, at(expected) if isinstance(expected, str) else expected)
+
+    def test_seconds_after_a_bar(self) -> None:
+        # anthropics/claude-code#11429
+        self.means("Claude AI usage limit reached|1762952400", "2025-11-11T16:40:06Z", 1762952400.0)
+
+    def test_milliseconds_after_a_bar(self) -> None:
+        self.means("usage limit reached|1762952400500", "2025-11-11T16:40:06Z", 1762952400.5)
+
+    def test_another_number_of_digits_is_nonsense(self) -> None:
+        for digits in ("176295240", "17629524001", "1" * 400, "١٧٦٢٩٥٢٤٠٠"):
+            self.means(f"usage limit reached|{digits}", "2025-11-11T16:40:06Z", None)
+
+    def test_a_time_in_a_named_zone(self) -> None:
+        self.means(
+            "You've hit your session limit · resets 2:40pm (America/Chicago)",
+            "2026-09-19T16:59:19Z",
+            1789846800.0,
+        )
+
+    def test_a_full_hour_later_on_the_same_day(self) -> None:
+        self.means(
+            "You've hit your limit · resets 8pm (Asia/Tokyo)",
+            "2026-04-15T00:43:47Z",
+            "2026-04-15T11:00Z",
+        )
+
+    def test_a_local_time_on_the_next_day(self) -> None:
+        self.means("5-hour limit reached ∙ resets 3am", "2026-01-10T21:00Z", "2026-01-11T02:00Z")
+
+    def test_a_date_without_a_year(self) -> None:
+        self.means(
+            "Weekly limit reached · resets Dec 2, 7pm (Europe/Moscow)",
+            "2025-11-29T10:00Z",
+            "2025-12-02T16:00Z",
+        )
+
+    def test_a_date_without_a_year_may_be_in_the_next_one(self) -> None:
+        self.means("resets Jan 2 at 7pm (UTC)", "2025-12-30T10:00Z", "2026-01-02T19:00Z")
+
+    def test_a_leap_day_waits_for_its_year(self) -> None:
+        self.means("resets Feb 29, 7pm (UTC)", "2026-01-01T10:00Z", "2028-02-29T19:00Z")
+
+    def test_a_date_with_a_year(self) -> None:
+        self.means(
+            "You've hit your usage limit. To get more access now, … or try again at "
+            "Sep 20th, 2026 12:11 PM.",
+            "2026-09-17T13:45Z",
+            "2026-09-20T10:11Z",
+        )
+
+    def test_a_date_of_the_past_is_no_reset(self) -> None:
+        self.means("try again at Sep 10th, 2026 12:11 PM.", "2026-09-17T13:45Z", None)
+
+    def test_the_minute_of_the_record_is_not_the_next_day(self) -> None:
+        self.means("… try again at 7:36 AM.", "2026-09-21T05:36:15Z", "2026-09-21T05:36Z")
+
+    def test_noon_and_midnight(self) -> None:
+        self.means("resets 12pm (UTC)", "2026-09-21T05:00Z", "2026-09-21T12:00Z")
+        self.means("resets 12am (UTC)", "2026-09-21T05:00Z", "2026-09-22T00:00Z")
+
+    def test_an_older_wording(self) -> None:
+        # anthropics/claude-code#10188
+        self.means(
+            "Claude usage limit reached. Your limit will reset at 10am (America/Lima).",
+            "2025-10-23T12:01:44Z",
+            "2025-10-23T15:00Z",
+        )
+
+    def test_a_time_that_spring_leaves_out_is_moved_on(self) -> None:
+        self.means("resets 2:30am (America/New_York)", "2026-03-08T05:00Z", "2026-03-08T07:30Z")
+
+    def test_a_time_that_autumn_repeats_is_the_first(self) -> None:
+        self.means("resets 1:30am (America/New_York)", "2026-11-01T04:00Z", "2026-11-01T05:30Z")
+
+    def test_a_time_that_autumn_repeats_is_the_second_after_the_first(self) -> None:
+        self.means("resets 1:30am (America/New_York)", "2026-11-01T05:45Z", "2026-11-01T06:30Z")
+
+    def test_nonsense_is_no_time(self) -> None:
+        for text in (
+            "resets 45:99",
+            "resets 13pm",
+            "resets 0am",
+            "resets 3:60pm",
+            "resets Foo 3, 3pm",
+            "resets Feb 30, 2027 3pm",
+            "resets Dec 0, 3pm",
+            "resets 3pm (Moon/Crater)",
+            "resets 3pm (../../etc/passwd)",
+            "resets 3pm (/etc/localtime)",
+            "resets 3pm (Europe)",
+            "resets \uff13pm",
+            "presets 3pm",
+            "resets Jan 1, 9999 3pm (Etc/GMT+12)" * 200,
+            "",
+        ):
+            found = reset_in(text, at("2026-09-21T05:00Z"), BERLIN)
+            self.assertTrue(found is None or found > at("9990-01-01T00:00Z"), text)
+
+    def test_a_text_without_a_record_s_time_has_no_anchor(self) -> None:
+        self.assertIsNone(reset_in("resets 3pm (UTC)", None))
+
+    def test_an_epoch_needs_no_anchor(self) -> None:
+        self.assertEqual(reset_in("limit reached|1762952400", None), 1762952400.0)
+
+    def test_an_epoch_before_the_record_is_not_believed(self) -> None:
+        self.means("Claude AI usage limit reached|1762952400", "2025-11-13T00:00Z", None)
+
+    def test_the_machine_s_own_zone_is_taken_where_none_is_given(self) -> None:
+        written = at("2026-06-10T21:00Z")
+        found = reset_in("resets 3am", written)
+        assert found is not None
+        self.assertEqual(datetime.fromtimestamp(found).hour, 3)
+        self.assertLess(found - written, 86400 + 3600)
+
+    @given(st.text(), st.floats(-1e18, 1e18))
+    def test_any_text_at_any_time_gives_a_time_or_none(self, text: str, written: float) -> None:
+        found = reset_in("resets " + text, written, BERLIN)
+        self.assertTrue(found is None or found >= written - 60)
+
+    @given(
+        st.sampled_from(["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "UTC"]),
+        st.integers(1_700_000_000, 1_900_000_000),
+        st.integers(1, 12),
+        st.integers(0, 59),
+        st.sampled_from(["am", "pm"]),
+    )
+    def test_a_time_of_day_is_at_most_a_day_ahead(
+        self, zone: str, written: int, hour: int, minute: int, half: str
+    ) -> None:
+        found = reset_in(f"resets {hour}:{minute:02}{half} ({zone})", float(written))
+        assert found is not None
+        self.assertLessEqual(written - 60, found)
+        self.assertLessEqual(found, written + 86400 + 3600)
+
+
+class DueTests(SynchronousTestCase):
+    def test_a_stated_reset_gets_a_margin_and_a_share_of_the_stagger(self) -> None:
+        found = due(Kind.LIMIT, 1000.0, 0.0, "id", margin=90.0, stagger=60.0)
+        self.assertEqual(found, 1000.0 + 90.0 + 60.0 * share("id"))
+
+    def test_without_a_reset_each_attempt_waits_its_own_time(self) -> None:
+        found = [
+            due(Kind.TRANSIENT, None, 100.0, "id", attempts, retry=[5.0, 15.0])
+            for attempts in range(4)
+        ]
+        self.assertEqual(found, [105.0, 115.0, 115.0, 115.0])
+
+    def test_an_attempt_that_failed_after_the_reset_delays_the_next(self) -> None:
+        found = due(Kind.LIMIT, 1000.0, 5000.0, "id", 1, margin=0.0, stagger=0.0, retry=[5.0])
+        self.assertEqual(found, 5005.0)
+
+    def test_what_waiting_does_not_cure_is_never_due(self) -> None:
+        for kind in (Kind.USER, Kind.FINISHED, Kind.REFUSED, Kind.CONTEXT, Kind.UNKNOWN):
+            self.assertIsNone(due(kind, 1000.0, 0.0, "id"))
+
+    @given(st.text())
+    def test_a_share_is_between_nothing_and_all_and_stays(self, session: str) -> None:
+        self.assertTrue(0 <= share(session) <= 1)
+        self.assertEqual(share(session), share(session))
+
+    def test_shares_differ(self) -> None:
+        self.assertGreater(len({round(share(f"id-{n}"), 2) for n in range(200)}), 50)
+
+
+class JudgementTests(SynchronousTestCase):
+    NOW = at("2026-09-21T05:00Z")
+
+    def test_a_record_of_the_future_loses_its_times(self) -> None:
+        later = self.NOW + 3600
+        verdict = trusted(Verdict(Kind.LIMIT, "k", later, later + 5, progress=later), self.NOW)
+        self.assertEqual((verdict.at, verdict.reset, verdict.progress), (None, later + 5, None))
+
+    def test_a_clock_that_is_a_little_ahead_is_believed(self) -> None:
+        verdict = Verdict(None, "k", self.NOW + 60, progress=self.NOW + 60)
+        self.assertIs(trusted(verdict, self.NOW), verdict)
+
+    def test_the_middle_of_a_turn_is_a_death_only_with_proof(self) -> None:
+        verdict = Verdict(None, "k")
+        found = [ended(verdict, owner, False) for owner in (Owner.ALIVE, Owner.UNKNOWN, Owner.GONE)]
+        self.assertEqual(found, [None, None, Kind.DIED])
+
+    def test_a_session_that_waits_for_a_person_did_not_die(self) -> None:
+        self.assertEqual(ended(Verdict(None, "k"), Owner.GONE, True), Kind.ASKING)
+
+    def test_a_record_that_tells_its_stop_needs_no_owner(self) -> None:
+        self.assertEqual(ended(Verdict(Kind.LIMIT, "k"), Owner.UNKNOWN, True), Kind.LIMIT)
+
+    def test_utc_is_known(self) -> None:
+        self.assertEqual(reset_in("resets 3pm (UTC)", self.NOW), self.NOW + 10 * 3600)
+        self.assertEqual(datetime.fromtimestamp(self.NOW, UTC).hour, 5)
