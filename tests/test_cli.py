@@ -41,7 +41,7 @@ from tests.support import (
     needs_root,
     wait_until,
 )
-from tests.test_client import SLOW_IMPORTS
+from tests.unit.client.test_blocking import SLOW_IMPORTS
 
 COMMAND = [sys.executable, "-m", "palingenesis"]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
