@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli.main import COMMANDS, Exit
 from tests.support import PATIENCE
-from tests.test_cli import ROOT, CommandTestCase, Terminal
+from tests.process.test_main import ROOT, CommandTestCase, Terminal
 
 COMPLETIONS = os.path.join(ROOT, "completions")
 MANUAL = os.path.join(ROOT, "man", "palingenesis.1")

@@ -10,7 +10,7 @@ from palingenesis.cli import doctor
 from palingenesis.cli.main import Exit
 from tests.impostors import answer
 from tests.support import PATIENCE, leave_stale, needs_linux, needs_root
-from tests.test_cli import CommandTestCase
+from tests.process.test_main import CommandTestCase
 
 
 class DoctorTests(CommandTestCase):
