@@ -8,7 +8,7 @@ import sys
 
 from palingenesis.cli import doctor
 from palingenesis.cli.main import Exit
-from tests.impostors import answer
+from tests.support.impostors import answer
 from tests.support import PATIENCE, leave_stale, needs_linux, needs_root
 from tests.process.test_main import CommandTestCase
 

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import __version__
 from palingenesis.cli import format as display
 from palingenesis.cli.main import COMMANDS, Exit, main, make_parser
-from tests.impostors import (
+from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
     Impostor,

@@ -30,7 +30,7 @@ from palingenesis.client.blocking import (
     TimedOut,
 )
 from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, Command, DaemonStatus
-from tests.impostors import (
+from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
     Impostor,

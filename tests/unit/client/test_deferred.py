@@ -23,7 +23,7 @@ from palingenesis.client.blocking import (
     TimedOut,
 )
 from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, DaemonStatus
-from tests.impostors import (
+from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
     Impostor,
