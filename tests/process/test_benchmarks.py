@@ -16,7 +16,8 @@ import docutils.core
 import docutils.nodes
 from twisted.trial.unittest import SynchronousTestCase
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.checkout import ROOT
+
 #: Seconds that a short run may take on a busy machine.
 PATIENCE = 300
 

@@ -11,8 +11,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli.main import COMMANDS, Exit
-from tests.support import PATIENCE
-from tests.process.test_main import ROOT, CommandTestCase, Terminal
+from tests.support.cases import CommandTestCase
+from tests.support.checkout import ROOT
+from tests.support.patience import PATIENCE
+from tests.support.terminal import Terminal
 
 COMPLETIONS = os.path.join(ROOT, "completions")
 MANUAL = os.path.join(ROOT, "man", "palingenesis.1")

@@ -19,31 +19,21 @@ import threading
 import time
 
 from palingenesis.paths import PATH_LIMIT
-from tests.support import (
-    NOBODY,
-    PATIENCE,
-    Process,
-    ProcessTestCase,
+from tests.support.cases import ProcessTestCase
+from tests.support.measures import descriptors, median_seconds, memory, processor_time
+from tests.support.needs import needs_linux, needs_root
+from tests.support.patience import PATIENCE, in_background, wait_until
+from tests.support.processes import Process, kill_if_there, read_pid, twistd_command, wait_for_end
+from tests.support.sockets import (
     ask,
-    descriptors,
     fill_backlog,
     identity,
-    in_background,
-    kill_if_there,
     leave_stale,
     listen_at,
-    median_seconds,
-    memory,
-    needs_linux,
-    needs_root,
-    processor_time,
     read_all,
-    read_pid,
     send_all,
-    twistd_command,
-    wait_for_end,
-    wait_until,
 )
+from tests.support.users import NOBODY
 
 #: How often what only chance brings about is tried.
 REPEATS = int(os.environ.get("PALINGENESIS_TEST_REPEATS", "1"))

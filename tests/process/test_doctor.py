@@ -8,9 +8,11 @@ import sys
 
 from palingenesis.cli import doctor
 from palingenesis.cli.main import Exit
+from tests.support.cases import CommandTestCase
 from tests.support.impostors import answer
-from tests.support import PATIENCE, leave_stale, needs_linux, needs_root
-from tests.process.test_main import CommandTestCase
+from tests.support.needs import needs_linux, needs_root
+from tests.support.patience import PATIENCE
+from tests.support.sockets import leave_stale
 
 
 class DoctorTests(CommandTestCase):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import threading
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,59 +17,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import __version__
 from palingenesis.cli import format as display
 from palingenesis.cli.main import COMMANDS, Exit, main, make_parser
+from tests.support.cases import COMMAND, CommandTestCase
+from tests.support.checkout import ROOT
+from tests.support.imports import SLOW_IMPORTS
 from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
-    Impostor,
     answer,
     by_command,
     impostor,
     never_end,
     say_nothing,
 )
-from tests.support import (
-    NOBODY,
-    PATIENCE,
-    ProcessTestCase,
-    as_user,
-    leave_stale,
-    needs_root,
-    wait_until,
-)
-from tests.unit.client.test_blocking import SLOW_IMPORTS
-
-COMMAND = [sys.executable, "-m", "palingenesis"]
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-class CommandTestCase(ProcessTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = self.place.socket
-
-    def listen(self, treat) -> Impostor:
-        listening = Impostor(self.path, treat)
-        self.addCleanup(listening.close)
-        return listening
-
-    def environment(self, **further: str) -> dict[str, str]:
-        # Unbuffered, argparse would swallow what goes wrong with the output.
-        return self.place.environment(PYTHONPATH=ROOT, PYTHONUNBUFFERED="", **further)
-
-    def run_command(self, *arguments: str, variables=None, **how) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.environment(**variables or {}),
-            **{"capture_output": True, "timeout": PATIENCE, **how},
-        )
-
-    def assert_fails(self, status: Exit, *arguments: str, **how) -> str:
-        """Check that it fails as people expect, and return what it says."""
-        done = self.run_command(*arguments, **how)
-        said = done.stderr.decode()
-        self.assertEqual((done.returncode, done.stdout), (status, b""), said)
-        self.assertRegex(said, r"\Apalingenesis: [^\n]+\n\Z")
-        return said
+from tests.support.needs import needs_root
+from tests.support.patience import PATIENCE, wait_until
+from tests.support.sockets import leave_stale
+from tests.support.terminal import Terminal
+from tests.support.users import NOBODY, as_user
 
 
 class StatusTests(CommandTestCase):
@@ -271,7 +230,7 @@ class OutputTests(CommandTestCase):
             say_nothing(connection)
 
         self.listen(tell_and_wait)
-        process = self.place.spawn([*COMMAND, "status"], environment={"PYTHONPATH": ROOT})
+        process = self.place.spawn([*COMMAND, "status"], environment={"PYTHONPATH": str(ROOT)})
         self.assertTrue(asked.wait(PATIENCE))
         self.assertEqual(process.stop(signal.SIGINT), Exit.INTERRUPTED)
         self.assertEqual((process.log, process.stderr), ("", ""))
@@ -317,63 +276,6 @@ class SpeedTests(CommandTestCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(set(SLOW_IMPORTS) & set(done.stderr.decode().split()), set())
-
-
-class Terminal:
-    """A process on a terminal of its own, where keys can be typed."""
-
-    def __init__(self, case: CommandTestCase, *command: str, **variables: str) -> None:
-        self.shown = ""
-        ours, theirs = pty.openpty()
-        self._ours = ours
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-
-        def take_terminal() -> None:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.process = subprocess.Popen(
-            command,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=case.environment(**{"TERM": "xterm", **variables}),
-            start_new_session=True,
-            preexec_fn=take_terminal,
-        )
-        os.close(theirs)
-        case.addCleanup(self._close)
-
-    def _close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-    def wait_for(self, text: str) -> str:
-        """Wait until a text is shown, and return what was before it."""
-        while text not in self.shown:
-            if not self._read():
-                raise AssertionError(f"{text!r} is not in {self.shown!r}")
-        before, _, self.shown = self.shown.partition(text)
-        return before
-
-    def wait(self) -> int:
-        """Read to the end, and return the exit status."""
-        while self._read():
-            pass
-        return self.process.wait(PATIENCE)
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._ours, keys)
-
-    def _read(self) -> bool:
-        if not select.select([self._ours], [], [], PATIENCE)[0]:
-            raise AssertionError(f"nothing more than {self.shown!r}")
-        try:
-            data = os.read(self._ours, 65536)
-        except OSError:  # EIO: nobody has the terminal open any more.
-            return False
-        self.shown += data.decode()
-        return bool(data)
 
 
 class ColourTests(CommandTestCase):
@@ -445,7 +347,7 @@ class WatchTests(CommandTestCase):
 
     def test_without_a_terminal_it_is_a_line_each_time(self) -> None:
         watching = self.place.spawn(
-            [*COMMAND, "status", "--watch", "0.05"], environment={"PYTHONPATH": ROOT}
+            [*COMMAND, "status", "--watch", "0.05"], environment={"PYTHONPATH": str(ROOT)}
         )
         watching.wait_for_log(r"\d\d:\d\d:\d\d not running: no daemon is running at ")
         daemon = self.place.daemon()
@@ -459,7 +361,7 @@ class WatchTests(CommandTestCase):
 
     def test_a_program_that_watches_sees_only_the_daemons_lines(self) -> None:
         watching = self.place.spawn(
-            [*COMMAND, "status", "--json", "--watch", "0.05"], environment={"PYTHONPATH": ROOT}
+            [*COMMAND, "status", "--json", "--watch", "0.05"], environment={"PYTHONPATH": str(ROOT)}
         )
         wait_until(lambda: "no daemon is running" in watching.stderr, "an error")
         with impostor(self.path, answer(STATUS_LINE)):
@@ -480,7 +382,7 @@ class WatchTests(CommandTestCase):
 
     def test_an_answer_without_end_does_not_stop_it(self) -> None:
         watching = self.place.spawn(
-            [*COMMAND, "status", "--watch", "0.05"], environment={"PYTHONPATH": ROOT}
+            [*COMMAND, "status", "--watch", "0.05"], environment={"PYTHONPATH": str(ROOT)}
         )
         with impostor(self.path, never_end):
             watching.wait_for_log("no usable answer", times=2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -15,39 +14,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; its output is in the failure when it fails."""
-    # pip and twistd must see the environment under test, and nothing of ours.
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "COVERAGE"))
-    }
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-        **{"cwd": tempfile.gettempdir(), **options},
-    )
-    if done.returncode != 0:
-        raise AssertionError(f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done
-
-
-def copy_of_the_checkout(target: Path) -> Path:
-    """Copy what git tracks (or would), as a clone would have it."""
-    listing = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT).stdout
-    for name in filter(None, listing.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    return target
+from tests.support.checkout import copy_of_the_checkout, run
 
 
 @cache

@@ -23,9 +23,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis import config
 from palingenesis.cli.main import Exit
-from tests.process.test_packaging import copy_of_the_checkout
+from tests.support.checkout import ROOT, copy_of_the_checkout
 
-README = Path(__file__).resolve().parent.parent / "README.rst"
+README = ROOT / "README.rst"
 #: Seconds until a command that prints nothing is taken to hang.
 PATIENCE = 120
 

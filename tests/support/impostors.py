@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from palingenesis.client.blocking import NotUnderstood, Refused, TimedOut
-from tests.support import PATIENCE, listen_at
+from tests.support.patience import PATIENCE
+from tests.support.sockets import listen_at
 
 Treatment = Callable[[socket.socket], None]
 

@@ -30,6 +30,8 @@ from palingenesis.client.blocking import (
     TimedOut,
 )
 from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, Command, DaemonStatus
+from tests.support.cases import ProcessTestCase
+from tests.support.imports import SLOW_IMPORTS
 from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
@@ -40,32 +42,11 @@ from tests.support.impostors import (
     impostor,
     never_end,
 )
-from tests.support import (
-    NOBODY,
-    PATIENCE,
-    Place,
-    ProcessTestCase,
-    as_user,
-    leave_stale,
-    listen_at,
-    needs_linux,
-    needs_root,
-)
-
-SLOW_IMPORTS = (
-    "dataclasses",
-    "datetime",
-    "importlib.metadata",
-    "logging",
-    "pathlib",
-    "platformdirs",
-    "shutil",
-    "subprocess",
-    "tomllib",
-    "twisted",
-    "typing",
-    "zope",
-)
+from tests.support.needs import needs_linux, needs_root
+from tests.support.patience import PATIENCE
+from tests.support.place import Place
+from tests.support.sockets import leave_stale, listen_at
+from tests.support.users import NOBODY, as_user
 
 
 class PlaceTestCase(SynchronousTestCase):

@@ -34,7 +34,10 @@ from tests.support.impostors import (
     never_end,
     say_nothing,
 )
-from tests.support import PATIENCE, Place, leave_stale, listen_at, needs_linux
+from tests.support.needs import needs_linux
+from tests.support.patience import PATIENCE
+from tests.support.place import Place
+from tests.support.sockets import leave_stale, listen_at
 
 
 class TxClientTestCase(TestCase):

@@ -21,7 +21,8 @@ from palingenesis.daemon import tap
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
-from tests.support import PATIENCE, twistd_command
+from tests.support.patience import PATIENCE
+from tests.support.processes import twistd_command
 
 
 class TapTestCase(SynchronousTestCase):

@@ -32,18 +32,11 @@ from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import BACKLOG, SocketFile, SocketFileError, SocketInUse
 from palingenesis.server.transport import ACCEPT_PAUSE, ListeningSocket
 from palingenesis.wire import DaemonStatus
-from tests.support import (
-    NOBODY,
-    PATIENCE,
-    ask,
-    connect,
-    descriptors,
-    identity,
-    listen_at,
-    needs_linux,
-    needs_root,
-    read_all,
-)
+from tests.support.measures import descriptors
+from tests.support.needs import needs_linux, needs_root
+from tests.support.patience import PATIENCE
+from tests.support.sockets import ask, connect, identity, listen_at, read_all
+from tests.support.users import NOBODY
 
 STATUS = b'{"state": "monitoring", "uptime_secs": 1, "current_session": null, '
 STOPPING = b"ERR: The daemon is stopping\n"

@@ -19,17 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.paths import PATH_LIMIT, PathError
 from palingenesis.server.socketfile import Presence, SocketFile, SocketFileError, SocketInUse
-from tests.support import (
-    NOBODY,
-    PATIENCE,
-    as_user,
-    identity,
-    in_background,
-    leave_stale,
-    listen_at,
-    needs_linux,
-    needs_root,
-)
+from tests.support.needs import needs_linux, needs_root
+from tests.support.patience import PATIENCE, in_background
+from tests.support.sockets import identity, leave_stale, listen_at
+from tests.support.users import NOBODY, as_user
 
 #: How often the races of many processes are run; each takes a second or two.
 REPEATS = int(os.environ.get("PALINGENESIS_TEST_REPEATS", "1"))
