@@ -15,6 +15,9 @@ _T = TypeVar("_T")
 #: Seconds until what should take no time at all has failed; the machine may be busy.
 PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
 
+#: How often a test repeats what only chance brings about.
+REPEATS = int(os.environ.get("PALINGENESIS_TEST_REPEATS", "1"))
+
 
 def wait_until(is_so: Callable[[], _T], what: str, patience: float = PATIENCE) -> _T:
     """Look again and again until something is so, and return it; for what has no event."""

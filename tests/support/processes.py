@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE
 
 # A process in the background of a script has SIGINT ignored, and so have its children: a
@@ -28,6 +29,16 @@ def twistd_command() -> list[str]:
     if os.access(beside, os.X_OK):
         return [beside]
     return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+
+
+def program(name: str, *arguments: str, isolated: bool = False) -> list[str]:
+    """
+    Make the command that runs a module of ``tests.programs``.
+
+    :param isolated: whether Python leaves ``site`` out, and with it all that others install.
+    """
+    path = ROOT / "tests" / "programs" / f"{name}.py"
+    return [sys.executable, *(["-S"] if isolated else []), str(path), *arguments]
 
 
 def read_pid(path: str) -> int:

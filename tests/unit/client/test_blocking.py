@@ -5,14 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.client import blocking as client
 from palingenesis.client.blocking import (
@@ -29,41 +24,23 @@ from palingenesis.client.blocking import (
     StaleSocket,
     TimedOut,
 )
-from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, Command, DaemonStatus
-from tests.support.cases import ProcessTestCase
-from tests.support.imports import SLOW_IMPORTS
+from palingenesis.wire import PAUSED, REPLY_LIMIT, Command, DaemonStatus
+from tests.support.clients import BlockingClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
-    Impostor,
     answer,
     by_command,
     fill_backlog,
     impostor,
     never_end,
 )
-from tests.support.needs import needs_linux, needs_root
+from tests.support.needs import needs_linux
 from tests.support.patience import PATIENCE
-from tests.support.place import Place
 from tests.support.sockets import leave_stale, listen_at
-from tests.support.users import NOBODY, as_user
 
 
-class PlaceTestCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.place = Place(self)
-        self.path = self.place.socket
-
-    def listen(self, treat) -> Impostor:
-        listening = Impostor(self.path, treat)
-        self.addCleanup(listening.close)
-        return listening
-
-    def client(self, timeout: float = PATIENCE) -> ControlClient:
-        return ControlClient(self.path, timeout)
-
-
-class AnswerTests(PlaceTestCase):
+class AnswerTests(BlockingClientTestCase):
     def test_a_status_is_a_value(self) -> None:
         self.listen(answer(STATUS_LINE))
         self.assertEqual(
@@ -111,7 +88,7 @@ class AnswerTests(PlaceTestCase):
         self.assertEqual(reply, b"half an ans")
 
 
-class BadAnswerTests(PlaceTestCase):
+class BadAnswerTests(BlockingClientTestCase):
     def test_each_treatment_has_its_error(self) -> None:
         for name, (treat, command, kind) in TREATMENTS.items():
             with self.subTest(name), impostor(self.path, treat):
@@ -158,7 +135,7 @@ class BadAnswerTests(PlaceTestCase):
             self.assertEqual(str(copy), str(error))
 
 
-class NotRunningTests(PlaceTestCase):
+class NotRunningTests(BlockingClientTestCase):
     def test_a_missing_directory_is_told(self) -> None:
         path = self.place.path("none", "p.sock")
         error = self.assertRaises(NoDirectory, ControlClient(path).status)
@@ -206,52 +183,8 @@ class NotRunningTests(PlaceTestCase):
         self.assertIn("wrong type", str(error))
 
 
-@needs_root
-class PermissionTests(PlaceTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        os.chmod(self.place.directory, 0o755)
-        self.listen(answer(STATUS_LINE))
-
-    def denied(self) -> str:
-        result = as_user(NOBODY, lambda: self.client().status())
-        self.assertIsInstance(result, str)
-        kind, _, text = result.partition(": ")
-        self.assertEqual(kind, "PermissionDenied")
-        return text
-
-    def test_a_socket_of_somebody_else_is_told_with_its_owner(self) -> None:
-        os.chmod(self.place.runtime, 0o755)
-        os.chmod(self.path, 0o600)
-        text = self.denied()
-        self.assertIn("it belongs to root (mode 0600)", text)
-        self.assertIn("run this as root", text)
-
-    def test_a_closed_directory_is_told_with_its_owner(self) -> None:
-        text = self.denied()
-        self.assertIn(f"the directory {self.place.runtime} belongs to root (mode 0700)", text)
-
-    def test_an_owner_without_a_name_is_a_number(self) -> None:
-        os.chown(self.path, 54321, 54321)
-        error = client.connect_error(self.path, errno.EACCES)
-        self.assertIn("it belongs to uid 54321", str(error))
-
-    def test_the_owner_is_a_field(self) -> None:
-        os.chmod(self.place.runtime, 0o755)
-        os.chmod(self.path, 0o600)
-
-        def owner() -> object:
-            try:
-                self.client().status()
-            except PermissionDenied as error:
-                return error.owner
-            return None
-
-        self.assertEqual(as_user(NOBODY, owner), 0)
-
-
 @needs_linux
-class BacklogTests(PlaceTestCase):
+class BacklogTests(BlockingClientTestCase):
     """On Linux, connecting to a full backlog waits; elsewhere it is refused."""
 
     def setUp(self) -> None:
@@ -290,7 +223,7 @@ class BacklogTests(PlaceTestCase):
         serving.join(PATIENCE)
 
 
-class LocationTests(PlaceTestCase):
+class LocationTests(BlockingClientTestCase):
     def test_without_a_path_it_is_looked_for(self) -> None:
         self.patch(os, "environ", self.place.environment())
         self.assertEqual(ControlClient().path, self.path)
@@ -316,49 +249,3 @@ class LocationTests(PlaceTestCase):
     def test_a_timeout_that_cannot_be_waited_for_is_a_mistake(self) -> None:
         for timeout in (0, -1, float("inf"), float("nan"), 1e9):
             self.assertRaises(ValueError, ControlClient, "/p", timeout)
-
-
-class ImportTests(SynchronousTestCase):
-    def test_it_imports_nothing_slow(self) -> None:
-        code = "import sys, palingenesis.client.blocking; print(*sys.modules)"
-        loaded = subprocess.run(
-            [sys.executable, "-S", "-c", code],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.dirname(client.__file__))),
-            },
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout.split()
-        self.assertEqual(set(SLOW_IMPORTS) & set(loaded), set())
-
-
-class DaemonTests(ProcessTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.daemon = self.place.daemon()
-
-    def test_the_daemon_is_paused_and_resumed(self) -> None:
-        calls = ControlClient(self.place.socket, PATIENCE)
-        self.assertEqual(calls.status().state, MONITORING)
-        calls.pause()
-        calls.pause()
-        self.assertEqual(calls.status().state, PAUSED)
-        calls.resume()
-        self.assertEqual(calls.status().state, MONITORING)
-        calls.reload()
-
-    def test_a_reload_that_fails_is_refused(self) -> None:
-        os.makedirs(self.place.path(".config", "palingenesis"))
-        self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
-        error = self.assertRaises(Refused, ControlClient(self.place.socket, PATIENCE).reload)
-        self.assertIn("nonsense", error.message)
-
-    def test_a_stopped_daemon_times_out(self) -> None:
-        self.daemon.send(signal.SIGSTOP)
-        self.assertRaises(TimedOut, ControlClient(self.place.socket, 0.3).status)
-
-    def test_a_killed_daemon_leaves_a_stale_socket(self) -> None:
-        self.daemon.kill()
-        self.assertRaises(StaleSocket, ControlClient(self.place.socket, PATIENCE).status)

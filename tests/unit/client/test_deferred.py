@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
 from palingenesis.client import blocking as client
 from palingenesis.client import deferred as txclient
@@ -18,15 +16,14 @@ from palingenesis.client.blocking import (
     NoSocket,
     NotASocket,
     NotLocated,
-    Refused,
     StaleSocket,
     TimedOut,
 )
-from palingenesis.wire import MONITORING, PAUSED, REPLY_LIMIT, DaemonStatus
+from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
+from tests.support.clients import DeferredClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
     TREATMENTS,
-    Impostor,
     answer,
     by_command,
     fill_backlog,
@@ -36,29 +33,10 @@ from tests.support.impostors import (
 )
 from tests.support.needs import needs_linux
 from tests.support.patience import PATIENCE
-from tests.support.place import Place
 from tests.support.sockets import leave_stale, listen_at
 
 
-class TxClientTestCase(TestCase):
-    """trial fails a test that leaves a connection or a delayed call in the reactor."""
-
-    timeout = 2 * PATIENCE
-
-    def setUp(self) -> None:
-        self.place = Place(self)
-        self.path = self.place.socket
-
-    def client(self, timeout: float = PATIENCE) -> txclient.ControlClient:
-        return txclient.ControlClient(reactor, self.path, timeout)
-
-    def listen(self, treat) -> Impostor:
-        listening = Impostor(self.path, treat)
-        self.addCleanup(listening.close)
-        return listening
-
-
-class AnswerTests(TxClientTestCase):
+class AnswerTests(DeferredClientTestCase):
     async def test_a_status_is_a_value(self) -> None:
         self.listen(answer(STATUS_LINE))
         self.assertEqual(
@@ -90,7 +68,7 @@ class AnswerTests(TxClientTestCase):
             self.assertEqual((await asked).state, PAUSED)
 
 
-class ErrorTests(TxClientTestCase):
+class ErrorTests(DeferredClientTestCase):
     async def same_error(self, kind: type[Exception], command: str = "status") -> None:
         timeout = 0.3 if kind is TimedOut else PATIENCE
         error = await self.assertFailure(getattr(self.client(timeout), command)(), kind)
@@ -132,7 +110,7 @@ class ErrorTests(TxClientTestCase):
         self.assertRaises(ValueError, txclient.ControlClient, reactor, "/p", 0)
 
 
-class CancellationTests(TxClientTestCase):
+class CancellationTests(DeferredClientTestCase):
     async def test_cancelling_hangs_up(self) -> None:
         told: Deferred[None] = Deferred()
 
@@ -156,7 +134,7 @@ class CancellationTests(TxClientTestCase):
 
 
 @needs_linux
-class BacklogTests(TxClientTestCase):
+class BacklogTests(DeferredClientTestCase):
     """On Linux, connecting to a full backlog waits; elsewhere it is refused."""
 
     def setUp(self) -> None:
@@ -187,27 +165,3 @@ class BacklogTests(TxClientTestCase):
         with connection:
             connection.sendall(STATUS_LINE)
         self.assertEqual((await asking).state, PAUSED)
-
-
-class DaemonTests(TxClientTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.daemon = self.place.daemon()
-
-    async def test_the_daemon_is_paused_and_resumed(self) -> None:
-        calls = self.client()
-        await calls.pause()
-        self.assertEqual((await calls.status()).state, PAUSED)
-        await calls.resume()
-        self.assertEqual((await calls.status()).state, MONITORING)
-        await calls.reload()
-
-    async def test_a_reload_that_fails_is_refused(self) -> None:
-        os.makedirs(self.place.path(".config", "palingenesis"))
-        self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
-        error = await self.assertFailure(self.client().reload(), Refused)
-        self.assertIn("nonsense", error.message)
-
-    async def test_a_stopped_daemon_times_out(self) -> None:
-        self.daemon.send(signal.SIGSTOP)
-        await self.assertFailure(self.client(0.3).status(), TimedOut)

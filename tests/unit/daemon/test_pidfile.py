@@ -3,50 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import procfs as peer
 from palingenesis.daemon import pidfile
-from palingenesis.daemon.pidfile import discard_stale
+from tests.support.needs import needs_linux
+from tests.support.pidfiles import PidFileTestCase
 
-with_proc = skipUnless(os.path.exists("/proc/self/stat"), "only Linux tells when one began")
 
-
-class DiscardStaleTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.path = self.mktemp()
-
-    def write(self, content: str | bytes, *, age: float = 0) -> None:
-        if isinstance(content, str):
-            content = content.encode()
-        with open(self.path, "wb") as file:
-            file.write(content)
-        written = time.time() - age
-        os.utime(self.path, (written, written))
-
-    def is_kept(self) -> bool:
-        discard_stale(self.path)
-        return os.path.lexists(self.path)
-
-    def other_process(self) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.addCleanup(process.wait)
-        for stream in process.stdin, process.stdout:
-            assert stream is not None
-            self.addCleanup(stream.close)
-        assert process.stdout is not None
-        process.stdout.readline()
-        return process.pid
-
+class DiscardStaleTests(PidFileTestCase):
     def test_no_file_is_nothing_to_do(self) -> None:
         self.assertFalse(self.is_kept())
 
@@ -54,38 +21,12 @@ class DiscardStaleTests(SynchronousTestCase):
         self.write(f"{os.getpid()}\n")
         self.assertFalse(self.is_kept())
 
-    @with_proc
-    def test_a_dead_process_that_was_not_reaped_serves_nobody(self) -> None:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        self.addCleanup(os.waitpid, pid, 0)
-        # Until it is dead, without reaping it.
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        self.write(f"{pid}\n")
-        self.assertFalse(self.is_kept())
-
-    @with_proc
-    def test_a_process_that_wrote_the_file_keeps_it(self) -> None:
-        self.write(f"{self.other_process()}\n")
-        self.assertTrue(self.is_kept())
-
-    @with_proc
-    def test_a_process_that_began_long_before_the_file_keeps_it(self) -> None:
-        self.write(f"{self.other_process()}\n", age=-3600)
-        self.assertTrue(self.is_kept())
-
-    @with_proc
-    def test_a_process_that_began_after_the_file_does_not(self) -> None:
-        self.write(f"{self.other_process()}\n", age=3600)
-        self.assertFalse(self.is_kept())
-
     def test_a_pid_that_nobody_has_is_left_to_twistd(self) -> None:
         self.patch(pidfile, "_began", lambda _: 0)
         self.write("1234\n", age=3600)
         self.assertTrue(self.is_kept())
 
-    @with_proc
+    @needs_linux
     def test_a_pid_that_nobody_can_have_is_left_to_twistd(self) -> None:
         for pid in "0", "-1", "4294967296":
             self.write(pid, age=3600)
@@ -111,7 +52,7 @@ class DiscardStaleTests(SynchronousTestCase):
         self.assertTrue(self.is_kept())
 
 
-@with_proc
+@needs_linux
 class BeganTests(SynchronousTestCase):
     def began(self, stat: str, boot: str = "cpu 1\nbtime 1000\nprocesses 2\n") -> float:
         directory = self.mktemp()

@@ -3,65 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import subprocess
-import tempfile
 from typing import Any
 
 from twisted.application.service import IServiceMaker, MultiService
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import __version__
 from palingenesis.config import Config
 from palingenesis.daemon import tap
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
-from tests.support.patience import PATIENCE
-from tests.support.processes import twistd_command
-
-
-class TapTestCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.directory = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
-        self.addCleanup(shutil.rmtree, self.directory)
-        # The options hold SIGHUP back until the daemon runs, which it never does here.
-        self.addCleanup(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGHUP])
-        self.path = os.path.join(self.directory, "s.sock")
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PALINGENESIS_", "XDG_", "LISTEN_"))
-        }
-        self.patch(
-            os,
-            "environ",
-            kept | {"HOME": self.directory, "XDG_RUNTIME_DIR": self.directory},
-        )
-
-    def config(self, content: str, name: str = "c.toml") -> str:
-        path = os.path.join(self.directory, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(content)
-        return path
-
-    def options(self, *words: str, twistd: dict[str, Any] | None = None) -> tap.Options:
-        options = tap.Options()
-        options.parent = twistd
-        options.parseOptions(words)
-        if options.socket_file is not None:
-            self.addCleanup(options.socket_file.release)
-        return options
-
-    def refusal(self, *words: str) -> str:
-        error = self.assertRaises(SystemExit, self.options, *words)
-        self.assertNotIn("\n", str(error))
-        self.assertTrue(str(error).startswith("palingenesis: "), error)
-        return str(error)
+from tests.support.taps import TapTestCase
 
 
 class OptionsTests(TapTestCase):
@@ -265,38 +219,8 @@ class ServiceTests(TapTestCase):
         self.assertEqual(os.listdir(self.directory), [])
 
 
-class CommandLineTests(TapTestCase):
-    def twistd(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*twistd_command(), "-n", "--pidfile=", "palingenesis", *words],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            cwd=self.directory,
-            env=dict(os.environ),
-        )
-
+class PluginTests(TapTestCase):
     def test_the_plugin_is_found(self):
         (plugin,) = (p for p in getPlugins(IServiceMaker) if p.tapname == "palingenesis")
         self.assertIs(plugin.options, tap.Options)
         self.assertEqual(plugin.makeService, tap.makeService)
-
-    def test_help_names_every_option_and_makes_nothing(self):
-        done = self.twistd("--help")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        for name, *_ in tap.Options.optParameters:
-            self.assertIn(f"--{name}=", done.stdout)
-        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
-        self.assertEqual(os.listdir(self.directory), [])
-
-    def test_version_is_this_ones(self):
-        done = self.twistd("--version")
-        self.assertEqual((done.returncode, done.stdout), (0, f"palingenesis {__version__}\n"))
-
-    def test_an_unknown_option_is_told_and_makes_nothing(self):
-        done = self.twistd("--sockte", self.path)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("sockte", done.stdout + done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
-        self.assertEqual(os.listdir(self.directory), [])

@@ -9,104 +9,14 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
 import sys
-import tempfile
-import threading
-from collections import Counter
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.paths import PATH_LIMIT, PathError
 from palingenesis.server.socketfile import Presence, SocketFile, SocketFileError, SocketInUse
 from tests.support.needs import needs_linux, needs_root
-from tests.support.patience import PATIENCE, in_background
+from tests.support.socketfiles import SocketFileTestCase
 from tests.support.sockets import identity, leave_stale, listen_at
-from tests.support.users import NOBODY, as_user
-
-#: How often the races of many processes are run; each takes a second or two.
-REPEATS = int(os.environ.get("PALINGENESIS_TEST_REPEATS", "1"))
-
-#: Claims a path when told to, says what came of it, and holds on until told to end.
-CLAIMANT = """
-import sys
-from palingenesis.server.socketfile import SocketFile, SocketFileError
-file = SocketFile(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    file.claim()
-    listening = file.bind()
-except SocketFileError as error:
-    print(f"{type(error).__name__}: {error}", flush=True)
-else:
-    print("serves", flush=True)
-sys.stdin.readline()
-"""
-
-#: Makes and removes the socket, over and over, under a umask.
-BINDER = """
-import os, sys
-from palingenesis.server.socketfile import SocketFile
-os.umask(int(sys.argv[2], 8))
-file = SocketFile(sys.argv[1])
-for _ in range(int(sys.argv[3])):
-    file.claim()
-    listening = file.bind()
-    file.remove()
-    listening.close()
-    file.release()
-"""
-
-
-class SocketFileTestCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.directory = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.path = self.at("s.sock")
-        self.lock = f"{self.path}.lock"
-        self.addCleanup(os.umask, os.umask(0o022))
-
-    def at(self, *names: str) -> str:
-        return os.path.join(self.directory, *names)
-
-    def write(self, name: str, content: str = "") -> str:
-        with open(self.at(name), "w", encoding="utf-8") as file:
-            file.write(content)
-        return self.at(name)
-
-    def read(self, name: str) -> str:
-        with open(self.at(name), encoding="utf-8") as file:
-            return file.read()
-
-    def claimed(self, path: str | None = None, mode: int = 0o600) -> SocketFile:
-        file = SocketFile(path or self.path, mode)
-        self.addCleanup(file.release)
-        file.claim()
-        return file
-
-    def bound(self, path: str | None = None, mode: int = 0o600) -> SocketFile:
-        file = self.claimed(path, mode)
-        self.addCleanup(file.bind().close)
-        return file
-
-    def refusal(self, path: str | None = None) -> SocketFileError:
-        """Have a claim fail, and check that it changed nothing at all."""
-        before = self.snapshot()
-        error = self.assertRaises(SocketFileError, SocketFile(path or self.path).claim)
-        self.assertEqual(self.snapshot(), before)
-        self.assertNotIn("\n", str(error))
-        self.assertIn(error.path, str(error))
-        self.assertIn(error.reason, str(error))
-        return error
-
-    def snapshot(self) -> dict[str, object]:
-        """Take down every file, with what tells whether it is the same."""
-        return {
-            path: identity(path)
-            for directory, directories, files in os.walk(self.directory)
-            for path in (os.path.join(directory, name) for name in directories + files)
-        }
+from tests.support.users import NOBODY
 
 
 class ClaimTests(SocketFileTestCase):
@@ -301,10 +211,6 @@ class LockTests(SocketFileTestCase):
             fcntl.flock(other, fcntl.LOCK_EX)
             self.assertIsInstance(self.refusal(), SocketInUse)
 
-    def test_a_lock_dies_with_its_process(self):
-        self.assertIsNone(as_user(os.geteuid(), SocketFile(self.path).claim))
-        self.bound()
-
     def test_a_deleted_lock_is_noticed(self):
         file = self.bound()
         self.assertTrue(file.locked)
@@ -323,13 +229,6 @@ class LockTests(SocketFileTestCase):
         self.bound()
         os.unlink(self.lock)
         self.assertIsInstance(self.refusal(), SocketInUse)
-
-    @needs_root
-    def test_a_lock_file_made_under_any_umask_can_be_locked_again(self):
-        # Root may open a file of mode 0; who is not root may not.
-        os.chown(self.directory, NOBODY, NOBODY)
-        for _ in range(2):
-            self.assertIsNone(as_user(NOBODY, SocketFile(self.path).claim, umask=0o777))
 
 
 class DirectoryTests(SocketFileTestCase):
@@ -390,42 +289,6 @@ class DirectoryTests(SocketFileTestCase):
         self.bound(self.at("parent", "s.sock"))
         self.assertTrue(os.path.lexists(self.at("real", "s.sock")))
 
-    @needs_root
-    def test_a_directory_we_cannot_write_to_is_refused(self):
-        os.chmod(self.directory, 0o755)
-        told = as_user(NOBODY, SocketFile(self.path).claim)
-        self.assertIn("SocketFileError", told)
-        self.assertIn("permission denied", told)
-        self.assertEqual(os.listdir(self.directory), [])
-
-    @needs_root
-    def test_directories_we_cannot_make_are_refused(self):
-        os.chmod(self.directory, 0o755)
-        told = as_user(NOBODY, SocketFile(self.at("a", "b", "s.sock")).claim)
-        self.assertIn("SocketFileError", told)
-        self.assertIn("permission denied", told)
-        self.assertEqual(os.listdir(self.directory), [])
-
-    @needs_root
-    def test_a_stale_socket_we_cannot_remove_is_refused(self):
-        leave_stale(self.path)
-        os.chown(self.path, NOBODY, NOBODY)
-        os.chown(self.write("s.sock.lock"), NOBODY, NOBODY)
-        os.chmod(self.directory, 0o755)
-        told = as_user(NOBODY, SocketFile(self.path).claim)
-        self.assertIn("SocketFileError", told)
-        self.assertIn("permission denied", told)
-        self.assertTrue(os.path.lexists(self.path))
-
-    @needs_root
-    def test_a_file_we_cannot_move_is_refused(self):
-        os.chown(self.write("s.sock", "kept"), NOBODY, NOBODY)
-        os.chown(self.write("s.sock.lock"), NOBODY, NOBODY)
-        os.chmod(self.directory, 0o755)
-        told = as_user(NOBODY, SocketFile(self.path).claim)
-        self.assertIn("SocketFileError", told)
-        self.assertEqual(self.read("s.sock"), "kept")
-
 
 class PathTests(SocketFileTestCase):
     """How the path is spelt."""
@@ -478,29 +341,6 @@ class BindTests(SocketFileTestCase):
             self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), mode)
             file.remove()
             file.release()
-
-    def test_the_mode_is_never_looser_not_for_a_moment(self):
-        for umask in ("0", "777"):
-            seen: Counter[int] = Counter()
-
-            def sample(over: threading.Event, seen: Counter[int] = seen) -> None:
-                while not over.is_set():
-                    try:
-                        seen[stat.S_IMODE(os.lstat(self.path).st_mode)] += 1
-                    except FileNotFoundError:
-                        continue
-
-            with in_background(sample):
-                subprocess.run(
-                    [sys.executable, "-c", BINDER, self.path, umask, "1000"],
-                    check=True,
-                    timeout=PATIENCE,
-                )
-            self.assertGreater(seen[0o600], 0)
-            # The mode 0 that a umask may leave for a moment lets nobody in.
-            self.assertEqual(set(seen) - {0o600, 0}, set(), seen)
-            if umask == "0":
-                self.assertEqual(seen[0], 0)
 
     def test_a_path_taken_between_claim_and_bind_is_left_alone(self):
         file = self.claimed()
@@ -556,44 +396,3 @@ class BindTests(SocketFileTestCase):
         self.write("s.sock", "theirs")
         file.remove()
         self.assertEqual(self.read("s.sock"), "theirs")
-
-
-class RaceTests(SocketFileTestCase):
-    """Many processes, one path."""
-
-    def test_of_twenty_that_claim_a_stale_path_at_once_one_has_it(self):
-        for _ in range(REPEATS):
-            claimants = [self.claimant() for _ in range(20)]
-            for claimant in claimants:
-                self.assertEqual(claimant.stdout.readline(), "ready\n")
-            # The winner of the time before was killed, and has left its socket.
-            if not os.path.lexists(self.path):
-                leave_stale(self.path)
-            for claimant in claimants:
-                claimant.stdin.write("\n")
-            told = [claimant.stdout.readline() for claimant in claimants]
-            self.assertEqual(told.count("serves\n"), 1, told)
-            winner = claimants[told.index("serves\n")].pid
-            for line in told:
-                if line != "serves\n":
-                    self.assertIn("SocketInUse", line)
-                    self.assertIn(self.path, line)
-                    if sys.platform == "linux":
-                        self.assertIn(f"pid {winner} ", line)
-            for claimant in claimants:
-                self.end(claimant)
-
-    def claimant(self) -> subprocess.Popen[str]:
-        claimant = subprocess.Popen(
-            [sys.executable, "-c", CLAIMANT, self.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-        self.addCleanup(self.end, claimant)
-        return claimant
-
-    def end(self, claimant: subprocess.Popen[str]) -> None:
-        claimant.kill()
-        claimant.communicate()
