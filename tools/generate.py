@@ -1,7 +1,7 @@
 """
 Write the completions and the manual page, which are made from the parser.
 
-To be run when the command line has changed; ``tests/test_completions.py`` tells when that
+To be run when the command line has changed; ``tests/process/test_completions.py`` tells when that
 was forgotten. The ``dev`` extra has the tools, in the versions that the files are from.
 """
 

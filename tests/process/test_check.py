@@ -1,0 +1,54 @@
+"""A running daemon checks its socket's file, and binds it anew where it has vanished."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+from tests.support.cases import ProcessTestCase
+from tests.support.sockets import (
+    identity,
+    listen_at,
+)
+
+
+class WatchTests(ProcessTestCase):
+    """The socket's file while the daemon runs."""
+
+    def test_a_deleted_socket_is_bound_anew(self):
+        daemon = self.place.daemon()
+        os.unlink(self.place.socket)
+        daemon.wait_for_log("was deleted: bound it anew")
+        self.assert_serves()
+        self.assertEqual(stat.S_IMODE(os.lstat(self.place.socket).st_mode), 0o600)
+        self.assert_stops_cleanly(daemon)
+
+    def test_a_deleted_directory_is_made_anew(self):
+        daemon = self.place.daemon()
+        shutil.rmtree(self.place.runtime)
+        daemon.wait_for_log("was deleted: bound it anew")
+        self.assert_serves()
+        self.assert_refused(self.place.twistd(), f"pid {daemon.pid} ")
+        self.assert_stops_cleanly(daemon)
+
+    def test_a_stop_after_the_socket_was_deleted_is_clean(self):
+        daemon = self.place.daemon()
+        os.unlink(self.place.socket)
+        self.assert_stops_cleanly(daemon)
+
+    def test_a_stop_after_the_directory_was_deleted_is_clean(self):
+        daemon = self.place.daemon()
+        shutil.rmtree(self.place.runtime)
+        self.assert_stops_cleanly(daemon)
+
+    def test_a_socket_replaced_by_somebody_elses_is_left_alone(self):
+        daemon = self.place.daemon()
+        os.unlink(self.place.socket)
+        theirs = listen_at(self.place.socket)
+        self.addCleanup(theirs.close)
+        before = identity(self.place.socket)
+        daemon.wait_for_log("something else is at")
+        self.assertEqual(daemon.stop(), 0)
+        self.assert_no_traceback(daemon)
+        self.assertEqual(identity(self.place.socket), before)

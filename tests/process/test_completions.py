@@ -1,0 +1,126 @@
+"""The completions, as the shells make them, and the manual; and that they are up to date."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.cli.main import COMMANDS, Exit
+from tests.support.cases import CommandTestCase
+from tests.support.checkout import ROOT
+from tests.support.patience import PATIENCE
+from tests.support.terminal import Terminal
+
+COMPLETIONS = os.path.join(ROOT, "completions")
+MANUAL = os.path.join(ROOT, "man", "palingenesis.1")
+
+
+def needs(program: str) -> Any:
+    """Skip a test where a program is not installed."""
+
+    def mark(test: Any) -> Any:
+        if shutil.which(program) is None:
+            test.skip = f"{program} is not installed"
+        return test
+
+    return mark
+
+
+class GeneratedTests(SynchronousTestCase):
+    def test_the_committed_files_are_what_the_parser_gives(self) -> None:
+        for tool in ("shtab", "argparse_manpage"):
+            if importlib.util.find_spec(tool) is None:
+                self.skipTest(f"{tool} is not installed")
+        script = os.path.join(ROOT, "tools", "generate.py")
+        spec = importlib.util.spec_from_file_location("generate", script)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for path, text in module.generate().items():
+            with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+                self.assertEqual(file.read(), text, f"{path} is old: run tools/generate.py")
+
+
+#: What is typed, and what it becomes.
+CASES = (
+    ("palingenesis rel", ["reload"]),
+    ("palingenesis --socket /none stat", ["status"]),
+    ("palingenesis status --js", ["--json"]),
+    ("palingenesis --timeout 3 status --wat", ["--watch"]),
+    (f"palingenesis status --socket {ROOT}/pypr", [f"{ROOT}/pyproject.toml"]),
+)
+
+
+class CompletionTests(CommandTestCase):
+    def output(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=self.environment(), capture_output=True, timeout=PATIENCE, text=True
+        )
+        self.assertEqual(done.stderr, "")
+        return done.stdout
+
+    def in_bash(self, typed: str) -> list[str]:
+        code = (
+            'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
+            '_shtab_palingenesis; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        script = os.path.join(COMPLETIONS, "palingenesis.bash")
+        return self.output("bash", "--norc", "-c", code, script, *typed.split(" ")).splitlines()
+
+    def in_fish(self, typed: str) -> list[str]:
+        script = os.path.join(COMPLETIONS, "palingenesis.fish")
+        shown = self.output("fish", "--no-config", "-c", f"source {script}; complete -C '{typed}'")
+        return [line.partition("\t")[0] for line in shown.splitlines()]
+
+    @needs("bash")
+    def test_bash_completes(self) -> None:
+        for typed, completed in CASES:
+            self.assertEqual(self.in_bash(typed), completed)
+        self.assertEqual(set(self.in_bash("palingenesis ")), set(COMMANDS))
+
+    @needs("fish")
+    def test_fish_completes(self) -> None:
+        for typed, completed in CASES:
+            self.assertEqual(self.in_fish(typed), completed)
+        self.assertEqual(set(self.in_fish("palingenesis ")), set(COMMANDS))
+
+    @needs("zsh")
+    def test_zsh_completes(self) -> None:
+        # Only its line editor completes: keys are typed, and what is run then tells.
+        zsh = Terminal(self, "zsh", "-f", "-i", TERM="dumb")
+        zsh.type(
+            f"fpath=({COMPLETIONS} $fpath); autoload -U compinit; compinit -u -D;"
+            'palingenesis() { print "ran"": $*"; }; print "rea""dy"\n'.encode()
+        )
+        zsh.wait_for("ready")
+        for typed, (completed,) in CASES:
+            zsh.type(typed.encode() + b"\t\n")
+            expected = f"{typed.rpartition(' ')[0]} {completed}".removeprefix("palingenesis ")
+            zsh.wait_for(f"ran: {expected}")
+
+
+class ManualTests(CommandTestCase):
+    @needs("man")
+    def test_it_reads_well(self) -> None:
+        done = subprocess.run(
+            ["man", "--warnings", "-l", MANUAL],
+            env=self.environment(MANWIDTH="80", LC_ALL="C.UTF-8", MANROFFOPT="-c"),
+            capture_output=True,
+            timeout=PATIENCE,
+            text=True,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("palingenesis - see and steer a daemon", done.stdout)
+        for name in COMMANDS:
+            self.assertIn(f"palingenesis {name}\n", done.stdout)
+        self.assertIn("EXIT STATUS", done.stdout)
+
+    def test_it_has_every_exit_status(self) -> None:
+        with open(MANUAL, encoding="utf-8") as file:
+            text = file.read().replace("\\-", "-")
+        for status in Exit:
+            self.assertIn(f".B {int(status)}\n{status.meaning}\n", text)

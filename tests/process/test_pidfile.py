@@ -1,0 +1,49 @@
+"""A PID file and the process that it names."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.support.needs import needs_linux
+from tests.support.pidfiles import PidFileTestCase
+
+
+@needs_linux
+class DiscardStaleTests(PidFileTestCase):
+    def other_process(self) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(process.wait)
+        for stream in process.stdin, process.stdout:
+            assert stream is not None
+            self.addCleanup(stream.close)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    def test_a_dead_process_that_was_not_reaped_serves_nobody(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        self.addCleanup(os.waitpid, pid, 0)
+        # Until it is dead, without reaping it.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        self.write(f"{pid}\n")
+        self.assertFalse(self.is_kept())
+
+    def test_a_process_that_wrote_the_file_keeps_it(self) -> None:
+        self.write(f"{self.other_process()}\n")
+        self.assertTrue(self.is_kept())
+
+    def test_a_process_that_began_long_before_the_file_keeps_it(self) -> None:
+        self.write(f"{self.other_process()}\n", age=-3600)
+        self.assertTrue(self.is_kept())
+
+    def test_a_process_that_began_after_the_file_does_not(self) -> None:
+        self.write(f"{self.other_process()}\n", age=3600)
+        self.assertFalse(self.is_kept())

@@ -1,0 +1,18 @@
+"""Which modules a program imports."""
+
+from __future__ import annotations
+
+SLOW_IMPORTS = (
+    "dataclasses",
+    "datetime",
+    "importlib.metadata",
+    "logging",
+    "pathlib",
+    "platformdirs",
+    "shutil",
+    "subprocess",
+    "tomllib",
+    "twisted",
+    "typing",
+    "zope",
+)

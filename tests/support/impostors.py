@@ -1,0 +1,135 @@
+"""What listens in a daemon's place, and treats its clients badly or well."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+from palingenesis.client.blocking import NotUnderstood, Refused, TimedOut
+from tests.support.patience import PATIENCE
+from tests.support.sockets import listen_at
+
+Treatment = Callable[[socket.socket], None]
+
+STATUS_LINE = (
+    b'{"state": "paused", "uptime_secs": 93784, "current_session": "build \xc3\xa9", '
+    b'"saves_count": 1, "total_resumes": 2, "queue": [1, "two"]}\n'
+)
+
+
+def answer(reply: bytes) -> Treatment:
+    """Read the command, then say something and hang up."""
+
+    def treat(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(reply)
+
+    return treat
+
+
+def by_command(replies: dict[bytes, bytes]) -> Treatment:
+    """Answer as a daemon does."""
+
+    def treat(connection: socket.socket) -> None:
+        connection.sendall(replies[connection.recv(100)])
+
+    return treat
+
+
+def say_nothing(connection: socket.socket) -> None:
+    """Wait for the client to lose its patience."""
+    while connection.recv(100):
+        pass
+
+
+def hang_up(_connection: socket.socket) -> None:
+    """Do not even read the command."""
+
+
+def never_end(connection: socket.socket) -> None:
+    """Send and send, and no end of line."""
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def dribble(connection: socket.socket) -> None:
+    """Send a byte now and then, so that the client is never idle for long."""
+    connection.settimeout(0.02)
+    while True:
+        connection.sendall(b"x")
+        with contextlib.suppress(TimeoutError):
+            if connection.recv(100) == b"":
+                return
+
+
+#: Each treatment, the command it is tried with, and what the clients make of it.
+TREATMENTS: dict[str, tuple[Treatment, str, type[Exception]]] = {
+    "says nothing": (say_nothing, "status", TimedOut),
+    "dribbles": (dribble, "status", TimedOut),
+    "hangs up": (hang_up, "status", NotUnderstood),
+    "never ends": (never_end, "status", NotUnderstood),
+    "talks nonsense": (answer(b"SSH-2.0-\x1b[31mOpenSSH\r\n"), "status", NotUnderstood),
+    "is not text": (answer(b"\xff\xfe\x00\n"), "status", NotUnderstood),
+    "stops in mid-line": (answer(STATUS_LINE[:-1]), "status", NotUnderstood),
+    "says less than a status": (answer(b'{"state": "paused"}\n'), "status", NotUnderstood),
+    "says OK to STATUS": (answer(b"OK\n"), "status", NotUnderstood),
+    "tells its status to PAUSE": (answer(STATUS_LINE), "pause", NotUnderstood),
+    "says OK in other words": (answer(b"OKAY\n"), "resume", NotUnderstood),
+    "stops in the middle of an error": (answer(b"ERR: not to"), "pause", NotUnderstood),
+    "refuses": (answer(b"ERR: not today\n"), "reload", Refused),
+    "refuses to tell": (answer(b"ERR: Too many connections\n"), "status", Refused),
+}
+
+
+class Impostor:
+    """
+    A listener in a thread.
+
+    :ivar hung_up: set once a connection has been treated, to its end.
+    """
+
+    def __init__(self, path: str, treat: Treatment) -> None:
+        self.hung_up = threading.Event()
+        self._treat = treat
+        self._listening = listen_at(path)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            connection.settimeout(PATIENCE)
+            with connection, contextlib.suppress(OSError):
+                self._treat(connection)
+            self.hung_up.set()
+
+    def close(self) -> None:
+        """Listen no more; the socket is left behind, stale."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(PATIENCE)
+
+
+@contextlib.contextmanager
+def impostor(path: str, treat: Treatment) -> Iterator[Impostor]:
+    """Listen for as long as the block lasts."""
+    listening = Impostor(path, treat)
+    try:
+        yield listening
+    finally:
+        listening.close()
+
+
+def fill_backlog(path: str) -> Iterator[socket.socket]:
+    """Connect until there is no room; yields each connection that has to be closed."""
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        yield connection
+        if connection.connect_ex(path):
+            return

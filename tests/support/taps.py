@@ -1,0 +1,62 @@
+"""A test case for what ``twistd palingenesis`` is made of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.daemon import tap
+
+
+class TapTestCase(SynchronousTestCase):
+    """
+    A test in an environment of its own.
+
+    :ivar directory: home and runtime directory.
+    :ivar path: a path for the socket, in it.
+    """
+
+    def setUp(self) -> None:
+        self.directory = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
+        self.addCleanup(shutil.rmtree, self.directory)
+        # The options hold SIGHUP back until the daemon runs, which it never does here.
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGHUP])
+        self.path = os.path.join(self.directory, "s.sock")
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PALINGENESIS_", "XDG_", "LISTEN_"))
+        }
+        self.patch(
+            os,
+            "environ",
+            kept | {"HOME": self.directory, "XDG_RUNTIME_DIR": self.directory},
+        )
+
+    def config(self, content: str, name: str = "c.toml") -> str:
+        """Write a configuration file, and return its path."""
+        path = os.path.join(self.directory, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+        return path
+
+    def options(self, *words: str, twistd: Any = None) -> tap.Options:
+        """Parse options of ``palingenesis``; `twistd` stands for twistd's own."""
+        options = tap.Options()
+        options.parent = twistd
+        options.parseOptions(words)
+        if options.socket_file is not None:
+            self.addCleanup(options.socket_file.release)
+        return options
+
+    def refusal(self, *words: str) -> str:
+        """Return the one line with which options are refused."""
+        error = self.assertRaises(SystemExit, self.options, *words)
+        self.assertNotIn("\n", str(error))
+        self.assertTrue(str(error).startswith("palingenesis: "), error)
+        return str(error)

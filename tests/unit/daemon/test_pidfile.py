@@ -1,0 +1,92 @@
+"""A PID file is removed when its process cannot have written it, and only then."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis import procfs as peer
+from palingenesis.daemon import pidfile
+from tests.support.needs import needs_linux
+from tests.support.pidfiles import PidFileTestCase
+
+
+class DiscardStaleTests(PidFileTestCase):
+    def test_no_file_is_nothing_to_do(self) -> None:
+        self.assertFalse(self.is_kept())
+
+    def test_our_own_pid_is_a_dead_daemon_s(self) -> None:
+        self.write(f"{os.getpid()}\n")
+        self.assertFalse(self.is_kept())
+
+    def test_a_pid_that_nobody_has_is_left_to_twistd(self) -> None:
+        self.patch(pidfile, "_began", lambda _: 0)
+        self.write("1234\n", age=3600)
+        self.assertTrue(self.is_kept())
+
+    @needs_linux
+    def test_a_pid_that_nobody_can_have_is_left_to_twistd(self) -> None:
+        for pid in "0", "-1", "4294967296":
+            self.write(pid, age=3600)
+            with self.subTest(pid=pid):
+                self.assertTrue(self.is_kept())
+
+    def test_a_file_that_is_no_pid_file_is_left_alone(self) -> None:
+        for content in (b"", b"\n", b"twistd", b"12 13", b"\xff\xfe", "१२".encode(), b"9" * 5000):
+            self.write(content, age=3600)
+            with self.subTest(content=content[:10]):
+                self.assertTrue(self.is_kept())
+
+    def test_a_directory_is_left_alone(self) -> None:
+        os.mkdir(self.path)
+        self.assertTrue(self.is_kept())
+
+    def test_a_file_that_cannot_be_removed_is_left_to_twistd(self) -> None:
+        def refuse(path: str) -> None:
+            raise PermissionError(path)
+
+        self.write(f"{os.getpid()}\n")
+        self.patch(os, "unlink", refuse)
+        self.assertTrue(self.is_kept())
+
+
+@needs_linux
+class BeganTests(SynchronousTestCase):
+    def began(self, stat: str, boot: str = "cpu 1\nbtime 1000\nprocesses 2\n") -> float:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        names = {"/proc/7/stat": "process", "/proc/stat": "boot"}
+        for name, content in ("process", stat), ("boot", boot):
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+                file.write(content)
+
+        def open_copy(path: str, *mode: str, **how: str) -> object:
+            return open(os.path.join(directory, names[path]), *mode, **how)
+
+        for module in pidfile, peer:
+            module.open = open_copy  # type: ignore[attr-defined]
+            self.addCleanup(delattr, module, "open")
+        return pidfile._began(7)
+
+    def line(self, command: str) -> str:
+        ticks = 250 * os.sysconf("SC_CLK_TCK")
+        return f"7 ({command}) S {' '.join('1' * 18)} {ticks} 9 9 9\n"
+
+    def test_it_is_counted_from_the_boot(self) -> None:
+        self.assertEqual(self.began(self.line("twistd")), 1250.0)
+
+    def test_a_command_may_be_named_anything(self) -> None:
+        self.assertEqual(self.began(self.line(") S 1 (a b)\n")), 1250.0)
+
+    def test_it_is_not_known_where_the_kernel_says_too_little(self) -> None:
+        self.assertEqual(self.began("7 (twistd) S 1\n"), 0)
+
+    def test_it_is_not_known_where_the_boot_is_not(self) -> None:
+        self.assertEqual(self.began(self.line("twistd"), boot="cpu 1\n"), 0)
+
+    def test_of_this_process_it_is_in_the_past(self) -> None:
+        began = pidfile._began(os.getpid())
+        # The boot is told in whole seconds.
+        self.assertTrue(time.time() - 86_400 < began < time.time() + 1, began)

@@ -1,0 +1,226 @@
+"""The command line of the daemon, and the service it makes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.application.service import IServiceMaker, MultiService
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
+
+from palingenesis.config import Config
+from palingenesis.daemon import tap
+from palingenesis.server.log import set_log_level
+from palingenesis.server.service import ControlService
+from palingenesis.server.signals import SignalService
+from tests.support.taps import TapTestCase
+
+
+class OptionsTests(TapTestCase):
+    def test_a_socket_is_claimed_before_anything_else_happens(self):
+        options = self.options("--socket", self.path)
+        self.assertEqual(options.socket_file.path, self.path)
+        self.assertEqual(os.listdir(self.directory), ["s.sock.lock"])
+        self.assertIn("in use", self.refusal("--socket", self.path))
+
+    def test_a_daemon_that_is_to_be_another_user_claims_it_as_that_one(self):
+        options = self.options("--socket", self.path, twistd={"uid": 65534, "pidfile": ""})
+        self.assertEqual(os.listdir(self.directory), [])
+        self.assertFalse(options.socket_file.locked)
+
+    def test_a_daemon_that_is_to_be_another_user_is_where_that_ones_clients_look(self):
+        del os.environ["XDG_RUNTIME_DIR"]
+        options = self.options(twistd={"uid": 65534, "pidfile": ""})
+        self.assertIn("65534", options.socket_file.path)
+
+    def test_the_command_line_goes_before_the_environment_and_that_before_the_file(self):
+        config = self.config('socket = "configured.sock"\nmode = "0660"\n')
+        in_place = os.path.join(self.directory, "{}").format
+        options = self.options("--config", config)
+        self.assertEqual(options.socket_file.path, in_place("configured.sock"))
+        self.assertEqual(options.mode, 0o660)
+        os.environ["PALINGENESIS_SOCKET"] = in_place("environment.sock")
+        options = self.options("--config", config)
+        self.assertEqual(options.socket_file.path, in_place("environment.sock"))
+        options = self.options("--config", config, "--socket", self.path, "--mode", "0606")
+        self.assertEqual(options.socket_file.path, self.path)
+        self.assertEqual(options.socket_file.mode, 0o606)
+
+    def test_the_default_is_private_and_in_the_runtime_directory(self):
+        options = self.options()
+        self.assertEqual(
+            options.socket_file.path, os.path.join(self.directory, "palingenesis.sock")
+        )
+        self.assertEqual(options.mode, 0o600)
+        self.assertEqual(options.config, Config())
+
+    def test_the_default_configuration_is_read_where_there_is_one(self):
+        os.makedirs(os.path.join(self.directory, ".config", "palingenesis"))
+        self.config("timeout = 7", ".config/palingenesis/config.toml")
+        self.assertEqual(self.options().config.timeout, 7)
+        self.config("timeout = 'soon'", ".config/palingenesis/config.toml")
+        self.assertIn("timeout", self.refusal())
+
+    def test_a_relative_configuration_is_found_after_a_change_of_directory(self):
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.directory)
+        self.config("timeout = 7")
+        options = self.options("--config", "c.toml")
+        os.chdir("/")
+        self.assertEqual(options.read_config().timeout, 7)
+
+    def test_a_mode_that_makes_no_sense_is_refused(self):
+        for mode in ("", "0400", "0777", "1600", "rw", "8", "-600", "0600 0600"):
+            self.assertIn("--mode", self.refusal("--mode", mode))
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_a_socket_and_an_endpoint_at_once_are_refused(self):
+        told = self.refusal("--socket", self.path, "--endpoint", "systemd:domain=UNIX:index=0")
+        self.assertIn("not both", told)
+
+    def test_an_endpoint_that_is_no_inherited_unix_socket_is_refused(self):
+        for endpoint in (
+            "",
+            f"unix:{self.path}",
+            "tcp:8000",
+            "systemd:domain=INET:index=0",
+            "systemd:domain=UNIX:",
+            "systemd:domain=UNIX:index=0:foo=bar",
+            "systemd:domain=UNIX:index=99999999999999999999",
+            "systemd:domain=UNIX:index=0:index=1",
+            "systemd:domain=UNIX:index=abc",
+        ):
+            self.assertIn("expected an inherited Unix socket", self.refusal("--endpoint", endpoint))
+
+    def test_a_name_that_was_not_inherited_is_refused(self):
+        options = self.options("--endpoint", "systemd:domain=UNIX:name=nowhere")
+        error = self.assertRaises(SystemExit, tap.makeService, options)
+        self.assertIn("no socket of that name was inherited", str(error))
+
+    def test_a_configuration_that_is_a_fifo_does_not_hold_it_up(self):
+        fifo = os.path.join(self.directory, "c.toml")
+        os.mkfifo(fifo)
+        self.assertIn("not a regular file", self.refusal("--config", fifo))
+        self.assertIn("not a regular file", self.refusal("--config", fifo, "--socket", self.path))
+
+    def test_a_socket_in_another_root_is_claimed_there(self):
+        self.options("--socket", self.path, twistd={"chroot": self.directory, "pidfile": ""})
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_what_would_drive_a_terminal_is_shown_escaped(self):
+        for words in (
+            ("--socket", "/nowhere/\n/\x1b[31m" + "x" * 200),
+            ("--config", "no\nsuch\x1b[31m"),
+            ("--endpoint", "no\nsuch\x1b[31m"),
+            ("--mode", "06\n00"),
+        ):
+            self.assertTrue(self.refusal(*words).isprintable())
+
+    def test_an_empty_socket_is_refused_and_not_taken_for_none(self):
+        self.refusal("--socket", "")
+
+    def test_further_words_are_an_error(self):
+        self.assertRaises(UsageError, self.options, "--socket", self.path, "start")
+        self.assertRaises(UsageError, self.options, "--sockte", self.path)
+
+    def test_a_stale_pid_file_is_discarded_with_the_claim(self):
+        pidfile = self.config(str(os.getpid()), "twistd.pid")
+        self.options("--socket", self.path, twistd={"uid": None, "pidfile": pidfile})
+        self.assertFalse(os.path.lexists(pidfile))
+
+    def test_a_pid_file_stays_where_the_claim_fails(self):
+        pidfile = self.config(str(os.getpid()), "twistd.pid")
+        os.mkdir(self.path)
+        with self.assertRaises(SystemExit):
+            self.options("--socket", self.path, twistd={"uid": None, "pidfile": pidfile})
+        self.assertTrue(os.path.lexists(pidfile))
+
+
+class ServiceTests(TapTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(set_log_level, "info")
+        self.messages: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: Any) -> None:
+        self.messages.append(formatEvent(event))
+
+    def control(self, config: str) -> ControlService:
+        self.options_made = self.options("--socket", self.path, "--config", self.config(config))
+        service = tap.makeService(self.options_made)
+        self.assertIsInstance(service, MultiService)
+        signals, control = service
+        self.assertIsInstance(signals, SignalService)
+        self.assertIsInstance(control, ControlService)
+        return control
+
+    def test_the_configuration_is_applied(self):
+        control = self.control("timeout = 1\nhandler_timeout = 2\nmax_connections = 3\n")
+        factory = control.factory
+        self.assertEqual(
+            (factory.timeout, factory.handler_timeout, factory.max_connections), (1, 2, 3)
+        )
+
+    def test_a_reload_applies_the_configuration_as_it_is_now(self):
+        control = self.control("timeout = 1\n")
+        self.config("handler_timeout = 2\nmax_connections = 3\n")
+        self.assertEqual(self.successResultOf(control.reload()), b"OK\n")
+        factory = control.factory
+        self.assertEqual(
+            (factory.timeout, factory.handler_timeout, factory.max_connections), (5, 2, 3)
+        )
+
+    def test_a_reload_of_a_broken_configuration_changes_nothing_and_says_why(self):
+        control = self.control("timeout = 1\n")
+        for content, told in (
+            ("timeout = 2\nmax_connections = 0\n", b"max_connections"),
+            ("timeout = 2\nmx_connections = 9\n", b"mx_connections"),
+            ("timeout = 2\nx\n", b"line 2"),
+        ):
+            path = self.config(content)
+            reply = self.successResultOf(control.reload())
+            self.assertTrue(reply.startswith(b"ERR: " + path.encode()), reply)
+            self.assertIn(told, reply)
+            self.assertEqual(reply.count(b"\n"), 1)
+            self.assertEqual(control.factory.timeout, 1)
+
+    def test_a_reload_says_what_cannot_change_and_keeps_the_rest(self):
+        control = self.control("timeout = 1\n")
+        self.config('timeout = 2\nmode = "0660"\nsocket = "other.sock"\n')
+        self.assertEqual(self.successResultOf(control.reload()), b"OK\n")
+        self.assertEqual(control.factory.timeout, 2)
+        for key in ("mode", "socket"):
+            self.assertIn(f"{key} cannot change while the daemon runs; restart it", self.messages)
+
+    def test_the_log_level_is_applied(self):
+        control = self.control('log_level = "error"\n')
+        self.successResultOf(control.reload())
+        self.assertEqual([m for m in self.messages if "RELOAD" in m], [])
+        self.config('log_level = "info"\n')
+        self.successResultOf(control.reload())
+        self.assertEqual(len([m for m in self.messages if "RELOAD" in m]), 1)
+
+    def test_a_wider_mode_lets_others_in(self):
+        self.assertFalse(self.control("").factory.admit_others)
+        self.options_made.socket_file.release()
+        self.assertTrue(self.control('mode = "0660"\n').factory.admit_others)
+
+    def test_an_endpoint_that_cannot_be_served_is_refused(self):
+        for endpoint in ("nonsense:1", "systemd:domain=UNIX:index=9", "tcp:0", ""):
+            with self.assertRaises(SystemExit) as raised:
+                tap.makeService(self.options("--endpoint", endpoint))
+            self.assertIn("--endpoint", str(raised.exception))
+            self.assertIn(endpoint, str(raised.exception))
+            self.assertNotIn("\n", str(raised.exception))
+        self.assertEqual(os.listdir(self.directory), [])
+
+
+class PluginTests(TapTestCase):
+    def test_the_plugin_is_found(self):
+        (plugin,) = (p for p in getPlugins(IServiceMaker) if p.tapname == "palingenesis")
+        self.assertIs(plugin.options, tap.Options)
+        self.assertEqual(plugin.makeService, tap.makeService)
