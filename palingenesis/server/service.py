@@ -20,12 +20,12 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from palingenesis.config import parse_mode
-from palingenesis.paths import locate_socket
+from palingenesis.config import check_mode
+from palingenesis.locate import locate_socket
 from palingenesis.server.interfaces import IDaemonState
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.server.socketfile import BACKLOG, Presence, SocketFile, SocketFileError
+from palingenesis.server.socketfile import BACKLOG, PathState, SocketFile, SocketFileError
 from palingenesis.server.transport import ControlPort, ListeningSocket
 from palingenesis.text import printable
 
@@ -82,7 +82,7 @@ class ControlService(Service):
             from twisted.internet import reactor
         if path is not None and endpoint is not None:
             raise ValueError("give a path or an endpoint, not both")
-        parse_mode(mode)
+        check_mode("mode", mode)
         self._reactor = reactor
         self._file: SocketFile | None = None
         self._endpoint: IStreamServerEndpoint
@@ -128,7 +128,7 @@ class ControlService(Service):
         self._listening.addCallbacks(self._started, failed)
         if failed_at_once:
             if self._file is not None:
-                self._file.abandon()
+                self._file.roll_back()
             failed_at_once[0].raiseException()
         super().startService()
 
@@ -180,12 +180,12 @@ class ControlService(Service):
         return result
 
     def _check_file(self, file: SocketFile) -> None:
-        presence = file.presence()
-        if presence is Presence.OURS:
+        state = file.check()
+        if state is PathState.OURS:
             self._trouble = None
-        elif presence is Presence.REPLACED:
+        elif state is PathState.REPLACED:
             self._report(f"something else is at {file.path} now; it is left alone")
-        elif presence is Presence.HIDDEN:
+        elif state is PathState.UNREADABLE:
             self._report(f"{file.path} cannot be looked at; see who may search its directory")
         else:
             self._bind_anew(file)
