@@ -4,11 +4,12 @@ The PID file that twistd keeps, where it names no daemon.
 twistd takes a PID file for a running daemon's whenever its PID is in use, and gives up
 where it cannot read one. After a kill and a reboot, in a container, where the next daemon
 gets the same PID, or after a power cut, that is wrong: which daemon runs is for the
-socket's lock to say. Only a file that a living twistd holds is left for twistd to judge.
+socket's lock to say. A file that a living twistd keeps is always left for twistd to judge.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 
@@ -25,10 +26,11 @@ _ADVICE = "name another with twistd --pidfile=FILE"
 
 def clear_unusable(path: str) -> list[str]:
     """
-    Remove a PID file that no living twistd of ours can hold.
+    Remove a PID file that no living daemon keeps.
 
-    One that holds no PID is removed; where it is longer than a PID, it is some other file,
-    and moved aside. One whose PID is our own, a zombie's or another program's is removed.
+    That is so when it holds no PID, when the PID is our own or a zombie's, and when the
+    process of that PID is no twistd and began after the file was written. A file that is
+    longer than a PID is some other file, and moved aside.
 
     :returns: what to log.
     :raises PathError: when it is no regular file, or cannot be read or removed.
@@ -38,6 +40,7 @@ def clear_unusable(path: str) -> list[str]:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise PathError(path, f"is not a regular file; {_ADVICE}")
             content = file.read(_TORN_LIMIT + 1)
+            written = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -51,7 +54,7 @@ def clear_unusable(path: str) -> list[str]:
         if pid is None:
             os.unlink(path)
             return [f"The PID file {shown} held no PID: removed it"]
-        if not _may_hold(pid, path):
+        if not _may_keep(pid, path, written):
             os.unlink(path)
             return [f"The PID file {shown} named pid {pid}, which is no such daemon: removed it"]
     except OSError as error:
@@ -65,25 +68,44 @@ def _parse(content: bytes) -> int | None:
     return pid if 0 < pid <= _PID_LIMIT else None
 
 
-def _may_hold(pid: int, path: str) -> bool:
-    """Tell whether a process may be a twistd that keeps its PID in the file."""
+def _may_keep(pid: int, path: str, written: float) -> bool:
+    """Tell whether a process may keep its PID in a file that was written then."""
     if pid == os.getpid():
         return False
-    fields = process_stat(pid)
-    if not fields:
-        return True  # It is gone, or this is no Linux: twistd finds out by kill(2).
-    if fields[0] in (b"Z", b"X"):
-        return False
+    # Times are compared last: the clock may have been set since the file was written.
+    return _is_kept_by(pid, path) or _began(pid) <= written + 1
+
+
+def _is_kept_by(pid: int, path: str) -> bool:
+    """Tell whether a process is a twistd with this PID file, by its command line."""
     arguments = arguments_of(pid)
     if not any(_is_twistd(word) for word in arguments[:4]):
-        # An empty command line is a kernel thread's.
         return False
-    kept = _pidfile_of(arguments)
     try:
         directory = os.readlink(f"/proc/{pid}/cwd")
     except OSError:
-        return True
-    return os.path.realpath(os.path.join(directory, kept)) == os.path.realpath(path)
+        return True  # It is another user's, so that there is no telling.
+    kept = os.path.join(directory, _pidfile_of(arguments))
+    return os.path.realpath(kept) == os.path.realpath(path)
+
+
+def _began(pid: int) -> float:
+    """
+    Return when a process began, in seconds since the epoch.
+
+    Infinity for a zombie, 0 if unknown.
+    """
+    state, *numbers = process_stat(pid) or [b""]
+    if state in (b"Z", b"X"):
+        return math.inf
+    try:
+        ticks = int(numbers[18])
+        # Of a boot the kernel tells whole seconds only.
+        with open("/proc/stat", encoding="ascii") as file:
+            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_twistd(word: str) -> bool:

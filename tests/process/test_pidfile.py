@@ -8,10 +8,11 @@ import sys
 
 from tests.support.needs import needs_linux
 from tests.support.pidfiles import PidFileTestCase
+from tests.support.place import Place
 
 
 @needs_linux
-class DiscardStaleTests(PidFileTestCase):
+class ClearTests(PidFileTestCase):
     def other_process(self) -> int:
         process = subprocess.Popen(
             [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
@@ -46,4 +47,16 @@ class DiscardStaleTests(PidFileTestCase):
 
     def test_a_process_that_began_after_the_file_does_not(self) -> None:
         self.write(f"{self.other_process()}\n", age=3600)
+        self.assertFalse(self.is_kept())
+
+    def test_a_twistd_keeps_its_own_file_though_the_clock_makes_it_look_old(self) -> None:
+        place = Place(self)
+        daemon = place.daemon()
+        self.path = place.pidfile
+        self.write(f"{daemon.pid}", age=3600)
+        self.assertTrue(self.is_kept())
+
+    def test_a_twistd_does_not_keep_the_file_of_another(self) -> None:
+        daemon = Place(self).daemon()
+        self.write(f"{daemon.pid}", age=3600)
         self.assertFalse(self.is_kept())

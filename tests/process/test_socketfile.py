@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 
-from palingenesis.server.socketfile import SocketFile
+from palingenesis.server.socketfile import SocketFile, SocketInUse
 from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE, REPEATS, in_background
 from tests.support.processes import program
@@ -135,3 +135,33 @@ class OtherUserTests(SocketFileTestCase):
         told = as_user(NOBODY, SocketFile(self.path).claim)
         self.assertIn("SocketFileError", told)
         self.assertEqual(self.read("s.sock"), "kept")
+
+
+class ChildTests(SocketFileTestCase):
+    """A forked child has nothing of the socket's file."""
+
+    def test_a_child_that_forgets_can_remove_nothing(self):
+        file = self.bound()
+        before = self.snapshot()
+
+        def end() -> None:
+            file.forget()
+            file.remove()
+            file.roll_back()
+
+        self.assertIsNone(as_user(os.geteuid(), end))
+        self.assertEqual(self.snapshot(), before)
+        self.assertIsInstance(self.refusal(), SocketInUse)
+
+    def test_a_child_that_forgets_a_mere_claim_undoes_nothing(self):
+        self.write("s.sock", "precious")
+        file = self.claimed()
+        before = self.snapshot()
+
+        def end() -> None:
+            file.forget()
+            file.roll_back()
+
+        self.assertIsNone(as_user(os.geteuid(), end))
+        self.assertEqual(self.snapshot(), before)
+        self.assertEqual(self.read("s.sock.moved-1"), "precious")

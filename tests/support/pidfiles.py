@@ -7,7 +7,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.daemon.pidfile import discard_stale
+from palingenesis.daemon.pidfile import clear_unusable
 
 
 class PidFileTestCase(SynchronousTestCase):
@@ -31,5 +31,5 @@ class PidFileTestCase(SynchronousTestCase):
 
     def is_kept(self) -> bool:
         """Discard the file where it is stale, and tell whether it is still there."""
-        discard_stale(self.path)
+        clear_unusable(self.path)
         return os.path.lexists(self.path)

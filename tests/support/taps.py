@@ -48,15 +48,15 @@ class TapTestCase(SynchronousTestCase):
     def options(self, *words: str, twistd: Any = None) -> tap.Options:
         """Parse options of ``palingenesis``; `twistd` stands for twistd's own."""
         options = tap.Options()
-        options.parent = twistd
+        options.parent = {"nodaemon": True} if twistd is None else twistd
         options.parseOptions(words)
         if options.socket_file is not None:
             self.addCleanup(options.socket_file.release)
         return options
 
-    def refusal(self, *words: str) -> str:
+    def refusal(self, *words: str, twistd: Any = None) -> str:
         """Return the one line with which options are refused."""
-        error = self.assertRaises(SystemExit, self.options, *words)
+        error = self.assertRaises(SystemExit, self.options, *words, twistd=twistd)
         self.assertNotIn("\n", str(error))
         self.assertTrue(str(error).startswith("palingenesis: "), error)
         return str(error)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import procfs as peer
+from palingenesis import procfs
 from palingenesis.daemon import pidfile
+from palingenesis.daemon.pidfile import clear_unusable
+from palingenesis.paths import PathError
 from tests.support.needs import needs_linux
 from tests.support.pidfiles import PidFileTestCase
 
 
-class DiscardStaleTests(PidFileTestCase):
+class ClearTests(PidFileTestCase):
     def test_no_file_is_nothing_to_do(self) -> None:
         self.assertFalse(self.is_kept())
 
@@ -26,30 +29,67 @@ class DiscardStaleTests(PidFileTestCase):
         self.write("1234\n", age=3600)
         self.assertTrue(self.is_kept())
 
-    @needs_linux
-    def test_a_pid_that_nobody_can_have_is_left_to_twistd(self) -> None:
-        for pid in "0", "-1", "4294967296":
-            self.write(pid, age=3600)
+    def test_a_pid_that_no_process_can_have_is_replaced(self) -> None:
+        for pid in "0", "-1", "2147483648", "9" * 30:
+            self.write(pid, age=-3600)
             with self.subTest(pid=pid):
-                self.assertTrue(self.is_kept())
+                self.assertFalse(self.is_kept())
 
-    def test_a_file_that_is_no_pid_file_is_left_alone(self) -> None:
-        for content in (b"", b"\n", b"twistd", b"12 13", b"\xff\xfe", "१२".encode(), b"9" * 5000):
-            self.write(content, age=3600)
-            with self.subTest(content=content[:10]):
-                self.assertTrue(self.is_kept())
+    def test_an_empty_torn_or_nonsense_file_is_replaced(self) -> None:
+        for content in (b"", b"\n", b"twistd", b"12 13", b"\xff\xfe", "१२".encode(), bytes(8)):
+            self.write(content, age=-3600)
+            with self.subTest(content=content):
+                self.assertFalse(self.is_kept())
 
-    def test_a_directory_is_left_alone(self) -> None:
+    def test_what_is_replaced_is_told(self) -> None:
+        self.write(b"")
+        self.assertEqual(
+            clear_unusable(self.path), [f"The PID file {self.path} held no PID: removed it"]
+        )
+
+    def test_a_file_too_long_for_a_pid_is_moved_aside_with_its_content(self) -> None:
+        content = b"a letter to somebody, precious in its way"
+        self.write(content)
+        self.assertFalse(self.is_kept())
+        with open(f"{self.path}.moved-1", "rb") as moved:
+            self.assertEqual(moved.read(), content)
+
+    def test_what_is_no_regular_file_is_an_error_at_once(self) -> None:
         os.mkdir(self.path)
-        self.assertTrue(self.is_kept())
+        error = self.assertRaises(PathError, clear_unusable, self.path)
+        self.assertIn("is a directory; name another with twistd --pidfile=FILE", error.reason)
+        os.rmdir(self.path)
+        os.mkfifo(self.path)
+        error = self.assertRaises(PathError, clear_unusable, self.path)
+        self.assertIn("not a regular file", error.reason)
 
-    def test_a_file_that_cannot_be_removed_is_left_to_twistd(self) -> None:
+    def test_a_file_that_cannot_be_removed_is_an_error_in_one_line(self) -> None:
         def refuse(path: str) -> None:
-            raise PermissionError(path)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
         self.write(f"{os.getpid()}\n")
         self.patch(os, "unlink", refuse)
-        self.assertTrue(self.is_kept())
+        error = self.assertRaises(PathError, clear_unusable, self.path)
+        self.assertEqual(
+            error.reason,
+            "cannot be replaced: permission denied; name another with twistd --pidfile=FILE",
+        )
+        self.assertTrue(os.path.lexists(self.path))
+
+
+class PidFileOptionTests(SynchronousTestCase):
+    """The PID file that a command line of twistd names."""
+
+    def test_every_spelling_that_twistd_takes_is_understood(self) -> None:
+        for words, expected in (
+            ("twistd -n web", "twistd.pid"),
+            ("python3 /usr/bin/twistd --pidfile=/run/a web", "/run/a"),
+            ("twistd --pidfile /run/a -n web", "/run/a"),
+            ("twistd --pidf=/run/a web", "/run/a"),
+            ("twistd --pidfile= -n web", ""),
+        ):
+            with self.subTest(words=words):
+                self.assertEqual(pidfile._pidfile_of(words.split()), expected)
 
 
 @needs_linux
@@ -65,7 +105,7 @@ class BeganTests(SynchronousTestCase):
         def open_copy(path: str, *mode: str, **how: str) -> object:
             return open(os.path.join(directory, names[path]), *mode, **how)
 
-        for module in pidfile, peer:
+        for module in pidfile, procfs:
             module.open = open_copy  # type: ignore[attr-defined]
             self.addCleanup(delattr, module, "open")
         return pidfile._began(7)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 from twisted.application.service import IServiceMaker, MultiService
@@ -10,12 +12,16 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
+from palingenesis import paths
 from palingenesis.config import Config
 from palingenesis.daemon import tap
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
+from tests.support.needs import needs_root
+from tests.support.sockets import leave_stale, listen_at
 from tests.support.taps import TapTestCase
+from tests.support.users import NOBODY
 
 
 class OptionsTests(TapTestCase):
@@ -23,13 +29,35 @@ class OptionsTests(TapTestCase):
         options = self.options("--socket", self.path)
         self.assertEqual(options.socket_file.path, self.path)
         self.assertEqual(os.listdir(self.directory), ["s.sock.lock"])
-        self.assertIn("in use", self.refusal("--socket", self.path))
+        self.assertIn(f"has {self.path}; stop that one", self.refusal("--socket", self.path))
 
+    @needs_root
     def test_a_daemon_that_is_to_be_another_user_claims_it_as_that_one(self):
-        options = self.options("--socket", self.path, twistd={"uid": 65534, "pidfile": ""})
-        self.assertEqual(os.listdir(self.directory), [])
-        self.assertFalse(options.socket_file.locked)
+        os.chown(self.directory, NOBODY, NOBODY)
+        path = os.path.join(self.directory, "sub", "s.sock")
+        options = self.options("--socket", path, twistd={"uid": NOBODY, "pidfile": ""})
+        self.assertTrue(options.socket_file.locked)
+        for made in os.path.dirname(path), f"{path}.lock":
+            self.assertEqual(os.stat(made).st_uid, NOBODY)
+        self.assertEqual(os.geteuid(), 0)
 
+    @needs_root
+    def test_a_start_as_another_user_that_fails_is_told_before_the_fork(self):
+        told = self.refusal("--socket", self.path, twistd={"uid": NOBODY, "pidfile": ""})
+        self.assertIn("permission denied", told)
+        self.assertEqual(os.geteuid(), 0)
+        self.assertEqual(os.listdir(self.directory), [])
+
+    @needs_root
+    def test_a_user_without_an_entry_in_the_password_file_is_refused(self):
+        unknown = 2_000_000_001
+        self.assertEqual(
+            self.refusal("--socket", self.path, twistd={"uid": unknown, "pidfile": ""}),
+            f"palingenesis: --uid {unknown}: no such user in the password file; "
+            "add it, or name another",
+        )
+
+    @needs_root
     def test_a_daemon_that_is_to_be_another_user_is_where_that_ones_clients_look(self):
         del os.environ["XDG_RUNTIME_DIR"]
         options = self.options(twistd={"uid": 65534, "pidfile": ""})
@@ -136,6 +164,67 @@ class OptionsTests(TapTestCase):
         with self.assertRaises(SystemExit):
             self.options("--socket", self.path, twistd={"uid": None, "pidfile": pidfile})
         self.assertTrue(os.path.lexists(pidfile))
+
+    def test_a_mode_that_lets_others_in_warns_of_a_directory_that_does_not(self):
+        os.chmod(self.directory, 0o700)
+        told = self.warnings("--socket", self.path, "--mode", "0666")
+        self.assertEqual(
+            told,
+            [
+                f"palingenesis: mode 0666 lets in other users, but the directory {self.directory} "
+                "keeps them out; chmod it, or choose another path"
+            ],
+        )
+
+    def test_a_mode_that_the_directory_allows_warns_of_nothing(self):
+        os.chmod(self.directory, 0o755)
+        self.assertEqual(self.warnings("--socket", self.path, "--mode", "0666"), [])
+
+    def test_a_daemon_at_the_other_default_place_is_told_of(self):
+        other = os.path.join(self.directory, "other")
+        os.mkdir(other, 0o700)
+        self.patch(paths, "_last_resort", lambda _: other)
+        socket = os.path.join(other, "palingenesis.sock")
+        self.addCleanup(listen_at(socket).close)
+        (told,) = self.warnings()
+        self.assertIn(f"serves {socket} already (/tmp/palingenesis-UID)", told)
+        self.assertIn(f"pid {os.getpid()} ", told)
+
+    def test_a_stale_socket_at_the_other_default_place_is_not(self):
+        other = os.path.join(self.directory, "other")
+        os.mkdir(other, 0o700)
+        self.patch(paths, "_last_resort", lambda _: other)
+        leave_stale(os.path.join(other, "palingenesis.sock"))
+        self.assertEqual(self.warnings(), [])
+
+    def test_a_directory_in_the_place_of_a_file_of_twistds_is_refused(self):
+        for option in "pidfile", "logfile":
+            told = self.refusal("--socket", self.path, twistd={option: self.directory})
+            self.assertEqual(
+                told,
+                f"palingenesis: {self.directory}: is a directory; "
+                f"name another with twistd --{option}=FILE",
+            )
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_an_unusable_pid_file_is_replaced(self):
+        pidfile = self.config("", "twistd.pid")
+        self.options("--socket", self.path, twistd={"uid": None, "pidfile": pidfile})
+        self.assertFalse(os.path.lexists(pidfile))
+
+    def test_a_socket_is_written_as_people_write_it(self):
+        self.assertEqual(self.options("--socket", f"unix:{self.path}").socket_file.path, self.path)
+        self.assertEqual(
+            self.options("--socket", "~/t.sock").socket_file.path, self.path[:-6] + "t.sock"
+        )
+        self.assertIn("abstract", self.refusal("--socket", "@x"))
+
+    def warnings(self, *words: str) -> list[str]:
+        """Return what a start in the background says on the terminal."""
+        terminal = io.StringIO()
+        self.patch(sys, "stderr", terminal)
+        self.options(*words, twistd={"pidfile": "", "logfile": "-"})
+        return terminal.getvalue().splitlines()
 
 
 class ServiceTests(TapTestCase):

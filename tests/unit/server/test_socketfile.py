@@ -12,7 +12,7 @@ import stat
 import sys
 
 from palingenesis.paths import PATH_LIMIT, PathError
-from palingenesis.server.socketfile import Presence, SocketFile, SocketFileError, SocketInUse
+from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError, SocketInUse
 from tests.support.needs import needs_linux, needs_root
 from tests.support.socketfiles import SocketFileTestCase
 from tests.support.sockets import identity, leave_stale, listen_at
@@ -31,7 +31,7 @@ class ClaimTests(SocketFileTestCase):
         leave_stale(self.path)
         before = identity(self.path)
         file = self.bound()
-        self.assertEqual(file.presence(), Presence.OURS)
+        self.assertEqual(file.check(), PathState.OURS)
         self.assertNotEqual(identity(self.path), before)
         self.assertIsNone(file.moved)
 
@@ -222,7 +222,7 @@ class LockTests(SocketFileTestCase):
         file = self.bound(path)
         shutil.rmtree(self.at("sub"))
         self.write("sub")
-        self.assertEqual(file.presence(), Presence.GONE)
+        self.assertEqual(file.check(), PathState.GONE)
         self.assertFalse(file.locked)
 
     def test_a_deleted_lock_does_not_let_a_second_one_take_a_live_socket(self):
@@ -270,7 +270,7 @@ class DirectoryTests(SocketFileTestCase):
         self.assertEqual(raised.exception.path, path)
         self.assertEqual(os.listdir(self.directory), [])
 
-    def _fail(self) -> None:
+    def _fail(self, _undo: object) -> None:
         raise SocketFileError(self.at("a", "b", "s.sock"), "as the test wants it")
 
     def test_a_parent_that_is_a_file_is_refused(self):
@@ -297,7 +297,7 @@ class PathTests(SocketFileTestCase):
         path = self.at("x" * (PATH_LIMIT - len(os.fsencode(self.directory)) - 1))
         self.assertEqual(len(path), PATH_LIMIT)
         file = self.bound(path)
-        self.assertEqual(file.presence(), Presence.OURS)
+        self.assertEqual(file.check(), PathState.OURS)
 
     def test_a_file_at_the_longest_path_is_moved_aside(self):
         name = "x" * (PATH_LIMIT - len(os.fsencode(self.directory)) - 1)
@@ -318,7 +318,7 @@ class PathTests(SocketFileTestCase):
 
     def test_names_that_are_not_utf_8_are_had(self):
         path = os.fsdecode(os.fsencode(self.directory) + b"/\xff\xfe.sock")
-        self.assertEqual(self.bound(path).presence(), Presence.OURS)
+        self.assertEqual(self.bound(path).check(), PathState.OURS)
 
     def test_a_relative_path_stays_where_it_was_given(self):
         self.addCleanup(os.chdir, os.getcwd())
@@ -361,14 +361,14 @@ class BindTests(SocketFileTestCase):
 
     def test_our_socket_is_removed(self):
         file = self.bound()
-        self.assertEqual(file.presence(), Presence.OURS)
+        self.assertEqual(file.check(), PathState.OURS)
         file.remove()
         self.assertFalse(os.path.lexists(self.path))
 
     def test_a_socket_that_vanished_is_no_trouble(self):
         file = self.bound()
         os.unlink(self.path)
-        self.assertEqual(file.presence(), Presence.GONE)
+        self.assertEqual(file.check(), PathState.GONE)
         file.remove()
 
     def test_what_replaced_our_socket_is_left_alone(self):
@@ -382,7 +382,7 @@ class BindTests(SocketFileTestCase):
             os.unlink(self.path)
             replace()
             before = identity(self.path)
-            self.assertEqual(file.presence(), Presence.REPLACED)
+            self.assertEqual(file.check(), PathState.REPLACED)
             file.remove()
             self.assertEqual(identity(self.path), before)
             file.release()
@@ -396,3 +396,168 @@ class BindTests(SocketFileTestCase):
         self.write("s.sock", "theirs")
         file.remove()
         self.assertEqual(self.read("s.sock"), "theirs")
+
+    def test_a_path_that_cannot_be_looked_at_is_unreadable(self):
+        file = self.bound()
+        self.patch(os, "lstat", self.deny)
+        self.assertEqual(file.check(), PathState.UNREADABLE)
+
+    def test_what_cannot_be_looked_at_is_not_ours_to_remove(self):
+        file = self.bound()
+        patch = self.patch(os, "lstat", self.deny)
+        file.remove()
+        patch.restore()
+        self.assertTrue(os.path.lexists(self.path))
+
+    def deny(self, path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    def test_four_thousand_clients_may_wait(self):
+        waiting: list[int] = []
+
+        class Listening(socket.socket):
+            def listen(self, backlog: int) -> None:  # type: ignore[override]
+                waiting.append(backlog)
+
+        self.patch(sys.modules["palingenesis.server.socketfile"], "ListeningSocket", Listening)
+        self.bound()
+        self.assertEqual(waiting, [4096])
+
+    def test_rolling_back_after_a_bind_leaves_socket_and_lock_file(self):
+        file = self.bound(self.at("sub", "s.sock"))
+        file.roll_back()
+        self.assertEqual(sorted(os.listdir(self.at("sub"))), ["s.sock", "s.sock.lock"])
+        self.assertFalse(file.locked)
+
+    def test_rolling_back_a_claim_leaves_the_path_as_it_was(self):
+        self.write("s.sock", "precious")
+        before = self.snapshot()
+        file = self.claimed()
+        file.roll_back()
+        self.assertEqual(self.snapshot(), before)
+        self.assertIsNone(file.moved)
+
+    def test_rolling_back_leaves_a_lock_that_is_another_ones_by_now(self):
+        file = self.claimed()
+        os.unlink(self.lock)
+        other = self.claimed()
+        file.roll_back()
+        self.assertTrue(other.locked)
+
+    def test_a_lock_file_deleted_after_the_claim_is_made_again(self):
+        file = self.bound()
+        os.unlink(self.lock)
+        os.unlink(self.path)
+        file.claim()
+        self.assertTrue(file.locked)
+
+
+class TakeBackTests(SocketFileTestCase):
+    """A socket that replaced ours is taken back if it is stale, ours, and nobody's claim."""
+
+    def replaced(self, *, with_lock: bool = True) -> SocketFile:
+        """Return a bound file whose socket is gone, and whose lock file is if so asked."""
+        file = self.bound()
+        os.unlink(self.path)
+        if not with_lock:
+            os.unlink(self.lock)
+        return file
+
+    def left_alone(self, file: SocketFile) -> None:
+        before = self.snapshot()
+        self.assertFalse(file.take_back())
+        self.assertEqual(self.snapshot(), before)
+
+    def test_a_stale_socket_of_ours_is_taken_back(self):
+        for with_lock in True, False:
+            file = self.replaced(with_lock=with_lock)
+            leave_stale(self.path)
+            with self.subTest(with_lock=with_lock):
+                self.assertEqual(file.check(), PathState.REPLACED)
+                self.assertTrue(file.take_back())
+                self.assertTrue(file.locked)
+                self.addCleanup(file.bind().close)
+                self.assertEqual(file.check(), PathState.OURS)
+            file.remove()
+            file.release()
+
+    def test_a_second_daemon_that_was_killed_leaves_a_socket_to_take_back(self):
+        file = self.replaced(with_lock=False)
+        second = SocketFile(self.path)
+        second.claim()
+        second.bind().close()
+        second.release()
+        self.assertTrue(file.take_back())
+
+    def test_while_another_holds_the_lock_it_is_left_alone(self):
+        file = self.replaced(with_lock=False)
+        leave_stale(self.path)
+        with open(self.lock, "w", encoding="ascii") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            self.left_alone(file)
+
+    def test_a_live_socket_is_left_alone_and_no_lock_file_stays(self):
+        for with_lock in True, False:
+            file = self.replaced(with_lock=with_lock)
+            listening = listen_at(self.path)
+            with self.subTest(with_lock=with_lock):
+                self.left_alone(file)
+            listening.close()
+            os.unlink(self.path)
+            file.release()
+
+    def test_what_is_no_socket_is_left_alone(self):
+        file = self.replaced(with_lock=False)
+        self.write("s.sock", "theirs")
+        self.left_alone(file)
+
+    @needs_root
+    def test_another_user_s_stale_socket_is_left_alone(self):
+        file = self.replaced(with_lock=False)
+        leave_stale(self.path)
+        os.chown(self.path, NOBODY, NOBODY)
+        self.left_alone(file)
+
+    def test_a_path_that_is_free_by_now_is_left_to_the_next_check(self):
+        self.left_alone(self.replaced())
+
+
+class OthersTests(SocketFileTestCase):
+    """A mode that lets others in, and the directories on their way."""
+
+    def test_a_missing_directory_lets_in_those_whom_the_mode_does(self):
+        for mode, expected in (
+            (0o600, 0o700),
+            (0o620, 0o710),
+            (0o660, 0o710),
+            (0o606, 0o711),
+            (0o666, 0o711),
+        ):
+            file = self.claimed(self.at(f"{mode:o}", "sub", "s.sock"), mode)
+            parent = os.path.dirname(file.path)
+            for made in parent, os.path.dirname(parent):
+                self.assertEqual(stat.S_IMODE(os.stat(made).st_mode), expected)
+
+    def test_a_directory_that_keeps_them_out_is_found_wherever_it_is(self):
+        os.chmod(self.directory, 0o755)
+        self.assertIsNone(self.claimed(self.at("a", "s.sock"), 0o666).closed_directory)
+        os.chmod(self.directory, 0o700)
+        self.assertEqual(
+            self.claimed(self.at("b", "s.sock"), 0o666).closed_directory, self.directory
+        )
+
+    def test_a_private_mode_minds_no_directory(self):
+        os.chmod(self.directory, 0o700)
+        self.assertIsNone(self.claimed().closed_directory)
+
+    def test_a_group_needs_no_more_than_the_group_s_bit(self):
+        os.chmod(self.directory, 0o710)
+        self.assertIsNone(self.claimed(mode=0o660).closed_directory)
+        os.chmod(self.directory, 0o701)
+        self.assertEqual(self.claimed(self.at("t"), 0o660).closed_directory, self.directory)
+
+    @needs_root
+    def test_a_directory_of_another_group_needs_the_bit_of_others(self):
+        os.chown(self.directory, -1, NOBODY)
+        os.chmod(self.directory, 0o710)
+        self.assertEqual(self.claimed(mode=0o660).closed_directory, self.directory)

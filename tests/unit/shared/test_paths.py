@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import stat
 import sys
@@ -13,7 +14,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import paths
 from palingenesis.config import ConfigError
-from palingenesis.paths import PATH_LIMIT, Location, PathError, locate_socket, socket_path
+from palingenesis.locate import Location, locate_socket, other_places
+from palingenesis.paths import (
+    PATH_LIMIT,
+    Exposure,
+    PathError,
+    exposure,
+    home_directory,
+    runtime_directories,
+    socket_path,
+)
+from tests.support.sockets import leave_stale
+from tests.support.users import NOBODY
 
 
 class PathsTestCase(SynchronousTestCase):
@@ -61,6 +73,13 @@ class PathsTestCase(SynchronousTestCase):
         self.patch(os, "lstat", lstat)
         self.patch(os.path, "isdir", lambda asked: asked != path and real_isdir(asked))
 
+    def no_home(self) -> None:
+        def unknown(uid: int) -> None:
+            raise KeyError(uid)
+
+        del self.environment["HOME"]
+        self.patch(pwd, "getpwuid", unknown)
+
 
 class RulesTests(PathsTestCase):
     """Every rule with all that come after it there as well."""
@@ -107,7 +126,7 @@ class RulesTests(PathsTestCase):
 
     def test_an_empty_variable_counts_as_unset(self) -> None:
         self.environment["PALINGENESIS_SOCKET"] = ""
-        self.assertEqual(locate_socket().rule, "$XDG_RUNTIME_DIR")
+        self.assertEqual(locate_socket().source, "$XDG_RUNTIME_DIR")
 
     def test_an_empty_path_that_a_person_gave_is_an_error(self) -> None:
         self.assertRaises(PathError, locate_socket, "")
@@ -117,7 +136,7 @@ class RulesTests(PathsTestCase):
             self.environment["XDG_RUNTIME_DIR"] = value
             self.found("/tmp/palingenesis-1234")
             with self.subTest(value=value):
-                self.assertEqual(locate_socket().rule, "/tmp/palingenesis-UID")
+                self.assertEqual(locate_socket().source, "/tmp/palingenesis-UID")
 
     def test_a_runtime_directory_need_not_be_there_yet(self) -> None:
         self.environment["XDG_RUNTIME_DIR"] = os.path.join(self.home, "run")
@@ -145,28 +164,42 @@ class RulesTests(PathsTestCase):
 class ConfiguredTests(PathsTestCase):
     def test_a_configuration_without_a_socket_decides_nothing(self) -> None:
         self.configure("timeout = 1\n")
-        self.assertEqual(locate_socket().rule, "$XDG_RUNTIME_DIR")
+        self.assertEqual(locate_socket().source, "$XDG_RUNTIME_DIR")
 
     def test_a_comment_about_the_socket_decides_nothing(self) -> None:
         self.configure('# socket = "/x"\n')
-        self.assertEqual(locate_socket().rule, "$XDG_RUNTIME_DIR")
+        self.assertEqual(locate_socket().source, "$XDG_RUNTIME_DIR")
 
     def test_a_relative_socket_is_beside_the_configuration(self) -> None:
         path = self.configure('socket = "x.sock"')
         self.assertEqual(locate_socket().path, os.path.join(os.path.dirname(path), "x.sock"))
 
-    def test_a_broken_configuration_that_names_a_socket_is_an_error(self) -> None:
-        path = self.configure('socket = "/x"\ntimeout = "soon"\n')
+    def test_another_mistake_in_the_configuration_changes_nothing(self) -> None:
+        for mistake in 'timeout = "soon"', "timeout 5":
+            self.configure(f'socket = "/x"\n{mistake}\n')
+            with self.subTest(mistake=mistake):
+                self.assertEqual(locate_socket().path, "/x")
+
+    def test_a_socket_that_is_no_path_is_an_error(self) -> None:
+        path = self.configure("socket = 5")
         error = self.assertRaises(ConfigError, locate_socket)
         self.assertEqual(error.path, path)
 
-    def test_a_named_configuration_that_is_missing_is_an_error(self) -> None:
-        self.assertRaises(PathError, locate_socket, config=os.path.join(self.home, "no.toml"))
-
-    def test_a_default_configuration_that_cannot_be_read_is_an_error(self) -> None:
+    def test_a_configuration_that_cannot_be_read_decides_nothing(self) -> None:
+        self.assertEqual(
+            locate_socket(config=os.path.join(self.home, "no.toml")).source, "$XDG_RUNTIME_DIR"
+        )
         os.makedirs(os.path.join(self.home, ".config/palingenesis/config.toml"))
-        error = self.assertRaises(PathError, locate_socket)
-        self.assertEqual(error.reason, "cannot be read: Is a directory")
+        self.assertEqual(locate_socket().source, "$XDG_RUNTIME_DIR")
+
+    def test_without_a_home_there_is_no_default_configuration(self) -> None:
+        self.no_home()
+        os.makedirs(os.path.join(self.home, "~/.config/palingenesis"))
+        self.configure('socket = "/x"', "~/.config/palingenesis/config.toml")
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.home)
+        self.assertIsNone(paths.config_file())
+        self.assertEqual(locate_socket().source, "$XDG_RUNTIME_DIR")
 
     def test_no_configuration_is_read_when_the_path_is_known_before(self) -> None:
         self.configure("socket = broken")
@@ -233,7 +266,7 @@ class PrivacyTests(PathsTestCase):
         self.environment["TMPDIR"] = "/var/folders/x"
         self.found(self.directory)
         self.assertEqual(
-            paths.runtime_directory(os.geteuid()), (self.directory, "/tmp/palingenesis-UID")
+            runtime_directories(os.geteuid()), [(self.directory, "/tmp/palingenesis-UID")]
         )
 
 
@@ -254,6 +287,131 @@ class OtherPlatformsTests(PathsTestCase):
 
     def test_platformdirs_knows_the_configuration(self) -> None:
         self.assertEqual(paths.config_file(), "/home/me/.config/palingenesis/config.toml")
+
+
+class OtherPlacesTests(PathsTestCase):
+    """The default places of programs that were started in another environment."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.run = os.path.join(self.home, "run")
+        self.tmp = os.path.join(self.home, "tmp")
+        for directory in self.run, self.tmp:
+            os.mkdir(directory, 0o700)
+        self.environment["XDG_RUNTIME_DIR"] = self.run
+        self.patch(paths, "_last_resort", lambda _: self.tmp)
+        self.socket = os.path.join(self.tmp, "palingenesis.sock")
+
+    def test_a_socket_at_the_other_default_place_is_found(self) -> None:
+        leave_stale(self.socket)
+        self.assertEqual(
+            other_places(locate_socket(), NOBODY - 1), []
+        )  # Another user's is none of ours.
+        self.assertEqual(
+            other_places(locate_socket()), [Location(self.socket, "/tmp/palingenesis-UID")]
+        )
+
+    def test_and_from_there_the_first_one(self) -> None:
+        leave_stale(os.path.join(self.run, "palingenesis.sock"))
+        here = Location(self.socket, "/tmp/palingenesis-UID")
+        self.assertEqual([place.source for place in other_places(here)], ["$XDG_RUNTIME_DIR"])
+
+    def test_without_a_socket_there_is_no_other_place(self) -> None:
+        self.assertEqual(other_places(locate_socket()), [])
+
+    def test_a_place_that_others_can_write_to_does_not_count(self) -> None:
+        leave_stale(self.socket)
+        os.chmod(self.tmp, 0o777)
+        self.assertEqual(other_places(locate_socket()), [])
+
+    def test_a_socket_that_somebody_chose_has_no_other_place(self) -> None:
+        leave_stale(self.socket)
+        self.assertEqual(other_places(locate_socket("/x")), [])
+
+
+class ExposureTests(SynchronousTestCase):
+    """What others can do in a directory, by its kind, owner and mode."""
+
+    def judge(self, mode: int, owner: int = 1000, kind: int = stat.S_IFDIR) -> Exposure:
+        return exposure(os.stat_result((kind | mode, 0, 0, 1, owner, 0, 0, 0, 0, 0)), 1000)
+
+    def test_the_mode_decides(self) -> None:
+        for mode, expected in (
+            (0o700, Exposure.PRIVATE),
+            (0o1700, Exposure.PRIVATE),
+            (0o710, Exposure.OPEN),
+            (0o701, Exposure.OPEN),
+            (0o755, Exposure.OPEN),
+            (0o770, Exposure.GROUP_WRITABLE),
+            (0o720, Exposure.GROUP_WRITABLE),
+            (0o702, Exposure.WORLD_WRITABLE),
+            (0o777, Exposure.WORLD_WRITABLE),
+            (0o1777, Exposure.OPEN),
+            (0o1770, Exposure.OPEN),
+        ):
+            with self.subTest(mode=oct(mode)):
+                self.assertIs(self.judge(mode), expected)
+
+    def test_root_s_directory_is_as_good_as_our_own(self) -> None:
+        self.assertIs(self.judge(0o755, owner=0), Exposure.OPEN)
+
+    def test_another_user_s_directory_is_foreign_whatever_its_mode(self) -> None:
+        for mode in 0o700, 0o755, 0o1777:
+            self.assertIs(self.judge(mode, owner=1001), Exposure.FOREIGN)
+
+    def test_anything_else_is_no_directory(self) -> None:
+        for kind in stat.S_IFREG, stat.S_IFLNK, stat.S_IFSOCK:
+            self.assertIs(self.judge(0o700, kind=kind), Exposure.NO_DIRECTORY)
+
+    def test_they_are_in_order(self) -> None:
+        self.assertEqual(
+            [e.name for e in sorted(Exposure)],
+            ["PRIVATE", "OPEN", "GROUP_WRITABLE", "WORLD_WRITABLE", "FOREIGN", "NO_DIRECTORY"],
+        )
+
+
+class WrittenPathTests(PathsTestCase):
+    """What people write in front of a path."""
+
+    def test_a_tilde_is_the_home_directory(self) -> None:
+        self.assertEqual(locate_socket("~/x").path, f"{self.home}/x")
+        self.environment["PALINGENESIS_SOCKET"] = "~/x"
+        self.assertEqual(locate_socket().path, f"{self.home}/x")
+
+    def test_a_tilde_elsewhere_is_a_name(self) -> None:
+        self.assertEqual(socket_path("/a/~/b"), "/a/~/b")
+        self.assertEqual(socket_path("/a/~"), "/a/~")
+
+    def test_a_tilde_needs_a_home(self) -> None:
+        self.no_home()
+        error = self.assertRaises(PathError, socket_path, "~/x")
+        self.assertEqual(str(error), "~/x: no home directory is known; give an absolute path")
+
+    def test_the_home_is_the_password_file_s_where_the_variable_is_missing_or_relative(
+        self,
+    ) -> None:
+        for value in None, "", "home", "~":
+            if value is None:
+                del self.environment["HOME"]
+            else:
+                self.environment["HOME"] = value
+            with self.subTest(value=value):
+                self.assertEqual(home_directory(), pwd.getpwuid(os.getuid()).pw_dir)
+
+    def test_unix_in_front_means_the_path(self) -> None:
+        self.assertEqual(socket_path("unix:/x"), "/x")
+        self.assertEqual(socket_path("unix:~/x"), f"{self.home}/x")
+        self.assertRaises(PathError, socket_path, "unix:")
+
+    def test_an_abstract_name_is_refused_with_the_reason(self) -> None:
+        for path in "@x", "unix:@x":
+            error = self.assertRaises(PathError, socket_path, path)
+            self.assertEqual(
+                str(error),
+                "@x: is the name of an abstract socket, which has no owner and no mode; "
+                "give the path of a file, ./@x if it is one",
+            )
+        self.assertEqual(socket_path("/a/@x"), "/a/@x")
 
 
 class SocketPathTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import sys
@@ -9,8 +10,15 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis import procfs as peer
-from palingenesis.procfs import Credentials, command_of, peer_credentials
+from palingenesis import procfs
+from palingenesis.procfs import (
+    Credentials,
+    arguments_of,
+    command_of,
+    peer_credentials,
+    process_stat,
+    user_in_words,
+)
 
 on_linux = skipUnless(sys.platform == "linux", "only Linux tells")
 
@@ -44,7 +52,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertIsNone(peer_credentials(ours))
 
     def test_other_systems_do_not_tell(self) -> None:
-        self.patch(peer, "_SO_PEERCRED", None)
+        self.patch(procfs, "_SO_PEERCRED", None)
         self.assertIsNone(peer_credentials(self.pair()))
 
     def test_the_last_uid_before_nobody_s_is_somebody(self) -> None:
@@ -52,7 +60,7 @@ class CredentialsTests(SynchronousTestCase):
             def getsockopt(self, *_: int) -> bytes:
                 return (7).to_bytes(4, sys.byteorder) + b"\xfe\xff\xff\xff" + b"\xff\xff\xff\xff"
 
-        self.patch(peer, "_SO_PEERCRED", 17)
+        self.patch(procfs, "_SO_PEERCRED", 17)
         self.assertEqual(peer_credentials(Other()), Credentials(7, 0xFFFFFFFE, 0xFFFFFFFF))
 
     @on_linux
@@ -63,7 +71,15 @@ class CredentialsTests(SynchronousTestCase):
         )
 
     def test_a_process_that_is_gone_has_no_command(self) -> None:
-        self.assertEqual(str(Credentials(0, 1000, 1000)), "pid 0 (command unknown), uid 1000")
+        gone = 2**31 - 1
+        self.assertEqual(
+            str(Credentials(gone, 1000, 1000)), f"pid {gone} (command unknown), uid 1000"
+        )
+
+    def test_a_process_of_another_pid_namespace_is_in_another_container(self) -> None:
+        self.assertEqual(
+            str(Credentials(0, 1000, 1000)), "a process in another container, uid 1000"
+        )
 
 
 class CommandTests(SynchronousTestCase):
@@ -71,8 +87,8 @@ class CommandTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "wb") as file:
             file.write(name)
-        peer.open = lambda _, **how: open(path, **how)  # type: ignore[attr-defined]  # noqa: SIM115
-        self.addCleanup(delattr, peer, "open")
+        procfs.open = lambda _, **how: open(path, **how)  # type: ignore[attr-defined]  # noqa: SIM115
+        self.addCleanup(delattr, procfs, "open")
         return command_of(1)
 
     def test_a_command_is_named(self) -> None:
@@ -83,3 +99,56 @@ class CommandTests(SynchronousTestCase):
 
     def test_a_process_that_is_not_there_has_none(self) -> None:
         self.assertIsNone(command_of(0))
+
+    def test_a_long_name_is_cut(self) -> None:
+        self.assertEqual(self.command(b"x" * 100), "x" * 57 + "...")
+
+
+@on_linux
+class ProcessTests(SynchronousTestCase):
+    def test_the_fields_begin_with_the_state(self) -> None:
+        fields = process_stat(os.getpid())
+        self.assertEqual(fields[0], b"R")
+        self.assertEqual(fields[1], b"%d" % os.getppid())
+
+    def test_the_arguments_are_those_it_was_started_with(self) -> None:
+        self.assertEqual(arguments_of(os.getpid()), [os.fsdecode(word) for word in self.raw()])
+
+    def raw(self) -> list[bytes]:
+        with open("/proc/self/cmdline", "rb") as file:
+            return file.read().split(b"\0")[:-1]
+
+    def test_a_process_that_is_gone_has_none(self) -> None:
+        self.assertEqual(process_stat(2**31 - 1), [])
+        self.assertEqual(arguments_of(2**31 - 1), [])
+
+
+class UserTests(SynchronousTestCase):
+    """The number of a user, where a user namespace hides the real one."""
+
+    outside = "uid 65534 (in this user namespace, any user from outside it)"
+
+    def named(self, uid: int, *, overflow: str = "65534\n", uid_map: str | None) -> str:
+        content = {"/proc/sys/kernel/overflowuid": overflow, "/proc/self/uid_map": uid_map}
+
+        def open_copy(path: str, _mode: str) -> io.BytesIO:
+            text = content[path]
+            if text is None:
+                raise FileNotFoundError(path)
+            return io.BytesIO(text.encode())
+
+        procfs.open = open_copy  # type: ignore[attr-defined]
+        self.addCleanup(delattr, procfs, "open")
+        return user_in_words(uid)
+
+    def test_a_user_from_outside_the_namespace_is_explained(self) -> None:
+        self.assertEqual(self.named(65534, uid_map="0 1000 1\n"), self.outside)
+
+    def test_a_user_of_the_namespace_is_a_number(self) -> None:
+        self.assertEqual(self.named(0, uid_map="0 1000 1\n"), "uid 0")
+
+    def test_in_the_initial_namespace_nobody_is_a_number(self) -> None:
+        self.assertEqual(self.named(65534, uid_map="  0   0 4294967295\n"), "uid 65534")
+
+    def test_without_namespaces_nobody_is_a_number(self) -> None:
+        self.assertEqual(self.named(65534, uid_map=None), "uid 65534")
