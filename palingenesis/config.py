@@ -1,16 +1,32 @@
-"""The configuration file: TOML, every key checked by name, type and range."""
+"""
+The configuration file: TOML, every key checked by name, type and range.
+
+The checks and the defaults of the socket's keys are here and nowhere else: an application
+that embeds the service is told of a bad argument in the same words.
+"""
 
 from __future__ import annotations
 
 import os
-import reprlib
-import tomllib
-from dataclasses import dataclass
-from typing import Any
+import stat
+from collections import namedtuple
+from types import MappingProxyType
 
-from palingenesis.paths import PathError, read_file
+from palingenesis.paths import PathError, expand
+from palingenesis.text import in_short
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
+    Check = Callable[[str, object], object]
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+#: The largest configuration file, in bytes.
+SIZE_LIMIT = 1024 * 1024
+
+_NO_TABLES: Mapping[str, object] = MappingProxyType({})
 
 
 class ConfigError(PathError):
@@ -22,113 +38,245 @@ class ConfigError(PathError):
     """
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(
+    namedtuple(
+        "Config",
+        (
+            "socket",
+            "mode",
+            "timeout",
+            "handler_timeout",
+            "max_connections",
+            "log_level",
+            "tables",
+        ),
+        defaults=(None, 0o600, 5.0, 30.0, 512, "info", _NO_TABLES),
+    )
+):
     """
-    What an operator can set.
+    The settings of an operator.
 
     :ivar socket: absolute path of the socket, or None for the default one.
     :ivar mode: permission bits of the socket; bits beyond the owner's let other users in.
     :ivar timeout: seconds a client has to send its command, and again to take the reply.
-    :ivar handler_timeout: seconds a command may take before its client is told so.
+    :ivar handler_timeout: seconds a command may take until its client is told so.
     :ivar max_connections: clients served at once.
     :ivar log_level: the lowest level that is logged.
+    :ivar tables: the further tables that the file has, by name, as their checks return them.
     """
 
-    socket: str | None = None
-    mode: int = 0o600
-    timeout: float = 5.0
-    handler_timeout: float = 30.0
-    max_connections: int = 512
-    log_level: str = "info"
+    __slots__ = ()
+
+    socket: str | None
+    mode: int
+    timeout: float
+    handler_timeout: float
+    max_connections: int
+    log_level: str
+    tables: Mapping[str, object]
 
 
-def load_config(path: str) -> Config:
+#: The settings where nothing is configured.
+DEFAULTS = Config()
+
+
+def load_config(path: str, tables: Mapping[str, Check] = _NO_TABLES) -> Config:  # type: ignore[assignment]
     """
     Read a configuration file.
 
+    :param tables: checks of further tables that the file may have, by their names. Each is
+        called with the name and the table, and returns what goes into `Config.tables`.
     :raises ConfigError: when it cannot be read, is not TOML, or has a key that is
         unknown, of the wrong type or out of range.
     """
-    try:
-        values = tomllib.loads(read_file(path).decode())
-    except PathError as error:
-        raise ConfigError(path, error.reason) from error
-    except RecursionError as error:
-        raise ConfigError(path, "is nested too deep") from error
-    except ValueError as error:
-        raise ConfigError(path, f"is not TOML: {error}") from error
-    checked = {}
+    values = _parse(path, read_file(path))
+    checks: dict[str, Check] = {**_CHECKS, **tables}
+    settings: dict[str, object] = {}
+    further: dict[str, object] = {}
     for key, value in values.items():
+        if key not in checks:
+            known = ", ".join([*_CHECKS, *(f"[{name}]" for name in tables)])
+            raise ConfigError(path, f"unknown key {_shown(key)} (known: {known})")
         try:
-            check = _CHECKS[key]
-        except KeyError:
-            known = ", ".join(_CHECKS)
-            raise ConfigError(path, f"unknown key {_shown(key)} (known: {known})") from None
-        try:
-            checked[key] = check(value)
+            (further if key in tables else settings)[key] = checks[key](key, value)
         except ValueError as error:
-            raise ConfigError(path, f"{key}: expected {error}, not {_shown(value)}") from None
-    if socket := checked.get("socket"):
-        # Relative to the file, not to wherever the daemon or a client was started.
-        checked["socket"] = os.path.join(os.path.dirname(os.path.abspath(path)), socket)
-    return Config(**checked)
+            raise ConfigError(path, str(error)) from None
+    if "socket" in settings:
+        settings["socket"] = _beside(path, str(settings["socket"]))
+    return Config(**settings, tables=MappingProxyType(further))
 
 
-def parse_mode(value: object) -> int:
+def socket_in(path: str) -> str | None:
     """
-    Read the permission bits of a socket: ``0o600``, or the octal string ``"0600"``.
+    Read ``socket`` from a configuration file, and ignore every other mistake in it.
+
+    A client has to find a daemon that was started before the mistake was made. So where
+    the file is not TOML, a line of its own that sets ``socket`` still counts. Where the
+    file cannot be read at all, it sets nothing.
+
+    :returns: the socket's absolute path, or None where the file does not set it.
+    :raises ConfigError: when the value of ``socket`` is no path.
+    """
+    try:
+        content = read_file(path)
+    except ConfigError:
+        return None
+    # Parsing takes longer than all the rest, and seldom is this key there.
+    if b"socket" not in content:
+        return None
+    try:
+        values = _parse(path, content)
+    except ConfigError:
+        values = _socket_line(path, content)
+    if "socket" not in values:
+        return None
+    try:
+        return _beside(path, check_path("socket", values["socket"]))
+    except ValueError as error:
+        raise ConfigError(path, str(error)) from None
+
+
+def read_file(path: str) -> bytes:
+    """
+    Read a configuration file whole; one that is a FIFO or a device is not waited for.
+
+    :raises ConfigError: when it cannot be read, is no regular file, or is larger than
+        `SIZE_LIMIT`.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(path, "is not a regular file; name another")
+            content = file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise ConfigError(path, f"cannot be read: {in_short(error)}") from error
+    if len(content) > SIZE_LIMIT:
+        raise ConfigError(path, f"is larger than {SIZE_LIMIT} bytes; name another")
+    return content
+
+
+def check_seconds(
+    name: str, value: object, least: float = 0.1, most: float = 86_400, *, above: bool = False
+) -> float:
+    """
+    Return a number of seconds from ``least`` to ``most``.
+
+    :param above: whether ``least`` itself is too little.
+    :raises ValueError: when it is none.
+    """
+    fits = type(value) in (int, float) and least <= value <= most  # type: ignore[operator]
+    if not fits or (above and value == least):
+        span = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
+        raise _unexpected(name, f"a number of seconds {span}", value)
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_count(name: str, value: object, least: int = 1, most: int = 65_536) -> int:
+    """
+    Return a whole number from ``least`` to ``most``.
+
+    :raises ValueError: when it is none.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise _unexpected(name, f"a whole number from {least} to {most}", value)
+    return value
+
+
+def check_mode(name: str, value: object) -> int:
+    """
+    Return the permission bits of a socket: the number ``0o600``, or its digits ``"0600"``.
 
     :raises ValueError: when it is neither, or the owner could not use the socket, or a
         bit means nothing for a socket.
     """
-    expected = 'an octal string from "0600" to "0666"'
+    mode = value
     if isinstance(value, str):
         try:
-            value = int(value, 8)
+            mode = int(value, 8)
         except ValueError:
-            raise ValueError(expected) from None
-    if type(value) is not int or value & 0o600 != 0o600 or value & ~0o666:
-        raise ValueError(expected)
+            mode = None
+    if type(mode) is not int or mode & 0o600 != 0o600 or mode & ~0o666:
+        raise _unexpected(name, 'an octal string from "0600" to "0666"', value)
+    return mode
+
+
+def check_path(name: str, value: object) -> str:
+    """
+    Return the path of a socket, with ``~/`` and ``unix:`` read as they are meant.
+
+    :raises ValueError: when it is none.
+    """
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _unexpected(name, "a path", value)
+    try:
+        return expand(value)
+    except PathError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def check_level(name: str, value: object) -> str:
+    """
+    Return one of `LOG_LEVELS`.
+
+    :raises ValueError: when it is none.
+    """
+    if not isinstance(value, str) or value not in LOG_LEVELS:
+        raise _unexpected(name, f"one of {', '.join(LOG_LEVELS)}", value)
     return value
 
 
+_CHECKS: dict[str, Check] = {
+    "socket": check_path,
+    "mode": check_mode,
+    "timeout": check_seconds,
+    "handler_timeout": check_seconds,
+    "max_connections": check_count,
+    "log_level": check_level,
+}
+
+
+def _parse(path: str, content: bytes) -> dict[str, object]:
+    import tomllib
+
+    try:
+        return tomllib.loads(content.decode())
+    except RecursionError as error:
+        raise ConfigError(path, "is nested too deep") from error
+    except ValueError as error:
+        raise ConfigError(path, f"is not TOML: {error}") from error
+
+
+def _socket_line(path: str, content: bytes) -> dict[str, object]:
+    for line in content.splitlines():
+        if line.lstrip().startswith(b"["):
+            break  # The keys from here on belong to a table.
+        if line.lstrip().startswith(b"socket"):
+            try:
+                return _parse(path, line)
+            except ConfigError:
+                continue
+    return {}
+
+
+def _beside(path: str, socket: str) -> str:
+    # Relative to the file, not to wherever the daemon or a client was started.
+    return os.path.join(os.path.dirname(os.path.abspath(path)), socket)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A FIFO would hold us up until somebody writes to it.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _unexpected(name: str, expected: str, value: object) -> ValueError:
+    return ValueError(f"{name}: expected {expected}, not {_shown(value)}")
+
+
 def _shown(value: object) -> str:
+    # Only a mistake needs it.
+    import reprlib
+
     try:
         return reprlib.repr(value)
     except ValueError:
         return "a number of thousands of digits"
-
-
-def _seconds(value: object) -> float:
-    if type(value) not in (int, float) or not 0.1 <= value <= 86_400:  # type: ignore[operator]
-        raise ValueError("a number of seconds from 0.1 to 86400")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _connections(value: object) -> int:
-    if type(value) is not int or not 1 <= value <= 65_536:
-        raise ValueError("a whole number from 1 to 65536")
-    return value
-
-
-def _path(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a path")
-    return os.path.expanduser(value)
-
-
-def _level(value: object) -> str:
-    if value not in LOG_LEVELS:
-        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
-    return str(value)
-
-
-_CHECKS: dict[str, Any] = {
-    "socket": _path,
-    "mode": parse_mode,
-    "timeout": _seconds,
-    "handler_timeout": _seconds,
-    "max_connections": _connections,
-    "log_level": _level,
-}

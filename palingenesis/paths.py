@@ -1,5 +1,5 @@
 """
-Where the socket and the configuration file are: one rule for the daemon and its clients.
+Paths: how one is written, where the default ones are, and which directory is safe.
 
 On Linux and macOS the places follow from the environment alone; elsewhere ``platformdirs``
 knows them. It is imported only there, because that takes longer than asking the daemon.
@@ -10,17 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections import namedtuple
+from enum import IntEnum
 
-from palingenesis.text import MESSAGE_LIMIT, printable
+from palingenesis.procfs import user_in_words
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 
 #: The longest path of a Unix socket, in bytes: ``sun_path`` less its NUL, unix(7).
 PATH_LIMIT = 107 if sys.platform == "linux" else 103
-
-#: The largest configuration file, in bytes.
-SIZE_LIMIT = 1024 * 1024
-SOCKET_NAME = "palingenesis.sock"
-SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
 
 
 class PathError(Exception):
@@ -40,55 +36,61 @@ class PathError(Exception):
         return printable(f"{self.path}: {self.reason}", MESSAGE_LIMIT)
 
 
-class Location(namedtuple("Location", ("path", "rule"))):
+class Exposure(IntEnum):
+    """What other users can do to the files in a directory, the worst last."""
+
+    #: Nothing: the directory lets in nobody but its owner.
+    PRIVATE = 0
+    #: Reach them: the mode of each file decides.
+    OPEN = 1
+    #: Replace them, for the members of the directory's group.
+    GROUP_WRITABLE = 2
+    #: Replace them, for everybody.
+    WORLD_WRITABLE = 3
+    #: Replace them, for the user that owns the directory.
+    FOREIGN = 4
+    #: There is no directory.
+    NO_DIRECTORY = 5
+
+
+def exposure(found: os.stat_result, uid: int) -> Exposure:
     """
-    Where the socket is.
+    Judge whether a directory is safe for a user's files.
 
-    :ivar path: its absolute path.
-    :ivar rule: what decided it, in words: ``--socket``, ``$PALINGENESIS_SOCKET``, ...
+    A directory that is root's is as good as the user's own. The sticky bit keeps others
+    from replacing what is not theirs, inode(7).
+
+    :param found: what stat(2) says of the directory; of lstat(2), where a symbolic link
+        counts as no directory.
+    :param uid: the user.
     """
-
-    __slots__ = ()
-
-    path: str
-    rule: str
-
-
-def locate_socket(
-    given: str | None = None, config: str | None = None, uid: int | None = None
-) -> Location:
-    """
-    Find the path of the socket; nothing is created.
-
-    :param given: the path a person gave, which decides.
-    :param config: the configuration file to look in; the default one where None. It is
-        read only when neither ``given`` nor ``$PALINGENESIS_SOCKET`` decides.
-    :param uid: whose socket it is; our own where None.
-    :raises PathError: when the path is empty or too long for a socket, the runtime
-        directory is not safe to use, or the configuration file cannot be used.
-    """
-    if given is not None:
-        return Location(socket_path(given), "--socket")
-    if variable := os.environ.get(SOCKET_VARIABLE):
-        return Location(socket_path(variable), f"${SOCKET_VARIABLE}")
-    if configured := _configured_socket(config):
-        return Location(socket_path(configured), f"socket in {config or config_file()}")
-    directory, rule = runtime_directory(os.geteuid() if uid is None else uid)
-    return Location(socket_path(os.path.join(directory, SOCKET_NAME)), rule)
+    mode = found.st_mode
+    if not stat.S_ISDIR(mode):
+        return Exposure.NO_DIRECTORY
+    if found.st_uid not in (0, uid):
+        return Exposure.FOREIGN
+    if not mode & stat.S_ISVTX:
+        if mode & stat.S_IWOTH:
+            return Exposure.WORLD_WRITABLE
+        if mode & stat.S_IWGRP:
+            return Exposure.GROUP_WRITABLE
+    return Exposure.OPEN if mode & 0o077 else Exposure.PRIVATE
 
 
 def socket_path(path: str) -> str:
     """
-    Make a path absolute and see that it can name a socket.
+    Make a path absolute and check that it can name a socket.
 
-    :raises PathError: when it is empty, holds a NUL, or is longer than `PATH_LIMIT` bytes.
+    ``~/`` is the home directory, and ``unix:PATH`` means PATH.
+
+    :raises PathError: when it is empty, holds a NUL, is longer than `PATH_LIMIT` bytes,
+        begins with ``@``, or is below a home directory that is not known.
     """
-    if not path or "\0" in path:
-        raise PathError(repr(path), "is not the path of a file")
+    path = expand(path)
     try:
         path = os.path.abspath(path)
     except OSError as error:
-        raise PathError(path, f"the current directory is gone: {error.strerror}") from error
+        raise PathError(path, f"the current directory is gone ({in_short(error)})") from error
     size = len(os.fsencode(path))
     if size > PATH_LIMIT:
         raise PathError(
@@ -99,89 +101,135 @@ def socket_path(path: str) -> str:
     return path
 
 
-def runtime_directory(uid: int) -> tuple[str, str]:
+def expand(path: str) -> str:
     """
-    Find a user's runtime directory, and say which rule led to it.
+    Read a socket's path as it is written: ``~/`` and ``unix:`` are understood.
 
-    :raises PathError: when the last resort, a directory in ``/tmp``, is not that user's alone.
+    :raises PathError: as `socket_path` does, but for the length.
     """
+    path = path.removeprefix("unix:")
+    if not path or "\0" in path:
+        raise PathError(repr(path), "is not the path of a file")
+    if path.startswith("@"):
+        raise PathError(
+            path,
+            "is the name of an abstract socket, which has no owner and no mode; "
+            f"give the path of a file, ./{path} if it is one",
+        )
+    if path.startswith("~/"):
+        home = home_directory()
+        if home is None:
+            raise PathError(path, "no home directory is known; give an absolute path")
+        path = os.path.join(home, path[2:].lstrip("/"))
+    return path
+
+
+def home_directory() -> str | None:
+    """Find our user's home: ``$HOME``, else what the password file says, if anything."""
+    home = os.environ.get("HOME", "")
+    if not os.path.isabs(home):
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            return None
+    return home if os.path.isabs(home) else None
+
+
+def runtime_directories(uid: int) -> list[tuple[str, str]]:
+    """
+    List a user's runtime directories, each with what decides for it.
+
+    The first is the default one. Programs that were started without a session of their
+    user's, by cron(8) for one, have another default than those in it.
+    """
+    if sys.platform not in ("linux", "darwin"):
+        import platformdirs
+
+        return [(platformdirs.user_runtime_dir(), "the platform's runtime directory")]
+    found = []
     if sys.platform == "linux":
         # The XDG Base Directory Specification has relative paths ignored.
         variable = os.environ.get("XDG_RUNTIME_DIR", "")
         if os.path.isabs(variable):
-            return variable, "$XDG_RUNTIME_DIR"
+            found.append((variable, "$XDG_RUNTIME_DIR"))
         directory = f"/run/user/{uid}"
-        if os.path.isdir(directory):
-            return directory, "/run/user/UID"
-    elif sys.platform != "darwin":
-        import platformdirs
-
-        return platformdirs.user_runtime_dir(), "the platform's runtime directory"
+        if directory != variable and os.path.isdir(directory):
+            found.append((directory, "/run/user/UID"))
     # Not $TMPDIR: a service and a person's shell seldom agree about it.
-    directory = f"/tmp/palingenesis-{uid}"  # noqa: S108 - checked to be ours alone
-    _require_private(directory, uid)
-    return directory, "/tmp/palingenesis-UID"  # noqa: S108
+    found.append((_last_resort(uid), "/tmp/palingenesis-UID"))  # noqa: S108 - see check_runtime
+    return found
 
 
-def config_file() -> str:
-    """Find the path of the default configuration file, whether it exists or not."""
-    if sys.platform == "linux":
-        base = os.environ.get("XDG_CONFIG_HOME", "")
-        if not os.path.isabs(base):
-            base = os.path.expanduser("~/.config")
-        directory = os.path.join(base, "palingenesis")
-    else:
-        import platformdirs
-
-        directory = platformdirs.user_config_dir("palingenesis", appauthor=False)
-    return os.path.join(directory, "config.toml")
-
-
-def read_file(path: str) -> bytes:
+def check_runtime(directory: str, uid: int) -> None:
     """
-    Read a configuration file whole, and at once, whatever it is.
+    Check that a runtime directory is safe; one that is missing is.
 
-    :raises PathError: when it cannot be read, is no regular file, or is larger than
-        `SIZE_LIMIT`.
+    Only the one in ``/tmp`` is looked at: anybody can have made that.
+
+    :raises PathError: when it is not that user's alone.
     """
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise PathError(path, "is not a regular file; name another")
-            content = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise PathError(path, f"cannot be read: {error.strerror}") from error
-    if len(content) > SIZE_LIMIT:
-        raise PathError(path, f"is larger than {SIZE_LIMIT} bytes; name another")
-    return content
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # A FIFO would hold us up until somebody writes to it.
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _configured_socket(config: str | None) -> str | None:
-    path = config or config_file()
-    if config is None and not os.path.lexists(path):
-        return None
-    # Parsing takes longer than all the rest, and seldom is this key there.
-    if b"socket" not in read_file(path):
-        return None
-    from palingenesis.config import load_config
-
-    return load_config(path).socket
-
-
-def _require_private(directory: str, uid: int) -> None:
+    if directory != _last_resort(uid):
+        return
     advice = "set XDG_RUNTIME_DIR, or name a socket elsewhere"
     try:
         found = os.lstat(directory)
     except FileNotFoundError:
         return
-    if not stat.S_ISDIR(found.st_mode):
+    judged = exposure(found, uid)
+    if judged is Exposure.NO_DIRECTORY:
         raise PathError(directory, f"is not a directory; {advice}")
     if found.st_uid != uid:
-        raise PathError(directory, f"belongs to uid {found.st_uid}, not to uid {uid}; {advice}")
-    if found.st_mode & 0o077:
+        raise PathError(
+            directory, f"belongs to {user_in_words(found.st_uid)}, not to uid {uid}; {advice}"
+        )
+    if judged is not Exposure.PRIVATE:
         raise PathError(directory, f"is open to others; chmod 0700 it, or {advice}")
+
+
+def _last_resort(uid: int) -> str:
+    return f"/tmp/palingenesis-{uid}"  # noqa: S108 - see check_runtime
+
+
+def config_file() -> str | None:
+    """
+    Find the path of the default configuration file, whether it exists or not.
+
+    None where it would be below a home directory and none is known.
+    """
+    if sys.platform == "linux":
+        base = os.environ.get("XDG_CONFIG_HOME", "")
+        if not os.path.isabs(base):
+            home = home_directory()
+            if home is None:
+                return None
+            base = os.path.join(home, ".config")
+        directory = os.path.join(base, "palingenesis")
+    else:
+        import platformdirs
+
+        directory = platformdirs.user_config_dir("palingenesis", appauthor=False)
+    path = os.path.join(directory, "config.toml")
+    # Without a home directory, platformdirs answers with ~ as it is.
+    return path if os.path.isabs(path) else None
+
+
+def move_aside(path: str) -> str:
+    """
+    Rename a file to the first free one of ``PATH.moved-1``, ``PATH.moved-2``, ...
+
+    :returns: its new path.
+    :raises OSError: when it cannot be moved.
+    """
+    number = 1
+    while True:
+        aside = f"{path}.moved-{number}"
+        try:
+            # Unlike a rename, a link never replaces what is there.
+            os.link(path, aside, follow_symlinks=False)
+        except FileExistsError:
+            number += 1
+        else:
+            os.unlink(path)
+            return aside

@@ -1,12 +1,13 @@
-"""Who is at the other end of a Unix socket, as far as the kernel tells."""
+"""Processes and users, as far as the kernel tells: the peer of a socket, and proc(5)."""
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections import namedtuple
 
-from palingenesis.text import printable
+from palingenesis.text import NAME_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +18,13 @@ _SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
 _UCRED = struct.Struct("i2I")
 #: The uid the kernel gives for a socket that is not a Unix socket.
 _NOBODY_KNOWN = 0xFFFFFFFF
+#: The map of the initial user namespace, which has every user, user_namespaces(7).
+_EVERY_USER = [b"0", b"0", b"4294967295"]
 
 
 class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
     """
-    The process at the other end, as it was when it connected or began to listen.
+    A process; of a socket's peer, as it was when it connected or began to listen.
 
     :ivar pid: its process id; 0 when it lives in another PID namespace.
     :ivar uid: its effective user id.
@@ -35,12 +38,15 @@ class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
     gid: int
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({command_of(self.pid) or 'command unknown'}), uid {self.uid}"
+        if not self.pid:
+            return f"a process in another container, {user_in_words(self.uid)}"
+        command = command_of(self.pid) or "command unknown"
+        return f"pid {self.pid} ({command}), {user_in_words(self.uid)}"
 
 
 def peer_credentials(connection: Any) -> Credentials | None:
     """
-    Ask the kernel who is at the other end of a socket (``SO_PEERCRED``, unix(7)).
+    Ask the kernel for the process at the other end of a socket (``SO_PEERCRED``, unix(7)).
 
     None where the kernel does not tell: on other systems than Linux, and for sockets that
     are not Unix sockets.
@@ -56,7 +62,7 @@ def peer_credentials(connection: Any) -> Credentials | None:
 
 
 def process_stat(pid: int) -> list[bytes]:
-    """Tell what proc_pid_stat(5) has of a process, from its state on; nothing if it is gone."""
+    """Return the fields of proc_pid_stat(5) from the state on; none if the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The command before it, in parentheses, may itself hold spaces and parentheses.
@@ -66,9 +72,41 @@ def process_stat(pid: int) -> list[bytes]:
 
 
 def command_of(pid: int) -> str | None:
-    """Tell the name of a process, fit to print, or None where it is gone or hidden."""
+    """Return the name of a process, fit to print, or None where it is gone or hidden."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
-            return printable(file.read().rstrip("\n"), 40)
+            return printable(file.read().rstrip("\n"), NAME_LIMIT)
     except OSError:
         return None
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Return the command line of a process; empty where it is gone, a zombie or hidden."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []
+
+
+def user_in_words(uid: int) -> str:
+    """
+    Name a user by number: ``uid 1000``.
+
+    In a user namespace, the kernel gives every user from outside the same number, and that
+    is said too, user_namespaces(7).
+    """
+    if _is_unmapped(uid):
+        return f"uid {uid} (in this user namespace, any user from outside it)"
+    return f"uid {uid}"
+
+
+def _is_unmapped(uid: int) -> bool:
+    try:
+        with open("/proc/sys/kernel/overflowuid", "rb") as file:
+            if int(file.read()) != uid:
+                return False
+        with open("/proc/self/uid_map", "rb") as file:
+            return file.read().split() != _EVERY_USER
+    except (OSError, ValueError):
+        return False

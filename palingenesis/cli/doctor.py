@@ -51,7 +51,7 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
 
     location = find_socket(given)
     path = location.path
-    say("path", printable(f"{path}, by {location.rule}", display.VALUE_LIMIT))
+    say("path", printable(f"{path}, by {location.source}", display.VALUE_LIMIT))
     say("directory", *_directory(os.path.dirname(path)))
     say("socket", _socket(path))
     error: ClientError | None = None

@@ -19,7 +19,8 @@ import socket
 import stat
 import time
 
-from palingenesis.paths import Location, PathError, locate_socket
+from palingenesis.locate import Location, locate_socket
+from palingenesis.paths import PathError
 from palingenesis.text import MESSAGE_LIMIT, printable
 from palingenesis.wire import (
     ERROR_LIMIT,
@@ -220,7 +221,7 @@ class ControlClient:
 
 def find_socket(path: str | os.PathLike[str] | None = None) -> Location:
     """
-    Find the socket as `palingenesis.paths.locate_socket` does.
+    Find the socket as `palingenesis.locate.locate_socket` does.
 
     :raises NotLocated: when that fails, or the configuration that it reads is broken.
     """

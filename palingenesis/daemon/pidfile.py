@@ -1,52 +1,106 @@
 """
-The PID file that twistd keeps, where its PID is somebody else's by now.
+The PID file that twistd keeps, where it names no daemon.
 
-twistd takes a PID file for a running daemon's whenever its PID is in use. After a kill and
-a reboot, or in a container, where the next daemon gets the same PID, that is wrong.
+twistd takes a PID file for a running daemon's whenever its PID is in use, and gives up
+where it cannot read one. After a kill and a reboot, in a container, where the next daemon
+gets the same PID, or after a power cut, that is wrong: which daemon runs is for the
+socket's lock to say. Only a file that a living twistd holds is left for twistd to judge.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from contextlib import suppress
+import stat
 
-from palingenesis.procfs import process_stat
+from palingenesis.paths import PathError, move_aside
+from palingenesis.procfs import arguments_of, process_stat
+from palingenesis.text import VALUE_LIMIT, in_short, printable
+
+#: The longest content that a torn PID file can have, in bytes; more is something else.
+_TORN_LIMIT = 32
+#: The largest PID that kill(2) takes.
+_PID_LIMIT = 2**31 - 1
+_ADVICE = "name another with twistd --pidfile=FILE"
 
 
-def discard_stale(path: str) -> None:
+def clear_unusable(path: str) -> list[str]:
     """
-    Remove a PID file whose process cannot have written it.
+    Remove a PID file that no living twistd of ours can hold.
 
-    That is so when the PID is our own, when the process of that PID began after the file
-    was written, or when it is dead and only waits to be reaped. Where that cannot be told,
-    the file stays for twistd to judge.
+    One that holds no PID is removed; where it is longer than a PID, it is some other file,
+    and moved aside. One whose PID is our own, a zombie's or another program's is removed.
+
+    :returns: what to log.
+    :raises PathError: when it is no regular file, or cannot be read or removed.
     """
     try:
-        with open(path, encoding="ascii") as file:
-            pid = int(file.read())
-            written = os.fstat(file.fileno()).st_mtime
-    except (OSError, ValueError):
-        return
-    if pid == os.getpid() or _began(pid) > written + 1:
-        with suppress(OSError):
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PathError(path, f"is not a regular file; {_ADVICE}")
+            content = file.read(_TORN_LIMIT + 1)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PathError(path, f"cannot be read: {in_short(error)}; {_ADVICE}") from error
+    shown = printable(path, VALUE_LIMIT)
+    try:
+        if len(content) > _TORN_LIMIT:
+            moved = printable(move_aside(path), VALUE_LIMIT)
+            return [f"The PID file {shown} was no PID file: moved it to {moved}"]
+        pid = _parse(content)
+        if pid is None:
             os.unlink(path)
+            return [f"The PID file {shown} held no PID: removed it"]
+        if not _may_hold(pid, path):
+            os.unlink(path)
+            return [f"The PID file {shown} named pid {pid}, which is no such daemon: removed it"]
+    except OSError as error:
+        raise PathError(path, f"cannot be replaced: {in_short(error)}; {_ADVICE}") from error
+    return []
 
 
-def _began(pid: int) -> float:
-    """
-    Tell when a process began, in seconds since the epoch.
+def _parse(content: bytes) -> int | None:
+    digits = content.strip()
+    pid = int(digits) if digits.isdigit() else 0
+    return pid if 0 < pid <= _PID_LIMIT else None
 
-    Never where it is a zombie, which serves nobody; at the epoch where it cannot be told.
-    """
-    state, *numbers = process_stat(pid) or [b""]
-    if state in (b"Z", b"X"):
-        return math.inf
+
+def _may_hold(pid: int, path: str) -> bool:
+    """Tell whether a process may be a twistd that keeps its PID in the file."""
+    if pid == os.getpid():
+        return False
+    fields = process_stat(pid)
+    if not fields:
+        return True  # It is gone, or this is no Linux: twistd finds out by kill(2).
+    if fields[0] in (b"Z", b"X"):
+        return False
+    arguments = arguments_of(pid)
+    if not any(_is_twistd(word) for word in arguments[:4]):
+        # An empty command line is a kernel thread's.
+        return False
+    kept = _pidfile_of(arguments)
     try:
-        ticks = int(numbers[18])
-        # Of a boot the kernel tells whole seconds only.
-        with open("/proc/stat", encoding="ascii") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return 0
-    return boot + ticks / os.sysconf("SC_CLK_TCK")
+        directory = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return True
+    return os.path.realpath(os.path.join(directory, kept)) == os.path.realpath(path)
+
+
+def _is_twistd(word: str) -> bool:
+    return os.path.basename(word).startswith(("twistd", "twisted"))
+
+
+def _pidfile_of(arguments: list[str]) -> str:
+    """Find the PID file that a command line of twistd names."""
+    kept = "twistd.pid"
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        # getopt(3) takes any beginning that no other option has.
+        if len(option) >= len("--pi") and "--pidfile".startswith(option):
+            kept = value if equals else following
+    return kept
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A FIFO would hold us up until somebody writes to it.
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -259,9 +259,7 @@ class CommandTable:
                 result.give_up()
 
         def done(outcome: Any) -> None:
-            reply = self._conclude(
-                call, outcome, late=answered, client_gone=running.client_gone
-            )
+            reply = self._conclude(call, outcome, late=answered, client_gone=running.client_gone)
             if not answered:
                 if deadline is not None:
                     deadline.cancel()

@@ -126,10 +126,13 @@ def make_endpoint(reactor: Reactor, given: IStreamServerEndpoint | str) -> IStre
             if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
                 raise ValueError("the inherited sockets are meant for another process")
             return InheritedEndpoint(reactor, SD_LISTEN_FDS_START + int(match["index"]))
-        given = serverFromString(reactor, given)
-    if isinstance(given, AdoptedStreamServerEndpoint) and given.addressFamily == socket.AF_UNIX:
-        return InheritedEndpoint(reactor, given.fileno)
-    return given
+    endpoint: Any = serverFromString(reactor, given) if isinstance(given, str) else given
+    if (
+        isinstance(endpoint, AdoptedStreamServerEndpoint)
+        and endpoint.addressFamily == socket.AF_UNIX
+    ):
+        return InheritedEndpoint(reactor, endpoint.fileno)
+    return cast(IStreamServerEndpoint, endpoint)
 
 
 def _make_port(

@@ -80,9 +80,7 @@ class Express:
         else:
             accepted.close()
 
-    def _hand_on(
-        self, accepted: socket.socket, protocol: ControlProtocol, received: bytes
-    ) -> None:
+    def _hand_on(self, accepted: socket.socket, protocol: ControlProtocol, received: bytes) -> None:
         """Let a protocol begin from the beginning, with what was read."""
         protocol.factory = self._factory
         self._connect(accepted, protocol)

@@ -71,23 +71,11 @@ class Controllable(Protocol):
         """See `IDaemonState`."""
 
 
-class DelayedCall(Protocol):
-    """What ``callLater`` returns, as ``twisted.internet.interfaces.IDelayedCall``."""
-
-    def active(self) -> int:
-        """Tell whether the call is still to come."""
-
-    def cancel(self) -> None:
-        """Cancel the call."""
-
-
 class Clock(Protocol):
     """What deadlines ask of a reactor, as ``twisted.internet.interfaces.IReactorTime``."""
 
-    def callLater(
-        self, delay: float, callable: Callable[..., object], /, *args: object, **kwargs: object
-    ) -> Any:
-        """Call something after a number of seconds; return a `DelayedCall`."""
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> Any:
+        """Call something after a number of seconds; return an ``IDelayedCall``."""
 
     def seconds(self) -> float:
         """Tell the time, in seconds from any beginning."""

@@ -169,8 +169,9 @@ class ControlProtocol(LineReceiver):
 
     def forget(self) -> None:
         """In a forked child: close its copy of the connection, which is the parent's."""
-        if ISystemHandle.providedBy(self.transport):
-            self.transport.getHandle().close()
+        handle = getattr(self.transport, "socket", None)
+        if handle is not None:
+            handle.close()
 
     def _send(self, line: bytes, half_close: bool) -> None:
         self._phase = _Phase.REPLIED

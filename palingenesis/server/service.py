@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import Invalid
-from zope.interface.exceptions import BrokenMethodImplementation, MultipleInvalid
 from zope.interface.verify import verifyObject
 
 from palingenesis.config import DEFAULTS, check_count, check_mode, check_seconds
@@ -230,14 +229,14 @@ class ControlService(Service):
         file = self._file
         if file is None:
             return
-        state = file.state()
+        state = file.check()
         if state is PathState.OURS:
             self._trouble = None
         elif state is PathState.UNREADABLE:
             self._report(f"{file.path} cannot be looked at; see who may search its directory")
         elif state is PathState.GONE:
             self._bind_anew(file, "was deleted")
-        elif file.can_be_taken_back():
+        elif file.take_back():
             self._bind_anew(file, "was replaced by a socket that is stale")
         else:
             self._report(f"something else is at {file.path}; it is left alone")
@@ -266,7 +265,7 @@ class ControlService(Service):
             self._trouble = trouble
             _log.error("No client can connect: {why}", why=printable(trouble))
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""
         if isinstance(self._port, ControlPort):
             self._port.forget()
@@ -282,7 +281,7 @@ _started_here: WeakSet[ControlService] = WeakSet()
 
 def _forget_all() -> None:
     for service in list(_started_here):
-        service._forget()
+        service.forget()
     _started_here.clear()
 
 
@@ -299,19 +298,11 @@ def _check_state(state: object) -> None:
 
     :raises TypeError: when it lacks one.
     """
+    lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
     try:
         verifyObject(IDaemonState, state, tentative=True)
-    except MultipleInvalid as invalid:
-        errors = invalid.exceptions
-    except Invalid as error:
-        errors = (error,)
+    except Invalid as invalid:
+        why = f"{' and '.join(lacking)} is missing" if lacking else str(invalid)
     else:
         return
-    lacking = [
-        error.method.__name__ if isinstance(error, BrokenMethodImplementation) else error.name
-        for error in errors
-    ]
-    raise TypeError(
-        f"{type(state).__name__} does not provide IDaemonState: {', '.join(lacking)} is missing "
-        "or takes other arguments"
-    )
+    raise TypeError(f"{type(state).__name__} does not provide IDaemonState: {why}")

@@ -1,27 +1,29 @@
 """
-The socket's file: claimed by one daemon at a time, bound, watched, and removed.
+The socket's file: claimed by one daemon at a time, bound, checked, and removed.
 
-What is at the path is judged and changed only under a kernel lock, ``flock(2)`` on
-``PATH.lock``, which dies with its process. A PID in a file would not do: PIDs are used
-again, and in a container the daemon's is always 1.
+What is at the path is judged and changed only under a lock on ``PATH.lock``, see
+`palingenesis.pathlock`.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from enum import Enum, auto
 
-from palingenesis.paths import PathError, socket_path
-from palingenesis.procfs import command_of, peer_credentials
+from palingenesis.config import DEFAULTS, check_mode
+from palingenesis.pathlock import LockHeld, PathLock, PathLockError, holder
+from palingenesis.paths import Exposure, PathError, exposure, move_aside, socket_path
+from palingenesis.procfs import peer_credentials, user_in_words
 from palingenesis.server.transport import ListeningSocket
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 
-#: Clients that the kernel lets wait to be accepted.
-BACKLOG = 128
+#: Clients that the kernel lets wait to be accepted; it takes ``net.core.somaxconn`` if less.
+BACKLOG = 4096
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -52,20 +54,27 @@ class SocketInUse(SocketFileError):
     """
     Another process serves the socket, or is about to.
 
-    :ivar holder: who it is, in words.
+    Its text names that process first: of an error in the background, twistd shows 100 bytes.
+
+    :ivar holder: that process, in words.
     """
 
     def __init__(self, path: str, holder: str) -> None:
         super().__init__(path, f"it is in use by {holder}; stop that one first")
         self.holder = holder
 
+    def __str__(self) -> str:
+        comma = "," if "," in self.holder else ""
+        text = f"{self.holder}{comma} has {self.path}; stop that one first"
+        return printable(text, MESSAGE_LIMIT)
 
-class Presence(Enum):
+
+class PathState(Enum):
     """What is at the path of a socket that we bound."""
 
     OURS = auto()
     GONE = auto()
-    HIDDEN = auto()
+    UNREADABLE = auto()
     REPLACED = auto()
 
 
@@ -73,54 +82,63 @@ class SocketFile:
     """
     The file of one control socket.
 
-    Used in this order: `claim`, `bind`, `presence` as often as wanted, `remove`, `release`;
+    Used in this order: `claim`, `bind`, `check` as often as wanted, `remove`, `release`;
     then from the beginning again.
 
     :param path: where it is; relative to the directory that is current now.
     :param mode: its permission bits.
     :ivar moved: where a regular file that was in the way has been put, else None.
+    :ivar closed_directory: a directory on the way to the socket that keeps out users whom
+        the mode lets in, else None; known after `claim`.
     :raises palingenesis.paths.PathError: when the path cannot name a socket.
+    :raises ValueError: when the mode makes no sense for a socket.
     """
 
-    def __init__(self, path: str, mode: int = 0o600) -> None:
-        self.path = socket_path(path)
-        self.mode = mode
+    def __init__(self, path: str | os.PathLike[str], mode: int = DEFAULTS.mode) -> None:
+        self.path = socket_path(os.fspath(path))
+        self.mode = check_mode("mode", mode)
         self.moved: str | None = None
+        self.closed_directory: str | None = None
         self._identity: tuple[int, int] | None = None
-        self._lock: int | None = None
-        self._lock_is_new = False
-        self._made_directories: list[str] = []
+        self._lock = PathLock(f"{self.path}.lock")
+        self._undo = ExitStack()
+
+    @property
+    def locked(self) -> bool:
+        """Whether we hold the lock on the file that is at the lock's path now."""
+        return self._lock.held
 
     def claim(self) -> None:
         """
         Take the path for this process, and clear from it what a dead daemon left.
 
         A stale socket is removed, a regular file moved aside; everything else stays as it
-        is. When the path has been claimed already, nothing is done. The claim outlives a
+        is. When the path has been claimed already, nothing is done, unless the lock file
+        has been deleted or replaced since: then it is claimed anew. The claim outlives a
         fork.
 
         :raises SocketInUse: when another process has the path.
         :raises SocketFileError: when it cannot be used for another reason. What was made on
             the way is gone again.
         """
-        if self._lock is not None:
+        if self._lock.held:
             return
-        try:
-            self._make_directory()
+        self.release()
+        with ExitStack() as undo:
+            self._make_directory(undo)
             self._take_lock()
-            self._clear_path()
-        except OSError as error:
-            self.abandon()
-            raise SocketFileError(self.path, _explain(error)) from error
-        except BaseException:
-            self.abandon()
-            raise
+            undo.callback(self._lock.roll_back)
+            try:
+                self._clear_path(undo)
+            except OSError as error:
+                raise SocketFileError(self.path, _explain(error)) from error
+            self._undo = undo.pop_all()
 
     def bind(self) -> ListeningSocket:
         """
         Make the socket, listening, with its mode from the first moment on.
 
-        :raises SocketFileError: when the system refuses.
+        :raises SocketFileError: when the system does not let us.
         """
         try:
             listening = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -133,140 +151,167 @@ class SocketFile:
                 raise
         except OSError as error:
             raise SocketFileError(self.path, _explain(error)) from error
-        self._lock_is_new = False
-        self._made_directories = []
+        self._lock.keep()
+        self._undo.pop_all()  # From here on there is nothing to undo.
         return listening
 
-    def _bind(self, listening: socket.socket) -> None:
-        with suppress(OSError):
-            # On Linux the file takes its mode from the unbound socket, less the umask;
-            # elsewhere this is refused, and the chmod below has to do.
-            os.fchmod(listening.fileno(), self.mode)
-        listening.bind(self.path)
-        found = os.lstat(self.path)
-        self._identity = (found.st_dev, found.st_ino)
-        if stat.S_IMODE(found.st_mode) != self.mode:
-            os.chmod(self.path, self.mode)
-
-    def presence(self) -> Presence:
+    def check(self) -> PathState:
         """Look whether the socket that was bound is still at its path."""
         try:
             found = os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
-            return Presence.GONE
+            return PathState.GONE
         except OSError:
-            return Presence.HIDDEN
-        ours = (found.st_dev, found.st_ino) == self._identity
-        return Presence.OURS if ours else Presence.REPLACED
+            return PathState.UNREADABLE
+        return PathState.OURS if _identity(found) == self._identity else PathState.REPLACED
+
+    def take_back(self) -> bool:
+        """
+        Claim the path anew where a stale socket of our user has replaced ours.
+
+        :returns: whether the path is claimed and free to `bind`. False where something
+            else is there, a process listens, or another one holds the lock: then nothing
+            has been changed.
+        :raises SocketFileError: when it cannot be used for another reason.
+        """
+        lock = self._lock if self._lock.held else PathLock(self._lock.path)
+        try:
+            found = os.lstat(self.path)
+            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+                return False
+            with ExitStack() as undo:
+                if lock is not self._lock:
+                    lock.take()
+                    undo.callback(lock.roll_back)
+                self._remove_stale(found)
+                self._undo = undo.pop_all()
+        except (LockHeld, SocketInUse, FileNotFoundError):
+            return False
+        except PathLockError as error:
+            raise self._lock_error(error) from error
+        except OSError as error:
+            raise SocketFileError(self.path, _explain(error)) from error
+        if lock is not self._lock:
+            self._lock.release()
+            self._lock = lock
+        self._identity = None
+        return True
 
     def remove(self) -> None:
         """Remove the socket, if it is still the very one that was bound."""
-        if self._identity is not None and self.presence() is Presence.OURS:
+        if self._identity is not None and self.check() is PathState.OURS:
             with suppress(OSError):
                 os.unlink(self.path)
         self._identity = None
 
     def release(self) -> None:
-        """Give the path up to whoever claims it next; the lock file stays."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Give the path up to the next process that claims it; the lock file stays."""
+        self._undo.pop_all()
+        self._lock.release()
 
-    def abandon(self) -> None:
-        """Give up a claim; when nothing was ever bound, what was made for it is gone too."""
-        with suppress(OSError):
-            if self._lock_is_new and self.locked:
-                os.unlink(self._lock_path)
-        if self.moved is not None:
-            with suppress(OSError):
-                os.link(self.moved, self.path, follow_symlinks=False)
-                os.unlink(self.moved)
-            self.moved = None
+    def roll_back(self) -> None:
+        """Give up a claim; if nothing was bound, also undo what was made and moved for it."""
+        self._undo.close()
         self.release()
-        for directory in reversed(self._made_directories):
-            with suppress(OSError):
-                os.rmdir(directory)
-        self._lock_is_new = False
-        self._made_directories = []
 
-    @property
-    def locked(self) -> bool:
-        """Whether we hold the lock file that is now at its path."""
-        return self._lock is not None and _is_at(self._lock_path, self._lock)
+    def forget(self) -> None:
+        """
+        In a forked child: leave path and lock to the parent, and change nothing.
 
-    @property
-    def _lock_path(self) -> str:
-        return f"{self.path}.lock"
+        To be called from a hook of `os.register_at_fork`. The listening socket is not the
+        file's, and has to be closed besides.
+        """
+        self._undo.pop_all()
+        self._identity = None
+        self._lock.forget()
 
-    def _make_directory(self) -> None:
+    def _bind(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            # On Linux the file takes its mode from the unbound socket, less the umask;
+            # elsewhere this fails, and the chmod below has to do.
+            os.fchmod(listening.fileno(), self.mode)
+        listening.bind(self.path)
+        found = os.lstat(self.path)
+        self._identity = _identity(found)
+        if stat.S_IMODE(found.st_mode) != self.mode:
+            os.chmod(self.path, self.mode)
+
+    def _make_directory(self, undo: ExitStack) -> None:
         parent = os.path.dirname(self.path)
         missing = []
         directory = parent
         while not os.path.lexists(directory):
             missing.append(directory)
             directory = os.path.dirname(directory)
+        mode = 0o700
+        # Names in it are no secret to anybody the socket lets in, but listing it is.
+        if self.mode & 0o060:
+            mode |= 0o010
+        if self.mode & 0o006:
+            mode |= 0o011
         try:
             for directory in reversed(missing):
                 with suppress(FileExistsError):
                     os.mkdir(directory, 0o700)
-                    self._made_directories.append(directory)
-                    os.chmod(directory, 0o700)
-            found = os.stat(parent)
+                    undo.callback(_quietly, os.rmdir, directory)
+                    os.chmod(directory, mode)
+            self._check_directory(parent, os.stat(parent))
+            self.closed_directory = _first_closed(parent, self.mode)
         except OSError as error:
             raise SocketFileError(self.path, f"its directory: {_explain(error)}") from error
-        if not stat.S_ISDIR(found.st_mode):
-            raise SocketFileError(self.path, f"{parent} is not a directory; choose another path")
-        if found.st_uid not in (0, os.geteuid()):
+
+    def _check_directory(self, parent: str, found: os.stat_result) -> None:
+        judged = exposure(found, os.geteuid())
+        if judged is Exposure.NO_DIRECTORY:
+            raise SocketFileError(self.path, f"not a directory: {parent}; choose another path")
+        if judged is Exposure.FOREIGN:
+            owner = user_in_words(found.st_uid)
             raise SocketFileError(
-                self.path,
-                f"its directory {parent} belongs to uid {found.st_uid}; choose another path",
+                self.path, f"its directory belongs to {owner}: {parent}; choose another path"
             )
-        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        if judged is Exposure.WORLD_WRITABLE:
             raise SocketFileError(
                 self.path,
-                f"its directory {parent} can be written to by all; "
+                f"its directory can be written to by all: {parent}; "
                 "make it private (chmod 0700) or choose another",
             )
 
     def _take_lock(self) -> None:
-        path = self._lock_path
-        while True:
-            lock, is_new = _open_lock(path)
-            try:
-                found = os.fstat(lock)
-                if not stat.S_ISREG(found.st_mode):
-                    raise SocketFileError(self.path, f"{path} is not a regular file; remove it")
-                if found.st_uid != os.geteuid():
-                    raise SocketFileError(
-                        self.path, f"{path} belongs to uid {found.st_uid}; choose another path"
-                    )
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise SocketInUse(self.path, _holder(self.path)) from None
-            except BaseException:
-                os.close(lock)
-                raise
-            self._lock, self._lock_is_new = lock, is_new
-            if self.locked:
-                return
-            # Another starter gave up between our open and our lock, and took its file along.
-            self.release()
+        try:
+            self._lock.take()
+        except LockHeld:
+            raise SocketInUse(self.path, self._holder()) from None
+        except PathLockError as error:
+            raise self._lock_error(error) from error
 
-    def _clear_path(self) -> None:
+    def _lock_error(self, error: PathLockError) -> SocketFileError:
+        return SocketFileError(self.path, f"its lock {error.path} {error.reason}")
+
+    def _holder(self) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            with suppress(OSError):
+                probe.connect(self.path)
+                if (peer := peer_credentials(probe)) is not None:
+                    return str(peer)
+        # Not listening yet, or frozen.
+        return str(holder(self._lock.path) or "another process")
+
+    def _clear_path(self, undo: ExitStack) -> None:
         try:
             found = os.lstat(self.path)
         except FileNotFoundError:
             return
         kind = stat.S_IFMT(found.st_mode)
         if found.st_uid != os.geteuid():
+            owner = user_in_words(found.st_uid)
             raise SocketFileError(
-                self.path, f"what is there belongs to uid {found.st_uid}; choose another path"
+                self.path, f"what is there belongs to {owner}; choose another path"
             )
         if kind == stat.S_IFSOCK:
             self._remove_stale(found)
         elif kind == stat.S_IFREG:
-            self._move_aside()
+            self._move_aside(undo)
         else:
             what = _KINDS.get(kind, "of an unknown kind")
             raise SocketFileError(self.path, f"there is {what}; remove it or choose another path")
@@ -282,90 +327,55 @@ class SocketFile:
                 raise SocketInUse(self.path, "a process that does not accept its clients") from None
             except OSError as error:
                 raise SocketInUse(
-                    self.path, f"something that does not take connections ({error.strerror})"
+                    self.path, f"something that does not take connections ({in_short(error)})"
                 ) from error
             else:
                 raise SocketInUse(self.path, str(peer_credentials(probe) or "another process"))
-        now = os.lstat(self.path)
-        if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
+        if _identity(os.lstat(self.path)) != _identity(found):
             raise SocketInUse(self.path, "a process that has just made it")
         os.unlink(self.path)
 
-    def _move_aside(self) -> None:
-        number = 1
-        while True:
-            aside = f"{self.path}.moved-{number}"
-            try:
-                # Unlike a rename, a link never replaces what is there.
-                os.link(self.path, aside, follow_symlinks=False)
-            except FileExistsError:
-                number += 1
-            except OSError as error:
-                raise SocketFileError(
-                    self.path,
-                    f"there is a file that cannot be moved aside: {_explain(error)}",
-                ) from error
-            else:
-                break
-        os.unlink(self.path)
-        self.moved = aside
-
-
-def _is_at(path: str, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except OSError:
-        return False
-
-
-def _open_lock(path: str) -> tuple[int, bool]:
-    """Open a lock file, and tell whether it is new."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    while True:
+    def _move_aside(self, undo: ExitStack) -> None:
         try:
-            lock = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            # It may be gone again by now.
-            with suppress(FileNotFoundError):
-                return os.open(path, flags), False
-        else:
-            # The umask may have kept even its owner out.
-            os.fchmod(lock, 0o600)
-            return lock, True
+            self.moved = move_aside(self.path)
+        except OSError as error:
+            raise SocketFileError(
+                self.path, f"there is a file that cannot be moved aside: {_explain(error)}"
+            ) from error
+        undo.callback(self._put_back, self.moved)
 
-
-def _holder(path: str) -> str:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
+    def _put_back(self, moved: str) -> None:
+        self.moved = None
         with suppress(OSError):
-            probe.connect(path)
-            if (peer := peer_credentials(probe)) is not None:
-                return str(peer)
-    # Not listening yet, or frozen: see who holds the lock.
-    pid = _lock_holder(os.path.realpath(f"{path}.lock"))
-    return "another process" if pid is None else f"pid {pid} ({command_of(pid)})"
+            os.link(moved, self.path, follow_symlinks=False)
+            os.unlink(moved)
 
 
-def _lock_holder(path: str) -> int | None:
-    """
-    Find the process with a lock on a file, by what proc_pid_fdinfo(5) tells.
-
-    proc_locks(5) would be simpler, but tells who took the lock: of a daemon that went to
-    the background, a parent that has ended since.
-    """
+def _quietly(do: Callable[[str], None], path: str) -> None:
     with suppress(OSError):
-        for pid in filter(str.isdecimal, os.listdir("/proc")):
-            # Other users' processes, and those that end meanwhile, cannot be looked into.
-            with suppress(OSError):
-                for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                    if os.readlink(f"/proc/{pid}/fd/{descriptor}") == path:
-                        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as info:
-                            if "FLOCK" in info.read():
-                                return int(pid)
-    return None
+        do(path)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _first_closed(directory: str, mode: int) -> str | None:
+    """Find the first directory, going up, that keeps out users whom a socket's mode lets in."""
+    while True:
+        found = os.stat(directory)
+        others = found.st_mode & stat.S_IXOTH
+        group = found.st_mode & stat.S_IXGRP if found.st_gid == os.getegid() else others
+        if (mode & 0o006 and not others) or (mode & 0o060 and not group):
+            return directory
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return None
+        directory = parent
 
 
 def _explain(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    reason = f"{where}{(error.strerror or str(error)).lower()}"
+    reason = in_short(error)
+    if error.filename:
+        reason = f"{reason} ({os.fsdecode(error.filename)})"
     return reason if error.errno in _ELSEWHERE else f"{reason}; choose another path"

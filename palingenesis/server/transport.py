@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
 from termios import FIONREAD
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import tcp
 from twisted.internet.address import UNIXAddress
@@ -53,6 +53,9 @@ class Connection(tcp.Connection):
     """
 
     connected = 1
+
+    def __init__(self, accepted: socket.socket, protocol: Any, reactor: Reactor) -> None:
+        super().__init__(accepted, protocol, cast(Any, reactor))
 
     def connectionLost(self, reason: Failure) -> None:
         if self.disconnected:

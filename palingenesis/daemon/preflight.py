@@ -1,0 +1,173 @@
+"""
+What is checked and claimed before twistd forks, where a person still reads along.
+
+Each check raises `palingenesis.paths.PathError` with the one line to show.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from palingenesis.daemon.pidfile import clear_unusable
+from palingenesis.locate import Location, locate_socket, other_places
+from palingenesis.paths import PathError
+from palingenesis.procfs import peer_credentials
+from palingenesis.server.log import get_logger
+from palingenesis.server.socketfile import SocketFile
+from palingenesis.text import MESSAGE_LIMIT, printable
+
+#: The description of a Unix socket that systemd hands over.
+INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")
+
+_log = get_logger(__name__)
+
+
+def failed(why: object) -> SystemExit:
+    """Make the end of a start that fails, with the one line that says why."""
+    return SystemExit(f"palingenesis: {printable(str(why), MESSAGE_LIMIT)}")
+
+
+def prepare_process() -> None:
+    """Make the process fit to start: it survives an early SIGHUP, and its lock survives a fork."""
+    # Until there is a handler for it, a reload would kill the daemon that is starting.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    # twistd puts /dev/null over the first three as it goes to the background. Where they
+    # were closed, one of them would be our lock.
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Check that an endpoint is an inherited Unix socket."""
+    if not INHERITED.fullmatch(endpoint):
+        # Nothing else would keep our promises about the file and about who may connect.
+        raise PathError(
+            f"--endpoint {endpoint}",
+            "expected an inherited Unix socket, such as systemd:domain=UNIX:index=0; "
+            "to listen on a path, give --socket PATH",
+        )
+
+
+def check_files(twistd: Mapping[str, Any]) -> None:
+    """Check that twistd will be able to write its own files."""
+    files = {"--pidfile": twistd.get("pidfile"), "--logfile": twistd.get("logfile")}
+    if not (twistd.get("nodaemon") or twistd.get("syslog") or twistd.get("logger")):
+        files["--logfile"] = files["--logfile"] or "twistd.log"
+    for option, name in files.items():
+        if name and name != "-":
+            path = os.path.abspath(name)
+            advice = f"name another with twistd {option}=FILE"
+            if os.path.isdir(path):
+                raise PathError(path, f"is a directory; {advice}")
+            place = path if os.path.lexists(path) else os.path.dirname(path)
+            if not os.access(place, os.W_OK):
+                raise PathError(path, f"cannot be written; {advice}")
+
+
+def check_user(twistd: Mapping[str, Any]) -> None:
+    """Check that twistd can become the user that its --uid names."""
+    uid = twistd.get("uid")
+    if uid is None or uid == os.geteuid():
+        return
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        # twistd asks for its groups, and would die of it after the fork.
+        raise PathError(
+            f"--uid {uid}", "no such user in the password file; add it, or name another"
+        ) from None
+    if os.geteuid() != 0:
+        raise PathError(f"--uid {uid}", "only root can become another user; leave the option out")
+
+
+def claim(
+    given: str | None, config: str | None, mode: int, twistd: Mapping[str, Any]
+) -> SocketFile:
+    """
+    Claim the socket, as the user that the daemon will be.
+
+    What is claimed is rolled back when this process exits without having bound it. A
+    socket in another root is claimed only when the daemon starts, because it is there.
+    """
+    uid = twistd.get("uid")
+    location = locate_socket(given, config, uid)
+    file = SocketFile(location.path, mode)
+    if twistd.get("chroot") is None:
+        # twistd may yet fail to start: nothing stays behind then.
+        atexit.register(file.roll_back)
+        claim_as_user(file, twistd)
+        for text in _warnings(location, file, uid):
+            _log.warn("{text}", text=text)
+            if not twistd.get("nodaemon"):
+                # The log is elsewhere then.
+                print(f"palingenesis: {text}", file=sys.stderr)
+    return file
+
+
+def claim_as_user(file: SocketFile, twistd: Mapping[str, Any]) -> None:
+    """Claim a socket, so that what is made for it belongs to the user the daemon will be."""
+    with _as_user(twistd.get("uid"), twistd.get("gid")):
+        file.claim()
+
+
+def prepare_pidfile(twistd: Mapping[str, Any]) -> None:
+    """See to a PID file that would keep twistd from starting."""
+    if path := twistd.get("pidfile"):
+        for text in clear_unusable(path):
+            _log.warn("{text}", text=text)
+
+
+def _warnings(location: Location, file: SocketFile, uid: int | None) -> Iterator[str]:
+    if file.closed_directory is not None:
+        yield printable(
+            f"mode {file.mode:04o} lets in other users, but the directory "
+            f"{file.closed_directory} keeps them out; chmod it, or choose another path",
+            MESSAGE_LIMIT,
+        )
+    for place in other_places(location, uid):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(place.path)
+            except BlockingIOError:
+                pass
+            except OSError:
+                continue
+            peer = peer_credentials(probe) or "another process"
+            yield printable(
+                f"{peer} serves {place.path} already ({place.source}), the default place of "
+                "programs started in another environment",
+                MESSAGE_LIMIT,
+            )
+
+
+@contextmanager
+def _as_user(uid: int | None, gid: int | None) -> Iterator[None]:
+    """Be another user for a while, as far as files go: what is made is that user's."""
+    if uid is None or uid == os.geteuid():
+        yield
+        return
+    entry = pwd.getpwuid(uid)
+    undo: list[Callable[[], None]] = []
+    groups, own_gid, own_uid = os.getgroups(), os.getegid(), os.geteuid()
+    try:
+        os.initgroups(entry.pw_name, entry.pw_gid if gid is None else gid)
+        undo.append(lambda: os.setgroups(groups))
+        os.setegid(entry.pw_gid if gid is None else gid)
+        undo.append(lambda: os.setegid(own_gid))
+        os.seteuid(uid)
+        undo.append(lambda: os.seteuid(own_uid))
+        yield
+    finally:
+        for step in reversed(undo):
+            step()

@@ -1,0 +1,96 @@
+"""The daemon as a service: its state, its control socket, and its way with signals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from twisted.application.service import MultiService
+
+from palingenesis.config import Config
+from palingenesis.daemon.preflight import claim_as_user, failed
+from palingenesis.server.log import get_logger, set_log_level
+from palingenesis.server.service import ControlService
+from palingenesis.server.signals import SignalService
+from palingenesis.server.socketfile import SocketFileError, SocketInUse
+from palingenesis.server.state import DaemonState
+
+if TYPE_CHECKING:
+    from palingenesis.daemon.tap import Options
+
+_log = get_logger(__name__)
+
+
+class StartFailed(Exception):
+    """The start failed after twistd went to the background; the log has the whole reason."""
+
+
+class DaemonService(MultiService):
+    """
+    Everything that ``twistd palingenesis`` runs.
+
+    :param options: its command line, already checked.
+    :param reactor: what to run on.
+    :raises ValueError: when the endpoint is no listening Unix socket.
+    :raises LookupError: when no socket of the endpoint's name was inherited.
+    """
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        super().__init__()
+        self._options = options
+        self._twistd: Mapping[str, Any] = options.parent or {}
+        self.control = ControlService(
+            DaemonState(self._reload),
+            options.socket_file,
+            endpoint=options["endpoint"],
+            reactor=reactor,
+            mode=options.mode,
+        )
+        self._apply(options.config)
+        SignalService(self.control.reload, reactor).setServiceParent(self)
+        self.control.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        # With a new root, the socket could not be claimed before; twistd removes its PID
+        # file when this fails, as it can no more once it is another user.
+        if self._options.socket_file is not None:
+            try:
+                claim_as_user(self._options.socket_file, self._twistd)
+            except SocketFileError as error:
+                self._fail(error)
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except SocketFileError as error:
+            self._fail(error)
+
+    def _fail(self, error: SocketFileError) -> NoReturn:
+        if not self._twistd.get("nodaemon"):
+            _log.error("{error}", error=str(error))
+            # twistd shows 100 bytes of it where it was started: the reason comes first.
+            raise StartFailed(str(error) if isinstance(error, SocketInUse) else error.reason)
+        with suppress(OSError):
+            os.unlink(self._twistd["pidfile"])
+        # sys.stderr goes to the log by now.
+        print(failed(error), file=sys.__stderr__)
+        raise SystemExit(1)
+
+    def _reload(self) -> None:
+        config = self._options.read_config()
+        for key in ("socket", "mode"):
+            if getattr(config, key) != getattr(self._options.config, key):
+                _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
+        self._apply(config)
+
+    def _apply(self, config: Config) -> None:
+        set_log_level(config.log_level)
+        self.control.configure(
+            timeout=config.timeout,
+            handler_timeout=config.handler_timeout,
+            max_connections=config.max_connections,
+        )

@@ -1,0 +1,198 @@
+"""
+A lock on a path: ``flock(2)`` on a file that exists for nothing else.
+
+The lock dies with its process, however that ends. A PID in a file would not do: PIDs are
+used again, and in a container the daemon's is always 1.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+
+from palingenesis.paths import PathError
+from palingenesis.procfs import Credentials, user_in_words
+from palingenesis.text import in_short
+
+#: What flock(2) fails with where the file system cannot lock: NFS without a lock daemon.
+_CANNOT_LOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class PathLockError(PathError):
+    """
+    A lock file that cannot be used.
+
+    :ivar path: the lock file.
+    :ivar reason: why not, and what to do, in one line.
+    """
+
+
+class LockHeld(PathLockError):
+    """Another process has the lock; `holder` finds it, which takes a look at every process."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "is locked by another process")
+
+
+class PathLock:
+    """
+    An exclusive lock, as one process of a user can have it at a time.
+
+    It outlives a fork as long as a process that inherits it lives.
+
+    :param path: the lock file; made with mode 0600 where it is missing.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._is_new = False
+        self._pid = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether we hold the lock on the file that is at the path now."""
+        return self._descriptor is not None and _is_at(self.path, self._descriptor)
+
+    def take(self) -> None:
+        """
+        Lock the file. Nothing is done where this object has a lock already.
+
+        :raises LockHeld: when another process has it.
+        :raises PathLockError: when the file cannot be used, or cannot be locked. A file
+            that was made for it is gone again.
+        """
+        while self._descriptor is None:
+            try:
+                descriptor, is_new = _open(self.path)
+            except OSError as error:
+                raise PathLockError(self.path, f"cannot be opened: {in_short(error)}") from error
+            try:
+                self._lock(descriptor, is_new)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._descriptor, self._is_new, self._pid = descriptor, is_new, os.getpid()
+            if not self.held:
+                # Another process rolled back between our open and our lock.
+                self.release()
+
+    def keep(self) -> None:
+        """Make this process the one that releases the lock, and have the file stay for good."""
+        self._is_new = False
+        self._pid = os.getpid()
+
+    def release(self) -> None:
+        """
+        Give the lock up; the file stays.
+
+        A child that was forked from its holder only closes its copy, and takes the lock
+        from nobody.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            if self._pid == os.getpid():
+                # A child may have a copy of the descriptor, and closing ours would not do.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def forget(self) -> None:
+        """In a forked child: close its copy, so that the lock is the parent's alone."""
+        self._pid = 0
+        self.release()
+
+    def roll_back(self) -> None:
+        """Give the lock up, and remove the file if `take` made it and `keep` was not called."""
+        if self._is_new and self.held:
+            try:  # noqa: SIM105 - contextlib is slow to import
+                os.unlink(self.path)
+            except OSError:
+                pass  # An empty file stays, which harms nobody.
+        self._is_new = False
+        self.release()
+
+    def _lock(self, descriptor: int, is_new: bool) -> None:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise PathLockError(self.path, "is not a regular file; remove it")
+        if found.st_uid != os.geteuid():
+            raise PathLockError(
+                self.path, f"belongs to {user_in_words(found.st_uid)}; choose another path"
+            )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockHeld(self.path) from None
+        except OSError as error:
+            if is_new:
+                os.unlink(self.path)
+            advice = "choose a path on a local file system"
+            if error.errno not in _CANNOT_LOCK:
+                advice = "choose another path"
+            raise PathLockError(
+                self.path, f"cannot be locked: {in_short(error)}; {advice}"
+            ) from error
+
+
+def holder(path: str) -> Credentials | None:
+    """
+    Find the process with a lock on a file, by what proc_pid_fdinfo(5) tells.
+
+    proc_locks(5) would be simpler, but tells the process that took the lock: of a daemon
+    that went to the background, a parent that has ended since.
+
+    :returns: None where no process has it, or none that we may look into.
+    """
+    try:
+        wanted = os.stat(path)
+        name = f"/{os.path.basename(os.path.realpath(path))}"
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+    except OSError:
+        return None
+    for pid in pids:
+        # Other users' processes, and those that end meanwhile, cannot be looked into.
+        try:
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                if _has_lock(pid, descriptor, name, wanted):
+                    process = os.stat(f"/proc/{pid}")
+                    return Credentials(pid, process.st_uid, process.st_gid)
+        except OSError:
+            continue
+    return None
+
+
+def _has_lock(pid: int, descriptor: str, name: str, wanted: os.stat_result) -> bool:
+    link = f"/proc/{pid}/fd/{descriptor}"
+    try:
+        # In another container, the same file may be in another directory.
+        if not os.readlink(link).endswith(name) or not os.path.samestat(os.stat(link), wanted):
+            return False
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as info:
+            return b"FLOCK" in info.read()
+    except OSError:
+        return False
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _open(path: str) -> tuple[int, bool]:
+    """Open a lock file, and tell whether it is new."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            try:
+                return os.open(path, flags), False
+            except FileNotFoundError:
+                continue  # It is gone again.
+        # The umask may have kept even its owner out.
+        os.fchmod(descriptor, 0o600)
+        return descriptor, True
