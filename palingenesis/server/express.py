@@ -30,13 +30,11 @@ class Express:
 
     :param factory: admits the clients, and knows their commands.
     :param reactor: what the others are handed on to.
-    :ivar serving: the connection that is being answered, or None.
     """
 
     def __init__(self, factory: ControlFactory, reactor: Reactor) -> None:
         self._factory = factory
         self._reactor = reactor
-        self.serving: socket.socket | None = None
 
     def serve(self, accepted: socket.socket) -> None:
         """
@@ -60,11 +58,7 @@ class Express:
             # Nothing yet, or half a line, or more than one, or one that is too long.
             self._hand_on(accepted, ControlProtocol(), received)
             return
-        self.serving = accepted
-        try:
-            reply = factory.commands.run(received, peer)
-        finally:
-            self.serving = None
+        reply = factory.commands.run(received, peer)
         if isinstance(reply, Running):
             self._hand_over(accepted).wait_for(reply)
             return

@@ -267,8 +267,9 @@ class ControlService(Service):
 
     def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""
-        if isinstance(self._port, ControlPort):
-            self._port.forget()
+        port: Any = self._port
+        if isinstance(port, ControlPort):
+            port.forget()
         for client in self.factory.connections():
             client.forget()
         if self._file is not None:
@@ -299,10 +300,12 @@ def _check_state(state: object) -> None:
     :raises TypeError: when it lacks one.
     """
     lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
-    try:
-        verifyObject(IDaemonState, state, tentative=True)
-    except Invalid as invalid:
-        why = f"{' and '.join(lacking)} is missing" if lacking else str(invalid)
-    else:
-        return
+    why = f"{' and '.join(lacking)} is missing"
+    if not lacking:
+        try:
+            verifyObject(IDaemonState, state, tentative=True)
+        except Invalid as invalid:
+            why = str(invalid)
+        else:
+            return
     raise TypeError(f"{type(state).__name__} does not provide IDaemonState: {why}")

@@ -122,6 +122,7 @@ class ControlPort:
         self._shared = shared
         self._out_of_descriptors = False
         self._retry: Any = None
+        self._serving: socket.socket | None = None
 
     def startListening(self) -> None:
         self._factory.doStart()
@@ -135,8 +136,10 @@ class ControlPort:
         return succeed(None)
 
     def forget(self) -> None:
-        """Close the listening socket of a forked child; the parent's stays as it is."""
+        """In a forked child: close its copies of the sockets, which are the parent's."""
         self._listening.close()
+        if self._serving is not None:
+            self._serving.close()
 
     def getHost(self) -> UNIXAddress:
         return UNIXAddress(self._listening.getsockname())
@@ -179,11 +182,14 @@ class ControlPort:
             except OSError as error:
                 self._pause(error)
                 return
+            self._serving = accepted
             try:
                 self._serve(accepted)
             except BaseException:
                 _log.failure("A connection could not be served")
                 accepted.close()
+            finally:
+                self._serving = None
 
     def _pause(self, error: OSError) -> None:
         # Nearly always it is the descriptors that have run out. Whatever it is, a new try
