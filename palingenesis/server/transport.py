@@ -121,6 +121,7 @@ class ControlPort:
         self._serve = serve
         self._shared = shared
         self._out_of_descriptors = False
+        self._expected = 1
         self._retry: Any = None
         self._serving: socket.socket | None = None
 
@@ -166,22 +167,27 @@ class ControlPort:
         self._factory.doStop()
 
     def doRead(self) -> None:
-        self._accept(ACCEPTS_A_TURN)
+        # As many as were there the last time: an accept that finds nobody takes as long as
+        # a tenth of an exchange. The reactor comes back for those that are left.
+        expected = self._expected
+        accepted = self._accept(expected)
+        self._expected = min(2 * expected, ACCEPTS_A_TURN) if accepted == expected else accepted
 
-    def _accept(self, most: int) -> None:
-        for _ in range(most):
+    def _accept(self, most: int) -> int:
+        """Accept so many connections at most, and return how many there were."""
+        for count in range(most):
             if self._listening.fileno() == -1:
-                return
+                return max(count, 1)
             try:
                 accepted, _address = self._listening.accept()
             except BlockingIOError:
                 self._out_of_descriptors = False
-                return
+                return max(count, 1)
             except ConnectionAbortedError:
                 continue
             except OSError as error:
                 self._pause(error)
-                return
+                return max(count, 1)
             self._serving = accepted
             try:
                 self._serve(accepted)
@@ -190,6 +196,7 @@ class ControlPort:
                 accepted.close()
             finally:
                 self._serving = None
+        return most
 
     def _pause(self, error: OSError) -> None:
         # Nearly always it is the descriptors that have run out. Whatever it is, a new try
