@@ -25,7 +25,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from palingenesis.server.interfaces import CommandFailed
+from palingenesis.server.interfaces import CommandRefused
 
 TIMEOUT = 5.0
 HANDLER_TIMEOUT = 30.0
@@ -53,7 +53,7 @@ class Daemon:
         data = self._data
         kind = data.ConsumeIntInRange(0, 6)
         if kind == 1:
-            raise CommandFailed(data.ConsumeUnicode(200))
+            raise CommandRefused(data.ConsumeUnicode(200))
         if kind == 2:
             raise ValueError(data.ConsumeUnicode(50))
         if kind == 3:
@@ -63,7 +63,7 @@ class Daemon:
             self._clock.callLater(data.ConsumeIntInRange(0, 60), answer.callback, good)
             return answer
         if kind == 5:
-            error = CommandFailed(data.ConsumeUnicode(200))
+            error = CommandRefused(data.ConsumeUnicode(200))
             self._clock.callLater(data.ConsumeIntInRange(0, 60), answer.errback, error)
             return answer
         return answer if kind == 6 else good

@@ -50,7 +50,7 @@ class DaemonService(MultiService):
             mode=options.mode,
         )
         self._apply(options.config)
-        SignalService(reactor, self.control.reload).setServiceParent(self)
+        SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
 
     def privilegedStartService(self) -> None:

@@ -1,9 +1,9 @@
-"""What a daemon provides so that it can be controlled."""
+"""What the control socket asks of a daemon, and of a reactor."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -12,13 +12,13 @@ from palingenesis.wire import DaemonStatus
 
 _T = TypeVar("_T")
 
-#: A result now, or a Deferred or coroutine of it.
-Answer: TypeAlias = _T | Deferred[_T] | Coroutine[Deferred[Any], Any, _T]
+#: A result, or a Deferred or a coroutine of it.
+Answer: TypeAlias = _T | Deferred[_T] | Coroutine[Any, Any, _T]
 
 
-class CommandFailed(Exception):
+class CommandRefused(Exception):
     """
-    A command that the daemon refuses; the client is told ``ERR: `` and the message.
+    A command that the daemon will not carry out; the client gets ``ERR:`` and the message.
 
     :ivar message: one plain line for the person who typed the command.
     """
@@ -32,19 +32,66 @@ class IDaemonState(Interface):
     """
     A daemon as its control socket sees it.
 
-    Each method may answer at once, with a Deferred, or with a coroutine. A refusal is
-    raised (or the Deferred fails) as `CommandFailed`; any other exception is logged with
-    its traceback, and the client is told only that the command failed.
+    Each method may answer at once, with a Deferred, or with a coroutine. A command that the
+    daemon will not carry out raises `CommandRefused` (or its Deferred fails with it). Any
+    other exception is logged with its traceback, and the client is told only that the
+    command failed.
     """
 
     def get_status() -> Answer[DaemonStatus]:
-        """Tell how the daemon is."""
+        """Return the daemon's status."""
 
     def pause() -> Answer[None]:
-        """Pause; when paused already, do nothing."""
+        """Pause; do nothing when paused already."""
 
     def resume() -> Answer[None]:
-        """Resume; when not paused, do nothing."""
+        """Resume; do nothing when not paused."""
 
     def reload_config() -> Answer[None]:
-        """Read the configuration again and apply it whole, or fail and change nothing."""
+        """Read the configuration again and apply it whole, or raise and change nothing."""
+
+
+class Controllable(Protocol):
+    """
+    The type of what provides `IDaemonState`, for type checkers without a plug-in.
+
+    A class needs no base class and no declaration for it: the four methods are enough.
+    """
+
+    def get_status(self) -> Answer[DaemonStatus]:
+        """See `IDaemonState`."""
+
+    def pause(self) -> Answer[None]:
+        """See `IDaemonState`."""
+
+    def resume(self) -> Answer[None]:
+        """See `IDaemonState`."""
+
+    def reload_config(self) -> Answer[None]:
+        """See `IDaemonState`."""
+
+
+class Clock(Protocol):
+    """What deadlines ask of a reactor, as ``twisted.internet.interfaces.IReactorTime``."""
+
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> Any:
+        """Call something after a number of seconds; return an ``IDelayedCall``."""
+
+    def seconds(self) -> float:
+        """Tell the time, in seconds from any beginning."""
+
+
+class Reactor(Clock, Protocol):
+    """What a listening port asks of a reactor, as ``IReactorTime`` and ``IReactorFDSet``."""
+
+    def addReader(self, reader: Any, /) -> None:
+        """Watch for input."""
+
+    def removeReader(self, reader: Any, /) -> None:
+        """Watch for input no more."""
+
+    def addWriter(self, writer: Any, /) -> None:
+        """Watch for room to write."""
+
+    def removeWriter(self, writer: Any, /) -> None:
+        """Watch for room to write no more."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISystemHandle
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
@@ -16,16 +16,18 @@ from zope.interface import implementer
 
 from palingenesis import wire
 from palingenesis.procfs import Credentials, peer_credentials
-from palingenesis.server.interfaces import CommandFailed, IDaemonState
-from palingenesis.server.log import get_logger
-from palingenesis.server.transport import Connection
-from palingenesis.wire import Command, DaemonStatus, Unfit
+from palingenesis.server.commands import CommandTable, Running
+from palingenesis.server.interfaces import Clock
+from palingenesis.server.log import Repeats, get_logger
+from palingenesis.server.transport import DISCARD_LIMIT
 
-#: Input that is read and thrown away besides the command, in bytes; more is cut off.
-DRAIN_LIMIT = 4 * 1024 * 1024
+#: Rejected clients that may still hang up by themselves, at once.
+REJECTED_LIMIT = 64
+#: Input of a rejected client that is read and discarded, in bytes.
+REJECTED_DISCARD_LIMIT = 65_536
 #: Seconds that commands already under way have left when the daemon stops.
 GRACE = 2.0
-#: Seconds after that for their clients to take the reply.
+#: Seconds that clients have left, at a stop, to take their reply.
 LAST_WORDS = 0.5
 
 _log = get_logger(__name__)
@@ -44,22 +46,16 @@ class _Phase(Enum):
     CLOSED = auto()
 
 
-# A member of an enumeration takes five times as long to look up as a name.
-_READING, _WORKING, _REPLIED, _CLOSED = _Phase
-_STATUS, _RELOAD = Command.STATUS, Command.RELOAD
-_COMMANDS = {command.encode(): command for command in Command if command != "HELP"}
-
-
 @implementer(IHalfCloseableProtocol)
 class ControlProtocol(LineReceiver):
     """
-    Reads one command, has it carried out, sends one reply, and closes.
+    Reads one command, has it run, sends one reply, and closes.
 
-    Whoever sends no whole line within ``factory.timeout`` seconds is told so and dropped,
-    however the bytes dribble in; whoever does not take the reply in the same time is
-    dropped too. A line that ends with the client's half-close counts as whole.
+    A client that has not sent a full line ``factory.timeout`` seconds after connecting gets
+    ``ERR: Connection timeout``. A client that does not take its reply in the same time is
+    disconnected. A line that ends with the client's half-close counts as whole.
 
-    :ivar peer: who the client is, where the kernel tells.
+    :ivar peer: the client, where the kernel tells.
     """
 
     delimiter = b"\n"
@@ -69,76 +65,79 @@ class ControlProtocol(LineReceiver):
     transport: Any
     peer: Credentials | None = None
 
-    _phase = _READING
+    _phase = _Phase.READING
     _deadline: Any = None
+    _running: Running | None = None
     _input_ended = False
-    _thrown_away = 0
+    _discarded = 0
+    _discard_limit = DISCARD_LIMIT
 
     @property
     def idle(self) -> bool:
         """Whether the client has yet to send its command."""
-        return self._phase is _READING
-
-    @property
-    def gone(self) -> bool:
-        """Whether the connection is closed."""
-        return self._phase is _CLOSED
+        return self._phase is _Phase.READING
 
     def connectionMade(self) -> None:
-        transport = self.transport
-        early = isinstance(transport, Connection)
-        if early or ISystemHandle.providedBy(transport):
-            self.peer = peer_credentials(transport.getHandle())
-        refusal = self.factory.admit(self)
-        if refusal is not None:
-            self.reply(refusal)
-            return
-        if early:
-            transport.read_early()
-        if self._phase is _READING:
+        if ISystemHandle.providedBy(self.transport):
+            self.peer = peer_credentials(self.transport.getHandle())
+        rejection = self.factory.admit(self)
+        if rejection is None:
             self._set_deadline(self._request_timed_out)
+        else:
+            self.reject(rejection)
 
     def lineReceived(self, line: bytes) -> None:
-        self._phase = _WORKING
-        self._clear_deadline()
         self.setRawMode()
-        self._thrown_away = len(self.clearLineBuffer())
-        name, argument = wire.split_request(line)
-        command = _COMMANDS.get(name)
-        if command is None or argument:
-            self.reply(wire.render_unknown(line))
-            return
-        answer = self.factory.carry_out(command, self)
-        if isinstance(answer, bytes):
-            self.reply(answer)
+        self._discarded = len(self.clearLineBuffer())
+        reply = self.factory.commands.run(line, self.peer)
+        if isinstance(reply, Running):
+            self.wait_for(reply)
         else:
-            answer.addCallback(self.reply)
+            self.reply(reply)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.rawDataReceived(line)
         self.reply(_TOO_LONG)
 
     def rawDataReceived(self, data: bytes) -> None:
-        self._thrown_away += len(data)
-        if self._thrown_away > DRAIN_LIMIT:
+        self._discarded += len(data)
+        if self._discarded > self._discard_limit:
             self.abort()
 
     def readConnectionLost(self) -> None:
         self._input_ended = True
-        if self._phase is _READING:
+        if self._phase is _Phase.READING:
             self.lineReceived(self.clearLineBuffer())
-        elif self._phase is _REPLIED:
+        elif self._phase is _Phase.REPLIED:
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: the client's end of file, or the deadline, closes the connection."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
-        working = self._phase is _WORKING
-        self._phase = _CLOSED
+        running = self._running
+        self._phase = _Phase.CLOSED
         self._clear_deadline()
-        if not working:
-            self.factory.leave(self)
+        if running is None:
+            self.factory.forget(self)
+        else:
+            # The command counts as a client's until it is done.
+            running.client_gone = True
+
+    def wait_for(self, running: Running) -> None:
+        """Send the reply of a command under way once it is there."""
+        self._phase = _Phase.WORKING
+        self._clear_deadline()
+        self.setRawMode()
+        self._running = running
+        running.reply.addCallback(self._done)
+
+    def _done(self, line: bytes) -> None:
+        self._running = None
+        if self._phase is _Phase.CLOSED:
+            self.factory.forget(self)
+        else:
+            self.reply(line)
 
     def reply(self, line: bytes) -> None:
         """
@@ -146,60 +145,72 @@ class ControlProtocol(LineReceiver):
 
         A second reply, as after a deadline, is dropped.
         """
-        if self._phase is _CLOSED:
-            self.factory.leave(self)
-        if self._phase is _CLOSED or self._phase is _REPLIED:
+        if self._phase is _Phase.REPLIED or self._phase is _Phase.CLOSED:
             return
-        self._phase = _REPLIED
-        self._clear_deadline()
-        self.setRawMode()
-        transport = self.transport
-        taken = False
-        if isinstance(transport, Connection):
-            taken = transport.write_early(line)
-        else:
-            transport.write(line)
-        if self._thrown_away and not self._input_ended:
-            # The client may be sending still: a close now would keep it from reading.
-            transport.loseWriteConnection()
-            taken = False
-        else:
-            transport.loseConnection()
-        if not taken:
-            self._set_deadline(self.abort)
+        self._send(line, half_close=self._discarded > 0)
+
+    def reject(self, line: bytes) -> None:
+        """
+        Send a client away that may still be about to write.
+
+        The connection stays half-open for a while: a client that writes to a closed one
+        gets a broken pipe, and may never read why.
+        """
+        self._discard_limit = REJECTED_DISCARD_LIMIT
+        self._send(line, half_close=self.factory.keep_rejected(self))
+
+    def send_rest(self, rest: bytes) -> None:
+        """Send what is left of a reply, and discard what the client sends meanwhile."""
+        self._send(rest, half_close=True)
 
     def abort(self) -> None:
-        """Drop the client."""
+        """Disconnect the client."""
         self.transport.abortConnection()
+
+    def forget(self) -> None:
+        """In a forked child: close its copy of the connection, which is the parent's."""
+        handle = getattr(self.transport, "socket", None)
+        if handle is not None:
+            handle.close()
+
+    def _send(self, line: bytes, half_close: bool) -> None:
+        self._phase = _Phase.REPLIED
+        self._clear_deadline()
+        self.setRawMode()
+        if line:
+            self.transport.write(line)
+        if half_close and not self._input_ended:
+            # A close while the client is still sending would keep it from reading.
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+        self._set_deadline(self.abort)
 
     def _request_timed_out(self) -> None:
         self.reply(_TIMED_OUT)
 
     def _set_deadline(self, at_deadline: Callable[[], None]) -> None:
         factory = self.factory
-        self._deadline = factory.reactor.callLater(factory.timeout, at_deadline)
+        self._deadline = factory.clock.callLater(factory.timeout, at_deadline)
 
     def _clear_deadline(self) -> None:
-        deadline = self._deadline
-        if deadline is not None:
-            self._deadline = None
-            if deadline.active():
-                deadline.cancel()
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
 
 
 class ControlFactory(ServerFactory):
     """
-    What the connections of one control socket share.
+    Admits, forgets and stops the clients of one control socket.
 
-    Its limits may be changed at any time; they hold for what comes after.
+    Its limits may be changed at any time, and hold for the clients that come after.
 
-    :param state: provides `IDaemonState`.
-    :param reactor: provides ``IReactorTime``.
+    :param commands: what the clients can ask for.
+    :param clock: what deadlines are set with.
     :param timeout: seconds a client has to send its command, and again to take the reply.
-    :param handler_timeout: seconds a command may take before its client is told so.
     :param max_connections: clients served at once.
     :param admit_others: whether clients of other users than the daemon's own and root are
-        served, where the kernel tells.
+        admitted.
     """
 
     protocol = ControlProtocol  # type: ignore[assignment]
@@ -207,29 +218,23 @@ class ControlFactory(ServerFactory):
 
     def __init__(
         self,
-        state: IDaemonState,
-        reactor: Any,
+        commands: CommandTable,
+        clock: Clock,
         *,
-        timeout: float,
-        handler_timeout: float,
-        max_connections: int,
-        admit_others: bool,
+        timeout: float = 5.0,
+        max_connections: int = 512,
+        admit_others: bool = False,
     ) -> None:
-        self.reactor = reactor
+        self.commands = commands
+        self.clock = clock
         self.timeout = timeout
-        self.handler_timeout = handler_timeout
         self.max_connections = max_connections
         self.admit_others = admit_others
         self._uid = os.geteuid()
-        self._methods: dict[Command, Callable[[], Any]] = {
-            Command.STATUS: state.get_status,
-            Command.PAUSE: state.pause,
-            Command.RESUME: state.resume,
-            Command.RELOAD: state.reload_config,
-        }
-        self._clients: set[ControlProtocol] = set()
-        self._reloading = DeferredLock()
         self._open = True
+        self._clients: set[ControlProtocol] = set()
+        self._rejected: set[ControlProtocol] = set()
+        self._strangers = Repeats(clock, _tell_strangers)
         self._departures: list[tuple[set[ControlProtocol], Deferred[None]]] = []
 
     def startFactory(self) -> None:
@@ -237,22 +242,45 @@ class ControlFactory(ServerFactory):
         # Not before: a daemon may have been started as root and have become another user.
         self._uid = os.geteuid()
 
-    def admit(self, client: ControlProtocol) -> bytes | None:
-        """Take a client in, or answer with the reply that turns it away."""
-        peer = client.peer
+    def rejection(self, peer: Credentials | None) -> bytes | None:
+        """Return the reply that turns a client away, or None for one that is welcome."""
         if peer is not None and peer.uid != self._uid and peer.uid != 0 and not self.admit_others:
-            _log.warn("Refused a client of another user: {peer}", peer=peer)
             return _NOT_PERMITTED
         if not self._open:
             return _STOPPING
         if len(self._clients) >= self.max_connections:
             return _TOO_MANY
-        self._clients.add(client)
         return None
 
-    def leave(self, client: ControlProtocol) -> None:
+    def admit(self, client: ControlProtocol) -> bytes | None:
+        """Take a client in, or return the reply that turns it away."""
+        if client in self._clients:
+            return None
+        rejection = self.rejection(client.peer)
+        if rejection is None:
+            self._clients.add(client)
+        elif rejection is _NOT_PERMITTED:
+            self._strangers.happened(client.peer)
+        return rejection
+
+    def take_over(self) -> ControlProtocol:
+        """Make the protocol of a client that has been admitted already."""
+        client = ControlProtocol()
+        client.factory = self
+        self._clients.add(client)
+        return client
+
+    def keep_rejected(self, client: ControlProtocol) -> bool:
+        """Tell whether a rejected client may stay until it hangs up by itself."""
+        if len(self._rejected) >= REJECTED_LIMIT:
+            return False
+        self._rejected.add(client)
+        return True
+
+    def forget(self, client: ControlProtocol) -> None:
         """Forget a client: its connection is closed, and nothing is under way for it."""
         self._clients.discard(client)
+        self._rejected.discard(client)
         for departure in list(self._departures):
             leaving, all_gone = departure
             leaving.discard(client)
@@ -260,83 +288,42 @@ class ControlFactory(ServerFactory):
                 self._departures.remove(departure)
                 all_gone.callback(None)
 
-    def carry_out(self, command: Command, client: ControlProtocol) -> bytes | Deferred[bytes]:
-        """
-        Have the daemon carry out a client's command.
-
-        :returns: the reply, or a Deferred of it, which never fails.
-        """
-        if command is _RELOAD:
-            return self.reload(client)
-        try:
-            answer = self._methods[command]()
-        except BaseException:
-            # Even an exit: the daemon is not a client's to end.
-            answer = Failure()
-        if not isinstance(answer, DaemonStatus):
-            if isinstance(answer, Coroutine):
-                answer = Deferred.fromCoroutine(answer)
-            if isinstance(answer, Deferred):
-                return self._in_time(command, client, answer)
-        return self._conclude(command, client, answer)
-
-    def reload(self, client: ControlProtocol | None = None) -> Deferred[bytes]:
-        """
-        Have the daemon reload its configuration, once those before are done with it.
-
-        :param client: who asked; None for the daemon itself, on SIGHUP.
-        :returns: a Deferred of the reply, which never fails.
-        """
-        begun = False
-
-        def begin() -> Any:
-            nonlocal begun
-            begun = True
-            return self._methods[Command.RELOAD]()
-
-        def give_up() -> None:
-            if not begun:
-                turn.cancel()
-
-        def never_begun(failure: Failure) -> Failure:
-            if begun:
-                return failure
-            raise CommandFailed("Another RELOAD is still under way")
-
-        turn: Deferred[Any] = self._reloading.run(begin)
-        turn.addErrback(never_begun)
-        return self._in_time(Command.RELOAD, client, turn, give_up)
+    def connections(self) -> list[ControlProtocol]:
+        """List the clients that are connected, rejected ones included."""
+        return [*self._clients, *self._rejected]
 
     def stop(self) -> Deferred[None]:
         """
         Send away the idle clients at once, and the others when their command is done.
 
         :returns: a Deferred that fires when all are gone, within `GRACE` and `LAST_WORDS`
-            seconds.
+            seconds; within `LAST_WORDS` where no command is under way.
         """
         self._open = False
-        leaving = set(self._clients)
-        for client in leaving:
+        self._strangers.tell()
+        leaving = {*self._clients, *self._rejected}
+        for client in list(self._clients):
             if client.idle:
-                client.reply(_STOPPING)
-        leaving &= self._clients
+                client.reject(_STOPPING)
+        leaving &= {*self._clients, *self._rejected}
         if not leaving:
             return succeed(None)
         all_gone: Deferred[None] = Deferred()
         self._departures.append((leaving, all_gone))
 
+        def abort(clients: set[ControlProtocol]) -> None:
+            for client in leaving & clients:
+                client.abort()
+                self.forget(client)
+
         def end_grace() -> None:
             for client in set(leaving):
                 client.reply(_STOPPING)
 
-        def abort() -> None:
-            for client in set(leaving):
-                client.abort()
-                self.leave(client)
-
         calls = [
-            self.reactor.callLater(GRACE, end_grace),
-            self.reactor.callLater(GRACE + LAST_WORDS, abort),
+            self.clock.callLater(LAST_WORDS, abort, self._rejected),
+            self.clock.callLater(GRACE, end_grace),
+            self.clock.callLater(GRACE + LAST_WORDS, abort, leaving),
         ]
 
         def cancel_calls(_: None) -> None:
@@ -346,71 +333,14 @@ class ControlFactory(ServerFactory):
 
         return all_gone.addCallback(cancel_calls)
 
-    def _in_time(
-        self,
-        command: Command,
-        client: ControlProtocol | None,
-        answer: Deferred[Any],
-        give_up: Callable[[], None] | None = None,
-    ) -> Deferred[bytes]:
-        seconds = self.handler_timeout
-        replied: Deferred[bytes] = Deferred()
 
-        def too_late() -> None:
-            replied.callback(
-                wire.render_error(f"{command.name} is not done after {seconds:g} seconds")
-            )
-            _log.warn(
-                "{command} is not done after {seconds:g} seconds",
-                command=command.name,
-                seconds=seconds,
-            )
-            if give_up is not None:
-                give_up()
-
-        deadline = self.reactor.callLater(seconds, too_late)
-
-        def done(result: Any) -> None:
-            late = not deadline.active()
-            reply = self._conclude(command, client, result, late)
-            if not late:
-                deadline.cancel()
-                replied.callback(reply)
-
-        answer.addBoth(done)
-        return replied
-
-    def _conclude(
-        self, command: Command, client: ControlProtocol | None, result: Any, late: bool = False
-    ) -> bytes:
-        if command is _STATUS and isinstance(result, DaemonStatus):
-            try:
-                return wire.render_status(result)
-            except Unfit:
-                result = Failure()
-        reply = self._reply_for(command, result)
-        if command is not _STATUS or late:
-            _log.info(
-                "{command} by {who}: {outcome}{late}{gone}",
-                command=command.name,
-                who="SIGHUP" if client is None else _who(client.peer),
-                outcome=reply.decode().rstrip("\n"),
-                late=" (late)" if late else "",
-                gone=" (the client is gone)" if client is not None and client.gone else "",
-            )
-        return reply
-
-    def _reply_for(self, command: Command, result: Any) -> bytes:
-        if isinstance(result, Failure):
-            if isinstance(result.value, CommandFailed):
-                return wire.render_error(result.value.message)
-            _log.failure("{command} failed", failure=result, command=command.name)
-            return wire.render_error(f"{command.name} failed; the daemon's log says why")
-        if command is _STATUS:
-            _log.error("The status is no DaemonStatus but {result!r}", result=result)
-            return wire.render_error("STATUS failed; the daemon's log says why")
-        return wire.OK
-
-
-def _who(peer: Credentials | None) -> str:
-    return "an unknown client" if peer is None else f"uid {peer.uid}, pid {peer.pid}"
+def _tell_strangers(peer: Credentials, count: int) -> None:
+    if count == 1:
+        _log.warn("Rejected a client of another user: {peer}", peer=peer)
+    else:
+        _log.warn(
+            "Rejected {count} more clients of uid {uid}, the last one {peer}",
+            count=count,
+            uid=peer.uid,
+            peer=peer,
+        )

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import os
-import re
-import socket
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred, succeed
-from twisted.internet.endpoints import (
-    AdoptedStreamServerEndpoint,
-    UNIXServerEndpoint,
-    serverFromString,
-)
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import Invalid
+from zope.interface.verify import verifyObject
 
-from palingenesis.config import check_mode
+from palingenesis.config import DEFAULTS, check_count, check_mode, check_seconds
 from palingenesis.locate import locate_socket
-from palingenesis.server.interfaces import IDaemonState
+from palingenesis.server.commands import CommandTable
+from palingenesis.server.endpoints import FileEndpoint, make_endpoint
+from palingenesis.server.interfaces import Controllable, IDaemonState
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.server.socketfile import BACKLOG, PathState, SocketFile, SocketFileError
-from palingenesis.server.transport import ControlPort, ListeningSocket
+from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError
+from palingenesis.server.transport import ControlPort
 from palingenesis.text import printable
 
-#: How much of a path, or of what is wrong with it, is logged, in characters.
-SHOWN_LIMIT = 300
-#: Seconds between two looks whether the socket is still at its path.
+#: Seconds from one check whether the socket is still at its path to the next.
 CHECK_INTERVAL = 2.0
-#: The first descriptor that systemd hands over, sd_listen_fds(3).
-SD_LISTEN_FDS_START = 3
-
-_SYSTEMD_UNIX = re.compile(r"systemd:domain=UNIX:index=(\d+)")
 
 _log = get_logger(__name__)
 
@@ -45,70 +36,116 @@ class ControlService(Service):
     """
     Serves the control socket of a daemon.
 
-    Starting it claims the path, listens, and looks after the file: a socket that somebody
-    deletes is bound anew. Stopping it removes the file if it is still ours, sends idle
-    clients away, and gives commands under way two seconds. It can be started again.
+    Starting it claims the path, listens, and checks the file every `CHECK_INTERVAL` seconds:
+    a socket that something deletes is bound anew. Stopping it removes the file if it is
+    still ours, sends idle clients away, and gives commands under way two seconds. It can be
+    started again.
 
-    :param state: the daemon, an `IDaemonState`.
+    Its deadlines are as good as the reactor's clock. Twisted's reactors count in wall-clock
+    time (twisted/twisted#2424), which `palingenesis.server.clock.use_monotonic_time` mends.
+
+    :param state: the daemon: an object with the four methods of `IDaemonState`.
     :param path: the socket's path, or a `SocketFile`, which may be claimed already; where
         None, the same default that clients use.
-    :param endpoint: listen on this instead of a path: an ``IStreamServerEndpoint``, or the
-        description of one. A socket that was inherited, as from
+    :param endpoint: what to listen on instead of a path: an ``IStreamServerEndpoint``, or
+        the description of one. An inherited socket, as from
         ``systemd:domain=UNIX:index=0``, is served and never unlinked. Other endpoints keep
         Twisted's own manners, and know no peers unless they are Unix sockets.
     :param reactor: what to run on; the global reactor where None.
-    :param mode: permission bits of the socket; bits beyond 0600 let other users in. A
-        `SocketFile` has its own.
+    :param mode: permission bits of the socket, a number or octal digits: ``0o600`` or
+        ``"0600"``. Bits beyond the owner's let other users in. A `SocketFile` has its own.
     :param timeout: seconds a client has to send its command, and again to take the reply.
-    :param handler_timeout: seconds a command may take before its client is told so.
+    :param handler_timeout: seconds a command may take until its client gets ``ERR:``.
     :param max_connections: clients served at once.
-    :raises ValueError: when ``mode`` makes no sense, or ``path`` and ``endpoint`` are given.
+    :raises TypeError: when the state lacks a method.
+    :raises ValueError: when another argument makes no sense, or both ``path`` and
+        ``endpoint`` are given.
     :raises palingenesis.paths.PathError: when the path cannot name a socket.
     """
 
     def __init__(
         self,
-        state: IDaemonState,
-        path: str | SocketFile | None = None,
+        state: Controllable,
+        path: str | os.PathLike[str] | SocketFile | None = None,
         *,
         endpoint: IStreamServerEndpoint | str | None = None,
         reactor: Any = None,
-        mode: int = 0o600,
-        timeout: float = 5.0,
-        handler_timeout: float = 30.0,
-        max_connections: int = 512,
+        mode: int | str = DEFAULTS.mode,
+        timeout: float = DEFAULTS.timeout,
+        handler_timeout: float = DEFAULTS.handler_timeout,
+        max_connections: int = DEFAULTS.max_connections,
     ) -> None:
-        if reactor is None:
-            from twisted.internet import reactor
+        _check_state(state)
         if path is not None and endpoint is not None:
             raise ValueError("give a path or an endpoint, not both")
-        check_mode("mode", mode)
-        self._reactor = reactor
+        bits = check_mode("mode", mode)
+        timeout = check_seconds("timeout", timeout)
+        handler_timeout = check_seconds("handler_timeout", handler_timeout)
+        max_connections = check_count("max_connections", max_connections)
+        if reactor is None:
+            from twisted.internet import reactor
         self._file: SocketFile | None = None
         self._endpoint: IStreamServerEndpoint
         if endpoint is None:
-            if not isinstance(path, SocketFile):
-                path = SocketFile(path or locate_socket().path, mode)
-            mode = path.mode
-            self._file = path
-            self._endpoint = UNIXServerEndpoint(
-                _FileListener(reactor, path), path.path, BACKLOG, path.mode
-            )
+            self._file = path if isinstance(path, SocketFile) else _socket_file(path, bits)
+            bits = self._file.mode
+            self._endpoint = FileEndpoint(reactor, self._file)
         else:
-            self._endpoint = _make_endpoint(reactor, endpoint)
+            self._endpoint = make_endpoint(reactor, endpoint)
+        self._commands = CommandTable(state, reactor, handler_timeout)
         self.factory = ControlFactory(
-            state,
+            self._commands,
             reactor,
             timeout=timeout,
-            handler_timeout=handler_timeout,
             max_connections=max_connections,
-            admit_others=mode & 0o077 != 0,
+            admit_others=bits & 0o077 != 0,
         )
         self._listening: Deferred[Any] | None = None
         self._port: IListeningPort | None = None
-        self._checks = LoopingCall(self._check_file, self._file)
+        self._checks = LoopingCall(self._check_file)
         self._checks.clock = reactor
         self._trouble: str | None = None
+
+    def command(
+        self,
+        name: str,
+        handler: Callable[..., Any],
+        summary: str,
+        argument: str | None = None,
+        *,
+        audit: bool = True,
+    ) -> None:
+        """
+        Add a command of the application's own; at any time, running or not.
+
+        ::
+
+            control.command("FLUSH", flush, "drop what waits in a queue", argument="QUEUE")
+
+        :param name: a capital letter, then at most 31 capital letters, digits, ``_`` and
+            ``-``. Clients may write it in small letters.
+        :param handler: called with the argument, a string, or with nothing where there is
+            none. It returns None, which is answered with ``OK``, or a value fit for JSON;
+            at once, as a Deferred, or as a coroutine that awaits Deferreds. To refuse, it
+            raises `CommandRefused`.
+        :param summary: what the command does, in at most 80 characters; ``HELP`` tells it.
+        :param argument: what the argument is called, formed like a name; in brackets,
+            ``[QUEUE]``, where it may be left out; None where the command takes none.
+        :param audit: whether the log gets a line with the outcome and the client's uid and
+            pid. False is meant for commands that only read.
+        :raises ValueError: when the name is malformed, built in or taken, another argument
+            is malformed, or there are 200 commands already.
+        """
+        self._commands.register(name, handler, summary, argument, audit=audit)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Add the service to an application, or to another collection of services.
+
+        :param parent: what ``twisted.application.service.Application`` returns, or any
+            ``IServiceCollection``.
+        """
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         """
@@ -130,6 +167,8 @@ class ControlService(Service):
             if self._file is not None:
                 self._file.roll_back()
             failed_at_once[0].raiseException()
+        self._commands.start_clock()
+        _started_here.add(self)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -137,9 +176,10 @@ class ControlService(Service):
         Stop to listen and see the clients off.
 
         :returns: a Deferred that fires when all are gone and the path is free: within two
-            and a half seconds, and at once where no command is under way.
+            and a half seconds, and within half a second where no command is under way.
         """
         super().stopService()
+        _started_here.discard(self)
         if self._listening is not None:
             self._listening.cancel()
         if self._checks.running:
@@ -152,25 +192,31 @@ class ControlService(Service):
         return stopped.addBoth(self._release)
 
     def configure(self, *, timeout: float, handler_timeout: float, max_connections: int) -> None:
-        """Change the limits, for the clients that come from now on."""
+        """
+        Change the limits, for the clients that come after.
+
+        :raises ValueError: when one makes no sense; nothing has changed then.
+        """
+        timeout = check_seconds("timeout", timeout)
+        handler_timeout = check_seconds("handler_timeout", handler_timeout)
+        self.factory.max_connections = check_count("max_connections", max_connections)
         self.factory.timeout = timeout
-        self.factory.handler_timeout = handler_timeout
-        self.factory.max_connections = max_connections
+        self._commands.handler_timeout = handler_timeout
 
     def reload(self) -> Deferred[bytes]:
         """
-        Do what a client's ``RELOAD`` does, after those that are under way.
+        Run RELOAD as for a client, after those that are under way.
 
-        :returns: a Deferred of the reply a client would have had; it never fails.
+        :returns: a Deferred of the reply that a client would get; it never fails.
         """
-        return self.factory.reload()
+        return self._commands.reload()
 
     def _started(self, port: IListeningPort) -> None:
         self._port = port
         if self._file is not None:
             checking = self._checks.start(CHECK_INTERVAL, now=False)
-            checking.addErrback(lambda failure: _log.failure("The watch ended", failure))
-        where = port.getHost() if self._file is None else printable(self._file.path, SHOWN_LIMIT)
+            checking.addErrback(lambda failure: _log.failure("The checks ended", failure))
+        where = port.getHost() if self._file is None else printable(self._file.path)
         _log.info("Listening on {where}", where=where)
 
     def _release(self, result: Any = None) -> Any:
@@ -179,116 +225,87 @@ class ControlService(Service):
             self._file.release()
         return result
 
-    def _check_file(self, file: SocketFile) -> None:
+    def _check_file(self) -> None:
+        file = self._file
+        if file is None:
+            return
         state = file.check()
         if state is PathState.OURS:
             self._trouble = None
-        elif state is PathState.REPLACED:
-            self._report(f"something else is at {file.path} now; it is left alone")
         elif state is PathState.UNREADABLE:
             self._report(f"{file.path} cannot be looked at; see who may search its directory")
+        elif state is PathState.GONE:
+            self._bind_anew(file, "was deleted")
+        elif file.take_back():
+            self._bind_anew(file, "was replaced by a socket that is stale")
         else:
-            self._bind_anew(file)
+            self._report(f"something else is at {file.path}; it is left alone")
 
-    def _bind_anew(self, file: SocketFile) -> None:
-        """Bind a socket that was deleted; who is connected to the old one stays so."""
+    def _bind_anew(self, file: SocketFile, why: str) -> None:
+        """Bind a socket whose path was lost; existing connections stay open."""
         try:
             if not file.locked:
                 file.release()
-            port = _FileListener(self._reactor, file).listenUNIX(file.path, self.factory)
+            port = self._listen_again()
         except SocketFileError as error:
-            self._report(f"{file.path} was deleted, and {error.reason}")
+            self._report(f"{file.path} {why}, and {error.reason}")
             return
-        _log.warn("{path} was deleted: bound it anew", path=printable(file.path, SHOWN_LIMIT))
+        _log.warn("{path} {why}: bound it anew", path=printable(file.path), why=why)
         old, self._port = self._port, port
         if old is not None:
             old.stopListening()
 
+    def _listen_again(self) -> ControlPort:
+        endpoint = self._endpoint
+        assert isinstance(endpoint, FileEndpoint)  # noqa: S101 - only a file is checked
+        return endpoint.listen_now(self.factory)
+
     def _report(self, trouble: str) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            _log.error("No client can connect: {why}", why=printable(trouble, SHOWN_LIMIT))
+            _log.error("No client can connect: {why}", why=printable(trouble))
+
+    def forget(self) -> None:
+        """In a forked child: close what is the parent's, and change nothing."""
+        port: Any = self._port
+        if isinstance(port, ControlPort):
+            port.forget()
+        for client in self.factory.connections():
+            client.forget()
+        if self._file is not None:
+            self._file.forget()
 
 
-class _FileListener:
-    """The one thing a ``UNIXServerEndpoint`` asks of a reactor, done with a `SocketFile`."""
-
-    def __init__(self, reactor: Any, file: SocketFile) -> None:
-        self._reactor = reactor
-        self._file = file
-
-    def listenUNIX(
-        self,
-        address: str,  # noqa: ARG002
-        factory: ServerFactory,
-        backlog: int = BACKLOG,  # noqa: ARG002
-        mode: int = 0o600,  # noqa: ARG002
-        wantPID: bool = False,  # noqa: ARG002, N803
-    ) -> ControlPort:
-        file = self._file
-        file.claim()
-        port = ControlPort(self._reactor, factory, file.bind())
-        if file.moved is not None:
-            _log.warn(
-                "A file was at {path}: moved it to {moved}",
-                path=printable(file.path, SHOWN_LIMIT),
-                moved=printable(file.moved, SHOWN_LIMIT),
-            )
-            file.moved = None
-        port.startListening()
-        return port
+#: The services of this process that a forked child must not keep open.
+_started_here: WeakSet[ControlService] = WeakSet()
 
 
-@implementer(IStreamServerEndpoint)
-class _InheritedEndpoint:
+def _forget_all() -> None:
+    for service in list(_started_here):
+        service.forget()
+    _started_here.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _socket_file(path: str | os.PathLike[str] | None, mode: int) -> SocketFile:
+    return SocketFile(locate_socket().path if path is None else os.fspath(path), mode)
+
+
+def _check_state(state: object) -> None:
     """
-    Listens on a Unix socket that somebody else made, bound and will unlink.
+    Check that a state has the methods of `IDaemonState`, declared or not.
 
-    Twisted's own endpoint for it works once only, makes the file 0666 and unlinks it.
-
-    :raises ValueError: when the descriptor is no listening Unix socket.
+    :raises TypeError: when it lacks one.
     """
-
-    def __init__(self, reactor: Any, descriptor: int) -> None:
-        self._reactor = reactor
-        self._descriptor = descriptor
-        if not _is_listening(descriptor):
-            raise ValueError(f"no listening Unix socket was inherited as descriptor {descriptor}")
-
-    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
-        return execute(self._listen, protocolFactory)
-
-    def _listen(self, factory: ServerFactory) -> IListeningPort:
-        listening = ListeningSocket(
-            socket.AF_UNIX, socket.SOCK_STREAM, fileno=os.dup(self._descriptor)
-        )
-        port = ControlPort(self._reactor, factory, listening, shared=True)
-        port.startListening()
-        return port
-
-
-def _make_endpoint(reactor: Any, given: Any) -> Any:
-    if isinstance(given, str):
-        if by_index := _SYSTEMD_UNIX.fullmatch(given):
-            # Twisted's parser finds the socket only where LISTEN_FDNAMES is set as well. It
-            # takes these variables away where they are meant for this process.
-            if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
-                raise ValueError("the inherited sockets are meant for another process")
-            return _InheritedEndpoint(reactor, SD_LISTEN_FDS_START + int(by_index[1]))
-        given = serverFromString(reactor, given)
-    if isinstance(given, AdoptedStreamServerEndpoint) and given.addressFamily == socket.AF_UNIX:
-        return _InheritedEndpoint(reactor, given.fileno)
-    return given
-
-
-def _is_listening(descriptor: int) -> bool:
-    try:
-        duplicate = socket.socket(fileno=os.dup(descriptor))
-    except OSError:
-        return False
-    with duplicate:
-        return (
-            duplicate.family == socket.AF_UNIX
-            and duplicate.type == socket.SOCK_STREAM
-            and duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-        )
+    lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
+    why = f"{' and '.join(lacking)} is missing"
+    if not lacking:
+        try:
+            verifyObject(IDaemonState, state, tentative=True)
+        except Invalid as invalid:
+            why = str(invalid)
+        else:
+            return
+    raise TypeError(f"{type(state).__name__} does not provide IDaemonState: {why}")

@@ -1,4 +1,4 @@
-"""What the signals do that an operator or an init system sends to the daemon."""
+"""The signals that an operator or an init system sends to the daemon."""
 
 from __future__ import annotations
 
@@ -17,19 +17,31 @@ _log = get_logger(__name__)
 
 class SignalService(Service):
     """
-    SIGHUP reloads; SIGTERM and SIGINT stop the daemon, which then exits with status 0.
+    SIGHUP reloads; SIGTERM and SIGINT stop the reactor, and the process exits with status 0.
 
     Twisted's own handlers make twistd die of the signal after a clean stop, so that an init
-    system sees a failure, and log a traceback when the signal comes twice.
+    system sees a failure, and log a traceback when the signal comes twice. SIGUSR1, with
+    which twistd rotates a log file of its own, does nothing where it would kill.
 
-    :param reactor: provides ``IReactorCore`` and ``IReactorFromThreads``.
+    ::
+
+        SignalService(control.reload).setServiceParent(application)
+
     :param reload: called for SIGHUP.
+    :param reactor: provides ``IReactorCore`` and ``IReactorFromThreads``; the global
+        reactor where None.
     """
 
-    def __init__(self, reactor: Any, reload: Callable[[], object]) -> None:
+    def __init__(self, reload: Callable[[], object], reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
         self._reactor = reactor
         self._reload = reload
         self._stopping = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Add the service to an application, or to another collection of services."""
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         super().startService()
@@ -41,6 +53,8 @@ class SignalService(Service):
         signal.signal(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminate)
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, self._rotate_nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _hang_up(self, *_: object) -> None:
@@ -48,6 +62,11 @@ class SignalService(Service):
 
     def _terminate(self, number: int, *_: object) -> None:
         self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _rotate_nothing(self, *_: object) -> None:
+        self._reactor.callFromThread(
+            _log.info, "Received SIGUSR1: there is no log file of twistd's own to rotate"
+        )
 
     def _stop(self, name: str) -> None:
         if not self._stopping:

@@ -1,41 +1,38 @@
-"""The default daemon: it watches over the sessions of AI coding agents."""
+"""A state that is ready to use, and enough for most applications."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from zope.interface import implementer
 
-from palingenesis.config import ConfigError
-from palingenesis.server.interfaces import CommandFailed, IDaemonState
-from palingenesis.text import printable
+from palingenesis.paths import PathError
+from palingenesis.server.interfaces import CommandRefused, IDaemonState
+from palingenesis.text import VALUE_LIMIT, printable
 from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
-
-#: How much of the path of a configuration is shown, in characters.
-SHOWN_LIMIT = 150
 
 
 @implementer(IDaemonState)
 class DaemonState:
     """
-    Counts what happens to sessions, and tells whether to go on watching them.
+    Knows whether the daemon is paused, and counts what happens to sessions.
 
-    Whatever watches the sessions reports to it, and looks at `paused` before it acts.
-
-    :param reload: reads the configuration and applies it whole; a `ConfigError` it raises
-        means that nothing has changed. Where None, there is nothing to reload.
-    :param monotonic: tells seconds, from any beginning, that never run backwards.
+    :param reload: reads the configuration and applies it whole; a
+        `palingenesis.paths.PathError` that it raises, such as a
+        `palingenesis.config.ConfigError`, means that nothing has changed. Where None, there
+        is nothing to reload, and RELOAD does nothing.
+    :param extra: returns further keys for ``STATUS``, each value fit for JSON.
     """
 
     def __init__(
         self,
-        reload: Callable[[], None] | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        reload: Callable[[], object] | None = None,
+        *,
+        extra: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._reload = reload
-        self._monotonic = monotonic
-        self._started = monotonic()
+        self._extra = extra
         self._paused = False
         self._current_session: str | None = None
         self._saves_count = 0
@@ -43,11 +40,11 @@ class DaemonState:
 
     @property
     def paused(self) -> bool:
-        """Whether sessions are left alone for now."""
+        """Whether the daemon is paused; the application looks at it before it acts."""
         return self._paused
 
     def session_became_current(self, name: str | None) -> None:
-        """Note which session is watched now; None when it is none."""
+        """Note which session the daemon is busy with; None for none."""
         self._current_session = name
 
     def session_saved(self) -> None:
@@ -59,13 +56,14 @@ class DaemonState:
         self._total_resumes += 1
 
     def get_status(self) -> DaemonStatus:
-        """Tell the state, the uptime and the counts."""
+        """Return the state and the counts; the service fills in the uptime."""
         return DaemonStatus(
             PAUSED if self._paused else MONITORING,
-            int(self._monotonic() - self._started),
+            None,
             self._current_session,
             self._saves_count,
             self._total_resumes,
+            None if self._extra is None else self._extra(),
         )
 
     def pause(self) -> None:
@@ -76,17 +74,16 @@ class DaemonState:
         """Resume."""
         self._paused = False
 
-    def reload_config(self) -> None:
+    def reload_config(self) -> Any:
         """
-        Apply the configuration as it is now.
+        Apply the configuration again.
 
-        :raises CommandFailed: when it cannot be used; nothing has changed then.
+        :raises CommandRefused: when it cannot be used; nothing has changed then.
         """
         if self._reload is None:
-            return
+            return None
         try:
-            self._reload()
-        except ConfigError as error:
+            return self._reload()
+        except PathError as error:
             # The path is cut rather than the reason behind it.
-            path = printable(error.path, SHOWN_LIMIT)
-            raise CommandFailed(f"{path}: {error.reason}") from error
+            raise CommandRefused(f"{printable(error.path, VALUE_LIMIT)}: {error.reason}") from error

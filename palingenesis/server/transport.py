@@ -1,9 +1,9 @@
 """
-A Unix listening port and its connections, made for one short exchange each.
+A listening port and its connections, for Unix sockets that are bound already.
 
 Twisted's own ``unix.Port`` unlinks its path blindly, fails when the file is gone, makes an
-inherited socket 0666, and logs a line for every client it turns away when descriptors run
-out. This port leaves the file to `palingenesis.server.socketfile`.
+inherited socket 0666, and logs a line for every client that it cannot accept. This port
+leaves the file to `palingenesis.server.socketfile`. Its connections are Twisted's.
 """
 
 from __future__ import annotations
@@ -13,186 +13,60 @@ from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
 from termios import FIONREAD
-from typing import Any
+from typing import Any, cast
 
-from twisted.internet import main
-from twisted.internet.abstract import FileDescriptor
+from twisted.internet import tcp
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IListeningPort,
-    IReadDescriptor,
-    ISystemHandle,
-)
+from twisted.internet.interfaces import IListeningPort, IReadDescriptor
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 
-#: Connections accepted before the reactor's other work has its turn.
+#: Connections that are accepted before the reactor's other work has its turn.
 ACCEPTS_A_TURN = 64
-#: Seconds without accepting, once that fails, as it does without file descriptors.
+#: Seconds without accepting after that has failed, as it does without file descriptors.
 ACCEPT_PAUSE = 0.5
-#: Unread input that is swallowed before a close, in reads of 4 KiB.
-SWALLOWED_READS = 1024
+#: Input besides the command that is read and discarded, in bytes.
+DISCARD_LIMIT = 4 * 1024 * 1024
 
-_READ_SIZE = 4096
+_READ_SIZE = 65_536
 _NONE_UNREAD = bytes(4)
-_UNNAMED = UNIXAddress(None)
-_DONE = Failure(main.CONNECTION_DONE)
 
 _log = get_logger(__name__)
 
 
-@implementer(ISystemHandle)
-class Connection(FileDescriptor):
+def has_unread(connected: socket.socket) -> bool:
+    """Tell whether there is input that nobody has read (``FIONREAD``, tty_ioctl(4))."""
+    return ioctl(connected, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD
+
+
+class Connection(tcp.Connection):
     """
-    A connection that reads and writes once before it troubles the reactor.
+    Twisted's connection, on an accepted Unix socket.
 
-    On a Unix socket the command has nearly always arrived by the time its connection is
-    accepted, and the reply nearly always fits the send buffer: most exchanges are over
-    without a turn of the reactor, which learns of the connection only where that is not so.
-
-    :param accepted: the socket, which is the connection's to close.
-    :param protocol: what to connect to it.
-    :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
+    Twisted's own ``unix.Server`` would keep the file descriptors that a client passes; a
+    plain recv(2) has the kernel discard them.
     """
 
-    reactor: Any
-    fileno: Callable[[], int]
     connected = 1
 
-    _early = True
-    _wants_read = True
-    _wants_write = False
-
-    def __init__(self, accepted: socket.socket, protocol: Any, reactor: Any) -> None:
-        super().__init__(reactor)
-        accepted.setblocking(False)
-        self.socket = accepted
-        self.fileno = accepted.fileno
-        self.protocol = protocol
-
-    def begin(self) -> None:
-        """Connect the protocol; then close, or have the reactor watch the socket."""
-        self.protocol.makeConnection(self)
-        if self.disconnecting and not self._tempDataLen:
-            self.connectionLost(_DONE)
-            return
-        self._early = False
-        if self._wants_read:
-            self.startReading()
-        if self._wants_write:
-            self.startWriting()
-
-    def read_early(self) -> None:
-        """Read what has arrived already; to be called from ``connectionMade`` alone."""
-        if self.doRead() is main.CONNECTION_DONE:
-            self.stopReading()
-            self.readConnectionLost(_DONE)
-
-    def write_early(self, data: bytes) -> bool:
-        """Send at once what the socket takes, and tell whether that was all of it."""
-        sent = self.writeSomeData(data)
-        if sent == len(data) or sent is main.CONNECTION_LOST:
-            return True
-        self.write(data[sent:])
-        return False
-
-    def doRead(self) -> Exception | None:
-        # A plain recv(2): the kernel then discards file descriptors that a client passes.
-        try:
-            data = self.socket.recv(_READ_SIZE)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return main.CONNECTION_LOST
-        if not data:
-            return main.CONNECTION_DONE
-        self.protocol.dataReceived(data)
-        return None
-
-    def writeSomeData(self, data: bytes) -> Any:
-        try:
-            return self.socket.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            return main.CONNECTION_LOST
-
-    def startReading(self) -> None:
-        if self._early:
-            self._wants_read = True
-        else:
-            super().startReading()
-
-    def stopReading(self) -> None:
-        if self._early:
-            self._wants_read = False
-        else:
-            super().stopReading()
-
-    def startWriting(self) -> None:
-        if self._early:
-            self._wants_write = True
-        else:
-            super().startWriting()
-
-    def stopWriting(self) -> None:
-        if self._early:
-            self._wants_write = False
-        else:
-            super().stopWriting()
-
-    def abortConnection(self) -> None:
-        """Close without sending what is still to be sent."""
-        if self.connected:
-            self.stopReading()
-            self.stopWriting()
-            self.reactor.callLater(0, self._abort)
-
-    def _abort(self) -> None:
-        if self.connected:
-            self.connectionLost(Failure(ConnectionAborted()))
-
-    def _closeWriteConnection(self) -> None:
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
-
-    def readConnectionLost(self, reason: Failure) -> None:
-        if IHalfCloseableProtocol.providedBy(self.protocol):
-            self.protocol.readConnectionLost()
-        else:
-            self.connectionLost(reason)
+    def __init__(self, accepted: socket.socket, protocol: Any, reactor: Reactor) -> None:
+        super().__init__(accepted, protocol, cast(Any, reactor))
 
     def connectionLost(self, reason: Failure) -> None:
-        if self._early and self.producer is None:
-            # The reactor has nothing to forget.
-            self.connected = 0
-            self.disconnected = 1
-        else:
-            super().connectionLost(reason)
+        if self.disconnected:
+            return
         # A close with unread input resets the peer, and some clients then lose the reply
-        # they had already been sent.
-        if ioctl(self.socket, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD:
-            self._swallow_input()
-        self.socket.close()
-        protocol = self.protocol
-        # Twisted's reactors tell by the missing fileno that the descriptor is closed.
-        del self.protocol, self.fileno
-        protocol.connectionLost(reason)
-
-    def _swallow_input(self) -> None:
+        # that they have been sent already.
         with suppress(OSError):
-            for _ in range(SWALLOWED_READS):
-                if not self.socket.recv(_READ_SIZE):
-                    break
-
-    def getHandle(self) -> socket.socket:
-        return self.socket
+            discarded = 0
+            while has_unread(self.socket) and discarded < DISCARD_LIMIT:
+                discarded += len(self.socket.recv(_READ_SIZE))
+        super().connectionLost(reason)
 
     def getHost(self) -> UNIXAddress:
         return UNIXAddress(self.socket.getsockname())
@@ -208,7 +82,7 @@ class ListeningSocket(socket.socket):
     """
     A listening Unix socket.
 
-    The standard library computes these two anew for each ``accept``, at the cost of a
+    The standard library computes these two anew for each ``accept``, which takes a
     twentieth of an exchange.
     """
 
@@ -221,26 +95,35 @@ class ControlPort:
     """
     Accepts connections from a listening Unix socket.
 
-    When the process runs out of file descriptors it says so once, and lets clients wait
-    in the backlog until there are some again.
+    When the process runs out of file descriptors the port says so once, and clients wait in
+    the backlog until there are some again.
 
-    :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
-    :param factory: builds the protocols.
-    :param listening: the listening socket, which is the port's to close.
-    :param shared: whether other processes accept from the same socket, as the one that an
-        inherited socket came from may: what waits in the backlog is then left to them.
+    :param reactor: what to run on.
+    :param factory: is told when the port starts and stops.
+    :param listening: the listening socket, which the port closes.
+    :param serve: called with each connection that is accepted, which is then its to close.
+    :param shared: whether other processes accept from the same socket, as the process that
+        an inherited socket came from may. A stop then leaves the backlog to them.
     """
 
     def __init__(
-        self, reactor: Any, factory: ServerFactory, listening: socket.socket, shared: bool = False
+        self,
+        reactor: Reactor,
+        factory: ServerFactory,
+        listening: socket.socket,
+        serve: Callable[[socket.socket], None],
+        shared: bool = False,
     ) -> None:
         listening.setblocking(False)
         self._reactor = reactor
         self._factory = factory
         self._listening = listening
+        self._serve = serve
         self._shared = shared
-        self._waiting = False
-        self._resumption: Any = None
+        self._out_of_descriptors = False
+        self._expected = 1
+        self._retry: Any = None
+        self._serving: socket.socket | None = None
 
     def startListening(self) -> None:
         self._factory.doStart()
@@ -248,10 +131,16 @@ class ControlPort:
 
     def stopListening(self) -> Deferred[None]:
         if not self._shared:
-            # Whoever connected before now is served, not reset.
+            # A client that has connected already is served, not reset.
             self._accept(socket.SOMAXCONN)
         self.connectionLost()
         return succeed(None)
+
+    def forget(self) -> None:
+        """In a forked child: close its copies of the sockets, which are the parent's."""
+        self._listening.close()
+        if self._serving is not None:
+            self._serving.close()
 
     def getHost(self) -> UNIXAddress:
         return UNIXAddress(self._listening.getsockname())
@@ -266,58 +155,59 @@ class ControlPort:
         if self._listening.fileno() == -1:
             return
         self._reactor.removeReader(self)
-        if self._resumption is not None:
-            self._resumption.cancel()
-            self._resumption = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if not self._shared:
+            # A child that was forked without our knowledge may hold a copy: without this,
+            # clients of the stopped daemon would connect to it, and wait.
+            with suppress(OSError):
+                self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._factory.doStop()
 
     def doRead(self) -> None:
-        self._accept(ACCEPTS_A_TURN)
+        # As many as were there the last time: an accept that finds nobody takes as long as
+        # a tenth of an exchange. The reactor comes back for those that are left.
+        expected = self._expected
+        accepted = self._accept(expected)
+        self._expected = min(2 * expected, ACCEPTS_A_TURN) if accepted == expected else accepted
 
-    def _accept(self, most: int) -> None:
-        for _ in range(most):
+    def _accept(self, most: int) -> int:
+        """Accept so many connections at most, and return how many there were."""
+        for count in range(most):
             if self._listening.fileno() == -1:
-                return
+                return max(count, 1)
             try:
                 accepted, _address = self._listening.accept()
             except BlockingIOError:
-                self._waiting = False
-                return
+                self._out_of_descriptors = False
+                return max(count, 1)
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                self._wait(error)
-                return
-            else:
-                self._connect(accepted)
-
-    def _connect(self, accepted: socket.socket) -> None:
-        connection = None
-        try:
-            protocol = self._factory.buildProtocol(_UNNAMED)
-            if protocol is None:
+                self._pause(error)
+                return max(count, 1)
+            self._serving = accepted
+            try:
+                self._serve(accepted)
+            except BaseException:
+                _log.failure("A connection could not be served")
                 accepted.close()
-                return
-            connection = Connection(accepted, protocol, self._reactor)
-            connection.begin()
-        except BaseException:
-            _log.failure("A connection could not be served")
-            if connection is None:
-                accepted.close()
-            elif connection.connected:
-                connection.connectionLost(Failure())
+            finally:
+                self._serving = None
+        return most
 
-    def _wait(self, error: OSError) -> None:
-        # Nearly always it is the descriptors that have run out. Whatever it is, to try
-        # again at once would spin, and to let it go to the reactor would lose the port.
-        if not self._waiting:
-            self._waiting = True
+    def _pause(self, error: OSError) -> None:
+        # Nearly always it is the descriptors that have run out. Whatever it is, a new try
+        # at once would spin, and an error that reaches the reactor would lose the port.
+        if not self._out_of_descriptors:
+            self._out_of_descriptors = True
             _log.warn("Clients have to wait: {reason}", reason=error.strerror)
-        if self._resumption is None:
+        if self._retry is None:
             self._reactor.removeReader(self)
-            self._resumption = self._reactor.callLater(ACCEPT_PAUSE, self._accept_again)
+            self._retry = self._reactor.callLater(ACCEPT_PAUSE, self._accept_again)
 
     def _accept_again(self) -> None:
-        self._resumption = None
+        self._retry = None
         self._reactor.addReader(self)

@@ -16,7 +16,7 @@ from twisted.internet import defer, reactor, task
 from twisted.python import log
 from zope.interface import implementer
 
-from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.wire import DaemonStatus
@@ -31,7 +31,7 @@ def behave(name: str, result: Any = None) -> Any:
     if kind == "raise":
         raise RuntimeError(value)
     if kind == "refuse":
-        raise CommandFailed(value)
+        raise CommandRefused(value)
     if kind == "answer":
         return value
     if kind == "never":
@@ -58,5 +58,5 @@ application = Application("test")
 control = ControlService(
     State(), os.environ["TEST_SOCKET"], **json.loads(os.environ["TEST_LIMITS"])
 )
-SignalService(reactor, control.reload).setServiceParent(application)
+SignalService(control.reload).setServiceParent(application)
 control.setServiceParent(application)

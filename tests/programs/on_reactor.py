@@ -21,6 +21,8 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.threads import deferToThread  # noqa: E402
 
 from palingenesis import wire  # noqa: E402
+from palingenesis.server.commands import CommandTable  # noqa: E402
+from palingenesis.server.express import Express  # noqa: E402
 from palingenesis.server.protocol import ControlFactory  # noqa: E402
 from palingenesis.server.state import DaemonState  # noqa: E402
 from palingenesis.server.transport import ControlPort, ListeningSocket  # noqa: E402
@@ -72,18 +74,12 @@ def be_clients() -> None:
 
 async def run() -> None:
     """Serve until the clients have their replies."""
-    factory = ControlFactory(
-        Slow(),
-        reactor,
-        timeout=20.0,
-        handler_timeout=20.0,
-        max_connections=9,
-        admit_others=False,
-    )
+    commands = CommandTable(Slow(), reactor, 20.0)
+    factory = ControlFactory(commands, reactor, timeout=20.0, max_connections=9)
     listening = SmallBuffers(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(path)
     listening.listen(9)
-    port = ControlPort(reactor, factory, listening)
+    port = ControlPort(reactor, factory, listening, Express(factory, reactor).serve)
     try:
         port.startListening()
         await deferToThread(be_clients)

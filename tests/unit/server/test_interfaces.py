@@ -8,7 +8,7 @@ from zope.interface import implementer
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
-from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus
 
@@ -78,9 +78,9 @@ class DaemonStateInterfaceTests(SynchronousTestCase):
         )
 
 
-class CommandFailedTests(SynchronousTestCase):
+class CommandRefusedTests(SynchronousTestCase):
     def test_it_carries_its_message(self) -> None:
-        self.assertEqual(CommandFailed("no disk").message, "no disk")
+        self.assertEqual(CommandRefused("no disk").message, "no disk")
 
     def test_it_reads_as_its_message(self) -> None:
-        self.assertEqual(str(CommandFailed("no disk")), "no disk")
+        self.assertEqual(str(CommandRefused("no disk")), "no disk")

@@ -22,7 +22,7 @@ from zope.interface.verify import verifyObject
 from palingenesis import wire
 from palingenesis.procfs import Credentials
 from palingenesis.server import protocol
-from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.protocol import (
     DRAIN_LIMIT,
     GRACE,
@@ -483,24 +483,24 @@ class HandlerTests(ProtocolTestCase):
 
     def test_a_refusal_is_told(self) -> None:
         def refuse() -> None:
-            raise CommandFailed("the disk is\nfull")
+            raise CommandRefused("the disk is\nfull")
 
         async def refuse_later() -> None:
             refuse()
 
-        for answer in refuse, refuse_later, lambda: fail(CommandFailed("the disk is\nfull")):
+        for answer in refuse, refuse_later, lambda: fail(CommandRefused("the disk is\nfull")):
             for line in b"PAUSE\n", b"RELOAD\n", b"STATUS\n":
                 with self.subTest(line=line):
                     self.assertEqual(self.reply_of(answer, line), b"ERR: the disk is\\nfull\n")
 
     def test_a_refusal_is_no_error_of_ours(self) -> None:
-        self.reply_of(lambda: fail(CommandFailed("no")))
+        self.reply_of(lambda: fail(CommandRefused("no")))
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_a_refusal_may_be_any_object_that_reads_as_text(self) -> None:
         for answer in (
-            lambda: fail(CommandFailed(OSError("disk full"))),  # type: ignore[arg-type]
-            self.raising(CommandFailed(OSError("disk full"))),  # type: ignore[arg-type]
+            lambda: fail(CommandRefused(OSError("disk full"))),  # type: ignore[arg-type]
+            self.raising(CommandRefused(OSError("disk full"))),  # type: ignore[arg-type]
         ):
             self.assertEqual(self.reply_of(answer), b"ERR: disk full\n")
 
@@ -589,7 +589,7 @@ class HandlerTests(ProtocolTestCase):
         self.daemon.status = lambda: waiting
         self.connect().send(b"STATUS\n")
         self.clock.advance(HANDLER_TIMEOUT)
-        waiting.errback(CommandFailed("no"))
+        waiting.errback(CommandRefused("no"))
         self.assertEqual(self.lines()[1:], ["STATUS by an unknown client: ERR: no (late)"])
 
     def test_a_late_error_is_logged_with_its_traceback(self) -> None:
@@ -689,7 +689,7 @@ class ReloadTests(ProtocolTestCase):
     def test_a_second_one_is_begun_when_the_first_has_failed(self) -> None:
         first = self.connect().send(b"RELOAD\n")
         self.connect().send(b"RELOAD\n")
-        self.reloads[0].errback(CommandFailed("no"))
+        self.reloads[0].errback(CommandRefused("no"))
         self.assertEqual((first.received, len(self.reloads)), (b"ERR: no\n", 2))
 
     def test_one_behind_a_hung_one_is_told_at_its_deadline(self) -> None:
@@ -735,7 +735,7 @@ class ReloadTests(ProtocolTestCase):
 
     def test_the_daemon_s_own_is_logged_as_the_signal_s(self) -> None:
         self.factory.reload()
-        self.reloads[0].errback(CommandFailed("no"))
+        self.reloads[0].errback(CommandRefused("no"))
         self.assertEqual(self.lines(), ["RELOAD by SIGHUP: ERR: no"])
 
     def test_the_daemon_s_own_never_fails(self) -> None:
@@ -768,7 +768,7 @@ class LogTests(ProtocolTestCase):
         )
 
     def test_a_refusal_is_logged_with_its_reason_in_one_line(self) -> None:
-        self.daemon.answer = lambda: fail(CommandFailed("no {x}\n\x1b[2J"))
+        self.daemon.answer = lambda: fail(CommandRefused("no {x}\n\x1b[2J"))
         self.connect().send(b"PAUSE\n")
         self.assertEqual(self.lines(), [r"PAUSE by an unknown client: ERR: no {x}\n\x1b[2J"])
 
@@ -991,7 +991,7 @@ class AnythingTests(ProtocolTestCase):
                 if event == "answer":
                     answer.callback(None)
                 else:
-                    wrong = CommandFailed("\n") if event == "refuse" else ZeroDivisionError()
+                    wrong = CommandRefused("\n") if event == "refuse" else ZeroDivisionError()
                     answer.errback(wrong)
         elif not client.closed:
             if isinstance(event, bytes):

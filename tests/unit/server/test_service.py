@@ -27,7 +27,7 @@ from zope.interface.verify import verifyObject
 from palingenesis.paths import PathError
 from palingenesis.server import service as service_module
 from palingenesis.server import socketfile as socketfile_module
-from palingenesis.server.interfaces import CommandFailed, IDaemonState
+from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import BACKLOG, SocketFile, SocketFileError, SocketInUse
 from palingenesis.server.transport import ACCEPT_PAUSE, ListeningSocket
@@ -62,7 +62,7 @@ class State:
         return done
 
     def resume(self) -> None:
-        raise CommandFailed("not today")
+        raise CommandRefused("not today")
 
     def reload_config(self) -> Deferred[None]:
         return self.pause()

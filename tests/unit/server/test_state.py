@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.config import ConfigError
-from palingenesis.server.interfaces import CommandFailed
+from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.state import DaemonState
 from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
 
@@ -88,7 +88,7 @@ class ReloadTests(SynchronousTestCase):
         def reload() -> None:
             raise ConfigError("/etc/x.toml", "timeout: no")
 
-        error = self.assertRaises(CommandFailed, DaemonState(reload).reload_config)
+        error = self.assertRaises(CommandRefused, DaemonState(reload).reload_config)
         self.assertEqual(error.message, "/etc/x.toml: timeout: no")
 
     def test_any_other_error_is_passed_on(self) -> None:

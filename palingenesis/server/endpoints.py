@@ -1,0 +1,155 @@
+"""Where the control socket listens: a claimed file, or a socket that was inherited."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import ServerFactory
+from zope.interface import implementer
+
+from palingenesis.server.express import Express
+from palingenesis.server.interfaces import Reactor
+from palingenesis.server.log import get_logger
+from palingenesis.server.protocol import ControlFactory
+from palingenesis.server.socketfile import BACKLOG, SocketFile
+from palingenesis.server.transport import ControlPort, ListeningSocket
+from palingenesis.text import printable
+
+#: The description of a socket that systemd handed over.
+SYSTEMD_DESCRIPTION = "systemd:domain=UNIX:index=0"
+#: What such a description looks like, by index or by name.
+SYSTEMD_PATTERN = re.compile(r"systemd:domain=UNIX:(?:index=(?P<index>[0-9]{1,4})|name=[^:=]+)")
+#: The first descriptor that systemd hands over, sd_listen_fds(3).
+SD_LISTEN_FDS_START = 3
+
+_log = get_logger(__name__)
+
+
+@implementer(IStreamServerEndpoint)
+class FileEndpoint(UNIXServerEndpoint):
+    """
+    Listens on a claimed path.
+
+    Twisted's endpoint would have its port unlink what is at the path, blindly.
+
+    :param reactor: what to run on.
+    :param file: the path, claimed by `listen` unless it is already.
+    """
+
+    def __init__(self, reactor: Reactor, file: SocketFile) -> None:
+        super().__init__(cast(Any, reactor), file.path, BACKLOG, file.mode)
+        self._reactor = reactor
+        self._file = file
+
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """
+        Claim the path, and listen.
+
+        :returns: a Deferred of the port, which fails with a
+            `palingenesis.server.socketfile.SocketFileError` when the path cannot be had.
+        """
+        return execute(self.listen_now, protocolFactory)
+
+    def listen_now(self, factory: ServerFactory) -> ControlPort:
+        """Do what `listen` does, and return the port itself."""
+        file = self._file
+        file.claim()
+        port = _make_port(self._reactor, factory, file.bind())
+        if file.moved is not None:
+            _log.warn(
+                "A file was at {path}: moved it to {moved}",
+                path=printable(file.path),
+                moved=printable(file.moved),
+            )
+            file.moved = None
+        port.startListening()
+        return port
+
+
+@implementer(IStreamServerEndpoint)
+class InheritedEndpoint:
+    """
+    Listens on a Unix socket that another process made, bound and will unlink.
+
+    Twisted's own endpoint for it works once only, makes the file 0666 and unlinks it.
+
+    :param reactor: what to run on.
+    :param descriptor: the socket's descriptor, of which a copy is used.
+    :raises ValueError: when the descriptor is no listening Unix socket.
+    """
+
+    def __init__(self, reactor: Reactor, descriptor: int) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        if not _is_listening(descriptor):
+            raise ValueError(f"no listening Unix socket was inherited as descriptor {descriptor}")
+
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """
+        Listen on a copy of the descriptor.
+
+        :returns: a Deferred of the port.
+        """
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: ServerFactory) -> ControlPort:
+        listening = ListeningSocket(
+            socket.AF_UNIX, socket.SOCK_STREAM, fileno=os.dup(self._descriptor)
+        )
+        port = _make_port(self._reactor, factory, listening, shared=True)
+        port.startListening()
+        return port
+
+
+def make_endpoint(reactor: Reactor, given: IStreamServerEndpoint | str) -> IStreamServerEndpoint:
+    """
+    Make an endpoint from a description, and replace Twisted's own for inherited sockets.
+
+    :raises ValueError: when a description is malformed, or no such socket was inherited.
+    :raises LookupError: when no socket of that name was inherited.
+    """
+    if isinstance(given, str):
+        match = SYSTEMD_PATTERN.fullmatch(given)
+        if match and match["index"]:
+            # Twisted's parser finds the socket only where LISTEN_FDNAMES is set as well. It
+            # takes these variables away where they are meant for this process.
+            if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
+                raise ValueError("the inherited sockets are meant for another process")
+            return InheritedEndpoint(reactor, SD_LISTEN_FDS_START + int(match["index"]))
+    endpoint: Any = serverFromString(reactor, given) if isinstance(given, str) else given
+    if (
+        isinstance(endpoint, AdoptedStreamServerEndpoint)
+        and endpoint.addressFamily == socket.AF_UNIX
+    ):
+        return InheritedEndpoint(reactor, endpoint.fileno)
+    return cast(IStreamServerEndpoint, endpoint)
+
+
+def _make_port(
+    reactor: Reactor, factory: ServerFactory, listening: socket.socket, shared: bool = False
+) -> ControlPort:
+    serve = Express(cast(ControlFactory, factory), reactor)
+    return ControlPort(reactor, factory, listening, serve.serve, shared)
+
+
+def _is_listening(descriptor: int) -> bool:
+    try:
+        duplicate = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return False
+    with duplicate:
+        return (
+            duplicate.family == socket.AF_UNIX
+            and duplicate.type == socket.SOCK_STREAM
+            and duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        )

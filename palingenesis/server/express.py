@@ -1,0 +1,93 @@
+"""
+The fast lane: a whole exchange on the accepted socket, without a turn of the reactor.
+
+On a Unix socket the command has nearly always arrived by the time its connection is
+accepted, and the reply nearly always fits the send buffer. Where anything is not so, an
+ordinary protocol on an ordinary transport goes on, with what was read.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from palingenesis.procfs import peer_credentials
+from palingenesis.server.commands import Running
+from palingenesis.server.interfaces import Reactor
+from palingenesis.server.protocol import ControlFactory, ControlProtocol
+from palingenesis.server.transport import Connection, has_unread
+from palingenesis.wire import REQUEST_LIMIT
+
+#: Nothing blocks here: neither the socket's mode nor a fcntl(2) for each client is needed.
+_AT_ONCE = socket.MSG_DONTWAIT
+
+
+class Express:
+    """
+    Serves the clients that need no waiting, and hands the others on.
+
+    Every limit, check and audit line of the contract holds here as well: the factory admits,
+    and the table of commands runs.
+
+    :param factory: admits the clients, and knows their commands.
+    :param reactor: what the others are handed on to.
+    """
+
+    def __init__(self, factory: ControlFactory, reactor: Reactor) -> None:
+        self._factory = factory
+        self._reactor = reactor
+
+    def serve(self, accepted: socket.socket) -> None:
+        """
+        Answer a client, or hand it on.
+
+        :param accepted: the connection, which is closed here or by what it is handed on to.
+        """
+        factory = self._factory
+        peer = peer_credentials(accepted)
+        if factory.rejection(peer) is not None:
+            self._hand_on(accepted, ControlProtocol(), b"")
+            return
+        try:
+            received = accepted.recv(REQUEST_LIMIT + 2, _AT_ONCE)
+        except BlockingIOError:
+            received = b""
+        except OSError:
+            accepted.close()
+            return
+        if not 0 < received.find(b"\n") + 1 == len(received) <= REQUEST_LIMIT + 1:
+            # Nothing yet, or half a line, or more than one, or one that is too long.
+            self._hand_on(accepted, ControlProtocol(), received)
+            return
+        reply = factory.commands.run(received, peer)
+        if isinstance(reply, Running):
+            self._hand_over(accepted).wait_for(reply)
+            return
+        try:
+            sent = accepted.send(reply, _AT_ONCE)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            accepted.close()
+            return
+        if sent < len(reply) or has_unread(accepted):
+            self._hand_over(accepted).send_rest(reply[sent:])
+        else:
+            accepted.close()
+
+    def _hand_on(self, accepted: socket.socket, protocol: ControlProtocol, received: bytes) -> None:
+        """Let a protocol begin from the beginning, with what was read."""
+        protocol.factory = self._factory
+        self._connect(accepted, protocol)
+        if received:
+            protocol.dataReceived(received)
+
+    def _hand_over(self, accepted: socket.socket) -> ControlProtocol:
+        """Let a protocol go on after the command has run."""
+        protocol = self._factory.take_over()
+        self._connect(accepted, protocol)
+        return protocol
+
+    def _connect(self, accepted: socket.socket, protocol: ControlProtocol) -> None:
+        connection = Connection(accepted, protocol, self._reactor)
+        connection.startReading()
+        protocol.makeConnection(connection)
