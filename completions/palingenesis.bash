@@ -7,7 +7,7 @@
 
 _shtab_palingenesis_subparsers=(status pause resume reload doctor)
 
-_shtab_palingenesis_status_option_strings=(-h --help --json --watch --socket --timeout)
+_shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)

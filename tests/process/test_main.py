@@ -15,7 +15,8 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import __version__
-from palingenesis.cli.main import COMMANDS, Exit, main
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.main import COMMANDS, main
 from tests.support.cases import COMMAND, CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.imports import SLOW_IMPORTS
@@ -121,7 +122,7 @@ class FailureTests(CommandTestCase):
     def test_each_treatment(self) -> None:
         for name, (treat, command, kind) in TREATMENTS.items():
             timeout = "0.3" if kind.__name__ == "TimedOut" else str(PATIENCE)
-            status = Exit.REFUSED if kind.__name__ == "Refused" else Exit.NO_ANSWER
+            status = Exit.ERROR_REPLY if kind.__name__ == "ErrorReply" else Exit.NO_ANSWER
             with self.subTest(name), impostor(self.path, treat):
                 self.assert_fails(status, "--timeout", timeout, command)
             os.unlink(self.path)
@@ -161,8 +162,8 @@ class DaemonTests(CommandTestCase):
         os.makedirs(self.place.path(".config", "palingenesis"))
         self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
         # The client reads it too, unless it knows the path from elsewhere.
-        said = self.assert_fails(Exit.REFUSED, "reload", "--socket", self.path)
-        self.assertIn("RELOAD refused by the daemon", said)
+        said = self.assert_fails(Exit.ERROR_REPLY, "reload", "--socket", self.path)
+        self.assertIn("error reply to RELOAD from the daemon", said)
         daemon.send(signal.SIGSTOP)
         self.assert_fails(Exit.NO_ANSWER, "--socket", self.path, "--timeout", "0.3", "status")
         daemon.send(signal.SIGCONT)
@@ -224,8 +225,8 @@ class OutputTests(CommandTestCase):
 class HelpTests(CommandTestCase):
     def test_it_lists_every_command_and_exit_status(self) -> None:
         told = self.run_command("--help").stdout.decode()
-        for name, (_, _, text) in COMMANDS.items():
-            self.assertRegex(told, rf"{name} +{text}\n")
+        for name, command in COMMANDS.items():
+            self.assertRegex(told, rf"{name} +{command.summary}\n")
         for status in Exit:
             self.assertRegex(told, rf"  {int(status)} +{re.escape(status.meaning)}\n")
 

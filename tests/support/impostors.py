@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-from palingenesis.client.blocking import NotUnderstood, Refused, TimedOut
+from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
 from tests.support.patience import PATIENCE
 from tests.support.sockets import listen_at
 
@@ -68,18 +68,18 @@ def dribble(connection: socket.socket) -> None:
 TREATMENTS: dict[str, tuple[Treatment, str, type[Exception]]] = {
     "says nothing": (say_nothing, "status", TimedOut),
     "dribbles": (dribble, "status", TimedOut),
-    "hangs up": (hang_up, "status", NotUnderstood),
-    "never ends": (never_end, "status", NotUnderstood),
-    "talks nonsense": (answer(b"SSH-2.0-\x1b[31mOpenSSH\r\n"), "status", NotUnderstood),
-    "is not text": (answer(b"\xff\xfe\x00\n"), "status", NotUnderstood),
-    "stops in mid-line": (answer(STATUS_LINE[:-1]), "status", NotUnderstood),
-    "says less than a status": (answer(b'{"state": "paused"}\n'), "status", NotUnderstood),
-    "says OK to STATUS": (answer(b"OK\n"), "status", NotUnderstood),
-    "tells its status to PAUSE": (answer(STATUS_LINE), "pause", NotUnderstood),
-    "says OK in other words": (answer(b"OKAY\n"), "resume", NotUnderstood),
-    "stops in the middle of an error": (answer(b"ERR: not to"), "pause", NotUnderstood),
-    "refuses": (answer(b"ERR: not today\n"), "reload", Refused),
-    "refuses to tell": (answer(b"ERR: Too many connections\n"), "status", Refused),
+    "hangs up": (hang_up, "status", InvalidReply),
+    "never ends": (never_end, "status", InvalidReply),
+    "talks nonsense": (answer(b"SSH-2.0-\x1b[31mOpenSSH\r\n"), "status", InvalidReply),
+    "is not text": (answer(b"\xff\xfe\x00\n"), "status", InvalidReply),
+    "stops in mid-line": (answer(STATUS_LINE[:-1]), "status", InvalidReply),
+    "says less than a status": (answer(b'{"state": "paused"}\n'), "status", InvalidReply),
+    "says OK to STATUS": (answer(b"OK\n"), "status", InvalidReply),
+    "tells its status to PAUSE": (answer(STATUS_LINE), "pause", InvalidReply),
+    "says OK in other words": (answer(b"OKAY\n"), "resume", InvalidReply),
+    "stops in the middle of an error": (answer(b"ERR: not to"), "pause", InvalidReply),
+    "refuses": (answer(b"ERR: not today\n"), "reload", ErrorReply),
+    "refuses to tell": (answer(b"ERR: Too many connections\n"), "status", ErrorReply),
 }
 
 

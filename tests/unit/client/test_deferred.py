@@ -11,11 +11,12 @@ from twisted.internet.threads import deferToThread
 
 from palingenesis.client import blocking as client
 from palingenesis.client import deferred as txclient
-from palingenesis.client.blocking import (
+from palingenesis.client.errors import (
+    InvalidReply,
     NoDirectory,
     NoSocket,
     NotASocket,
-    NotLocated,
+    SocketPathError,
     StaleSocket,
     TimedOut,
 )
@@ -100,11 +101,11 @@ class ErrorTests(DeferredClientTestCase):
 
     async def test_no_more_than_the_limit_is_kept(self) -> None:
         self.listen(never_end)
-        error = await self.assertFailure(self.client().status(), client.NotUnderstood)
+        error = await self.assertFailure(self.client().status(), InvalidReply)
         self.assertEqual(len(error.received), REPLY_LIMIT)
 
     def test_a_path_that_is_too_long_is_told(self) -> None:
-        self.assertRaises(NotLocated, txclient.ControlClient, reactor, "/" + "x" * 200)
+        self.assertRaises(SocketPathError, txclient.ControlClient, reactor, "/" + "x" * 200)
 
     def test_a_timeout_that_cannot_be_waited_for_is_a_mistake(self) -> None:
         self.assertRaises(ValueError, txclient.ControlClient, reactor, "/p", 0)
