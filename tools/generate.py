@@ -23,9 +23,9 @@ from palingenesis.cli.parser import ENVIRONMENT, make_parser
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 SHELLS = {
-    "bash": "completions/palingenesis.bash",
-    "zsh": "completions/_palingenesis",
-    "fish": "completions/palingenesis.fish",
+    "bash": "palingenesis/cli/completions/palingenesis.bash",
+    "zsh": "palingenesis/cli/completions/_palingenesis",
+    "fish": "palingenesis/cli/completions/palingenesis.fish",
 }
 MANUAL = "man/palingenesis.1"
 
