@@ -10,11 +10,12 @@ The client of the control socket for Twisted applications: the same calls, as De
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -25,6 +26,8 @@ from palingenesis.wire import Command
 
 if TYPE_CHECKING:
     import os
+
+    from twisted.internet.interfaces import IReactorTime
 
     from palingenesis.wire import DaemonStatus
 
@@ -37,8 +40,8 @@ class ControlClient:
     the errors of `palingenesis.client.errors` and can be cancelled. Either way, nothing of
     the call is left in the reactor.
 
-    :param reactor: provides ``IReactorUNIX`` and ``IReactorTime``; a type checker knows only
-        the second of ``twisted.internet.reactor``, so that is all it is asked for.
+    :param reactor: provides ``IReactorTime``, and ``IReactorUNIX``, which Twisted does not
+        declare of every reactor.
     :param path: the socket; None looks for it by the daemon's own rules.
     :param timeout: seconds that a call may take, connecting included.
     :raises palingenesis.client.errors.SocketPathError: when the path cannot be a socket's.
@@ -96,7 +99,7 @@ class ControlClient:
         return asking.addTimeout(self.timeout, self._reactor, timed_out)
 
     async def _converse(self, exchange: Exchange) -> Exchange:
-        endpoint = UNIXClientEndpoint(cast("IReactorUNIX", self._reactor), self.path, timeout=None)
+        endpoint = UNIXClientEndpoint(IReactorUNIX(self._reactor), self.path, timeout=None)
         factory = Factory.forProtocol(_Conversation)
         for delay in retry_delays():
             try:
