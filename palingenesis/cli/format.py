@@ -96,7 +96,7 @@ def table_lines(rows: Mapping[str, str]) -> list[str]:
 
 
 def json_line(line: bytes) -> bytes:
-    """Return a line of JSON as it came; escaped where it would drive a terminal."""
+    """Return ``OK`` or a line of JSON as it came; escaped where it would drive a terminal."""
     if line.decode("utf-8", "replace").rstrip("\n").isprintable():
         return line
     return json.dumps(json.loads(line)).encode() + b"\n"

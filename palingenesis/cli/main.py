@@ -7,10 +7,10 @@ import sys
 from io import TextIOWrapper
 
 from palingenesis.cli.exit_status import Exit, exit_status
-from palingenesis.cli.format import complain, json_line, status_lines
+from palingenesis.cli.format import complain, json_line, status_lines, table_lines
 from palingenesis.cli.parser import CliCommand, make_parser, seconds
 from palingenesis.client.blocking import ControlClient
-from palingenesis.client.errors import ClientError
+from palingenesis.client.errors import ClientError, find_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +107,55 @@ def _reload(options: Namespace) -> Exit:
     return Exit.DONE
 
 
+def _commands(options: Namespace) -> Exit:
+    commands = _client(options).commands()
+    if options.json:
+        import json
+
+        print(json.dumps(commands))
+    else:
+        print("\n".join(table_lines(commands)))
+    return Exit.DONE
+
+
+def _add_commands_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print an object, usage to summary")
+
+
+def _send(options: Namespace) -> Exit:
+    try:
+        line = _client(options).send_line(options.name, options.argument)
+    except ValueError as error:
+        complain(str(error))
+        return Exit.USAGE
+    sys.stdout.buffer.write(json_line(line))
+    return Exit.DONE
+
+
+def _add_send_options(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the command's name, in either case")
+    parser.add_argument(
+        "argument", metavar="ARGUMENT", nargs="?", help="its argument, if it takes one"
+    )
+
+
+def _path(options: Namespace) -> Exit:
+    # In the file system's own bytes, so that a script can use any path.
+    sys.stdout.buffer.write(os.fsencode(find_socket(options.socket).path) + b"\n")
+    return Exit.DONE
+
+
+def _completion(options: Namespace) -> Exit:
+    from palingenesis.cli.completion import completion
+
+    print(completion(options.shell), end="")
+    return Exit.DONE
+
+
+def _add_completion_options(parser: ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell it is for")
+
+
 def _doctor(options: Namespace) -> Exit:
     from palingenesis.cli.doctor import examine
 
@@ -119,6 +168,12 @@ COMMANDS = {
     "pause": CliCommand(_pause, "pause the daemon"),
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "have the daemon read its configuration again"),
+    "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
+    "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
+    "path": CliCommand(_path, "print the socket's path"),
+    "completion": CliCommand(
+        _completion, "print the completion of a shell", _add_completion_options
+    ),
     "doctor": CliCommand(_doctor, "find out why the daemon does not answer"),
 }
 

@@ -17,7 +17,7 @@ from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE
 from tests.support.terminal import Terminal
 
-COMPLETIONS = os.path.join(ROOT, "completions")
+COMPLETIONS = os.path.join(ROOT, "palingenesis", "cli", "completions")
 MANUAL = os.path.join(ROOT, "man", "palingenesis.1")
 
 

@@ -50,7 +50,7 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands status pause resume reload doctor
+set -g _shtab_palingenesis_commands status pause resume reload commands send path completion doctor
 set -g _shtab_palingenesis_opts_with_value --socket --timeout --watch
 
 complete -c palingenesis -e
@@ -78,6 +78,24 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a commands -d 'List the daemon'"'"'s commands.'
+complete -c palingenesis -n '_shtab_palingenesis_using commands' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using commands' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using commands' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using commands' -l json -d 'print an object, usage to summary'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a send -d 'Send any command, and print the reply.'
+complete -c palingenesis -n '_shtab_palingenesis_using send' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using send' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using send' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a path -d 'Print the socket'"'"'s path.'
+complete -c palingenesis -n '_shtab_palingenesis_using path' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using path' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using path' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a completion -d 'Print the completion of a shell.'
+complete -c palingenesis -n '_shtab_palingenesis_using completion' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using completion' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using completion' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using completion; and test $_shtab_palingenesis_npos -eq 0' -ka "bash zsh fish" -d 'the shell it is for'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a doctor -d 'Find out why the daemon does not answer.'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -24,11 +22,9 @@ from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
 from tests.support.clients import DeferredClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
-    TREATMENTS,
     answer,
     by_command,
     fill_backlog,
-    impostor,
     never_end,
     say_nothing,
 )
@@ -77,12 +73,6 @@ class ErrorTests(DeferredClientTestCase):
         expected = await self.assertFailure(deferToThread(getattr(blocking, command)), kind)
         self.assertEqual(str(error), str(expected))
         self.assertEqual(vars(error), vars(expected))
-
-    async def test_each_treatment_has_the_error_of_the_blocking_client(self) -> None:
-        for treat, command, kind in TREATMENTS.values():
-            with impostor(self.path, treat):
-                await self.same_error(kind, command)
-            os.unlink(self.path)
 
     async def test_a_missing_socket_is_told(self) -> None:
         await self.same_error(NoSocket)
