@@ -1,8 +1,8 @@
 """
 Write the completions and the manual page, which are made from the parser.
 
-To be run when the command line has changed; ``tests/process/test_completions.py`` tells when that
-was forgotten. The ``dev`` extra has the tools, in the versions that the files are from.
+Run it after a change of the command line; a test fails until then. The ``dev`` extra has
+the tools, in the versions that the files are from.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from palingenesis import __version__
-from palingenesis.cli import main as cli
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.main import COMMANDS
+from palingenesis.cli.parser import ENVIRONMENT, make_parser
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 SHELLS = {
-    "bash": "completions/palingenesis.bash",
-    "zsh": "completions/_palingenesis",
-    "fish": "completions/palingenesis.fish",
+    "bash": "palingenesis/cli/completions/palingenesis.bash",
+    "zsh": "palingenesis/cli/completions/_palingenesis",
+    "fish": "palingenesis/cli/completions/palingenesis.fish",
 }
 MANUAL = "man/palingenesis.1"
 
@@ -36,7 +38,7 @@ def generate() -> dict[str, str]:
 
 
 def _completion(shell: str) -> str:
-    parser = cli.make_parser()
+    parser = make_parser(COMMANDS)
     for each in (parser, *_commands(parser)):
         for action in each._actions:
             if action.dest == "socket":
@@ -46,7 +48,7 @@ def _completion(shell: str) -> str:
 
 
 def _manual() -> str:
-    parser = cli.make_parser()
+    parser = make_parser(COMMANDS)
     # A manual has sections for these, and its own way to break lines.
     parser.epilog = None
     for command in _commands(parser):
@@ -57,10 +59,8 @@ def _manual() -> str:
     page.manual = "User Commands"
     page.source = f"palingenesis {__version__}"
     page.date = ""
-    page.add_section(
-        "exit status", "=", _terms((int(status), status.meaning) for status in cli.Exit)
-    )
-    page.add_section("environment", "=", _terms(cli.ENVIRONMENT))
+    page.add_section("exit status", "=", _terms((int(status), status.meaning) for status in Exit))
+    page.add_section("environment", "=", _terms(ENVIRONMENT))
     page.add_section("see also", "=", ".BR twistd (1)")
     return str(page)
 
@@ -72,11 +72,7 @@ def _terms(pairs: Iterable[tuple[object, str]]) -> str:
 def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            commands = list(action.choices.values())
-            for command in commands:
-                # It is made when first looked at, and would undo what was set before.
-                command.format_usage()
-            return commands
+            return list(action.choices.values())
     raise LookupError("no commands")
 
 

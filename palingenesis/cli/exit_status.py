@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from palingenesis.client.blocking import ClientError, NotLocated, NotRunning, Refused
+from palingenesis.client.errors import ClientError, ErrorReply, NotRunning, SocketPathError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """Every exit status, and its meaning: the help, the manual and the README have it."""
+    """Every exit status, and its meaning: the help, the manual and the README show it."""
 
     meaning: str
 
@@ -23,19 +23,19 @@ class Exit(IntEnum):
         return status
 
     DONE = 0, "done"
-    REFUSED = 1, "the daemon refused: its answer was an ERR"
+    ERROR_REPLY = 1, "the daemon replied with an ERR"
     USAGE = 2, "a mistake in the command line, the configuration or the path"
     NOT_RUNNING = 3, "the daemon is not running"
-    NO_ANSWER = 4, "no usable answer: too late, no permission, or no sense in it"
+    NO_ANSWER = 4, "no usable answer: timeout, permission denied, or an invalid reply"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
-    CLOSED_PIPE = 141, "nobody was left to read the output"
+    CLOSED_PIPE = 141, "the reader of the output closed it"
 
 
 def exit_status(error: ClientError) -> Exit:
-    """Tell with which status an error ends the process."""
-    if isinstance(error, Refused):
-        return Exit.REFUSED
-    if isinstance(error, NotLocated):
+    """Return the status with which an error ends the process."""
+    if isinstance(error, ErrorReply):
+        return Exit.ERROR_REPLY
+    if isinstance(error, SocketPathError):
         return Exit.USAGE
     if isinstance(error, NotRunning):
         return Exit.NOT_RUNNING

@@ -1,4 +1,4 @@
-"""``palingenesis status --watch``: the status again and again, on a screen or a line each."""
+"""``palingenesis status --watch``: a live status, on a screen or a line each time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ import signal
 import sys
 import time
 
-from palingenesis.cli import format as display
-from palingenesis.client.blocking import ClientError
+from palingenesis.cli.format import (
+    CLEAR_BELOW,
+    CLEAR_LINE,
+    ENTER_SCREEN,
+    HOME,
+    LEAVE_SCREEN,
+    complain,
+    json_line,
+    labelled,
+    status_lines,
+    status_sentence,
+    trouble,
+    trouble_lines,
+)
+from palingenesis.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,16 +30,8 @@ if TYPE_CHECKING:
 
     from palingenesis.client.blocking import ControlClient
 
-# The alternate screen, without a cursor and without wrapping long lines; and the screen as
-# it was before.
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
-_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_HOME = "\x1b[H"
-_END_OF_LINE = "\x1b[K\n"
-_END_OF_SCREEN = "\x1b[J"
 
-
-def watch_screen(client: ControlClient, interval: float, colour: bool) -> NoReturn:
+def show_screen(client: ControlClient, interval: float, colour: bool) -> NoReturn:
     """
     Redraw the status on the terminal's alternate screen, until interrupted.
 
@@ -36,29 +41,29 @@ def watch_screen(client: ControlClient, interval: float, colour: bool) -> NoRetu
         _take_screen()
         while True:
             try:
-                lines = display.status_lines(client.status(), client.path, colour)
+                lines = status_lines(client.status(), client.path, colour)
             except ClientError as error:
-                lines = display.trouble_lines(error, colour)
+                lines = trouble_lines(error, colour)
             note = f"every {interval:g} s, {time.strftime('%H:%M:%S')}; Ctrl-C ends"
-            _draw([*lines, "", display.labelled("watching", note, colour)])
+            _draw([*lines, "", labelled("live", note, colour)])
             time.sleep(interval)
     finally:
-        # Whatever ends us, the terminal is given back as it was.
-        _write(_LEAVE)
+        # Every way out gives the terminal back as it was.
+        _write(LEAVE_SCREEN)
 
 
-def watch_lines(client: ControlClient, interval: float) -> NoReturn:
+def print_lines(client: ControlClient, interval: float) -> NoReturn:
     """Print the status on a line each time, until interrupted."""
     while True:
         try:
-            line = display.status_sentence(client.status())
+            line = status_sentence(client.status())
         except ClientError as error:
-            line = f"{display.trouble(error)}: {error}"
+            line = f"{trouble(error)}: {error}"
         print(time.strftime("%H:%M:%S"), line, flush=True)
         time.sleep(interval)
 
 
-def watch_json(client: ControlClient, interval: float) -> NoReturn:
+def print_json(client: ControlClient, interval: float) -> NoReturn:
     """
     Print the daemon's own line each time, until interrupted.
 
@@ -67,11 +72,11 @@ def watch_json(client: ControlClient, interval: float) -> NoReturn:
     told = ""
     while True:
         try:
-            line = display.json_line(client.status_line())
+            line = json_line(client.status_line())
         except ClientError as error:
             if str(error) != told:
                 told = str(error)
-                display.complain(told)
+                complain(told)
         else:
             told = ""
             sys.stdout.buffer.write(line)
@@ -83,7 +88,7 @@ def _take_screen() -> None:
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGHUP, _exit)
     signal.signal(signal.SIGTSTP, _suspend)
-    _write(_ENTER)
+    _write(ENTER_SCREEN)
 
 
 def _draw(lines: list[str]) -> None:
@@ -91,17 +96,17 @@ def _draw(lines: list[str]) -> None:
     # there too, and the first one would scroll away.
     height = os.get_terminal_size(sys.stdout.fileno()).lines
     shown = lines[: height - 1] if height else lines
-    # To overwrite does not flicker, as to clear and draw would.
-    _write(_HOME + "".join(line + _END_OF_LINE for line in shown) + _END_OF_SCREEN)
+    # Overwriting does not flicker; clearing and drawing would.
+    _write(HOME + "".join(f"{line}{CLEAR_LINE}\n" for line in shown) + CLEAR_BELOW)
 
 
 def _suspend(number: int, _frame: FrameType | None) -> None:
-    _write(_LEAVE)
+    _write(LEAVE_SCREEN)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    # Here again once we are continued.
+    # Execution goes on here after SIGCONT.
     signal.signal(number, _suspend)
-    _write(_ENTER)
+    _write(ENTER_SCREEN)
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:

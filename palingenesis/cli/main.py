@@ -2,156 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from io import TextIOWrapper
 
-from palingenesis import __version__
-from palingenesis.cli import format as display
 from palingenesis.cli.exit_status import Exit, exit_status
-from palingenesis.client.blocking import (
-    DEFAULT_TIMEOUT,
-    ClientError,
-    ControlClient,
-    check_timeout,
-)
-from palingenesis.text import printable
+from palingenesis.cli.format import complain, json_line, status_lines, table_lines
+from palingenesis.cli.parser import CliCommand, make_parser, seconds
+from palingenesis.client.blocking import ControlClient
+from palingenesis.client.errors import ClientError, find_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 #: Seconds from one look to the next of ``status --watch``.
 WATCH_INTERVAL = 2.0
-
-
-DESCRIPTION = "See how a daemon is, and pause, resume or reload it, through its control socket."
-
-ENVIRONMENT = (
-    ("PALINGENESIS_SOCKET", "the daemon's socket, where --socket does not name it"),
-    ("XDG_RUNTIME_DIR", "where it is looked for, after `socket` in config.toml"),
-    ("XDG_CONFIG_HOME", "where palingenesis/config.toml is (~/.config)"),
-    ("NO_COLOR", "when not empty, no colour"),
-)
-
-EPILOG = "\n".join(
-    (
-        "exit status:",
-        *(f"  {status:<4} {status.meaning}" for status in Exit),
-        "",
-        "environment:",
-        *(f"  {name:<20} {meaning}" for name, meaning in ENVIRONMENT),
-    )
-)
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    # Without a width, argparse imports shutil to ask the terminal, at every start.
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=80)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(
-            Exit.USAGE,
-            f"palingenesis: {printable(message, 500)} (see `{self.prog} --help`)\n",
-        )
-
-
-class _CommandParser(_Parser):
-    """A command's parser, made when it is used: to make all takes longer than to ask a daemon."""
-
-    def __init__(self, add_options: Callable[[_Parser], None], **settings: Any) -> None:
-        self._later = (add_options, settings)
-
-    def __getattr__(self, name: str) -> Any:
-        # Somebody looks for what argparse would have set.
-        if "_later" not in self.__dict__:
-            raise AttributeError(name)
-        add_options, settings = self.__dict__.pop("_later")
-        super().__init__(**settings, formatter_class=_HelpFormatter, allow_abbrev=False)
-        add_options(self)
-        # Suppressed, or an absent option would undo the one given before the command.
-        _add_common_options(self, argparse.SUPPRESS, argparse.SUPPRESS)
-        return getattr(self, name)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser, which the completions and the manual are generated from too."""
-    parser = _Parser(
-        prog="palingenesis",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=f"palingenesis {__version__}",
-        help="print the version and exit",
-    )
-    _add_common_options(parser, None, DEFAULT_TIMEOUT)
-    commands = parser.add_subparsers(
-        title="commands",
-        dest="command",
-        metavar="COMMAND",
-        required=True,
-        prog=parser.prog,
-        parser_class=_CommandParser,
-    )
-    for name, (_, add_options, text) in COMMANDS.items():
-        commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            add_options=add_options,
-        )
-    return parser
-
-
-def _no_options(parser: _Parser) -> None:
-    pass
-
-
-def _status_options(parser: _Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the daemon's own line of JSON")
-    parser.add_argument(
-        "--watch",
-        metavar="SECONDS",
-        nargs="?",
-        type=_seconds,
-        const=WATCH_INTERVAL,
-        help="look again every so many seconds (%(const)g), until interrupted",
-    )
-
-
-def _add_common_options(parser: _Parser, socket: str | None, timeout: float | str) -> None:
-    parser.add_argument(
-        "--socket",
-        metavar="PATH",
-        default=socket,
-        help="the daemon's socket (looked for if not given)",
-    )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=_seconds,
-        default=timeout,
-        help=f"how long to wait for the answer in all ({DEFAULT_TIMEOUT:g})",
-    )
-
-
-def _seconds(text: str) -> float:
-    try:
-        return check_timeout(float(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds, above 0 and at most a day"
-        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,83 +31,150 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            options = make_parser().parse_args(arguments)
-            return COMMANDS[options.command][0](options)
+            options = make_parser(COMMANDS).parse_args(arguments)
+            return COMMANDS[options.command].run(options)
         finally:
             # Now, since at exit it would be too late to be quiet about a closed pipe.
             sys.stdout.flush()
     except ClientError as error:
-        display.complain(str(error))
+        complain(str(error))
         return exit_status(error)
     except BrokenPipeError:
-        _forget_output()
+        _discard_output()
         return Exit.CLOSED_PIPE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except OSError as error:
-        # Whatever else fails is handled where it does: this is the output, a full disk.
-        display.complain(f"cannot write the answer: {error.strerror}")
-        _forget_output()
+        # Every other failure is handled where it happens: this one is the output, a full disk.
+        complain(f"cannot write the answer: {error.strerror}")
+        _discard_output()
         return Exit.NO_ANSWER
 
 
-def _client(options: argparse.Namespace) -> ControlClient:
+def _client(options: Namespace) -> ControlClient:
     return ControlClient(options.socket, options.timeout)
 
 
-def _status(options: argparse.Namespace) -> Exit:
+def _status(options: Namespace) -> Exit:
     client = _client(options)
     if options.watch is not None:
-        return _watch(client, options)
+        return _live(client, options)
     if options.json:
-        sys.stdout.buffer.write(display.json_line(client.status_line()))
+        sys.stdout.buffer.write(json_line(client.status_line()))
     else:
-        print("\n".join(display.status_lines(client.status(), client.path, _colour())))
+        print("\n".join(status_lines(client.status(), client.path, _colour())))
     return Exit.DONE
 
 
-def _watch(client: ControlClient, options: argparse.Namespace) -> NoReturn:
-    from palingenesis.cli import live as watch
+def _live(client: ControlClient, options: Namespace) -> NoReturn:
+    from palingenesis.cli.live import print_json, print_lines, show_screen
 
     if options.json:
-        watch.watch_json(client, options.watch)
+        print_json(client, options.watch)
     elif _on_terminal():
-        watch.watch_screen(client, options.watch, _colour())
+        show_screen(client, options.watch, _colour())
     else:
-        watch.watch_lines(client, options.watch)
+        print_lines(client, options.watch)
 
 
-def _pause(options: argparse.Namespace) -> Exit:
+def _add_status_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the daemon's own line of JSON")
+    parser.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        type=seconds,
+        const=WATCH_INTERVAL,
+        help="look again every so many seconds (%(const)g), until interrupted",
+    )
+
+
+def _pause(options: Namespace) -> Exit:
     _client(options).pause()
     print("paused")
     return Exit.DONE
 
 
-def _resume(options: argparse.Namespace) -> Exit:
+def _resume(options: Namespace) -> Exit:
     _client(options).resume()
     print("resumed")
     return Exit.DONE
 
 
-def _reload(options: argparse.Namespace) -> Exit:
+def _reload(options: Namespace) -> Exit:
     _client(options).reload()
     print("reloaded")
     return Exit.DONE
 
 
-def _doctor(options: argparse.Namespace) -> Exit:
-    from palingenesis.cli import doctor
+def _commands(options: Namespace) -> Exit:
+    commands = _client(options).commands()
+    if options.json:
+        import json
 
-    return doctor.examine(options.socket, options.timeout, _colour())
+        print(json.dumps(commands))
+    else:
+        print("\n".join(table_lines(commands)))
+    return Exit.DONE
 
 
-#: Each command: what carries it out, what adds its options, and what it is for.
+def _add_commands_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print an object, usage to summary")
+
+
+def _send(options: Namespace) -> Exit:
+    try:
+        line = _client(options).send_line(options.name, options.argument)
+    except ValueError as error:
+        complain(str(error))
+        return Exit.USAGE
+    sys.stdout.buffer.write(json_line(line))
+    return Exit.DONE
+
+
+def _add_send_options(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the command's name, in either case")
+    parser.add_argument(
+        "argument", metavar="ARGUMENT", nargs="?", help="its argument, if it takes one"
+    )
+
+
+def _path(options: Namespace) -> Exit:
+    # In the file system's own bytes, so that a script can use any path.
+    sys.stdout.buffer.write(os.fsencode(find_socket(options.socket).path) + b"\n")
+    return Exit.DONE
+
+
+def _completion(options: Namespace) -> Exit:
+    from palingenesis.cli.completion import completion
+
+    print(completion(options.shell), end="")
+    return Exit.DONE
+
+
+def _add_completion_options(parser: ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell it is for")
+
+
+def _doctor(options: Namespace) -> Exit:
+    from palingenesis.cli.doctor import examine
+
+    return examine(options.socket, options.timeout, _colour())
+
+
+#: Each command, in the order of the help.
 COMMANDS = {
-    "status": (_status, _status_options, "show how the daemon is"),
-    "pause": (_pause, _no_options, "have the daemon pause"),
-    "resume": (_resume, _no_options, "have the daemon go on after a pause"),
-    "reload": (_reload, _no_options, "have the daemon read its configuration again"),
-    "doctor": (_doctor, _no_options, "find out why the daemon does not answer"),
+    "status": CliCommand(_status, "show how the daemon is", _add_status_options),
+    "pause": CliCommand(_pause, "pause the daemon"),
+    "resume": CliCommand(_resume, "end the daemon's pause"),
+    "reload": CliCommand(_reload, "have the daemon read its configuration again"),
+    "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
+    "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
+    "path": CliCommand(_path, "print the socket's path"),
+    "completion": CliCommand(
+        _completion, "print the completion of a shell", _add_completion_options
+    ),
+    "doctor": CliCommand(_doctor, "find out why the daemon does not answer"),
 }
 
 
@@ -251,6 +186,6 @@ def _colour() -> bool:
     return _on_terminal() and not os.environ.get("NO_COLOR")
 
 
-def _forget_output() -> None:
+def _discard_output() -> None:
     # What is still buffered would fail again at exit, where Python complains about it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,31 +9,27 @@ The client of the control socket for Twisted applications: the same calls, as De
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from palingenesis.client.blocking import (
-    DEFAULT_TIMEOUT,
-    RETRY_FIRST,
-    RETRY_LIMIT,
-    TimedOut,
-    check_reply,
-    check_timeout,
-    connect_error,
-    cut_reply,
-    find_socket,
-    request,
-)
-from palingenesis.wire import Command, DaemonStatus, parse_status
+from palingenesis.client.errors import connect_error, find_socket
+from palingenesis.client.exchange import DEFAULT_TIMEOUT, Exchange, check_timeout, retry_delays
+from palingenesis.wire import Command
 
 if TYPE_CHECKING:
     import os
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from palingenesis.wire import DaemonStatus
 
 
 class ControlClient:
@@ -41,90 +37,105 @@ class ControlClient:
     A daemon's control socket, to be called from a Twisted application.
 
     It holds no connection: each call makes one. Each returns a Deferred, which fails with
-    the errors of `palingenesis.client.blocking`, and can be cancelled. Either way, nothing of the
-    call is left in the reactor.
+    the errors of `palingenesis.client.errors` and can be cancelled. Either way, nothing of
+    the call is left in the reactor.
 
-    :param reactor: provides ``IReactorUNIX`` and ``IReactorTime``.
-    :param path: the socket; where None, it is looked for as the daemon does.
-    :param timeout: seconds that a call may take in all, from before it connects.
-    :raises palingenesis.client.blocking.NotLocated: when there is no telling where the socket is.
+    :param reactor: provides ``IReactorTime``, and ``IReactorUNIX``, which Twisted does not
+        declare of every reactor.
+    :param path: the socket; None looks for it by the daemon's own rules.
+    :param timeout: seconds that a call may take, connecting included.
+    :raises palingenesis.client.errors.SocketPathError: when the path cannot be a socket's.
     :raises ValueError: when the timeout is not above 0 and at most a day.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         path: str | os.PathLike[str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
-        self.path = find_socket(path).path
+        self.location = find_socket(path)
+        self.path = self.location.path
         self.timeout = check_timeout(timeout)
         self._reactor = reactor
 
     def status(self) -> Deferred[DaemonStatus]:
-        """Ask how the daemon is."""
-        return self._ask(Command.STATUS).addCallback(parse_status)
+        """Return the daemon's status."""
+        return self._ask(Command.STATUS).addCallback(Exchange.status)
 
     def pause(self) -> Deferred[None]:
-        """Have the daemon pause; no matter when it is paused already."""
-        return self._ask(Command.PAUSE).addCallback(_forget)
+        """Pause the daemon; nothing changes if it is paused."""
+        return self._ask(Command.PAUSE).addCallback(Exchange.done)
 
     def resume(self) -> Deferred[None]:
-        """Have the daemon go on; no matter when it is not paused."""
-        return self._ask(Command.RESUME).addCallback(_forget)
+        """End the daemon's pause; nothing changes if it is not paused."""
+        return self._ask(Command.RESUME).addCallback(Exchange.done)
 
     def reload(self) -> Deferred[None]:
-        """Have the daemon read its configuration again, or fail with ``Refused``."""
-        return self._ask(Command.RELOAD).addCallback(_forget)
+        """Have the daemon read its configuration again; an ``ErrorReply`` says why it cannot."""
+        return self._ask(Command.RELOAD).addCallback(Exchange.done)
 
-    def _ask(self, command: Command) -> Deferred[bytes]:
-        def timed_out(failure: object, timeout: float) -> Failure:  # noqa: ARG001
-            return Failure(TimedOut(self.path, timeout))
+    def commands(self) -> Deferred[dict[str, str]]:
+        """Return every command that the daemon has, usage to summary."""
+        return self._ask(Command.HELP).addCallback(Exchange.summaries)
 
-        asking = Deferred.fromCoroutine(self._exchange(command))
+    def send(self, name: str, argument: str | None = None) -> Deferred[Any]:
+        """
+        Send any command, an application's own for example.
+
+        :returns: None for ``OK``, else the reply's decoded JSON.
+        :raises ValueError: at once, when name and argument are not one line of at most
+            512 bytes.
+        """
+        return self._ask(name, argument).addCallback(Exchange.value)
+
+    def _ask(self, name: str, argument: str | None = None) -> Deferred[Exchange]:
+        exchange = Exchange(self.path, name, argument)
+
+        def timed_out(_failure: object, timeout: float) -> Failure:
+            return Failure(exchange.timed_out(timeout))
+
+        asking = Deferred.fromCoroutine(self._converse(exchange))
         return asking.addTimeout(self.timeout, self._reactor, timed_out)
 
-    async def _exchange(self, command: Command) -> bytes:
-        delay = RETRY_FIRST
-        endpoint = UNIXClientEndpoint(self._reactor, self.path, timeout=None)
-        factory = Factory.forProtocol(_Exchange)
-        while True:
+    async def _converse(self, exchange: Exchange) -> Exchange:
+        endpoint = UNIXClientEndpoint(IReactorUNIX(self._reactor), self.path, timeout=None)
+        factory = Factory.forProtocol(_Conversation)
+        for delay in retry_delays():
             try:
-                exchange: _Exchange = await endpoint.connect(factory)
+                conversation: _Conversation = await endpoint.connect(factory)
                 break
             except ConnectingCancelledError:
                 raise CancelledError from None
             except ConnectError as error:
                 if error.osError is not None:
-                    raise connect_error(self.path, error.osError) from error
-                # Without a number, it is how Twisted reports a full backlog.
-                await deferLater(self._reactor, delay)
-                delay = min(2 * delay, RETRY_LIMIT)
-        reply = await exchange.ask(command)
-        check_reply(self.path, command, reply)
-        return reply
+                    raise connect_error(self.location, error.osError) from error
+            # An error without a number is Twisted's report of a full backlog.
+            await deferLater(self._reactor, delay)
+        await conversation.run(exchange)
+        return exchange
 
 
-class _Exchange(Protocol):
-    """One command and its reply; there is a result once the connection is closed."""
+class _Conversation(Protocol):
+    """One exchange on a connection of its own; over once the connection is closed."""
 
     transport: Any
-    _received = b""
 
-    def ask(self, command: Command) -> Deferred[bytes]:
-        self._reply: Deferred[bytes] = Deferred(lambda _: self.transport.abortConnection())
-        self.transport.write(request(command))
-        return self._reply
+    def run(self, exchange: Exchange) -> Deferred[None]:
+        self._exchange = exchange
+        self._over: Deferred[None] = Deferred(lambda _: self.transport.abortConnection())
+        exchange.sent = True
+        # A daemon that closed first may have said why: too many connections. So the request
+        # goes to the socket itself, whose empty buffer takes it whole: where sending fails,
+        # the transport's own write would close the connection with the reply unread.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.transport.getHandle().send(exchange.request)
+        return self._over
 
     def dataReceived(self, data: bytes) -> None:
-        self._received += data
-        if cut_reply(self._received) is not None:
+        if self._exchange.receive(data):
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
-        if not self._reply.called:
-            self._reply.callback(cut_reply(self._received) or self._received)
-
-
-def _forget(_reply: bytes) -> None:
-    pass
+        if not self._over.called:
+            self._over.callback(None)

@@ -9,12 +9,12 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.client import blocking as client
-from palingenesis.client.blocking import (
+from palingenesis.client.errors import (
+    ErrorReply,
     PermissionDenied,
-    Refused,
     StaleSocket,
     TimedOut,
+    connect_error,
 )
 from palingenesis.wire import MONITORING, PAUSED
 from tests.support.checkout import ROOT
@@ -48,7 +48,7 @@ class BlockingDaemonTests(BlockingClientTestCase):
     def test_a_reload_that_fails_is_refused(self) -> None:
         os.makedirs(self.place.path(".config", "palingenesis"))
         self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
-        error = self.assertRaises(Refused, self.client().reload)
+        error = self.assertRaises(ErrorReply, self.client().reload)
         self.assertIn("nonsense", error.message)
 
     def test_a_stopped_daemon_times_out(self) -> None:
@@ -76,7 +76,7 @@ class DeferredDaemonTests(DeferredClientTestCase):
     async def test_a_reload_that_fails_is_refused(self) -> None:
         os.makedirs(self.place.path(".config", "palingenesis"))
         self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
-        error = await self.assertFailure(self.client().reload(), Refused)
+        error = await self.assertFailure(self.client().reload(), ErrorReply)
         self.assertIn("nonsense", error.message)
 
     async def test_a_stopped_daemon_times_out(self) -> None:
@@ -111,7 +111,7 @@ class OtherUserTests(BlockingClientTestCase):
 
     def test_an_owner_without_a_name_is_a_number(self) -> None:
         os.chown(self.path, 54321, 54321)
-        error = client.connect_error(self.path, errno.EACCES)
+        error = connect_error(self.client().location, errno.EACCES)
         self.assertIn("it belongs to uid 54321", str(error))
 
     def test_the_owner_is_a_field(self) -> None:

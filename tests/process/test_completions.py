@@ -10,13 +10,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli.main import COMMANDS, Exit
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.main import COMMANDS
 from tests.support.cases import CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE
 from tests.support.terminal import Terminal
 
-COMPLETIONS = os.path.join(ROOT, "completions")
+COMPLETIONS = os.path.join(ROOT, "palingenesis", "cli", "completions")
 MANUAL = os.path.join(ROOT, "man", "palingenesis.1")
 
 

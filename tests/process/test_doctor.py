@@ -7,7 +7,7 @@ import signal
 import sys
 
 from palingenesis.cli import doctor
-from palingenesis.cli.main import Exit
+from palingenesis.cli.exit_status import Exit
 from tests.support.cases import CommandTestCase
 from tests.support.impostors import answer
 from tests.support.needs import needs_linux, needs_root
@@ -52,18 +52,18 @@ class DoctorTests(CommandTestCase):
         found = self.examine(Exit.NO_ANSWER, "--timeout", "0.3")
         self.assertIn(f"stopped, `kill -CONT {daemon.pid}` lets it go on", found["listener"])
         self.assertIn("none: waited 0.3 s", found["answer"])
-        self.assertIn("no answer from the daemon", found["verdict"])
+        self.assertIn("no reply from the daemon", found["verdict"])
         self.assertNotIn("doctor", found["verdict"])
 
     def test_no_daemon(self) -> None:
         found = self.examine(Exit.NOT_RUNNING)
-        self.assertEqual(found["socket"], "No such file or directory")
+        self.assertEqual(found["socket"], "no such file or directory")
         self.assertEqual(found["answer"], "none: there is no socket")
         self.assertNotIn("listener", found)
 
     def test_no_directory(self) -> None:
         found = self.examine(Exit.NOT_RUNNING, "--socket", self.place.path("none", "p.sock"))
-        self.assertIn("No such file or directory", found["directory"])
+        self.assertIn("no such file or directory", found["directory"])
 
     def test_a_directory_that_is_a_file(self) -> None:
         path = os.path.join(self.place.write("file", ""), "p.sock")
@@ -79,11 +79,11 @@ class DoctorTests(CommandTestCase):
     def test_an_answer_that_makes_no_sense(self) -> None:
         self.listen(answer(b"what?\n"))
         found = self.examine(Exit.NO_ANSWER, "--timeout", str(PATIENCE))
-        self.assertIn("it said 'what?'", found["verdict"])
+        self.assertIn("it sent 'what?'", found["verdict"])
 
     def test_a_refusal_has_the_status_of_a_refusal(self) -> None:
         self.listen(answer(b"ERR: Permission denied\n"))
-        found = self.examine(Exit.REFUSED)
+        found = self.examine(Exit.ERROR_REPLY)
         self.assertIn("Permission denied", found["verdict"])
 
     def test_a_directory_that_is_open_is_told(self) -> None:

@@ -15,7 +15,8 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import __version__
-from palingenesis.cli.main import COMMANDS, Exit, main
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.main import COMMANDS, main
 from tests.support.cases import COMMAND, CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.imports import SLOW_IMPORTS
@@ -80,6 +81,108 @@ class StatusTests(CommandTestCase):
                 self.assertEqual(self.run_command(*arguments).returncode, 0, arguments)
 
 
+class StatusOfAnApplicationTests(CommandTestCase):
+    LINE = (
+        b'{"state": "draining", "uptime_secs": 7, "current_session": null, "saves_count": 0, '
+        b'"total_resumes": 0, "jobs": 3}\n'
+    )
+
+    def test_rows_about_sessions_are_left_out_where_there_are_none(self) -> None:
+        self.listen(answer(self.LINE))
+        self.assertEqual(
+            self.run_command("status").stdout.decode(),
+            f"state    draining\nuptime   7 seconds\njobs     3\nsocket   {self.path}\n",
+        )
+
+    def test_a_single_revival_is_reason_enough_for_the_rows(self) -> None:
+        for key in ("saves_count", "total_resumes"):
+            with impostor(
+                self.path, answer(self.LINE.replace(f'"{key}": 0'.encode(), f'"{key}": 1'.encode()))
+            ):
+                self.assertIn(b"session  none\n", self.run_command("status").stdout)
+            os.unlink(self.path)
+
+
+class SendTests(CommandTestCase):
+    def test_a_reply_is_printed_as_it_came(self) -> None:
+        for reply in (b"OK\n", b'"OK"\n', b"7\n", '{"a":  [1, "é"]}\n'.encode(), b"null\n"):
+            with impostor(self.path, by_command({b"flush a b\n": reply})):
+                done = self.run_command("send", "flush", "a b")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, reply, b""))
+            os.unlink(self.path)
+
+    def test_a_reply_cannot_drive_the_terminal(self) -> None:
+        self.listen(answer('"\x9b2J\u202e"\n'.encode()))
+        self.assertEqual(self.run_command("send", "TEXT").stdout, b'"\\u009b2J\\u202e"\n')
+
+    def test_an_error_goes_to_standard_error(self) -> None:
+        self.listen(answer(b"ERR: FLUSH needs QUEUE\n"))
+        said = self.assert_fails(Exit.ERROR_REPLY, "send", "FLUSH")
+        self.assertIn(f"error reply to FLUSH from the daemon at {self.path}: FLUSH needs", said)
+
+    def test_a_reply_that_is_no_json_is_no_answer(self) -> None:
+        self.listen(answer(b"seven\n"))
+        self.assert_fails(Exit.NO_ANSWER, "send", "COUNT")
+
+    def test_what_is_not_one_line_of_512_bytes_is_a_mistake_of_usage(self) -> None:
+        for arguments in (("A\nB",), ("A", "b\nc"), ("A", "x" * 511)):
+            self.assert_fails(Exit.USAGE, "send", *arguments)
+        self.listen(by_command({b"A " + b"x" * 510 + b"\n": b"OK\n"}))
+        self.assertEqual(self.run_command("send", "A", "x" * 510).returncode, 0)
+
+    def test_an_argument_may_begin_with_a_dash(self) -> None:
+        self.listen(by_command({b"FLUSH --all\n": b"OK\n"}))
+        self.assertEqual(self.run_command("send", "FLUSH", "--", "--all").stdout, b"OK\n")
+
+    def test_a_time_out_says_that_the_command_may_still_be_carried_out(self) -> None:
+        self.listen(say_nothing)
+        for arguments, name in ((("send", "FLUSH"), "FLUSH"), (("pause",), "PAUSE")):
+            said = self.assert_fails(Exit.NO_ANSWER, "--timeout", "0.2", *arguments)
+            self.assertIn(f"may still carry out {name}", said)
+
+
+class CommandsTests(CommandTestCase):
+    LINE = b'{"STATUS": "show it", "FLUSH QUEUE": "drop \\u001b[2J what waits"}\n'
+
+    def test_people_see_a_table(self) -> None:
+        self.listen(by_command({b"HELP\n": self.LINE}))
+        self.assertEqual(
+            self.run_command("commands").stdout.decode(),
+            "STATUS       show it\nFLUSH QUEUE  drop \\x1b[2J what waits\n",
+        )
+
+    def test_programs_see_an_object(self) -> None:
+        self.listen(by_command({b"HELP\n": self.LINE}))
+        shown = self.run_command("commands", "--json").stdout
+        self.assertEqual(json.loads(shown), json.loads(self.LINE))
+        self.assertTrue(shown.rstrip(b"\n").decode("ascii").isprintable())
+
+
+class PathTests(CommandTestCase):
+    def test_the_path_and_nothing_else_is_printed(self) -> None:
+        odd = os.path.join(self.place.directory, "s\udcff \u202e.sock")
+        for arguments, path in (((), self.path), (("--socket", odd), odd)):
+            done = self.run_command("path", *arguments)
+            self.assertEqual(
+                (done.returncode, done.stdout, done.stderr), (0, os.fsencode(path) + b"\n", b"")
+            )
+
+
+class CompletionScriptTests(CommandTestCase):
+    def test_each_shell_has_one(self) -> None:
+        for shell, word in (
+            ("bash", b"complete -o"),
+            ("zsh", b"#compdef"),
+            ("fish", b"complete -c"),
+        ):
+            done = self.run_command("completion", shell)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertIn(word, done.stdout)
+
+    def test_another_shell_is_a_mistake_of_usage(self) -> None:
+        self.assertIn("csh", self.assert_fails(Exit.USAGE, "completion", "csh"))
+
+
 class ActionTests(CommandTestCase):
     def test_each_says_what_is_done(self) -> None:
         self.listen(by_command({b"PAUSE\n": b"OK\n", b"RESUME\n": b"OK\n", b"RELOAD\n": b"OK\n"}))
@@ -121,7 +224,7 @@ class FailureTests(CommandTestCase):
     def test_each_treatment(self) -> None:
         for name, (treat, command, kind) in TREATMENTS.items():
             timeout = "0.3" if kind.__name__ == "TimedOut" else str(PATIENCE)
-            status = Exit.REFUSED if kind.__name__ == "Refused" else Exit.NO_ANSWER
+            status = Exit.ERROR_REPLY if kind.__name__ == "ErrorReply" else Exit.NO_ANSWER
             with self.subTest(name), impostor(self.path, treat):
                 self.assert_fails(status, "--timeout", timeout, command)
             os.unlink(self.path)
@@ -161,8 +264,8 @@ class DaemonTests(CommandTestCase):
         os.makedirs(self.place.path(".config", "palingenesis"))
         self.place.write(".config/palingenesis/config.toml", "nonsense = 1")
         # The client reads it too, unless it knows the path from elsewhere.
-        said = self.assert_fails(Exit.REFUSED, "reload", "--socket", self.path)
-        self.assertIn("RELOAD refused by the daemon", said)
+        said = self.assert_fails(Exit.ERROR_REPLY, "reload", "--socket", self.path)
+        self.assertIn("error reply to RELOAD from the daemon", said)
         daemon.send(signal.SIGSTOP)
         self.assert_fails(Exit.NO_ANSWER, "--socket", self.path, "--timeout", "0.3", "status")
         daemon.send(signal.SIGCONT)
@@ -224,8 +327,8 @@ class OutputTests(CommandTestCase):
 class HelpTests(CommandTestCase):
     def test_it_lists_every_command_and_exit_status(self) -> None:
         told = self.run_command("--help").stdout.decode()
-        for name, (_, _, text) in COMMANDS.items():
-            self.assertRegex(told, rf"{name} +{text}\n")
+        for name, command in COMMANDS.items():
+            self.assertRegex(told, rf"{name} +{command.summary}\n")
         for status in Exit:
             self.assertRegex(told, rf"  {int(status)} +{re.escape(status.meaning)}\n")
 

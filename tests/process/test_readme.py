@@ -22,7 +22,7 @@ from docutils.parsers.rst.directives.body import CodeBlock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis import config
-from palingenesis.cli.main import Exit
+from palingenesis.cli.exit_status import Exit
 from tests.support.checkout import ROOT, copy_of_the_checkout
 
 README = ROOT / "README.rst"

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-from palingenesis.client.blocking import NotUnderstood, Refused, TimedOut
+from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
 from tests.support.patience import PATIENCE
 from tests.support.sockets import listen_at
 
@@ -33,7 +33,7 @@ def by_command(replies: dict[bytes, bytes]) -> Treatment:
     """Answer as a daemon does."""
 
     def treat(connection: socket.socket) -> None:
-        connection.sendall(replies[connection.recv(100)])
+        connection.sendall(replies[connection.recv(1000)])
 
     return treat
 
@@ -64,22 +64,45 @@ def dribble(connection: socket.socket) -> None:
                 return
 
 
+def turn_away(connection: socket.socket) -> None:
+    """Say why, and close, without a look at what the client sends or has sent."""
+    connection.sendall(b"ERR: Too many connections\n")
+
+
+def reset_after(reply: bytes) -> Treatment:
+    """Reply once the command has come, and close with it unread: the connection is reset."""
+
+    def treat(connection: socket.socket) -> None:
+        connection.recv(1, socket.MSG_PEEK)
+        connection.sendall(reply)
+
+    return treat
+
+
 #: Each treatment, the command it is tried with, and what the clients make of it.
 TREATMENTS: dict[str, tuple[Treatment, str, type[Exception]]] = {
     "says nothing": (say_nothing, "status", TimedOut),
     "dribbles": (dribble, "status", TimedOut),
-    "hangs up": (hang_up, "status", NotUnderstood),
-    "never ends": (never_end, "status", NotUnderstood),
-    "talks nonsense": (answer(b"SSH-2.0-\x1b[31mOpenSSH\r\n"), "status", NotUnderstood),
-    "is not text": (answer(b"\xff\xfe\x00\n"), "status", NotUnderstood),
-    "stops in mid-line": (answer(STATUS_LINE[:-1]), "status", NotUnderstood),
-    "says less than a status": (answer(b'{"state": "paused"}\n'), "status", NotUnderstood),
-    "says OK to STATUS": (answer(b"OK\n"), "status", NotUnderstood),
-    "tells its status to PAUSE": (answer(STATUS_LINE), "pause", NotUnderstood),
-    "says OK in other words": (answer(b"OKAY\n"), "resume", NotUnderstood),
-    "stops in the middle of an error": (answer(b"ERR: not to"), "pause", NotUnderstood),
-    "refuses": (answer(b"ERR: not today\n"), "reload", Refused),
-    "refuses to tell": (answer(b"ERR: Too many connections\n"), "status", Refused),
+    "hangs up": (hang_up, "status", InvalidReply),
+    "never ends": (never_end, "status", InvalidReply),
+    "talks nonsense": (answer(b"SSH-2.0-\x1b[31mOpenSSH\r\n"), "status", InvalidReply),
+    "is not text": (answer(b"\xff\xfe\x00\n"), "status", InvalidReply),
+    "stops in mid-line": (answer(STATUS_LINE[:-1]), "status", InvalidReply),
+    "says less than a status": (answer(b'{"state": "paused"}\n'), "status", InvalidReply),
+    "says OK to STATUS": (answer(b"OK\n"), "status", InvalidReply),
+    "tells its status to PAUSE": (answer(STATUS_LINE), "pause", InvalidReply),
+    "says OK in other words": (answer(b"OKAY\n"), "resume", InvalidReply),
+    "stops in the middle of an error": (answer(b"ERR: not to"), "pause", InvalidReply),
+    "refuses": (answer(b"ERR: not today\n"), "reload", ErrorReply),
+    "turns away": (turn_away, "pause", ErrorReply),
+    "replies and resets": (reset_after(b"ERR: Too many connections\n"), "pause", ErrorReply),
+    "resets in mid-line": (reset_after(b"ERR: Too man"), "pause", InvalidReply),
+    "resets": (reset_after(b""), "pause", InvalidReply),
+    "sends a list to STATUS": (answer(b"[]\n"), "status", InvalidReply),
+    "sends numbers to HELP": (answer(b'{"STATUS": 1}\n'), "commands", InvalidReply),
+    "sends OK to HELP": (answer(b"OK\n"), "commands", InvalidReply),
+    "does not know HELP": (answer(b"ERR: Unknown command: HELP\n"), "commands", ErrorReply),
+    "refuses to tell": (answer(b"ERR: Too many connections\n"), "status", ErrorReply),
 }
 
 

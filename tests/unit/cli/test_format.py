@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli import format as display
+from palingenesis.cli.format import in_words
 
 
 class UptimeTests(SynchronousTestCase):
@@ -19,4 +19,4 @@ class UptimeTests(SynchronousTestCase):
             (86_400 * 400 + 3600, "400 days 1 hour"),
             (10**30, "11574074074074074074074074 days 1 hour"),
         ):
-            self.assertEqual(display.in_words(seconds), words)
+            self.assertEqual(in_words(seconds), words)

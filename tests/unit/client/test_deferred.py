@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -11,11 +9,12 @@ from twisted.internet.threads import deferToThread
 
 from palingenesis.client import blocking as client
 from palingenesis.client import deferred as txclient
-from palingenesis.client.blocking import (
+from palingenesis.client.errors import (
+    InvalidReply,
     NoDirectory,
     NoSocket,
     NotASocket,
-    NotLocated,
+    SocketPathError,
     StaleSocket,
     TimedOut,
 )
@@ -23,11 +22,9 @@ from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
 from tests.support.clients import DeferredClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
-    TREATMENTS,
     answer,
     by_command,
     fill_backlog,
-    impostor,
     never_end,
     say_nothing,
 )
@@ -77,12 +74,6 @@ class ErrorTests(DeferredClientTestCase):
         self.assertEqual(str(error), str(expected))
         self.assertEqual(vars(error), vars(expected))
 
-    async def test_each_treatment_has_the_error_of_the_blocking_client(self) -> None:
-        for treat, command, kind in TREATMENTS.values():
-            with impostor(self.path, treat):
-                await self.same_error(kind, command)
-            os.unlink(self.path)
-
     async def test_a_missing_socket_is_told(self) -> None:
         await self.same_error(NoSocket)
 
@@ -100,11 +91,11 @@ class ErrorTests(DeferredClientTestCase):
 
     async def test_no_more_than_the_limit_is_kept(self) -> None:
         self.listen(never_end)
-        error = await self.assertFailure(self.client().status(), client.NotUnderstood)
+        error = await self.assertFailure(self.client().status(), InvalidReply)
         self.assertEqual(len(error.received), REPLY_LIMIT)
 
     def test_a_path_that_is_too_long_is_told(self) -> None:
-        self.assertRaises(NotLocated, txclient.ControlClient, reactor, "/" + "x" * 200)
+        self.assertRaises(SocketPathError, txclient.ControlClient, reactor, "/" + "x" * 200)
 
     def test_a_timeout_that_cannot_be_waited_for_is_a_mistake(self) -> None:
         self.assertRaises(ValueError, txclient.ControlClient, reactor, "/p", 0)

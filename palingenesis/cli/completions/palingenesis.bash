@@ -5,12 +5,16 @@
 #    source ~/.local/share/bash_completion/palingenesis
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_palingenesis_subparsers=(status pause resume reload doctor)
+_shtab_palingenesis_subparsers=(status pause resume reload commands send path completion doctor)
 
-_shtab_palingenesis_status_option_strings=(-h --help --json --watch --socket --timeout)
+_shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json)
+_shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_path_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
@@ -18,10 +22,15 @@ _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_commands___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_send___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_path___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_completion___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
-_shtab_palingenesis_pos_0_choices=(status pause resume reload doctor)
+_shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
+_shtab_palingenesis_pos_0_choices=(status pause resume reload commands send path completion doctor)
 
 _shtab_palingenesis_status__h_nargs=0
 _shtab_palingenesis_status___help_nargs=0
@@ -33,6 +42,15 @@ _shtab_palingenesis_resume__h_nargs=0
 _shtab_palingenesis_resume___help_nargs=0
 _shtab_palingenesis_reload__h_nargs=0
 _shtab_palingenesis_reload___help_nargs=0
+_shtab_palingenesis_commands__h_nargs=0
+_shtab_palingenesis_commands___help_nargs=0
+_shtab_palingenesis_commands___json_nargs=0
+_shtab_palingenesis_send__h_nargs=0
+_shtab_palingenesis_send___help_nargs=0
+_shtab_palingenesis_path__h_nargs=0
+_shtab_palingenesis_path___help_nargs=0
+_shtab_palingenesis_completion__h_nargs=0
+_shtab_palingenesis_completion___help_nargs=0
 _shtab_palingenesis_doctor__h_nargs=0
 _shtab_palingenesis_doctor___help_nargs=0
 _shtab_palingenesis_pos_0_nargs=A...

@@ -1,0 +1,14 @@
+"""``palingenesis completion``: the completions that ``tools/generate.py`` makes, as they are."""
+
+from __future__ import annotations
+
+import os
+
+_FILES = {"bash": "palingenesis.bash", "zsh": "_palingenesis", "fish": "palingenesis.fish"}
+
+
+def completion(shell: str) -> str:
+    """Return the script that a shell evaluates to complete the command line."""
+    path = os.path.join(os.path.dirname(__file__), "completions", _FILES[shell])
+    with open(path, encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,123 @@
+"""The parser of the command line; the completions and the manual are made from it too."""
+
+from __future__ import annotations
+
+import argparse
+from collections import namedtuple
+
+from palingenesis import __version__
+from palingenesis.cli.exit_status import Exit
+from palingenesis.client.exchange import DEFAULT_TIMEOUT, check_timeout
+from palingenesis.text import MESSAGE_LIMIT, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
+
+DESCRIPTION = "See how a daemon is, and pause, resume or reload it, through its control socket."
+
+ENVIRONMENT = (
+    ("PALINGENESIS_SOCKET", "the daemon's socket, unless --socket names it"),
+    ("XDG_RUNTIME_DIR", "where the socket is, unless `socket` in config.toml names it"),
+    ("XDG_CONFIG_HOME", "where palingenesis/config.toml is (~/.config)"),
+    ("NO_COLOR", "no colour, if not empty"),
+)
+
+EPILOG = "\n".join(
+    (
+        "exit status:",
+        *(f"  {status:<4} {status.meaning}" for status in Exit),
+        "",
+        "environment:",
+        *(f"  {name:<20} {meaning}" for name, meaning in ENVIRONMENT),
+    )
+)
+
+
+class CliCommand(namedtuple("CliCommand", ("run", "summary", "add_options"), defaults=(None,))):
+    """
+    A command of the command line.
+
+    :ivar run: carries it out, given the options, and returns the exit status.
+    :ivar summary: what it is for, in a few words.
+    :ivar add_options: adds its own options to its parser; None if it has none.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        run: Callable[[argparse.Namespace], Exit]
+        summary: str
+        add_options: Callable[[argparse.ArgumentParser], None] | None
+
+
+def make_parser(commands: Mapping[str, CliCommand]) -> argparse.ArgumentParser:
+    """Make the parser of these commands, by name."""
+    parser = _Parser(prog="palingenesis", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"palingenesis {__version__}",
+        help="print the version and exit",
+    )
+    _add_common_options(parser, None, DEFAULT_TIMEOUT)
+    common = _Parser(add_help=False)
+    # Suppressed, or an absent option would undo the one given before the command.
+    _add_common_options(common, argparse.SUPPRESS, argparse.SUPPRESS)
+    subparsers = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True, prog=parser.prog
+    )
+    for name, command in commands.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            parents=[common],
+        )
+        if command.add_options:
+            command.add_options(subparser)
+    return parser
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds that can be waited for, as argparse wants it."""
+    try:
+        return check_timeout(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds, above 0 and at most a day"
+        ) from None
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    # Without a width, argparse imports shutil to ask the terminal, at every start.
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=80)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, formatter_class=_HelpFormatter, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        told = printable(message, MESSAGE_LIMIT)
+        self.exit(Exit.USAGE, f"palingenesis: {told} (see `{self.prog} --help`)\n")
+
+
+def _add_common_options(
+    parser: argparse.ArgumentParser, socket: str | None, timeout: float | str
+) -> None:
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        default=socket,
+        help="the daemon's socket (default: by the daemon's own rules)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=timeout,
+        help=f"how long to wait for the answer in all ({DEFAULT_TIMEOUT:g})",
+    )

@@ -1,0 +1,133 @@
+"""One table of what a daemon may do, and what both clients make of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from palingenesis.client import blocking, deferred
+from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
+from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
+from tests.support.clients import DeferredClientTestCase
+from tests.support.impostors import (
+    STATUS_LINE,
+    TREATMENTS,
+    Treatment,
+    answer,
+    by_command,
+    impostor,
+    never_end,
+    say_nothing,
+    turn_away,
+)
+from tests.support.patience import PATIENCE
+
+Call = tuple[str, ...]
+
+HELP_LINE = b'{"STATUS": "show how it is", "FLUSH QUEUE": "drop what waits"}\n'
+LONGEST = b'"' + b"x" * (REPLY_LIMIT - 3) + b'"\n'
+
+#: What the daemon does, what is called, and the result or the kind of error.
+CASES: dict[str, tuple[Treatment, Call, Any]] = {
+    **{name: (treat, (call,), kind) for name, (treat, call, kind) in TREATMENTS.items()},
+    "status": (
+        answer(STATUS_LINE),
+        ("status",),
+        DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+    ),
+    "pause": (by_command({b"PAUSE\n": b"OK\n"}), ("pause",), None),
+    "resume": (by_command({b"RESUME\n": b"OK\n"}), ("resume",), None),
+    "reload": (by_command({b"RELOAD\n": b"OK\n"}), ("reload",), None),
+    "commands": (
+        by_command({b"HELP\n": HELP_LINE}),
+        ("commands",),
+        {"STATUS": "show how it is", "FLUSH QUEUE": "drop what waits"},
+    ),
+    "OK is None": (by_command({b"FLUSH a b\n": b"OK\n"}), ("send", "FLUSH", "a b"), None),
+    "a string is no OK": (answer(b'"OK"\n'), ("send", "FLUSH"), "OK"),
+    "a number": (by_command({b"COUNT\n": b"7\n"}), ("send", "COUNT"), 7),
+    "null is None": (answer(b"null\n"), ("send", "COUNT"), None),
+    "the longest value": (answer(LONGEST), ("send", "TEXT"), LONGEST[1:-2].decode()),
+    "a value that is too long": (answer(b"x" + LONGEST), ("send", "TEXT"), InvalidReply),
+    "a value that is no JSON": (answer(b"seven\n"), ("send", "COUNT"), InvalidReply),
+    "a value nested too deep": (answer(b"[" * 60_000 + b"\n"), ("send", "X"), InvalidReply),
+    "half a value": (answer(b"[1, 2"), ("send", "COUNT"), InvalidReply),
+    "a value without end": (never_end, ("send", "COUNT"), InvalidReply),
+    "an error": (answer(b"ERR: FLUSH needs QUEUE\n"), ("send", "FLUSH"), ErrorReply),
+    "nothing": (say_nothing, ("send", "FLUSH"), TimedOut),
+    "turned away": (turn_away, ("send", "FLUSH"), ErrorReply),
+    "more than a line": (answer(b"OK\nERR: no\n"), ("send", "FLUSH"), None),
+}
+
+
+class BothClientsTests(DeferredClientTestCase):
+    """The Deferred client's test case, since the blocking client can run in a thread."""
+
+    async def outcomes(self, call: Call, timeout: float = PATIENCE) -> list[Any]:
+        """Call each client, and return what it returned or raised."""
+        name, *arguments = call
+        both = (
+            getattr(deferred.ControlClient(reactor, self.path, timeout), name),
+            lambda *given: deferToThread(
+                getattr(blocking.ControlClient(self.path, timeout), name), *given
+            ),
+        )
+        outcomes = []
+        for method in both:
+            try:
+                outcomes.append(await method(*arguments))
+            except Exception as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def check(self, call: Call, expected: Any) -> None:
+        if not isinstance(expected, type):
+            self.assertEqual(await self.outcomes(call), [expected, expected])
+            return
+        first, second = await self.outcomes(call, 0.3 if expected is TimedOut else PATIENCE)
+        self.assertIs(type(first), expected, first)
+        self.assertEqual((type(second), vars(second)), (type(first), vars(first)))
+        self.assertEqual(str(second), str(first))
+        self.assertEqual(first.path, self.path)
+        self.assertIn(self.path, str(first))
+        self.assertTrue(str(first).isprintable(), str(first))
+
+    async def test_both_clients_say_the_same_in_every_case(self) -> None:
+        for name, (treat, call, expected) in CASES.items():
+            with self.subTest(name), impostor(self.path, treat):
+                await self.check(call, expected)
+            os.unlink(self.path)
+
+    async def test_a_client_that_is_turned_away_always_reads_why(self) -> None:
+        # The daemon may close before the command is sent, after, or in between.
+        self.listen(turn_away)
+        for _ in range(100):
+            await self.check(("pause",), ErrorReply)
+
+    async def test_a_command_that_may_still_be_carried_out_is_named(self) -> None:
+        self.listen(say_nothing)
+        for call, name in (
+            (("pause",), "PAUSE"),
+            (("resume",), "RESUME"),
+            (("reload",), "RELOAD"),
+            (("send", "FLUSH", "all"), "FLUSH"),
+        ):
+            for error in await self.outcomes(call, 0.2):
+                self.assertEqual(error.pending, name)
+                self.assertIn(f"may still carry out {name}", str(error))
+
+    async def test_a_command_that_only_asks_is_not_pending(self) -> None:
+        self.listen(say_nothing)
+        for call in (("status",), ("commands",), ("send", "status")):
+            for error in await self.outcomes(call, 0.2):
+                self.assertIsNone(error.pending)
+                self.assertNotIn("carry out", str(error))
+
+    async def test_what_is_not_one_line_of_512_bytes_is_not_sent(self) -> None:
+        self.listen(say_nothing)
+        for call in (("send", "A\nB"), ("send", "A", "b\nc"), ("send", "A", "é" * 256)):
+            for error in await self.outcomes(call):
+                self.assertIs(type(error), ValueError)
