@@ -19,6 +19,7 @@ from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS, main
 from tests.support.cases import COMMAND, CommandTestCase
 from tests.support.checkout import ROOT
+from tests.support.house import reachable
 from tests.support.imports import SLOW_IMPORTS
 from tests.support.impostors import (
     STATUS_LINE,
@@ -345,6 +346,18 @@ class HelpTests(CommandTestCase):
 
 
 class SpeedTests(CommandTestCase):
+    def test_the_command_line_runs_where_nothing_else_is_installed(self) -> None:
+        # Without site there is no site-packages: neither Twisted nor platformdirs.
+        reached = sorted(reachable("palingenesis.__main__"))
+        done = subprocess.run(
+            program("imported", ",".join(reached), isolated=True),
+            env=self.environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLessEqual(set(reached), set(done.stderr.decode().split()))
+
     def test_a_status_imports_nothing_slow(self) -> None:
         self.listen(answer(STATUS_LINE))
         done = subprocess.run(

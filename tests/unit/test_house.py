@@ -1,0 +1,151 @@
+"""The parts of the package, and the border between them, as imports have it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.house import (
+    PACKAGE,
+    SHARED,
+    circle,
+    imported_at_once,
+    libraries,
+    modules,
+    ours,
+    part,
+    reachable,
+)
+
+MAIN = f"{PACKAGE}.__main__"
+TESTING = f"{PACKAGE}.testing"
+
+#: Each part, and the others from which it may import.
+ARROWS: dict[str, set[str]] = {
+    SHARED: set(),
+    "client": {SHARED},
+    "cli": {"client", SHARED},
+    "server": {SHARED},
+    "monitor": {SHARED},
+    "daemon": {"server", "monitor", SHARED},
+    TESTING: {"server", "client", SHARED},
+    PACKAGE: {"server", "client", SHARED},
+    MAIN: {"cli"},
+}
+
+TWISTED = {"twisted", "zope"}
+
+#: Each part, and what its modules may import besides the standard library.
+LIBRARIES: dict[str, set[str]] = {
+    SHARED: {"platformdirs"},
+    "client": set(),
+    "cli": set(),
+    "server": TWISTED,
+    "monitor": {"platformdirs"},
+    "daemon": TWISTED,
+    TESTING: TWISTED,
+    PACKAGE: set(),
+    MAIN: set(),
+}
+
+#: The modules on Twisted in parts that are not.
+ON_TWISTED = {f"{PACKAGE}.client.deferred", f"{PACKAGE}.monitor.service"}
+
+#: What only the tests of real processes use: modules, names and attributes.
+PROCESSES = {
+    "subprocess",
+    "multiprocessing",
+    "fork",
+    "forkpty",
+    "posix_spawn",
+    "popen",
+    "system",
+    "spawnProcess",
+    "Popen",
+    "Process",
+    "Terminal",
+    "as_user",
+    "ProcessTestCase",
+    "CommandTestCase",
+    "daemon",
+    "spawn",
+    "application",
+    "twistd",
+}
+
+
+class BorderTests(SynchronousTestCase):
+    def test_a_part_imports_only_from_those_its_arrows_lead_to(self) -> None:
+        crossings = {
+            f"{module} imports {other}"
+            for module in modules()
+            for other in ours(module)
+            if part(other) not in ARROWS[part(module)] | {part(module)}
+        }
+        self.assertEqual(crossings, set())
+
+    def test_a_part_imports_only_its_own_libraries(self) -> None:
+        foreign = {
+            f"{module} imports {library}"
+            for module in modules()
+            for library in libraries(module)
+            - sys.stdlib_module_names
+            - LIBRARIES[part(module)]
+            - (TWISTED if module in ON_TWISTED else set())
+        }
+        self.assertEqual(foreign, set())
+
+    def test_nothing_that_the_command_line_can_reach_imports_twisted(self) -> None:
+        reached = reachable(MAIN)
+        self.assertIn(f"{PACKAGE}.client.blocking", reached)
+        self.assertEqual({m for m in reached if libraries(m) & TWISTED}, set())
+
+    def test_no_modules_import_each_other_in_a_circle(self) -> None:
+        self.assertEqual(circle(), [])
+
+    test_no_modules_import_each_other_in_a_circle.todo = (  # type: ignore[attr-defined]
+        "paths looks into the configuration, and config reads files by paths"
+    )
+
+    def test_the_package_itself_imports_nothing_at_once(self) -> None:
+        self.assertEqual(set(imported_at_once(PACKAGE)) - {"__future__"}, set())
+
+    def test_packages_are_one_level_deep_but_for_the_agents(self) -> None:
+        deep = {m for m in modules() if m.count(".") > 2}
+        self.assertEqual({m for m in deep if ".monitor.agents." not in m}, set())
+
+    def test_imports_name_the_module_in_full_and_never_all_its_names(self) -> None:
+        others = {
+            module
+            for module, tree in modules().items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and (node.level > 0 or any(alias.name == "*" for alias in node.names))
+        }
+        self.assertEqual(others, set())
+
+
+class RoomsTests(SynchronousTestCase):
+    def used(self, tree: ast.Module) -> Iterator[str]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield from (alias.name for alias in node.names)
+                yield getattr(node, "module", "") or ""
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                yield node.func.attr
+
+    def test_a_unit_test_starts_no_process(self) -> None:
+        found = {
+            f"{module} uses {name}"
+            for module, tree in modules("tests/unit").items()
+            for name in PROCESSES & set(self.used(tree))
+        }
+        self.assertEqual(found, set())
+
+    def test_each_part_has_its_room(self) -> None:
+        rooms = {m.split(".")[2] for m in modules("tests/unit") if m.count(".") > 1}
+        parts = {part(m) for m in modules()} - {PACKAGE, MAIN, TESTING}
+        self.assertEqual(parts - rooms, set())
