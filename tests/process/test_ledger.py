@@ -10,8 +10,9 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.ledger import Ledger
+from tests.support.checkout import PROGRAMS
 
-WRITER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ledger_writer.py")
+WRITER = str(PROGRAMS / "ledger_writer.py")
 
 
 class KilledTests(SynchronousTestCase):

@@ -14,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor import processes
 from palingenesis.monitor.ledger import HOUR
 from palingenesis.monitor.notify import HOURLY, LIMIT, Notifier, summary_of
+from tests.support.checkout import PROGRAMS
+from tests.support.patience import PATIENCE
 
-BEHAVING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "behaving.py")
-PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
+BEHAVING = str(PROGRAMS / "behaving.py")
 
 
 def entry(event: str = "worked", **known: Any) -> dict[str, Any]:

@@ -28,11 +28,11 @@ from palingenesis.monitor.revive import (
     start,
 )
 from palingenesis.monitor.sessions import Identity
+from tests.support.checkout import PROGRAMS
+from tests.support.patience import PATIENCE
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-BEHAVING = os.path.join(HERE, "behaving.py")
-ADOPTING = os.path.join(HERE, "adopting.py")
-PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
+BEHAVING = str(PROGRAMS / "behaving.py")
+ADOPTING = str(PROGRAMS / "adopting.py")
 STALL = 600.0
 ID = "0c1f4a5e-2222-4b7b-9d9d-000000000001"
 

@@ -17,7 +17,7 @@ from tests.support.activation import INHERITED, activated_twistd
 from tests.support.cases import ProcessTestCase
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, REPEATS, wait_until
-from tests.support.processes import kill_if_there, read_pid, twistd_command, wait_for_end
+from tests.support.processes import kill_if_there, program, read_pid, twistd_command, wait_for_end
 from tests.support.sockets import (
     fill_backlog,
     identity,
@@ -344,20 +344,9 @@ class FailedStartTests(ProcessTestCase):
     def test_a_start_that_cannot_bind_leaves_nothing_and_is_told_in_one_line(self):
         # The directory is there for the claim, but gone when it comes to the bind.
         path = self.place.path("sub", "s.sock")
-        code = (
-            "import shutil, sys\n"
-            "from palingenesis import socketfile\n"
-            "bind = socketfile.SocketFile.bind\n"
-            "def gone(self):\n"
-            f"    shutil.rmtree({self.place.path('sub')!r})\n"
-            "    return bind(self)\n"
-            "socketfile.SocketFile.bind = gone\n"
-            "from twisted.scripts.twistd import run\n"
-            "run()\n"
-        )
-        program = [sys.executable, "-c", code]
-        self.refused("--socket", path, told=path, program=program)
-        daemonised = self.place.twistd("--socket", path, program=program, before=())
+        twistd = program("twistd_unable_to_bind", self.place.path("sub"))
+        self.refused("--socket", path, told=path, program=twistd)
+        daemonised = self.place.twistd("--socket", path, program=twistd, before=())
         self.assertEqual(daemonised.wait(), 1)
         # twistd hands on the first hundred bytes.
         self.assertIn("cannot listen on", daemonised.stderr)

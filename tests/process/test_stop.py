@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 
 from tests.support.cases import ProcessTestCase
 from tests.support.patience import REPEATS
+from tests.support.processes import program
 from tests.support.replies import STOPPING, TIMED_OUT
 from tests.support.sockets import (
     read_all,
@@ -60,7 +60,7 @@ class SignalTests(ProcessTestCase):
         self.assertEqual(daemon.wait(), 0)
         # Three seconds, on a machine that has nothing else to do.
         self.assertLess(time.monotonic() - began, 8)
-        self.assertEqual(self.place.leftovers, ["app.tac", "run", "run/palingenesis.sock.lock"])
+        self.assertEqual(self.place.leftovers, ["run", "run/palingenesis.sock.lock"])
         self.assert_no_traceback(daemon)
 
     def test_a_stop_does_not_wait_for_a_command_that_never_ends(self):
@@ -101,16 +101,7 @@ class SignalTests(ProcessTestCase):
 
     def test_a_stop_while_the_reactor_starts_is_clean(self):
         # The reactor installs handlers of its own then.
-        code = (
-            "import os, signal\n"
-            "from twisted.internet import reactor\n"
-            "for phase in ('before', 'during', 'after'):\n"
-            "    reactor.addSystemEventTrigger(\n"
-            "        phase, 'startup', os.kill, os.getpid(), signal.SIGTERM)\n"
-            "from twisted.scripts.twistd import run\n"
-            "run()\n"
-        )
-        daemon = self.place.twistd(program=[sys.executable, "-c", code])
+        daemon = self.place.twistd(program=program("twistd_stopped_at_start"))
         self.assertEqual(daemon.wait(), 0, daemon.log)
         self.assert_no_traceback(daemon)
         self.assertEqual(self.place.leftovers, ["run", "run/palingenesis.sock.lock"])

@@ -11,6 +11,8 @@ from typing import Any
 
 #: The directory that has ``pyproject.toml``.
 ROOT = Path(__file__).resolve().parents[2]
+#: The directory of the programs that tests start.
+PROGRAMS = ROOT / "tests" / "programs"
 
 
 def run(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.checkout import ROOT
+from tests.support.checkout import PROGRAMS
 from tests.support.processes import Process, twistd_command
 
 
@@ -141,7 +141,7 @@ class Place:
                 *twistd_command(),
                 f"--pidfile={self.pidfile}",
                 "-noy",
-                str(ROOT / "tests" / "programs" / "embedding.py"),
+                str(PROGRAMS / "embedding.py"),
             ],
             environment={
                 "TEST_SOCKET": self.socket,

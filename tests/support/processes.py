@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tests.support.checkout import ROOT
+from tests.support.checkout import PROGRAMS
 from tests.support.patience import PATIENCE
 
 # A process in the background of a script has SIGINT ignored, and so have its children: a
@@ -37,8 +37,8 @@ def program(name: str, *arguments: str, isolated: bool = False) -> list[str]:
 
     :param isolated: whether Python leaves ``site`` out, and with it all that others install.
     """
-    path = ROOT / "tests" / "programs" / f"{name}.py"
-    return [sys.executable, *(["-S"] if isolated else []), str(path), *arguments]
+    path = str(PROGRAMS / f"{name}.py")
+    return [sys.executable, *(["-S"] if isolated else []), path, *arguments]
 
 
 def read_pid(path: str) -> int:

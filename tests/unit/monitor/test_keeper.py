@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from palingenesis.monitor.keeper import LOCK_NAME, Keeper
-
-PATIENCE = float(os.environ.get("PALINGENESIS_TEST_PATIENCE", "40"))
+from palingenesis.monitor.keeper import LOCK_NAME
+from tests.support.keepers import KeeperTestCase
 
 
-class KeeperTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
-
-    def keeper(self) -> Keeper:
-        keeper = Keeper(self.directory)
-        self.addCleanup(keeper.release)
-        return keeper
-
+class KeeperTests(KeeperTestCase):
     def test_the_first_one_is_the_keeper(self) -> None:
         keeper = self.keeper()
         self.assertTrue(keeper.take())
@@ -45,37 +31,6 @@ class KeeperTests(SynchronousTestCase):
         second.take()
         first.release()
         self.assertTrue(second.take())
-
-    def test_a_killed_holder_leaves_nothing_behind(self) -> None:
-        program = (
-            "import sys; from palingenesis.monitor.keeper import Keeper;"
-            "k = Keeper(sys.argv[1]); print(k.take(), flush=True); sys.stdin.read()"
-        )
-        with subprocess.Popen(
-            [sys.executable, "-c", program, self.directory],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        ) as other:
-            assert other.stdout is not None
-            self.assertEqual(other.stdout.readline(), b"True\n")
-            keeper = self.keeper()
-            self.assertFalse(keeper.take())
-            self.assertEqual(keeper.holder(), other.pid)
-            other.kill()
-        self.assertTrue(keeper.take())
-
-    def test_a_command_that_the_keeper_starts_does_not_hold_the_lock(self) -> None:
-        keeper = self.keeper()
-        keeper.take()
-        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, close_fds=False) as child:
-            keeper.release()
-            other, deadline = self.keeper(), time.monotonic() + PATIENCE
-            # The kernel closes descriptors after Popen has heard that exec went well.
-            while not other.take():
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.01)
-            assert child.stdin is not None
-            child.stdin.close()
 
     def test_a_deleted_lock_is_taken_afresh(self) -> None:
         keeper = self.keeper()
