@@ -213,11 +213,19 @@ class ReadmeTests(SynchronousTestCase):
         )
         shell.type("kill $(cat twistd.pid); wait")
         self.assertTrue(test.endswith("trial tests"), test)
-        self.assertIn("PASSED", shell.type(f"{test}.test_wire"))
+        self.assertIn("PASSED", shell.type(f"{test}.unit.shared.test_wire"))
 
-    def test_ci_runs_the_test_command(self) -> None:
-        ci = (README.parent / ".ci" / "run").read_text()
-        self.assertRegex(ci, r'trial" .*\btests\b')
+    def test_ci_runs_all_that_the_test_command_runs(self) -> None:
+        # No word after nox's options: all the parts that noxfile.py names.
+        self.assertRegex(
+            (ROOT / ".ci" / "run").read_text(), r'(?m)^nox --nocolor --envdir "\S+" 2>'
+        )
+        parts = (ROOT / "noxfile.py").read_text()
+        named = re.findall(r'^    "(\w+)",$', parts.partition("sessions = [")[2], re.MULTILINE)
+        self.assertLessEqual({"unit", "process"}, set(named))
+        suites = re.findall(r'trial\(session, "tests\.(\w+)"\)', parts)
+        found = {path.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
+        self.assertEqual({path.parts[0] for path in found}, set(suites))
 
     def test_the_configuration_table_has_every_key_and_its_default(self) -> None:
         rows = {key: default for key, default, _ in table("Configuration")}

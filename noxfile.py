@@ -1,0 +1,126 @@
+"""
+What must hold before a change lands: ``nox`` runs it all, ``nox -s unit`` one part of it.
+
+Every part runs in the environment that nox is installed in (see CONTRIBUTING.rst), so a part
+starts at once; only ``others`` makes environments, one for each further Python.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from glob import glob
+
+import nox
+
+#: What ``nox`` and ``.ci/run`` run, in this order: the quickest to fail comes first.
+nox.options.sessions = [
+    "lint",
+    "types",
+    "docs",
+    "unit",
+    "others",
+    "process",
+    "coverage",
+    "benchmarks",
+]
+
+#: The Pythons that are supported.
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+def python(session: nox.Session, *arguments: str, **variables: str) -> None:
+    """Run a module or a script by the Python that runs nox."""
+    session.run(sys.executable, *arguments, external=True, env=variables or None)
+
+
+def trial(session: nox.Session, suite: str) -> None:
+    """Run tests with their coverage measured; arguments after ``--`` replace the suite."""
+    # An absolute path: processes in other directories measure too.
+    data = os.path.abspath(os.environ.get("COVERAGE_FILE", ".coverage"))
+    # Not create_tmp(), which moves TMPDIR: the path of a socket must be short.
+    temporary = session.cache_dir / suite
+    python(
+        session,
+        *("-m", "coverage", "run", "-m", "twisted.trial", f"--temp-directory={temporary}"),
+        *(session.posargs or [suite]),
+        COVERAGE_FILE=data,
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+
+
+@nox.session(python=False)
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    python(session, "-m", "ruff", "check")
+    python(session, "-m", "ruff", "format", "--check")
+
+
+@nox.session(python=False)
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    python(session, "-m", "mypy", "--strict")
+
+
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Check that the pages parse, and that their figures are the kept ones."""
+    for page in sorted(glob("*.rst") + glob("benchmarks/*.rst")):
+        python(session, "-m", "docutils", "--halt=2", "--syntax-highlight=none", page, os.devnull)
+    python(session, "benchmarks/run.py", "--check")
+
+
+@nox.session(python=False)
+def unit(session: nox.Session) -> None:
+    """Run the tests that start no process."""
+    trial(session, "tests.unit")
+
+
+@nox.session(python=False)
+def process(session: nox.Session) -> None:
+    """Run the tests of the real programs."""
+    trial(session, "tests.process")
+
+
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """Tell how much of the package the tests have run since the last time."""
+    python(session, "-m", "coverage", "combine", "--quiet")
+    python(session, "-m", "coverage", "report")
+
+
+def interpreter(version: str) -> str | None:
+    """Find a Python that runs, on the ``PATH`` or among pyenv's, whose shims may not run."""
+    kept = glob(os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python{version}"))
+    for candidate in (f"python{version}", *sorted(kept)):
+        try:
+            subprocess.run([candidate, "-c", ""], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return candidate
+    return None
+
+
+@nox.session(python=False)
+def others(session: nox.Session) -> None:
+    """Run the unit tests on the other supported Pythons, as far as they are installed."""
+    for version in PYTHONS:
+        if version == "{}.{}".format(*sys.version_info):
+            continue
+        found = interpreter(version)
+        if found is None:
+            session.warn(f"Python {version} is not installed: the unit tests are not run on it")
+            continue
+        base = str(session.cache_dir / version)
+        own = os.path.join(base, "bin", "python")
+        session.run(found, "-m", "venv", base, external=True)
+        session.run(own, "-m", "pip", "install", "--quiet", ".[test]", external=True)
+        temporary = f"--temp-directory={base}/trial"
+        session.run(own, "-m", "twisted.trial", temporary, "tests.unit", external=True)
+
+
+@nox.session(python=False)
+def benchmarks(session: nox.Session) -> None:
+    """Take every benchmark once, shortly, to see that each of them works."""
+    python(session, "benchmarks/run.py", "--quick")
