@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import subprocess
-import sys
 import time
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
+from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import Deadline, connect, converse
-from palingenesis.client.errors import ClientError, connect_error, find_socket, user_name
+from palingenesis.client.errors import (
+    ClientError,
+    connect_error,
+    find_socket,
+    is_chosen,
+    user_name,
+)
 from palingenesis.client.exchange import Exchange
-from palingenesis.procfs import Credentials, peer_credentials, process_stat
+from palingenesis.client.listener import has_ended, listener_elsewhere, listener_of
+from palingenesis.config import ConfigError, load_config
+from palingenesis.pathlock import holder
+from palingenesis.paths import Exposure, config_file, exposure
+from palingenesis.procfs import peer_credentials, process_stat
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from socket import socket
 
+    from palingenesis.config import Config
     from palingenesis.locate import Location
 
-#: Seconds that ``twistd --help`` may take.
+    #: A label, a value, and the value's colour.
+    Row = tuple[str, str, str]
+
+#: Seconds that ``twistd palingenesis --help`` may take.
 TWISTD_TIMEOUT = 30.0
+#: The tables of the configuration that are the daemon's to check.
+DAEMON_TABLES = ("sessions", "revive", "notify")
+
+_LABEL_WIDTH = 11
+_EXPOSURES = {
+    Exposure.PRIVATE: ("private", PLAIN),
+    Exposure.OPEN: ("open to others, so the socket's own mode decides", YELLOW),
+    Exposure.GROUP_WRITABLE: ("its group can replace what is in it", YELLOW),
+    Exposure.WORLD_WRITABLE: ("others can replace what is in it", RED),
+    Exposure.FOREIGN: ("its owner can replace what is in it", RED),
+}
 
 
 def examine(given: str | None, timeout: float, colour: bool) -> Exit:
@@ -40,23 +65,33 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
 
     def say(label: str, value: str, value_colour: str = PLAIN) -> None:
         # Each as soon as it is known: the next may take as long as the timeout.
-        print(labelled(label, value, colour, value_colour, width=11), flush=True)
+        print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
     location = find_socket(given)
-    path = location.path
-    say("path", printable(f"{path}, by {location.source}"))
-    say("directory", *_directory(os.path.dirname(path)))
-    say("socket", _socket(path))
+    say("path", printable(f"{location.path}, by {location.source}"))
+    say("directory", *_directory(os.path.dirname(location.path)))
+    say("socket", _socket(location.path))
     error: ClientError | None = None
     try:
-        for label, value in _conversation(location, timeout):
-            say(label, value)
+        for row in _conversation(location, timeout):
+            say(*row)
     except ClientError as caught:
         error = caught
         say("answer", f"none: {error.reason}", RED)
-    say("plugin", *examine_plugin())
+        for row in _lock(location.path):
+            say(*row)
+    verdict = "the daemon is well"
+    # Of an application's own daemon, neither our configuration nor our plugin says anything.
+    if not is_chosen(location):
+        for row in _other_places(location):
+            say(*row)
+        for row in _configuration(location.path, error is None):
+            say(*row)
+            if row[0] == "restart" and row[2] == RED:
+                verdict = "the daemon is well, and would not start again"
+        say("plugin", *examine_plugin())
     if error is None:
-        say("verdict", "the daemon is well", GREEN)
+        say("verdict", verdict, GREEN if verdict.endswith("well") else YELLOW)
         return Exit.DONE
     say("verdict", str(error), RED)
     return exit_status(error)
@@ -68,19 +103,12 @@ def _directory(directory: str) -> tuple[str, str]:
         found = os.stat(directory)
     except OSError as error:
         return f"{shown}: {in_short(error)}", RED
-    mode = stat.S_IMODE(found.st_mode)
-    facts = f"mode {mode:04o}, owner {user_name(found.st_uid)}"
-    if not stat.S_ISDIR(found.st_mode):
+    judged = exposure(found, os.geteuid())
+    if judged is Exposure.NO_DIRECTORY:
         return f"{shown} is not a directory", RED
-    if found.st_uid not in (os.geteuid(), 0):
-        return f"{shown}: its owner can replace what is in it ({facts})", RED
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        return f"{shown}: others can replace what is in it ({facts})", RED
-    if mode & stat.S_IWGRP and not mode & stat.S_ISVTX:
-        return f"{shown}: its group can replace what is in it ({facts})", YELLOW
-    if mode & 0o077:
-        return f"{shown}: open to others, so the socket's own mode decides ({facts})", YELLOW
-    return f"{shown}: private ({facts})", PLAIN
+    words, colour = _EXPOSURES[judged]
+    mode = stat.S_IMODE(found.st_mode)
+    return f"{shown}: {words} (mode {mode:04o}, owner {user_name(found.st_uid)})", colour
 
 
 def _socket(path: str) -> str:
@@ -91,14 +119,13 @@ def _socket(path: str) -> str:
     return f"{stat.filemode(found.st_mode)}, owner {user_name(found.st_uid)}"
 
 
-def _conversation(location: Location, timeout: float) -> Iterator[tuple[str, str]]:
-    exchange = Exchange(location.path, Command.STATUS)
+def _conversation(location: Location, timeout: float) -> Iterator[Row]:
+    exchange = Exchange(location, Command.STATUS)
     started = time.monotonic()
     deadline = Deadline(timeout)
     try:
         with connect(location.path, deadline) as connection:
-            listener = peer_credentials(connection)
-            yield "listener", _listener(listener) if listener else "unknown"
+            yield "listener", _listener(connection), PLAIN
             converse(connection, exchange, deadline)
     except TimeoutError:
         error = exchange.timed_out(timeout)
@@ -107,34 +134,89 @@ def _conversation(location: Location, timeout: float) -> Iterator[tuple[str, str
     except OSError as failure:
         raise connect_error(location, failure.errno) from failure
     milliseconds = (time.monotonic() - started) * 1000
-    yield "answer", f"{exchange.status().state}, after {milliseconds:.1f} ms"
+    yield "answer", f"{exchange.status().state}, after {milliseconds:.1f} ms", PLAIN
 
 
-def _listener(listener: Credentials) -> str:
-    if process_stat(listener.pid)[:1] == [b"T"]:
-        return f"{listener}; stopped, `kill -CONT {listener.pid}` lets it go on"
-    return str(listener)
+def _listener(connection: socket) -> str:
+    listener = listener_of(connection)
+    credentials = peer_credentials(connection)
+    if credentials and process_stat(credentials.pid)[:1] == [b"T"]:
+        return f"{listener}; stopped, `kill -CONT {credentials.pid}` lets it go on"
+    return listener
+
+
+def _lock(path: str) -> Iterator[Row]:
+    """Name the daemon that has the path's lock, though it does not answer at the path."""
+    process = holder(f"{path}.lock")
+    if process is not None and not has_ended(process.pid):
+        yield "lock", f"held by {process}, so a second daemon will not start", YELLOW
+
+
+def _other_places(location: Location) -> Iterator[Row]:
+    found = listener_elsewhere(location)
+    if found is not None:
+        yield "elsewhere", found, YELLOW
+
+
+def _configuration(path: str, running: bool) -> Iterator[Row]:
+    file = config_file()
+    if file is None:
+        yield "config", "none, since no home directory is known", PLAIN
+        return
+    if not os.path.lexists(file):
+        yield "config", printable(f"none at {file}"), PLAIN
+        return
+    try:
+        config = load_config(file, dict.fromkeys(DAEMON_TABLES, _accept))
+    except ConfigError as error:
+        yield "config", str(error), RED
+        yield "restart", "would fail over the configuration", RED
+        return
+    yield "config", printable(f"{file}: valid"), PLAIN
+    if running:
+        yield from _changes(path, config)
+
+
+def _changes(path: str, config: Config) -> Iterator[Row]:
+    """Tell what the next start would change, unless its own options say otherwise."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return
+    if mode != config.mode:
+        yield (
+            "restart",
+            f"changes the socket's mode from {mode:04o} to {config.mode:04o}, unless an option "
+            "sets it",
+            YELLOW,
+        )
+
+
+def _accept(_name: str, table: object) -> object:
+    return table
 
 
 def examine_plugin() -> tuple[str, str]:
-    """Tell whether twistd sees the plugin, and in which colour to say so."""
-    beside = os.path.join(os.path.dirname(sys.executable), "twistd")
-    twistd = beside if os.access(beside, os.X_OK) else shutil.which("twistd")
-    if twistd is None:
-        return "not known: there is no twistd on the PATH", YELLOW
+    """Run what would start the daemon, and tell how that went and in which colour to say so."""
+    command = [*twistd_command(), "palingenesis", "--help"]
+    shown = printable(command[0])
     try:
-        listing = subprocess.run(  # noqa: S603
-            [twistd, "--help"],
+        done = subprocess.run(  # noqa: S603
+            command,
             # twistd also finds the plugins below where it is started.
             cwd="/",
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
             timeout=TWISTD_TIMEOUT,
         )
-    except (OSError, subprocess.SubprocessError) as error:
-        return printable(f"not known: {error}"), YELLOW
-    if any(line.split()[:1] == ["palingenesis"] for line in listing.stdout.splitlines()):
-        return f"visible to {twistd}", PLAIN
-    return f"not visible to {twistd}: install palingenesis for the same Python", RED
+    except OSError as error:
+        return f"{shown} cannot be run: {in_short(error)}", RED
+    except subprocess.TimeoutExpired:
+        return f"{shown} says nothing in {TWISTD_TIMEOUT:g} s", RED
+    if done.returncode == 0:
+        return f"works with {shown}", PLAIN
+    said = done.stdout.strip().splitlines() or [f"exit status {done.returncode}"]
+    return f"does not work with {shown}: {printable(said[-1])}", RED

@@ -91,7 +91,7 @@ class ControlClient:
         return exchange.line()
 
     def _ask(self, name: str, argument: str | None = None) -> Exchange:
-        exchange = Exchange(self.path, name, argument)
+        exchange = Exchange(self.location, name, argument)
         deadline = Deadline(self.timeout)
         try:
             with connect(self.path, deadline) as connection:

@@ -90,7 +90,7 @@ class ControlClient:
         return self._ask(name, argument).addCallback(Exchange.value)
 
     def _ask(self, name: str, argument: str | None = None) -> Deferred[Exchange]:
-        exchange = Exchange(self.path, name, argument)
+        exchange = Exchange(self.location, name, argument)
 
         def timed_out(_failure: object, timeout: float) -> Failure:
             return Failure(exchange.timed_out(timeout))

@@ -22,7 +22,7 @@ import errno
 import os
 import stat
 
-from palingenesis.locate import locate_socket
+from palingenesis.locate import SOCKET_VARIABLE, locate_socket
 from palingenesis.paths import PathError
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, VALUE_LIMIT, printable
 from palingenesis.wire import REPLY_LIMIT
@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from palingenesis.locate import Location
 
+_CHOSEN = ("--socket", f"${SOCKET_VARIABLE}")
 _OTHER_PATH = "name the right socket with --socket or $PALINGENESIS_SOCKET"
 
 
@@ -115,7 +116,7 @@ class TimedOut(ClientError):
         path: str,
         timeout: float,
         pending: str | None = None,
-        advice: str = "`palingenesis doctor` shows which process it is",
+        advice: str = "",
     ) -> None:
         reason = f"waited {timeout:g} s; it may be stopped, hung or overloaded"
         if pending is not None:
@@ -192,14 +193,30 @@ def connect_error(location: Location, number: int | None) -> ClientError:
         if not stat.S_ISSOCK(mode):
             kind = "directory" if stat.S_ISDIR(mode) else "file"
             return NotASocket(path, f"that is a {kind}, not a socket", _OTHER_PATH)
+        again = "start it again" if is_chosen(location) else "start it with `palingenesis start`"
         return StaleSocket(
             path,
             "its socket is stale, left behind when it crashed or was killed",
-            "start it again, and it takes the socket over",
+            _elsewhere(location) or f"{again}, and it takes the socket over",
         )
     if number in (errno.EACCES, errno.EPERM):
         return _denied(path)
     return ClientError(path, os.strerror(number).lower() if number else "no reason given")
+
+
+def is_chosen(location: Location) -> bool:
+    """Return whether a person named this very socket: then any application may be its owner."""
+    return location.source in _CHOSEN
+
+
+def timed_out(location: Location, timeout: float, pending: str | None) -> TimedOut:
+    """Make the error for a reply that did not come; the parameters are `TimedOut`'s."""
+    doctor = "palingenesis doctor"
+    if location.source == "--socket":
+        from shlex import quote
+
+        doctor = f"palingenesis --socket {quote(location.path)} doctor"
+    return TimedOut(location.path, timeout, pending, f"`{doctor}` shows which process it is")
 
 
 def user_name(uid: int) -> str:
@@ -218,14 +235,21 @@ def _nothing_there(location: Location) -> NotRunning:
     if os.path.isfile(directory):
         return NoDirectory(path, f"{directory} is not a directory", _OTHER_PATH)
     if not os.path.isdir(directory):
-        return NoDirectory(
-            path,
-            f"the directory {directory} does not exist",
-            f"start the daemon, which makes it, or {_OTHER_PATH}",
-        )
-    return NoSocket(
-        path, "there is no socket", f"start it with `twistd palingenesis`, or {_OTHER_PATH}"
-    )
+        return NoDirectory(path, f"the directory {directory} does not exist", _start(location))
+    return NoSocket(path, "there is no socket", _start(location))
+
+
+def _start(location: Location) -> str:
+    if is_chosen(location):
+        return f"start the daemon that should listen there, or {_OTHER_PATH}"
+    return _elsewhere(location) or f"start it with `palingenesis start`, or {_OTHER_PATH}"
+
+
+def _elsewhere(location: Location) -> str:
+    from palingenesis.client.listener import listener_elsewhere
+
+    found = listener_elsewhere(location)
+    return f"but {found}: name that with --socket" if found else ""
 
 
 def _denied(path: str) -> PermissionDenied:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
+from palingenesis.client.errors import ErrorReply, InvalidReply, timed_out
 from palingenesis.text import printable
 from palingenesis.wire import (
     ERROR_LIMIT,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from palingenesis.client.errors import TimedOut
+    from palingenesis.locate import Location
     from palingenesis.wire import DaemonStatus
 
 #: Seconds that a call may take unless it is told otherwise.
@@ -42,7 +44,7 @@ class Exchange:
     """
     One command and its reply.
 
-    :param path: the socket, for errors.
+    :param location: the socket, for errors.
     :param name: the command's name.
     :param argument: its argument; None for none.
     :raises ValueError: when name and argument are not one line of at most 512 bytes.
@@ -50,10 +52,10 @@ class Exchange:
     :ivar sent: set by the client once a part of the request may have reached the daemon.
     """
 
-    def __init__(self, path: str, name: str, argument: str | None = None) -> None:
+    def __init__(self, location: Location, name: str, argument: str | None = None) -> None:
         self.request = render_request(name, argument)
         self.sent = False
-        self._path = path
+        self._location = location
         self._name = name
         self._received = b""
 
@@ -72,30 +74,30 @@ class Exchange:
         end = self._received.find(b"\n", 0, REPLY_LIMIT) + 1
         line = self._received[: end or REPLY_LIMIT]
         if not end:
-            raise InvalidReply(self._path, line)
+            raise InvalidReply(self._location.path, line)
         if line.startswith(_ERROR):
             message = printable(line[len(_ERROR) :].strip(), ERROR_LIMIT)
-            raise ErrorReply(self._path, self._name, message)
+            raise ErrorReply(self._location.path, self._name, message)
         return line
 
     def done(self) -> None:
         """Check that the reply is ``OK``; raises what `line` does."""
         if self.line() != OK:
-            raise InvalidReply(self._path, self.line())
+            raise InvalidReply(self._location.path, self.line())
 
     def status(self) -> DaemonStatus:
         """Return the reply as a status; raises what `line` does."""
         try:
             return parse_status(self.line())
         except BadStatus as error:
-            raise InvalidReply(self._path, self.line()) from error
+            raise InvalidReply(self._location.path, self.line()) from error
 
     def summaries(self) -> dict[str, str]:
         """Return the reply to ``HELP``, usage to summary; raises what `line` does."""
         try:
             return parse_help(self.line())
         except BadStatus as error:
-            raise InvalidReply(self._path, self.line()) from error
+            raise InvalidReply(self._location.path, self.line()) from error
 
     def value(self) -> Any:
         """Return None for ``OK``, else the decoded JSON; raises what `line` does."""
@@ -105,7 +107,7 @@ class Exchange:
         try:
             return json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InvalidReply(self._path, line) from error
+            raise InvalidReply(self._location.path, line) from error
 
     def timed_out(self, timeout: float) -> TimedOut:
         """
@@ -114,7 +116,8 @@ class Exchange:
         :param timeout: the seconds that it was given.
         """
         only_asks = self._name.strip().upper() in _ASKING
-        return TimedOut(self._path, timeout, self._name if self.sent and not only_asks else None)
+        pending = self._name if self.sent and not only_asks else None
+        return timed_out(self._location, timeout, pending)
 
 
 def check_timeout(timeout: float) -> float:

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import sys
 
+from palingenesis import locate
 from palingenesis.cli import doctor
 from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import RED
+from palingenesis.cli.twistd import twistd_command
+from palingenesis.pathlock import PathLock
 from tests.support.cases import CommandTestCase
-from tests.support.impostors import answer
+from tests.support.impostors import STATUS_LINE, answer, impostor
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
-from tests.support.sockets import leave_stale
+from tests.support.sockets import leave_stale, listen_at
 
 
-class DoctorTests(CommandTestCase):
+class DoctorTestCase(CommandTestCase):
     def examine(self, status: Exit, *arguments: str, **variables: str) -> dict[str, str]:
         """Run it, and return what it says by label."""
         done = self.run_command("doctor", *arguments, variables=variables)
         self.assertEqual((done.returncode, done.stderr), (status, b""))
         return {line[:11].strip(): line[11:] for line in done.stdout.decode().splitlines()}
 
+
+class DoctorTests(DoctorTestCase):
     @needs_linux
     def test_a_daemon_that_is_well(self) -> None:
         daemon = self.place.daemon()
         found = self.examine(Exit.DONE)
         self.assertEqual(
             list(found),
-            ["path", "directory", "socket", "listener", "answer", "plugin", "verdict"],
+            ["path", "directory", "socket", "listener", "answer", "config", "plugin", "verdict"],
         )
         self.assertEqual(found["path"], f"{self.path}, by $XDG_RUNTIME_DIR")
         self.assertRegex(found["directory"], rf"^{self.place.runtime}: private \(mode 0700, owner ")
         self.assertRegex(found["socket"], "^srw-------, owner ")
         self.assertRegex(found["listener"], rf"^pid {daemon.pid} \(.+\), uid {os.geteuid()}$")
         self.assertRegex(found["answer"], r"^monitoring, after \d+\.\d ms$")
-        self.assertRegex(found["plugin"], "^visible to .*twistd$")
+        self.assertRegex(found["plugin"], "^works with .*twistd$")
+        self.assertTrue(found["config"].startswith("none at "), found)
         self.assertEqual(found["verdict"], "the daemon is well")
 
     def test_the_rule_that_led_to_the_path_is_told(self) -> None:
@@ -108,6 +117,97 @@ class DoctorTests(CommandTestCase):
         )
 
 
+class RestartTests(DoctorTestCase):
+    def configure(self, text: str) -> None:
+        os.makedirs(self.place.path(".config", "palingenesis"), exist_ok=True)
+        self.place.write(".config/palingenesis/config.toml", text)
+
+    def test_a_mistake_in_the_configuration_is_told_though_the_daemon_is_well(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        self.configure('timeout = "soon"')
+        found = self.examine(Exit.DONE)
+        self.assertRegex(found["config"], r"config\.toml: timeout: expected .*, not 'soon'$")
+        self.assertEqual(found["restart"], "would fail over the configuration")
+        self.assertEqual(found["verdict"], "the daemon is well, and would not start again")
+
+    def test_a_mode_that_a_restart_changes_is_told(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        os.chmod(self.path, 0o600)
+        self.configure('mode = "0660"')
+        found = self.examine(Exit.DONE)
+        self.assertIn("changes the socket's mode from 0600 to 0660", found["restart"])
+        self.assertEqual(found["verdict"], "the daemon is well")
+
+    def test_the_tables_of_the_daemon_are_no_mistake(self) -> None:
+        self.configure('[sessions]\nquiet = 5.0\n[revive.claude]\ncommand = ["x"]\n[notify]\n')
+        found = self.examine(Exit.NOT_RUNNING)
+        self.assertTrue(found["config"].endswith("config.toml: valid"), found)
+        self.assertNotIn("restart", found)
+
+    def test_neither_the_configuration_nor_the_plugin_matters_to_a_socket_that_was_named(
+        self,
+    ) -> None:
+        self.configure("odd = 1")
+        self.listen(answer(STATUS_LINE))
+        for found in (
+            self.examine(Exit.DONE, "--socket", self.path),
+            self.examine(Exit.DONE, PALINGENESIS_SOCKET=self.path),
+        ):
+            self.assertEqual(
+                list(found), ["path", "directory", "socket", "listener", "answer", "verdict"]
+            )
+
+
+@needs_linux
+class ProcessesTests(DoctorTestCase):
+    def test_a_daemon_that_holds_the_lock_without_a_socket_is_named(self) -> None:
+        taken = PathLock(f"{self.path}.lock")
+        taken.take()
+        self.addCleanup(taken.release)
+        found = self.examine(Exit.NOT_RUNNING)
+        self.assertIn(f"held by pid {os.getpid()} ", found["lock"])
+
+    def test_a_dead_process_is_never_named(self) -> None:
+        readable, writable = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                # The listener ends; its own child has inherited the socket and lives on.
+                listening = listen_at(self.path)
+                if os.fork() == 0:
+                    os.close(writable)
+                    os.read(readable, 1)
+                    listening.close()
+            finally:
+                os._exit(0)
+        self.addCleanup(os.close, writable)
+        os.close(readable)
+        os.waitpid(child, 0)
+        found = self.examine(Exit.NO_ANSWER, "--timeout", "0.3")
+        self.assertEqual(found["listener"], "a process that inherited the socket")
+        self.assertNotIn(f"pid {child}", str(found))
+
+    def test_a_daemon_at_the_other_default_place_is_named(self) -> None:
+        other = self.place.path("other")
+        os.mkdir(other, 0o700)
+        self.patch(
+            locate,
+            "runtime_directories",
+            lambda _uid: [(self.place.runtime, "$XDG_RUNTIME_DIR"), (other, "/run/user/UID")],
+        )
+        self.patch(os, "environ", self.environment())
+        path = os.path.join(other, "palingenesis.sock")
+        with impostor(path, answer(STATUS_LINE)):
+            shown = io.StringIO()
+            with contextlib.redirect_stdout(shown):
+                status = doctor.examine(None, PATIENCE, colour=False)
+        self.assertEqual(status, Exit.NOT_RUNNING)
+        self.assertRegex(
+            shown.getvalue(), rf"elsewhere  pid {os.getpid()} \(.+\), uid \d+, listens at {path}\n"
+        )
+        self.assertIn("name that with --socket\n", shown.getvalue())
+
+
 class PluginTests(CommandTestCase):
     def twistd(self, script: str) -> str:
         """Put another twistd beside a Python that is ours from now on."""
@@ -116,21 +216,32 @@ class PluginTests(CommandTestCase):
         self.patch(sys, "executable", self.place.path("python"))
         return path
 
-    def test_a_twistd_without_the_plugin_is_told(self) -> None:
-        path = self.twistd("echo '    procmon   Watch processes, not palingenesis'")
+    def test_the_last_line_of_a_twistd_that_fails_is_shown(self) -> None:
+        path = self.twistd("[ $1 = palingenesis ] && echo Traceback && echo no zope >&2; exit 1")
+        self.assertEqual(doctor.examine_plugin(), (f"does not work with {path}: no zope", RED))
+
+    def test_a_twistd_that_fails_without_a_word_is_told(self) -> None:
+        path = self.twistd("exit 3")
         self.assertEqual(
-            doctor.examine_plugin()[0],
-            f"not visible to {path}: install palingenesis for the same Python",
+            doctor.examine_plugin(), (f"does not work with {path}: exit status 3", RED)
         )
 
-    def test_a_twistd_that_does_not_run_is_told(self) -> None:
-        path = self.place.path("twistd")
-        self.twistd("")
+    def test_a_twistd_that_cannot_be_run_is_told(self) -> None:
+        path = self.twistd("")
         with open(path, "wb") as file:
             file.write(b"\x7fELF, not really")
-        self.assertIn("not known: ", doctor.examine_plugin()[0])
+        self.assertEqual(doctor.examine_plugin(), (f"{path} cannot be run: exec format error", RED))
 
-    def test_no_twistd_is_told(self) -> None:
-        self.patch(sys, "executable", self.place.path("python"))
-        self.patch(os, "environ", {"PATH": self.place.directory})
-        self.assertEqual(doctor.examine_plugin()[0], "not known: there is no twistd on the PATH")
+    def test_a_broken_package_beside_twisted_is_found(self) -> None:
+        broken = self.place.path("broken", "zope")
+        os.makedirs(broken)
+        self.place.write("broken/zope/__init__.py", "raise ImportError('zope is broken')")
+        self.addCleanup(os.environ.pop, "PYTHONPATH", None)
+        os.environ["PYTHONPATH"] = os.path.dirname(broken)
+        self.assertIn("ImportError: zope is broken", doctor.examine_plugin()[0])
+
+    def test_without_a_twistd_beside_it_this_python_runs_it(self) -> None:
+        linked = self.place.path("python")
+        os.symlink(sys.executable, linked)
+        self.patch(sys, "executable", linked)
+        self.assertEqual(twistd_command()[:2], [linked, "-c"])

@@ -234,10 +234,48 @@ class FailureTests(CommandTestCase):
         said = self.assert_fails(Exit.USAGE, "status", "--socket", "/" + "x" * 200)
         self.assertIn("too long for a Unix socket", said)
 
-    def test_a_broken_configuration(self) -> None:
+    def configure(self, text: str) -> None:
         os.makedirs(self.place.path(".config", "palingenesis"))
-        self.place.write(".config/palingenesis/config.toml", "socket =")
+        self.place.write(".config/palingenesis/config.toml", text)
+
+    def test_a_socket_in_the_configuration_that_is_no_path(self) -> None:
+        self.configure("socket = 3")
         self.assertIn("config.toml", self.assert_fails(Exit.USAGE, "status"))
+
+    def test_other_mistakes_in_the_configuration_do_not_hide_the_daemon(self) -> None:
+        self.configure(f'socket = "{self.place.path("own.sock")}"\ntimeout = "soon"\nodd = 1\n')
+        self.path = self.place.path("own.sock")
+        self.listen(by_command({b"STATUS\n": STATUS_LINE, b"PAUSE\n": b"OK\n"}))
+        for command in ("status", "pause"):
+            self.assertEqual(self.run_command(command).returncode, 0)
+
+    def test_the_advice_for_the_default_place_starts_the_daemon(self) -> None:
+        self.assertIn("`palingenesis start`", self.assert_fails(Exit.NOT_RUNNING, "status"))
+        leave_stale(self.path)
+        self.assertIn("`palingenesis start`", self.assert_fails(Exit.NOT_RUNNING, "status"))
+
+    def test_the_advice_for_a_socket_that_was_named_starts_nothing_of_ours(self) -> None:
+        for path in (self.place.path("app.sock"), self.place.path("none", "app.sock"), self.path):
+            if path == self.path:
+                leave_stale(path)
+            for arguments, variables in (
+                (("--socket", path), {}),
+                ((), {"PALINGENESIS_SOCKET": path}),
+            ):
+                said = self.assert_fails(
+                    Exit.NOT_RUNNING, *arguments, "status", variables=variables
+                )
+                self.assertNotIn("palingenesis start", said)
+                self.assertNotIn("twistd", said)
+
+    def test_the_advice_after_a_time_out_names_the_socket_that_was_asked(self) -> None:
+        path = self.place.path("app 1.sock")
+        with impostor(path, say_nothing):
+            for command in ("status", "pause"):
+                said = self.assert_fails(
+                    Exit.NO_ANSWER, "--timeout", "0.2", "--socket", path, command
+                )
+                self.assertIn(f"`palingenesis --socket '{path}' doctor`", said)
 
     def test_mistakes_of_usage_are_told_on_one_line(self) -> None:
         for arguments in (

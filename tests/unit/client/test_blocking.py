@@ -77,7 +77,7 @@ class AnswerTests(BlockingClientTestCase):
         with ours:
             with theirs:
                 theirs.sendall(b"ERR: Too many connections\n")
-            exchange = Exchange(self.path, "PAUSE")
+            exchange = Exchange(self.client().location, "PAUSE")
             converse(ours, exchange, Deadline(PATIENCE))
         error = self.assertRaises(ErrorReply, exchange.done)
         self.assertEqual(error.message, "Too many connections")
@@ -88,7 +88,7 @@ class AnswerTests(BlockingClientTestCase):
             with theirs:
                 ours.sendall(b"unread")
                 theirs.sendall(b"half an ans")
-            exchange = Exchange(self.path, "PAUSE")
+            exchange = Exchange(self.client().location, "PAUSE")
             converse(ours, exchange, Deadline(PATIENCE))
         error = self.assertRaises(InvalidReply, exchange.done)
         self.assertEqual(error.received, b"half an ans")
@@ -144,7 +144,7 @@ class NotRunningTests(BlockingClientTestCase):
 
     def test_a_missing_socket_is_told(self) -> None:
         error = self.assertRaises(NoSocket, self.client().status)
-        self.assertIn("there is no socket; start it", str(error))
+        self.assertIn("there is no socket; start the daemon", str(error))
 
     def test_a_symbolic_link_to_nothing_is_no_socket(self) -> None:
         os.symlink(self.place.path("nothing"), self.path)

@@ -1,0 +1,59 @@
+"""The process that listens at a socket, in words for a person."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from palingenesis.locate import other_places
+from palingenesis.procfs import peer_credentials, process_stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from palingenesis.locate import Location
+
+
+def listener_of(connection: socket.socket) -> str:
+    """
+    Describe the process that listens at the other end of a connection.
+
+    The kernel names the process that called listen(2). If that one has ended, another has
+    inherited the socket, and a dead process is not worth naming.
+    """
+    credentials = peer_credentials(connection)
+    if credentials is None:
+        return "a process that the kernel does not name"
+    if credentials.pid and has_ended(credentials.pid):
+        return "a process that inherited the socket"
+    return str(credentials)
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process is gone, or a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return process_stat(pid)[:1] == [b"Z"]
+
+
+def listener_elsewhere(location: Location) -> str | None:
+    """
+    Find a daemon at another default place than the one that was looked at.
+
+    The default place depends on the environment, so a daemon that was started by cron(8) or
+    before a log-in may serve at another one.
+
+    :returns: the process and its socket, or None if there is none.
+    """
+    for place in other_places(location):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.setblocking(False)
+            try:
+                connection.connect(place.path)
+            except OSError:
+                continue
+            return f"{listener_of(connection)}, listens at {place.path}"
+    return None
