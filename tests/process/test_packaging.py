@@ -74,6 +74,8 @@ class PackagingTests(SynchronousTestCase):
             {"twisted/plugins/palingenesis_plugin.py"},
         )
         self.assertIn("palingenesis/py.typed", names)
+        for name in ("palingenesis.bash", "_palingenesis", "palingenesis.fish"):
+            self.assertIn(f"palingenesis/cli/completions/{name}", names)
         self.assertFalse({name for name in names if name.startswith(("tests/", "benchmarks/"))})
 
     def test_the_wheel_needs_three_packages_and_no_more(self) -> None:
