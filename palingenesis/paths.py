@@ -116,12 +116,21 @@ def expand(path: str) -> str:
             "is the name of an abstract socket, which has no owner and no mode; "
             f"give the path of a file, ./{path} if it is one",
         )
-    if path.startswith("~/"):
-        home = home_directory()
-        if home is None:
-            raise PathError(path, "no home directory is known; give an absolute path")
-        path = os.path.join(home, path[2:].lstrip("/"))
-    return path
+    return expand_home(path)
+
+
+def expand_home(path: str) -> str:
+    """
+    Replace ``~/`` by the home directory, as a shell does not do in ``--option=~/x``.
+
+    :raises PathError: when no home directory is known.
+    """
+    if not path.startswith("~/"):
+        return path
+    home = home_directory()
+    if home is None:
+        raise PathError(path, "no home directory is known; give an absolute path")
+    return os.path.join(home, path[2:].lstrip("/"))
 
 
 def home_directory() -> str | None:

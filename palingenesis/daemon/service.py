@@ -27,6 +27,9 @@ _log = get_logger(__name__)
 class StartFailed(Exception):
     """The start failed after twistd went to the background; the log has the whole reason."""
 
+    # twistd shows the class with its module and the text, and 100 bytes of them in all.
+    __module__ = "__main__"
+
 
 class DaemonService(MultiService):
     """
@@ -73,7 +76,9 @@ class DaemonService(MultiService):
         if not self._twistd.get("nodaemon"):
             _log.error("{error}", error=str(error))
             # twistd shows 100 bytes of it where it was started: the reason comes first.
-            raise StartFailed(str(error) if isinstance(error, SocketInUse) else error.reason)
+            raise StartFailed(
+                str(error) if isinstance(error, SocketInUse) else error.reason
+            ) from None
         with suppress(OSError):
             os.unlink(self._twistd["pidfile"])
         # sys.stderr goes to the log by now.

@@ -13,7 +13,7 @@ from palingenesis import __version__
 from palingenesis.config import DEFAULTS, Config, check_mode, load_config
 from palingenesis.daemon import preflight
 from palingenesis.daemon.service import DaemonService
-from palingenesis.paths import PathError, config_file
+from palingenesis.paths import PathError, config_file, expand_home
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import in_short
 
@@ -74,7 +74,7 @@ class Options(usage.Options):
             if self["mode"] is not None:
                 self["mode"] = check_mode("--mode", self["mode"])
             if self["config"] is not None:
-                self["config"] = os.path.abspath(self["config"])
+                self["config"] = os.path.abspath(expand_home(self["config"]))
             self.config = self.read_config()
             preflight.check_files(twistd)
             preflight.check_user(twistd)

@@ -349,8 +349,10 @@ class FailedStartTests(ProcessTestCase):
         daemonised = self.place.twistd("--socket", path, program=twistd, before=())
         self.assertEqual(daemonised.wait(), 1)
         # twistd hands on the first hundred bytes.
-        self.assertIn("cannot listen on", daemonised.stderr)
+        self.assertIn("StartFailed: no such file or directory", daemonised.stderr)
         self.assertNotIn("Traceback", daemonised.stderr)
+        with open(self.place.path("twistd.log"), encoding="utf-8") as log:
+            self.assertIn(f"cannot listen on {path}: no such file", log.read())
         self.assertFalse(os.path.lexists(self.place.pidfile))
 
     def test_a_start_that_twistd_refuses_gives_up_what_was_claimed(self):
@@ -360,6 +362,99 @@ class FailedStartTests(ProcessTestCase):
         refused = self.place.twistd("--socket", self.place.path("sub", "s.sock"))
         self.assertEqual(refused.wait(), 1)
         self.assertEqual(self.place.leftovers, before)
+
+    def test_a_directory_named_for_a_file_is_told_in_one_line(self):
+        self.refused(told="is a directory", before=("--logfile", self.place.runtime))
+        self.place.pidfile = self.place.runtime
+        self.refused(told="is a directory")
+
+    @needs_root
+    def test_a_start_as_another_user_that_fails_is_told_and_leaves_nothing(self):
+        path = os.path.join(self.place.runtime, "of", "a", "long", "path" * 10, "s.sock")
+        self.refused("--socket", path, told="permission denied", before=("--uid", str(NOBODY)))
+
+    @needs_root
+    def test_a_start_as_an_unknown_user_is_told_and_leaves_nothing(self):
+        for before in (("-n", "--uid", "2000000001"), ("--uid", "2000000001")):
+            self.refused(told="--uid 2000000001: no such user", before=before)
+
+    @needs_root
+    def test_a_start_in_another_root_that_fails_tells_the_reason_first_and_leaves_no_pid_file(self):
+        os.mkdir(self.place.path("run", "s.sock"))
+        os.mkdir(self.place.path("dev"))
+        # Without it there, twistd waits for its child for ever.
+        os.mknod(self.place.path("dev", "null"), 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        log = self.place.path("log")
+        self.place.pidfile = f"/{os.path.basename(self.place.directory)}.pid"
+        started = self.place.twistd(
+            "--socket", "/run/s.sock", before=("--chroot", self.place.directory, "--logfile", log)
+        )
+        self.assertEqual(started.wait(), 1)
+        self.assertIn("StartFailed: there is a directory; remove it", started.stderr)
+        self.assertFalse(os.path.lexists(self.place.path(self.place.pidfile[1:])))
+
+
+class UnusablePidFileTests(ProcessTestCase):
+    """The socket's lock says whether a daemon runs."""
+
+    def test_an_unusable_pid_file_does_not_stop_a_start(self):
+        for content in "", "\0\0\0\0", "nonsense", "0", "99999999999999999999":
+            self.place.write("twistd.pid", content)
+            daemon = self.place.daemon()
+            with open(self.place.pidfile, encoding="ascii") as file:
+                self.assertEqual(file.read(), str(daemon.pid))
+            self.assert_stops_cleanly(daemon)
+
+    @needs_linux
+    def test_a_living_daemon_s_pid_file_is_never_taken_however_old_it_looks(self):
+        daemon = self.place.daemon()
+        os.utime(self.place.pidfile, (0, 0))
+        other = self.place.twistd("--socket", self.place.path("other.sock"))
+        self.assertEqual(other.wait(), 1)
+        self.assertIn("Another twistd server is running", other.stderr)
+        with open(self.place.pidfile, encoding="ascii") as file:
+            self.assertEqual(file.read(), str(daemon.pid))
+
+
+class OtherEnvironmentTests(ProcessTestCase):
+    """A daemon whose default place is another one."""
+
+    def test_a_start_tells_of_a_daemon_at_the_other_default_place(self):
+        if os.path.lexists(f"/tmp/palingenesis-{os.geteuid()}"):
+            self.skipTest("somebody uses the default place in /tmp")
+        self.addCleanup(shutil.rmtree, f"/tmp/palingenesis-{os.geteuid()}", ignore_errors=True)
+        if os.path.isdir(f"/run/user/{os.geteuid()}"):
+            self.skipTest("the user is logged in")
+        without = {"XDG_RUNTIME_DIR": ""}
+        first = self.place.daemon(environment=without)
+        self.place.pidfile = self.place.path("second.pid")
+        second = self.place.daemon()
+        self.assertIn(
+            f"pid {first.pid} (twistd), uid {os.geteuid()} serves "
+            f"/tmp/palingenesis-{os.geteuid()}/palingenesis.sock already",
+            second.log,
+        )
+
+
+class ContainerTests(ProcessTestCase):
+    @needs_root
+    @needs_linux
+    def test_a_holder_in_another_container_is_called_so(self):
+        container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        if (
+            shutil.which("unshare") is None
+            or subprocess.run([*container, "true"], check=False, capture_output=True).returncode
+        ):
+            self.skipTest("needs unshare(1) and the right to make a PID namespace")
+        self.place.daemon()
+        self.place.pidfile = self.place.path("second.pid")
+        second = self.place.twistd(program=[*container, *twistd_command()])
+        self.assertEqual(second.wait(), 1)
+        self.assertEqual(
+            second.stderr,
+            "palingenesis: a process in another container, uid 0, "
+            f"has {self.place.socket}; stop that one first\n",
+        )
 
 
 class DaemonisedTests(ProcessTestCase):

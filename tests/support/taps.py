@@ -48,7 +48,9 @@ class TapTestCase(SynchronousTestCase):
     def options(self, *words: str, twistd: Any = None) -> tap.Options:
         """Parse options of ``palingenesis``; `twistd` stands for twistd's own."""
         options = tap.Options()
-        options.parent = {"nodaemon": True} if twistd is None else twistd
+        if twistd is None:
+            twistd = {"nodaemon": True}
+        options.parent = twistd
         options.parseOptions(words)
         if options.socket_file is not None:
             self.addCleanup(options.socket_file.release)

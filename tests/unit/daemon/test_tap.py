@@ -99,6 +99,10 @@ class OptionsTests(TapTestCase):
         os.chdir("/")
         self.assertEqual(options.read_config().timeout, 7)
 
+    def test_a_configuration_may_be_named_below_the_home_directory(self):
+        self.config("timeout = 7")
+        self.assertEqual(self.options("--config", "~/c.toml").config.timeout, 7)
+
     def test_a_mode_that_makes_no_sense_is_refused(self):
         for mode in ("", "0400", "0777", "1600", "rw", "8", "-600", "0600 0600"):
             self.assertIn("--mode", self.refusal("--mode", mode))
