@@ -105,6 +105,7 @@ def interpreter(version: str) -> str | None:
 @nox.session(python=False)
 def others(session: nox.Session) -> None:
     """Run the unit tests on the other supported Pythons, as far as they are installed."""
+    failed = []
     for version in PYTHONS:
         if version == "{}.{}".format(*sys.version_info):
             continue
@@ -117,7 +118,12 @@ def others(session: nox.Session) -> None:
         session.run(found, "-m", "venv", base, external=True)
         session.run(own, "-m", "pip", "install", "--quiet", ".[test]", external=True)
         temporary = f"--temp-directory={base}/trial"
-        session.run(own, "-m", "twisted.trial", temporary, "tests.unit", external=True)
+        try:
+            session.run(own, "-m", "twisted.trial", temporary, "tests.unit", external=True)
+        except nox.command.CommandFailed:
+            failed.append(version)
+    if failed:
+        session.error(f"The unit tests fail on Python {', '.join(failed)}")
 
 
 @nox.session(python=False)

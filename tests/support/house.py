@@ -38,16 +38,32 @@ def part(module: str) -> str:
     return names[1] if names[1] in PACKAGES else SHARED
 
 
+def is_for_types(node: ast.AST) -> bool:
+    """Tell whether a statement is an ``if TYPE_CHECKING:``."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk through what may run, and leave out what is there for types alone."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not is_for_types(child):
+            yield from run(child)
+
+
 @cache
-def imports(module: str) -> frozenset[str]:
+def imports(module: str, types: bool = True) -> frozenset[str]:
     """
-    List what a module imports, wherever in it and also for its types alone.
+    List what a module imports, wherever in it.
 
     A name imported from one of our packages is the module of that name, where there is one.
     The package's version is a value and no module; it is left out.
+
+    :param types: whether imports for types alone count.
     """
     found = set()
-    for node in ast.walk(modules()[module]):
+    tree = modules()[module]
+    for node in ast.walk(tree) if types else run(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -58,9 +74,9 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def ours(module: str) -> frozenset[str]:
+def ours(module: str, types: bool = True) -> frozenset[str]:
     """List which of our own modules a module imports."""
-    return imports(module) & modules().keys()
+    return imports(module, types) & modules().keys()
 
 
 def libraries(module: str) -> frozenset[str]:
@@ -79,10 +95,10 @@ def reachable(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def circle() -> list[str]:
+def circle(types: bool = True) -> list[str]:
     """List the modules of a circle of imports, in order; none where there is no circle."""
     try:
-        TopologicalSorter({name: ours(name) for name in modules()}).prepare()
+        TopologicalSorter({name: ours(name, types) for name in modules()}).prepare()
     except CycleError as error:
         return list(error.args[1])
     return []
