@@ -105,10 +105,6 @@ class BorderTests(SynchronousTestCase):
     def test_no_modules_import_each_other_in_a_circle(self) -> None:
         self.assertEqual(circle(), [])
 
-    test_no_modules_import_each_other_in_a_circle.todo = (  # type: ignore[attr-defined]
-        "paths looks into the configuration, and config reads files by paths"
-    )
-
     def test_the_package_itself_imports_nothing_at_once(self) -> None:
         self.assertEqual(set(imported_at_once(PACKAGE)) - {"__future__"}, set())
 
