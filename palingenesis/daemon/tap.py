@@ -25,7 +25,7 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Answer STATUS, PAUSE, RESUME and RELOAD on a Unix socket, for what watches over the "
+        "Answer STATUS, PAUSE, RESUME and RELOAD on a Unix socket, for a monitor of the "
         "sessions of AI coding agents. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
     )
     optParameters = [
