@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import pwd
-import re
 import signal
 import socket
 import sys
@@ -21,12 +20,10 @@ from palingenesis.daemon.pidfile import clear_unusable
 from palingenesis.locate import Location, locate_socket, other_places
 from palingenesis.paths import PathError
 from palingenesis.procfs import peer_credentials
+from palingenesis.server.endpoints import SYSTEMD_DESCRIPTION, SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import MESSAGE_LIMIT, printable
-
-#: The description of a Unix socket that systemd hands over.
-INHERITED = re.compile(r"systemd:domain=UNIX:(index=[0-9]{1,4}|name=[^:=]+)")
 
 _log = get_logger(__name__)
 
@@ -49,11 +46,11 @@ def prepare_process() -> None:
 
 def check_endpoint(endpoint: str) -> None:
     """Check that an endpoint is an inherited Unix socket."""
-    if not INHERITED.fullmatch(endpoint):
+    if not SYSTEMD_PATTERN.fullmatch(endpoint):
         # Nothing else would keep our promises about the file and about who may connect.
         raise PathError(
             f"--endpoint {endpoint}",
-            "expected an inherited Unix socket, such as systemd:domain=UNIX:index=0; "
+            f"expected an inherited Unix socket, such as {SYSTEMD_DESCRIPTION}; "
             "to listen on a path, give --socket PATH",
         )
 

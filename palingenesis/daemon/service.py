@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
 
@@ -15,11 +15,8 @@ from palingenesis.daemon.preflight import claim_as_user, failed
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
-from palingenesis.server.socketfile import SocketFileError, SocketInUse
+from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
 from palingenesis.server.state import DaemonState
-
-if TYPE_CHECKING:
-    from palingenesis.daemon.tap import Options
 
 _log = get_logger(__name__)
 
@@ -35,33 +32,46 @@ class DaemonService(MultiService):
     """
     Everything that ``twistd palingenesis`` runs.
 
-    :param options: its command line, already checked.
     :param reactor: what to run on.
+    :param config: the configuration, as it is now.
+    :param read_config: reads it again, for RELOAD; raises `palingenesis.config.ConfigError`.
+    :param twistd: twistd's own options.
+    :param file: the socket's file, or None where it serves an endpoint.
+    :param endpoint: the description of an inherited socket, or None.
+    :param mode: permission bits of the socket.
     :raises ValueError: when the endpoint is no listening Unix socket.
     :raises LookupError: when no socket of the endpoint's name was inherited.
     """
 
-    def __init__(self, options: Options, reactor: Any) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        read_config: Callable[[], Config],
+        twistd: Mapping[str, Any],
+        *,
+        file: SocketFile | None,
+        endpoint: str | None,
+        mode: int,
+    ) -> None:
         super().__init__()
-        self._options = options
-        self._twistd: Mapping[str, Any] = options.parent or {}
+        self._config = config
+        self._read_config = read_config
+        self._twistd = twistd
+        self._file = file
         self.control = ControlService(
-            DaemonState(self._reload),
-            options.socket_file,
-            endpoint=options["endpoint"],
-            reactor=reactor,
-            mode=options.mode,
+            DaemonState(self._reload), file, endpoint=endpoint, reactor=reactor, mode=mode
         )
-        self._apply(options.config)
+        self._apply(config)
         SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID
         # file when this fails, as it can no more once it is another user.
-        if self._options.socket_file is not None:
+        if self._file is not None:
             try:
-                claim_as_user(self._options.socket_file, self._twistd)
+                claim_as_user(self._file, self._twistd)
             except SocketFileError as error:
                 self._fail(error)
         super().privilegedStartService()
@@ -86,9 +96,9 @@ class DaemonService(MultiService):
         raise SystemExit(1)
 
     def _reload(self) -> None:
-        config = self._options.read_config()
+        config = self._read_config()
         for key in ("socket", "mode"):
-            if getattr(config, key) != getattr(self._options.config, key):
+            if getattr(config, key) != getattr(self._config, key):
                 _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
         self._apply(config)
 

@@ -14,6 +14,8 @@ from palingenesis.config import DEFAULTS, Config, check_mode, load_config
 from palingenesis.daemon import preflight
 from palingenesis.daemon.service import DaemonService
 from palingenesis.paths import PathError, config_file, expand_home
+from palingenesis.server.clock import use_monotonic_time
+from palingenesis.server.endpoints import SYSTEMD_DESCRIPTION
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import in_short
 
@@ -23,7 +25,7 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Answer STATUS, PAUSE, RESUME and RELOAD on a Unix socket, for what watches over the "
+        "Answer STATUS, PAUSE, RESUME and RELOAD on a Unix socket, for a monitor of the "
         "sessions of AI coding agents. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
     )
     optParameters = [
@@ -46,7 +48,7 @@ class Options(usage.Options):
             "endpoint",
             "e",
             None,
-            "Serve an inherited socket, such as systemd:domain=UNIX:index=0, instead of a path.",
+            f"Serve an inherited socket, such as {SYSTEMD_DESCRIPTION}, instead of a path.",
         ],
     ]
     compData = usage.Completions(
@@ -115,8 +117,17 @@ def makeService(options: Options) -> IService:
     """Make the daemon, or exit with the one line that says why not."""
     from twisted.internet import reactor
 
+    use_monotonic_time(reactor)
     try:
-        return DaemonService(options, reactor)
+        return DaemonService(
+            reactor,
+            options.config,
+            options.read_config,
+            options.parent or {},
+            file=options.socket_file,
+            endpoint=options["endpoint"],
+            mode=options.mode,
+        )
     except (ValueError, LookupError) as error:
         why = error if isinstance(error, ValueError) else "no socket of that name was inherited"
         raise preflight.failed(f"--endpoint {options['endpoint']}: {why}") from None

@@ -52,3 +52,16 @@ class WatchTests(ProcessTestCase):
         self.assertEqual(daemon.stop(), 0)
         self.assert_no_traceback(daemon)
         self.assertEqual(identity(self.place.socket), before)
+
+    def test_a_second_daemon_that_is_killed_on_our_path_leaves_it_to_us(self):
+        daemon = self.place.daemon()
+        for name in self.place.socket, f"{self.place.socket}.lock":
+            os.unlink(name)
+        pidfile, self.place.pidfile = self.place.pidfile, self.place.path("second.pid")
+        second = self.place.daemon()
+        daemon.wait_for_log("something else is at")
+        second.kill()
+        daemon.wait_for_log("was replaced by a socket that is stale: bound it anew")
+        self.assert_serves()
+        self.place.pidfile = pidfile
+        self.assert_stops_cleanly(daemon)

@@ -108,10 +108,6 @@ class BorderTests(SynchronousTestCase):
     def test_no_modules_import_each_other_in_a_circle_for_types_either(self) -> None:
         self.assertEqual(circle(), [])
 
-    test_no_modules_import_each_other_in_a_circle_for_types_either.todo = (
-        "daemon.tap makes the service, whose module names the options' type"
-    )
-
     def test_the_package_itself_imports_nothing_at_once(self) -> None:
         self.assertEqual(set(imported_at_once(PACKAGE)) - {"__future__"}, set())
 

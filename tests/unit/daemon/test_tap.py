@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from twisted.application.service import IServiceMaker, MultiService
+from twisted.internet import reactor
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
@@ -236,6 +237,9 @@ class ServiceTests(TapTestCase):
         super().setUp()
         self.addCleanup(set_log_level, "info")
         self.messages: list[str] = []
+        # Not the reactor of the tests: what it has scheduled would never come.
+        self.clocks: list[object] = []
+        self.patch(tap, "use_monotonic_time", self.clocks.append)
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
 
@@ -251,21 +255,26 @@ class ServiceTests(TapTestCase):
         self.assertIsInstance(control, ControlService)
         return control
 
+    def limits(self, control: ControlService) -> tuple[float, float, int]:
+        return (
+            control.factory.timeout,
+            control._commands.handler_timeout,
+            control.factory.max_connections,
+        )
+
+    def test_the_reactor_is_given_a_clock_that_nobody_sets(self):
+        self.control("")
+        self.assertEqual(self.clocks, [reactor])
+
     def test_the_configuration_is_applied(self):
         control = self.control("timeout = 1\nhandler_timeout = 2\nmax_connections = 3\n")
-        factory = control.factory
-        self.assertEqual(
-            (factory.timeout, factory.handler_timeout, factory.max_connections), (1, 2, 3)
-        )
+        self.assertEqual(self.limits(control), (1, 2, 3))
 
     def test_a_reload_applies_the_configuration_as_it_is_now(self):
         control = self.control("timeout = 1\n")
         self.config("handler_timeout = 2\nmax_connections = 3\n")
         self.assertEqual(self.successResultOf(control.reload()), b"OK\n")
-        factory = control.factory
-        self.assertEqual(
-            (factory.timeout, factory.handler_timeout, factory.max_connections), (5, 2, 3)
-        )
+        self.assertEqual(self.limits(control), (5, 2, 3))
 
     def test_a_reload_of_a_broken_configuration_changes_nothing_and_says_why(self):
         control = self.control("timeout = 1\n")
