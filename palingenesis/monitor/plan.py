@@ -99,7 +99,8 @@ def ending(session: Session, history: History, circumstances: Circumstances) -> 
         verdict.reset,
         at if failed_at is None else max(at, failed_at),
         session.identity.id,
-        attempts,
+        # An attempt that is under way has not failed.
+        attempts - 1 if history.open is not None and attempts else attempts,
         margin=settings.margin,
         stagger=settings.stagger,
         retry=settings.retry,
