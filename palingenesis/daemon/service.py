@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twisted.application.service import MultiService
 
 from palingenesis.config import Config
+from palingenesis.daemon.commands import add_commands
 from palingenesis.daemon.preflight import claim_as_user, failed
+from palingenesis.daemon.state import MonitorState
+from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.settings import settings_of
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFileError, SocketInUse
-from palingenesis.server.state import DaemonState
 
 if TYPE_CHECKING:
     from palingenesis.daemon.tap import Options
@@ -42,16 +45,25 @@ class DaemonService(MultiService):
         super().__init__()
         self._options = options
         self._twistd: Mapping[str, Any] = options.parent or {}
+        self.monitor = Monitor(
+            settings_of(options.config.tables),
+            options.state_directory,
+            reactor=reactor,
+            umask=options.umask,
+            log=get_logger("palingenesis.monitor"),
+        )
         self.control = ControlService(
-            DaemonState(self._reload),
+            MonitorState(self.monitor, self._reload, lambda: self.control.peer),
             options.socket_file,
             endpoint=options["endpoint"],
             reactor=reactor,
             mode=options.mode,
         )
         self._apply(options.config)
+        add_commands(self.control, self.monitor, options.config_path, options.read_config)
         SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
+        self.monitor.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID
@@ -86,6 +98,7 @@ class DaemonService(MultiService):
             if getattr(config, key) != getattr(self._options.config, key):
                 _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
         self._apply(config)
+        self.monitor.configure(settings_of(config.tables))
 
     def _apply(self, config: Config) -> None:
         set_log_level(config.log_level)

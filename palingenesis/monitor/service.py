@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
@@ -39,14 +40,7 @@ _TROUBLE_LIMIT = 1000
 class Clock(Protocol):
     """What the monitor asks of a reactor, as ``twisted.internet.interfaces.IReactorTime``."""
 
-    def callLater(  # noqa: N802
-        self,
-        delay: float,
-        callable: Callable[..., object],  # noqa: A002
-        /,
-        *args: object,
-        **kwargs: object,
-    ) -> Any:
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> Any:
         """Call something after a number of seconds."""
 
     def seconds(self) -> float:
@@ -66,6 +60,7 @@ class Monitor(Service):
     :param wall: tells the time in seconds since the epoch.
     :param monotonic: tells seconds, from any beginning, that never run backwards.
     :param timer: tells seconds, to measure slices of work with.
+    :param umask: the umask of the commands; the daemon's own where negative.
     :param log: where it is told what the monitor does.
     """
 
@@ -81,19 +76,20 @@ class Monitor(Service):
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
+        umask: int = -1,
         log: Logger | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor as global_reactor
 
-            reactor = global_reactor  # type: ignore[assignment]
+            reactor = global_reactor
         self._clock: Any = reactor
         self._wall = wall
         self._monotonic = monotonic
         self._timer = timer
         self._log = log or Logger("palingenesis.monitor")
         self._said: set[str] = set()
-        self._world = world or World(state_directory, self._say)
+        self._world = world or World(state_directory, self._say, umask=umask)
         self._roster = Roster(self._world, self._say, timer)
         self._ledger = Ledger(state_directory, wall)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
@@ -222,9 +218,16 @@ class Monitor(Service):
     def inspect(self) -> dict[str, Any]:
         """Tell what only the monitor knows about its surroundings."""
         settings = self._settings
-        homes = self._world.homes(settings.agents)
+        monitored = self._world.homes(settings.agents)
         return {
-            "agents": homes,
+            "agents": {
+                agent: {
+                    "directory": home,
+                    "exists": os.path.isdir(home),
+                    "monitored": agent in monitored,
+                }
+                for agent, home in self._world.homes(AGENTS).items()
+            },
             "commands": {
                 agent: {"command": list(command.arguments), **self._find(command)}
                 for agent, command in settings.revive.items()

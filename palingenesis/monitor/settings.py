@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from palingenesis.config import check_count, check_seconds
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.revive import Command
 
@@ -16,8 +17,6 @@ Check = Callable[[str, object], Any]
 
 #: The most seconds that can be set: some thirty years.
 MOST_SECONDS = 1e9
-#: The most attempts for one stop, and commands in an hour, that can be set.
-MOST_ATTEMPTS = 65_536
 #: What ``{prompt}`` stands for where the configuration does not say.
 PROMPT = "continue"
 
@@ -142,21 +141,11 @@ def _command(name: str, table: object) -> Command:
 
 
 def _seconds(name: str, value: object) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= MOST_SECONDS:  # type: ignore[operator]
-        raise _unexpected(name, f"a number of seconds from 0 to {MOST_SECONDS:.0f}", value)
-    return float(value)  # type: ignore[arg-type]
+    return check_seconds(name, value, 0, MOST_SECONDS)
 
 
 def _some_seconds(name: str, value: object) -> float:
-    if type(value) not in (int, float) or not 0 < value <= MOST_SECONDS:  # type: ignore[operator]
-        raise _unexpected(name, f"a number of seconds above 0, at most {MOST_SECONDS:.0f}", value)
-    return float(value)  # type: ignore[arg-type]
-
-
-def _count(name: str, value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MOST_ATTEMPTS:
-        raise _unexpected(name, f"a whole number from 1 to {MOST_ATTEMPTS}", value)
-    return value
+    return check_seconds(name, value, 0, MOST_SECONDS, above=True)
 
 
 def _flag(name: str, value: object) -> bool:
@@ -211,8 +200,8 @@ _SESSIONS: Mapping[str, Check] = {
     "stagger": _seconds,
     "max_age": _seconds,
     "retry": _retry,
-    "attempts": _count,
-    "hourly": _count,
+    "attempts": check_count,
+    "hourly": check_count,
     "stall": _some_seconds,
     "crashes": _flag,
     "backlog": _flag,

@@ -787,7 +787,10 @@ class TellingTests(MonitorTestCase):
 
     def test_inspect_tells_where_everything_is(self) -> None:
         told = self.monitor.inspect()
-        self.assertEqual(told["agents"], {"claude": "/home/.claude", "codex": "/home/.codex"})
+        self.assertEqual(
+            told["agents"]["claude"],
+            {"directory": "/home/.claude", "exists": False, "monitored": True},
+        )
         self.assertEqual(told["commands"]["claude"]["program"], "/bin/claude")
         self.assertEqual(told["state_directory"], self.directory)
         self.assertEqual((told["keeper"], told["ledger"], told["paused"]), (True, "ok", False))
