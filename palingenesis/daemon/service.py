@@ -11,12 +11,15 @@ from typing import Any, NoReturn
 from twisted.application.service import MultiService
 
 from palingenesis.config import Config
+from palingenesis.daemon.commands import add_commands
 from palingenesis.daemon.preflight import claim_as_user, failed
+from palingenesis.daemon.state import MonitorState
+from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.settings import settings_of
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
-from palingenesis.server.state import DaemonState
 
 _log = get_logger(__name__)
 
@@ -39,6 +42,9 @@ class DaemonService(MultiService):
     :param file: the socket's file, or None where it serves an endpoint.
     :param endpoint: the description of an inherited socket, or None.
     :param mode: permission bits of the socket.
+    :param config_path: where the configuration file is, or would be.
+    :param state_directory: where the monitor keeps its ledger.
+    :param umask: what the agents that are revived get; -1 for the daemon's own.
     :raises ValueError: when the endpoint is no listening Unix socket.
     :raises LookupError: when no socket of the endpoint's name was inherited.
     """
@@ -53,18 +59,34 @@ class DaemonService(MultiService):
         file: SocketFile | None,
         endpoint: str | None,
         mode: int,
+        config_path: str | None,
+        state_directory: str,
+        umask: int,
     ) -> None:
         super().__init__()
         self._config = config
         self._read_config = read_config
         self._twistd = twistd
         self._file = file
+        self.monitor = Monitor(
+            settings_of(config.tables),
+            state_directory,
+            reactor=reactor,
+            umask=umask,
+            log=get_logger("palingenesis.monitor"),
+        )
         self.control = ControlService(
-            DaemonState(self._reload), file, endpoint=endpoint, reactor=reactor, mode=mode
+            MonitorState(self.monitor, self._reload, lambda: self.control.peer),
+            file,
+            endpoint=endpoint,
+            reactor=reactor,
+            mode=mode,
         )
         self._apply(config)
+        add_commands(self.control, self.monitor, config_path, read_config)
         SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
+        self.monitor.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID
@@ -101,6 +123,7 @@ class DaemonService(MultiService):
             if getattr(config, key) != getattr(self._config, key):
                 _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
         self._apply(config)
+        self.monitor.configure(settings_of(config.tables))
 
     def _apply(self, config: Config) -> None:
         set_log_level(config.log_level)

@@ -13,6 +13,9 @@ from palingenesis import __version__
 from palingenesis.config import DEFAULTS, Config, check_mode, load_config
 from palingenesis.daemon import preflight
 from palingenesis.daemon.service import DaemonService
+from palingenesis.monitor.child import current_umask
+from palingenesis.monitor.settings import TABLES
+from palingenesis.monitor.statedir import state_directory
 from palingenesis.paths import PathError, config_file, expand_home
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.server.endpoints import SYSTEMD_DESCRIPTION
@@ -50,13 +53,28 @@ class Options(usage.Options):
             None,
             f"Serve an inherited socket, such as {SYSTEMD_DESCRIPTION}, instead of a path.",
         ],
+        [
+            "state",
+            None,
+            None,
+            "Directory of what the monitor must remember. [default: $PALINGENESIS_STATE, then "
+            "palingenesis in the user's directory for the state of programs]",
+        ],
     ]
     compData = usage.Completions(
-        optActions={"socket": usage.CompleteFiles(), "config": usage.CompleteFiles("*.toml")}
+        optActions={
+            "socket": usage.CompleteFiles(),
+            "config": usage.CompleteFiles("*.toml"),
+            "state": usage.CompleteDirs(),
+        }
     )
 
     config: Config
     socket_file: SocketFile | None = None
+    #: What the monitor must remember is there.
+    state_directory: str
+    #: The umask of the commands that the monitor starts; the daemon's own where negative.
+    umask: int
 
     def opt_version(self) -> None:
         """Show the version of palingenesis, and exit."""
@@ -72,6 +90,9 @@ class Options(usage.Options):
         """
         preflight.prepare_process()
         twistd: Mapping[str, Any] = self.parent or {}
+        # In the background, twistd sets a umask and a directory of its own.
+        self.umask = current_umask() if twistd.get("umask") is None else -1
+        self.state_directory = state_directory(self["state"])
         try:
             if self["mode"] is not None:
                 self["mode"] = check_mode("--mode", self["mode"])
@@ -102,10 +123,15 @@ class Options(usage.Options):
 
         :raises ConfigError: when it cannot be used.
         """
-        path = self["config"] or config_file()
+        path = self.config_path
         if path is None or (self["config"] is None and not os.path.lexists(path)):
             return DEFAULTS
-        return load_config(path)
+        return load_config(path, TABLES)
+
+    @property
+    def config_path(self) -> str | None:
+        """Where the configuration file is, or would be; None where there is no place for it."""
+        return self["config"] or config_file()
 
     @property
     def mode(self) -> int:
@@ -127,6 +153,9 @@ def makeService(options: Options) -> IService:
             file=options.socket_file,
             endpoint=options["endpoint"],
             mode=options.mode,
+            config_path=options.config_path,
+            state_directory=options.state_directory,
+            umask=options.umask,
         )
     except (ValueError, LookupError) as error:
         why = error if isinstance(error, ValueError) else "no socket of that name was inherited"

@@ -88,6 +88,7 @@ class Entry:
     :ivar output: the file that takes the command's output.
     :ivar fresh: whether the session made progress between this stop and the one before.
     :ivar quick: whether a command ended soon after its start and left no record.
+    :ivar found: the key of the last record that a failed command left in the transcript.
     """
 
     at: float
@@ -107,6 +108,7 @@ class Entry:
     output: str | None = None
     fresh: bool | None = None
     quick: bool | None = None
+    found: str | None = None
 
     def line(self) -> bytes:
         """Render the entry as it is in the file, newline included."""
@@ -125,7 +127,7 @@ class Entry:
 
 _NAMES = tuple(each.name for each in fields(Entry))
 _PUBLIC = ("attempt", "pid", "exit", "due", "by")
-_TEXTS = ("session", "agent", "by", "key", "transcript", "directory", "began", "output")
+_TEXTS = ("session", "agent", "by", "key", "transcript", "directory", "began", "output", "found")
 _NUMBERS = ("attempt", "pid", "exit")
 _FLAGS = ("fresh", "quick")
 
@@ -148,14 +150,21 @@ class History:
     What the ledger knows of one session.
 
     :ivar key: the key of its last stop.
+    :ivar kind: how it stopped then.
+    :ivar stopped_at: when that was recorded, in seconds since the epoch.
     :ivar due: when that stop was last said to be due.
     :ivar attempts: attempts since its last progress.
     :ivar failed_at: when the last attempt failed, in seconds since the epoch.
     :ivar quick: quick failures in a row, with the same exit.
+    :ivar found: the key of the last record that the last failed attempt left, which is no
+        stop of its own.
     :ivar open: the intent without outcome.
+    :ivar last: the last attempt that worked, whose command may still run.
     """
 
     key: str | None = None
+    kind: Kind | None = None
+    stopped_at: float | None = None
     due: float | None = None
     attempts: int = 0
     given_up: bool = False
@@ -164,7 +173,9 @@ class History:
     quick: int = 0
     quick_exit: int | None = None
     closed: tuple[str | None, int] | None = None
+    found: str | None = None
     open: Attempt | None = None
+    last: Attempt | None = None
 
 
 @dataclass(slots=True)
@@ -210,17 +221,21 @@ class Sums:
             case Event.STOPPED:
                 if entry.key != history.key:
                     history.key, history.left = entry.key, False
+                    history.kind, history.stopped_at = entry.kind, entry.at
                     if entry.fresh:
                         _progress(history)
                 history.due = entry.due
             case Event.INTENT:
                 self.intents.append(entry.at)
                 history.open, history.closed = _attempt(entry), None
+                history.kind, history.last = entry.kind, None
                 history.attempts = max(history.attempts + 1, history.open.attempt)
             case Event.STARTED:
                 self._start(entry, history)
             case Event.WORKED:
+                worked = history.open
                 if _close(entry, history):
+                    history.last = worked
                     self.worked += 1
                     _progress(history)
             case Event.FAILED:
@@ -285,7 +300,7 @@ class Sums:
 def _progress(history: History) -> None:
     history.attempts = history.quick = 0
     history.given_up = False
-    history.quick_exit = history.failed_at = None
+    history.quick_exit = history.failed_at = history.found = None
 
 
 def _close(entry: Entry, history: History) -> bool:
@@ -299,7 +314,7 @@ def _close(entry: Entry, history: History) -> bool:
 
 def _fail(entry: Entry, history: History) -> None:
     history.attempts = max(history.attempts, entry.attempt or 0)
-    history.failed_at = entry.at
+    history.failed_at, history.found = entry.at, entry.found
     if not entry.quick:
         history.quick, history.quick_exit = 0, None
     elif history.quick and history.quick_exit == entry.exit:
@@ -325,13 +340,19 @@ def _history(told: dict[str, Any]) -> History:
     if history.closed is not None:
         key, attempt = history.closed
         history.closed = key, int(attempt)
-    if history.open is not None:
-        open_attempt: dict[str, Any] = dict(told["open"])
-        stop = Stop(**open_attempt.pop("stop"))
-        kind = None if stop.kind is None else Kind(stop.kind)
-        history.open = Attempt(replace(stop, kind=kind), **open_attempt)
+    history.kind = None if history.kind is None else Kind(history.kind)
+    history.open, history.last = _restored(told.get("open")), _restored(told.get("last"))
     history.attempts, history.quick = int(history.attempts), int(history.quick)
     return history
+
+
+def _restored(told: dict[str, Any] | None) -> Attempt | None:
+    if told is None:
+        return None
+    known = dict(told)
+    stop = Stop(**known.pop("stop"))
+    kind = None if stop.kind is None else Kind(stop.kind)
+    return Attempt(replace(stop, kind=kind), **known)
 
 
 def _json(value: dict[str, Any]) -> bytes:
@@ -469,6 +490,14 @@ class Ledger:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def hand_over(self) -> None:
+        """Write nothing from here on: another is the keeper. A pause stays, in memory."""
+        if self._keeping:
+            self._own_pause = True if self.paused else None
+            self._keeping = False
+            self._waiting.clear()
+            self.close()
+
     def stopped(self, stop: Stop, due: float | None = None, *, fresh: bool = False) -> str | None:
         """
         Record that a session has stopped; nothing is written where that is known already.
@@ -521,7 +550,12 @@ class Ledger:
         return self._record(Event.WORKED, attempt.stop, attempt=attempt.attempt, pid=attempt.pid)
 
     def failed(
-        self, attempt: Attempt, status: int | None = None, *, quick: bool = False
+        self,
+        attempt: Attempt,
+        status: int | None = None,
+        *,
+        quick: bool = False,
+        found: str | None = None,
     ) -> str | None:
         """
         Record that an attempt failed.
@@ -529,6 +563,8 @@ class Ledger:
         :param status: the command's exit status, negative for a signal; None where it is
             unknown, or the command never started.
         :param quick: whether it ended soon after its start and left no record.
+        :param found: the key of the last record in the transcript, where that is no more than
+            what the command itself asked.
         """
         return self._record(
             Event.FAILED,
@@ -537,6 +573,7 @@ class Ledger:
             pid=attempt.pid,
             exit=status,
             quick=quick or None,
+            found=found,
         )
 
     def gave_up(self, stop: Stop) -> str | None:

@@ -90,6 +90,7 @@ class CommandTable:
     :param handler_timeout: seconds a command may take before its client gets ``ERR:``; may
         be changed at any time, and holds for the commands that come after.
     :param monotonic: tells seconds, from any beginning, that never run backwards.
+    :ivar peer: the client whose command is carried out, when its handler is called.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class CommandTable:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.handler_timeout = handler_timeout
+        self.peer: Credentials | None = None
         self._clock = clock
         self._monotonic = monotonic
         self._started = monotonic()
@@ -230,6 +232,7 @@ class CommandTable:
         peer: Credentials | None,
         by: str | None = None,
     ) -> bytes | Running:
+        self.peer = peer
         try:
             result = entry.run(*arguments)
         except BaseException:

@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 
 from palingenesis.config import DEFAULTS, check_count, check_mode, check_seconds
 from palingenesis.locate import locate_socket
+from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
 from palingenesis.server.interfaces import Controllable, IDaemonState
@@ -202,6 +203,11 @@ class ControlService(Service):
         self.factory.max_connections = check_count("max_connections", max_connections)
         self.factory.timeout = timeout
         self._commands.handler_timeout = handler_timeout
+
+    @property
+    def peer(self) -> Credentials | None:
+        """The client whose command is carried out, when its handler is called; None if unknown."""
+        return self._commands.peer
 
     def reload(self) -> Deferred[bytes]:
         """

@@ -1,0 +1,86 @@
+"""The daemon's own commands, SESSIONS, LOG and INSPECT, on the API that applications have."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from palingenesis import __version__
+from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.service import Monitor
+from palingenesis.paths import PathError
+from palingenesis.server.interfaces import CommandRefused
+from palingenesis.server.service import ControlService
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.wire import REPLY_LIMIT
+
+#: Entries of the ledger that LOG tells where nobody says how many.
+LOG_DEFAULT = 20
+
+
+def add_commands(
+    control: ControlService,
+    monitor: Monitor,
+    config_path: str | None,
+    check_config: Callable[[], object],
+) -> None:
+    """
+    Add the monitor's commands to a control socket.
+
+    :param config_path: where the configuration file is, or would be.
+    :param check_config: reads the configuration; a `PathError` tells a mistake in it.
+    """
+
+    def sessions() -> list[dict[str, Any]]:
+        return fitting(monitor.sessions())
+
+    def log(count: str = str(LOG_DEFAULT)) -> list[dict[str, Any]]:
+        entries = monitor.log(_number(count))
+        return fitting(reversed(entries))[::-1]
+
+    def inspect() -> dict[str, Any]:
+        mistake = None
+        try:
+            check_config()
+        except PathError as error:
+            mistake = error.reason
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "configuration": {
+                "path": config_path,
+                "exists": config_path is not None and os.path.lexists(config_path),
+                "mistake": mistake,
+            },
+            **monitor.inspect(),
+        }
+
+    control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
+    control.command("LOG", log, "tell the last entries of the ledger", "[N]", audit=False)
+    control.command("INSPECT", inspect, "tell what the daemon works with", audit=False)
+
+
+def fitting(values: Iterable[dict[str, Any]], limit: int = REPLY_LIMIT) -> list[dict[str, Any]]:
+    """
+    Take the first values that fit into one reply.
+
+    :param limit: the longest reply, in bytes, newline included.
+    """
+    taken = []
+    room = limit - len("[]\n")
+    for value in values:
+        # In ASCII a text is never shorter than in UTF-8.
+        room -= len(json.dumps(value)) + len(", ")
+        if room < 0:
+            break
+        taken.append(value)
+    return taken
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text)):
+        shown = printable(text, NAME_LIMIT)
+        raise CommandRefused(f"LOG {shown}: expected a number from 1 to {ENTRIES_LIMIT}")
+    return min(int(text), ENTRIES_LIMIT)

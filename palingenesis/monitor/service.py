@@ -1,0 +1,388 @@
+"""The monitor as a service: it looks at the sessions again and again, and acts on its plans."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.judge import Judge
+from palingenesis.monitor.keeper import Keeper
+from palingenesis.monitor.ledger import LEDGER_NAME, Event, Ledger, Stop
+from palingenesis.monitor.notify import Notifier
+from palingenesis.monitor.revivals import Revivals
+from palingenesis.monitor.revive import Command
+from palingenesis.monitor.roster import Roster, Session
+from palingenesis.monitor.sessions import State
+from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.world import Living, World
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+
+#: Seconds by which the two clocks may disagree between two looks: more is a sleep or a step.
+STEP = 60.0
+#: Sessions that :meth:`Monitor.sessions` tells.
+SESSIONS_TOLD = 100
+#: Different troubles that are logged, and events that are told by default.
+_TROUBLE_LIMIT = 1000
+
+
+class Clock(Protocol):
+    """What the monitor asks of a reactor, as ``twisted.internet.interfaces.IReactorTime``."""
+
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> Any:
+        """Call something after a number of seconds."""
+
+    def seconds(self) -> float:
+        """Tell the time, in seconds from any beginning."""
+
+
+class Monitor(Service):
+    """
+    Monitors the sessions of agents, and revives those that it may.
+
+    It tells of itself through its attributes and methods, and knows of no socket.
+
+    :param settings: what an operator has set.
+    :param state_directory: where the ledger, the keeper's lock and the commands' output are.
+    :param reactor: what to run on; the global reactor where None.
+    :param world: the world; that of this user on this machine where None.
+    :param wall: tells the time in seconds since the epoch.
+    :param monotonic: tells seconds, from any beginning, that never run backwards.
+    :param timer: tells seconds, to measure slices of work with.
+    :param umask: the umask of the commands; the daemon's own where negative.
+    :param log: where it is told what the monitor does.
+    """
+
+    name = "monitor"
+
+    def __init__(
+        self,
+        settings: Settings,
+        state_directory: str,
+        *,
+        reactor: Clock | None = None,
+        world: World | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = time.perf_counter,
+        umask: int = -1,
+        log: Logger | None = None,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor as global_reactor
+
+            reactor = global_reactor
+        self._clock: Any = reactor
+        self._wall = wall
+        self._monotonic = monotonic
+        self._timer = timer
+        self._log = log or Logger("palingenesis.monitor")
+        self._said: set[str] = set()
+        self._world = world or World(state_directory, self._say, umask=umask)
+        self._roster = Roster(self._world, self._say, timer)
+        self._ledger = Ledger(state_directory, wall)
+        self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
+        self._ledger_seen: tuple[int, ...] | None = None
+        self._keeper = Keeper(state_directory)
+        self._revivals = Revivals(self._ledger, self._world, self._told)
+        self._judge = Judge(
+            settings,
+            world=self._world,
+            roster=self._roster,
+            keeper=self._keeper,
+            ledger=self._ledger,
+            revivals=self._revivals,
+            wall=wall,
+            monotonic=monotonic,
+            tell=self._told,
+            say=self._say,
+            timer=timer,
+        )
+        self._notifier = Notifier(settings.notify)
+        self._settings = settings
+        self._clocks: tuple[float, float] | None = None
+        self._next: Any = None
+        self._tick_under_way: Deferred[None] | None = None
+        self._trouble: str | None = None
+        self._failure: str | None = None
+        self.state_directory = state_directory
+        #: How many sessions are in which state, of those that grew within ``max_age``.
+        self.sessions_by_state: Mapping[str, int] = {}
+        #: The transcript of the session that is being revived or grew last; None without one.
+        self.current_session: str | None = None
+        #: When a session goes on, in seconds since the epoch; None where nothing is planned.
+        self.next_revival: float | None = None
+
+    # Control
+
+    def startService(self) -> None:
+        super().startService()
+        self._keep()
+        self._next = self._clock.callLater(0, self._look)
+
+    def stopService(self) -> Deferred[None] | None:
+        """Stop looking, and let the keeper's lock go. Commands that run are left to run on."""
+        super().stopService()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._tick_under_way is not None:
+            self._tick_under_way.cancel()
+        self._revivals.forget()
+        self._ledger.close()
+        self._keeper.release()
+        return None
+
+    def configure(self, settings: Settings) -> None:
+        """Apply other settings: every plan is made afresh, and what runs goes on."""
+        self._settings = self._judge.settings = settings
+        self._notifier.command = settings.notify
+        self._judge.unsettle()
+        self._judge.restate()
+        self._summarize()
+        if self._next is not None:
+            left = self._next.getTime() - self._clock.seconds()
+            self._next.reset(min(settings.interval, max(0.0, left)))
+
+    def pause(self, by: str) -> str | None:
+        """
+        Pause, for after a restart too.
+
+        :param by: who asks for it.
+        :return: why the pause ends with this daemon, in one line; None where it does not.
+        """
+        trouble = self._ledger.pause(by)
+        self._judge.restate()
+        self._summarize()
+        return trouble or self._keeper.trouble
+
+    def resume(self, by: str) -> str | None:
+        """
+        Undo :meth:`pause`.
+
+        :return: why a restart undoes this, in one line; None where it does not.
+        """
+        trouble = self._ledger.resume(by)
+        self._judge.restate()
+        self._summarize()
+        return trouble or self._keeper.trouble
+
+    # What it tells
+
+    @property
+    def paused(self) -> bool:
+        """Whether sessions are left alone for now."""
+        return self._ledger.paused
+
+    @property
+    def started(self) -> int:
+        """How many commands were really started, ever."""
+        return self._ledger.sums.started
+
+    @property
+    def worked(self) -> int:
+        """How many revivals worked, ever."""
+        return self._ledger.sums.worked
+
+    @property
+    def keeper(self) -> bool | int | None:
+        """True where this daemon is the keeper; else the pid of the one that is, if it is known."""
+        return True if self._keeper.held else self._keeper.holder()
+
+    @property
+    def ledger_trouble(self) -> str | None:
+        """What is wrong with the ledger or its directory, in one line; None where nothing is."""
+        return self._keeper.trouble or self._ledger.trouble
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Tell the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
+        latest = sorted(self._roster.sessions.values(), key=lambda s: s.since, reverse=True)
+        circumstances = self._judge.circumstances()
+        return [self._judge.told(each, circumstances) for each in latest[:SESSIONS_TOLD]]
+
+    def log(self, count: int = 20) -> list[dict[str, Any]]:
+        """Tell the last entries of the ledger as ``LOG`` does, the oldest first."""
+        return self._ledger.last(count)
+
+    def inspect(self) -> dict[str, Any]:
+        """Tell what only the monitor knows about its surroundings."""
+        settings = self._settings
+        monitored = self._world.homes(settings.agents)
+        return {
+            "agents": {
+                agent: {
+                    "directory": home,
+                    "exists": os.path.isdir(home),
+                    "monitored": agent in monitored,
+                }
+                for agent, home in self._world.homes(AGENTS).items()
+            },
+            "commands": {
+                agent: {"command": list(command.arguments), **self._find(command)}
+                for agent, command in settings.revive.items()
+            },
+            "state_directory": self.state_directory,
+            "keeper": self.keeper,
+            "ledger": self.ledger_trouble or "ok",
+            "paused": self.paused,
+        }
+
+    def _find(self, command: Command) -> dict[str, str | None]:
+        try:
+            return {"program": self._world.program(command), "trouble": None}
+        except CommandError as error:
+            return {"program": None, "trouble": str(error)}
+
+    # One look
+
+    def _look(self) -> None:
+        self._next = None
+        tick = self._tick_under_way = Deferred.fromCoroutine(self._tick())
+        tick.addBoth(self._looked)
+
+    def _looked(self, result: Failure | None) -> None:
+        self._tick_under_way = None
+        if result is not None and not result.check(CancelledError):
+            # The next look may do better; the same failure again is no news.
+            text, before = result.getBriefTraceback(), self._failure
+            if text != before:
+                self._log.failure("A look failed", result)
+                self._failure = text
+        if self.running:
+            self._next = self._clock.callLater(self._settings.interval, self._look)
+
+    async def _tick(self) -> None:
+        acts = not self._stepped()
+        self._keep()
+        if self._keeper.held:
+            self._revivals.poll(self._monotonic(), self._settings.stall)
+        for trouble in self._notifier.poll(self._monotonic()):
+            self._say(trouble)
+        homes = self._world.homes(self._settings.agents)
+        looking = self._roster.look(homes, self._wall(), self._monotonic(), self._settings.max_age)
+        for _ in looking:
+            await self._pause_for_others()
+        self._judge.observe()
+        living = await self._see(homes) if self._judge.wants_a_look() else None
+        for _ in self._judge.judge_all(living):
+            await self._pause_for_others()
+        self._summarize()
+        if acts:
+            for _, name, key in self._judge.ready():
+                self._judge.begin(name, key, await self._see(homes, name[1]))
+            self._summarize()
+
+    async def _see(self, homes: Mapping[str, str], session: str | None = None) -> Living:
+        """Look who is alive."""
+        if self._world.slow:
+            return await deferToThread(self._world.look, homes, session)
+        return self._world.look(homes, session)
+
+    def _pause_for_others(self) -> Deferred[None]:
+        return deferLater(self._clock, 0)
+
+    def _stepped(self) -> bool:
+        """Tell whether the machine slept, or a clock was set, since the last look."""
+        wall, monotonic = self._wall(), self._monotonic()
+        before, self._clocks = self._clocks, (wall, monotonic)
+        if before is None:
+            return False
+        step = (wall - before[0]) - (monotonic - before[1])
+        if abs(step) <= STEP:
+            return False
+        self._judge.unsettle()
+        self._log.info("The clock moved by {seconds:.0f} seconds: nothing is started", seconds=step)
+        return True
+
+    def _keep(self) -> None:
+        """Try to be the keeper, and have the ledger open as it belongs to that."""
+        held = self._keeper.held
+        if self._keeper.take():
+            if not held:
+                self._log.info("This daemon is the keeper: it revives")
+                self._judge.unsettle()
+            self._ledger.open()
+        else:
+            if held:
+                self._ledger.hand_over()
+                self._revivals.forget()
+            self._read_as_guest()
+            if self._keeper.trouble is None:
+                self._say(f"Another daemon is the keeper (pid {self._keeper.holder()})")
+        trouble = self.ledger_trouble
+        if trouble != self._trouble:
+            self._trouble = trouble
+            if trouble is None:
+                self._log.info("The ledger can be written again")
+            else:
+                self._log.error("Nothing is revived: {trouble}", trouble=trouble)
+
+    def _read_as_guest(self) -> None:
+        try:
+            status = os.stat(self._ledger_file)
+        except OSError:
+            seen: tuple[int, ...] = ()
+        else:
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen != self._ledger_seen:
+            self._ledger_seen = seen
+            self._ledger.read()
+
+    def _summarize(self) -> None:
+        oldest = self._wall() - self._settings.max_age
+        counts: Counter[str] = Counter()
+        latest: Session | None = None
+        due: float | None = None
+        for session in self._roster.sessions.values():
+            if session.due is not None and (due is None or session.due < due):
+                due = session.due
+            if session.since < oldest and session.state not in (State.WAITING, State.REVIVING):
+                continue
+            counts[session.state.value] += 1
+            if latest is None or latest.since < session.since:
+                latest = session
+        reviving = self._revivals.latest()
+        self.sessions_by_state = {state.value: counts[state] for state in State if counts[state]}
+        self.next_revival = due
+        if reviving is not None:
+            self.current_session = reviving.stop.transcript
+        else:
+            self.current_session = None if latest is None else latest.path
+
+    # Telling
+
+    def _told(self, event: Event, stop: Stop, words: str) -> None:
+        """Log an event that was recorded, and tell a person of it where that is wanted."""
+        self._log.info(
+            "{session}: {event}{words}",
+            session=_named((stop.agent, stop.session)),
+            event=event.value,
+            words=f" ({words})" if words else "",
+            transcript=stop.transcript,
+        )
+        entry = self._ledger.last(1)
+        if entry and entry[0]["event"] == event:
+            trouble = self._notifier.tell(entry[0], self._monotonic(), stop.directory or None)
+            if trouble is not None:
+                self._say(trouble)
+
+    def _say(self, trouble: str) -> None:
+        """Log a trouble, once."""
+        if trouble not in self._said and len(self._said) < _TROUBLE_LIMIT:
+            self._said.add(trouble)
+            self._log.warn("{trouble}", trouble=printable(trouble, MESSAGE_LIMIT))
+
+
+def _named(name: tuple[str, str]) -> str:
+    return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"

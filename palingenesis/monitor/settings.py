@@ -1,0 +1,212 @@
+"""What an operator can set for the monitor: the keys, their checks and their defaults."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from palingenesis.config import check_count, check_seconds
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.revive import Command
+
+#: Takes a key and its value; returns the value to use, or raises ``ValueError``.
+Check = Callable[[str, object], Any]
+
+#: The most seconds that can be set: some thirty years.
+MOST_SECONDS = 1e9
+#: What ``{prompt}`` stands for where the configuration does not say.
+PROMPT = "continue"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    The monitor's settings; times in seconds.
+
+    :ivar agents: the agents to monitor; None for each one whose directory exists.
+    :ivar interval: between two looks.
+    :ivar quiet: without growth before a session's end is read.
+    :ivar margin: added to a stated reset.
+    :ivar stagger: at most so many more, by the session's id.
+    :ivar max_age: past due, or past the stop where no reset is stated, after which a session
+        is left alone.
+    :ivar retry: to wait, attempt by attempt, where no reset is stated; the last one repeats.
+    :ivar attempts: for one stop, without progress.
+    :ivar hourly: commands started in an hour, over all.
+    :ivar stall: without growth until a revival is ended.
+    :ivar crashes: whether sessions that died in the middle of a turn are revived.
+    :ivar backlog: whether stops from before the first start are revived.
+    :ivar revive: the command that revives, by agent; no command, no revival.
+    :ivar notify: the command that tells a person, with its arguments; empty for none.
+    """
+
+    agents: tuple[str, ...] | None = None
+    interval: float = 5.0
+    quiet: float = 10.0
+    margin: float = 90.0
+    stagger: float = 60.0
+    max_age: float = 43_200.0
+    retry: tuple[float, ...] = (300.0, 900.0, 1800.0, 3600.0)
+    attempts: int = 5
+    hourly: int = 6
+    stall: float = 600.0
+    crashes: bool = False
+    backlog: bool = False
+    revive: Mapping[str, Command] = field(default_factory=lambda: _NOTHING)
+    notify: tuple[str, ...] = ()
+
+
+def make_settings(tables: Mapping[str, object] = _NOTHING) -> Settings:
+    """
+    Make the settings from the monitor's tables of a configuration file.
+
+    :param tables: ``sessions``, ``revive`` and ``notify``; each may be left out.
+    :raises ValueError: when one has a key that is unknown, of the wrong type or out of range.
+    """
+    checked = {name: TABLES[name](name, table) for name, table in tables.items()}
+    return settings_of(checked)
+
+
+def settings_of(checked: Mapping[str, Any]) -> Settings:
+    """Make the settings from tables that have been checked by :data:`TABLES` already."""
+    return Settings(
+        **checked.get("sessions", _NOTHING),
+        revive=checked.get("revive", _NOTHING),
+        notify=checked.get("notify", {}).get("command", ()),
+    )
+
+
+def check_sessions(name: str, table: object) -> dict[str, Any]:
+    """
+    Check the table ``[sessions]``.
+
+    :raises ValueError: when it cannot be used; its text names the key.
+    """
+    return _check_table(name, table, _SESSIONS)
+
+
+def check_revive(name: str, table: object) -> Mapping[str, Command]:
+    """
+    Check the tables ``[revive.AGENT]``.
+
+    :raises ValueError: when one cannot be used; its text names the key.
+    """
+    checked = _check_table(name, table, dict.fromkeys(AGENTS, _command))
+    return MappingProxyType(checked)
+
+
+def check_notify(name: str, table: object) -> dict[str, Any]:
+    """
+    Check the table ``[notify]``.
+
+    :raises ValueError: when it cannot be used; its text names the key.
+    """
+    checked = _check_table(name, table, {"command": _arguments})
+    if "command" not in checked:
+        raise ValueError(f"{name}.command: missing; give a program and its arguments")
+    return checked
+
+
+#: The monitor's tables in a configuration file, by name, and their checks.
+TABLES: Mapping[str, Check] = MappingProxyType(
+    {"sessions": check_sessions, "revive": check_revive, "notify": check_notify}
+)
+
+
+def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise _unexpected(name, f"a table [{name}]", table)
+    checked = {}
+    for key, value in table.items():
+        if key not in checks:
+            known = ", ".join(checks)
+            raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
+        checked[key] = checks[key](f"{name}.{key}", value)
+    return checked
+
+
+def _command(name: str, table: object) -> Command:
+    checks = {"command": _arguments, "prompt": _text, "environment": _environment}
+    checked = _check_table(name, table, checks)
+    if "command" not in checked:
+        raise ValueError(f"{name}.command: missing; give a program and its arguments")
+    return Command(
+        checked["command"], checked.get("prompt", PROMPT), checked.get("environment", _NOTHING)
+    )
+
+
+def _seconds(name: str, value: object) -> float:
+    return check_seconds(name, value, 0, MOST_SECONDS)
+
+
+def _some_seconds(name: str, value: object) -> float:
+    return check_seconds(name, value, 0, MOST_SECONDS, above=True)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _unexpected(name, "true or false", value)
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise _unexpected(name, "a text", value)
+    return value
+
+
+def _arguments(name: str, value: object) -> tuple[str, ...]:
+    fits = isinstance(value, list) and all(
+        isinstance(each, str) and "\0" not in each for each in value
+    )
+    if not fits or not value or not value[0]:  # type: ignore[index]
+        raise _unexpected(name, "a list of a program and its arguments", value)
+    return tuple(value)  # type: ignore[arg-type]
+
+
+def _environment(name: str, value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(
+        key and "=" not in key and "\0" not in key and isinstance(each, str) and "\0" not in each
+        for key, each in value.items()
+    ):
+        raise _unexpected(name, "a table of names and texts", value)
+    return MappingProxyType(dict(value))
+
+
+def _agents(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) and each in AGENTS for each in value
+    ):
+        raise _unexpected(name, f"a list of {', '.join(AGENTS)}", value)
+    return tuple(dict.fromkeys(value))
+
+
+def _retry(name: str, value: object) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise _unexpected(name, "a list of at least one number of seconds", value)
+    return tuple(_seconds(name, each) for each in value)
+
+
+_SESSIONS: Mapping[str, Check] = {
+    "agents": _agents,
+    "interval": _some_seconds,
+    "quiet": _seconds,
+    "margin": _seconds,
+    "stagger": _seconds,
+    "max_age": _seconds,
+    "retry": _retry,
+    "attempts": check_count,
+    "hourly": check_count,
+    "stall": _some_seconds,
+    "crashes": _flag,
+    "backlog": _flag,
+}
+
+
+def _unexpected(name: str, expected: str, value: object) -> ValueError:
+    return ValueError(f"{name}: expected {expected}, not {reprlib.repr(value)}")

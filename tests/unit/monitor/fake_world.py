@@ -1,0 +1,236 @@
+"""A world without files and processes: transcripts as verdicts, and commands that tests end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from palingenesis.monitor.alive import Processes
+from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.ledger import Attempt
+from palingenesis.monitor.look import Change
+from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
+from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.transcript import Stamp
+from palingenesis.monitor.world import Living, World
+
+
+@dataclass
+class File:
+    """
+    A transcript.
+
+    :ivar generation: how often it has been written to.
+    :ivar written: when that was last, in seconds since the epoch.
+    """
+
+    agent: str
+    identity: Identity
+    verdict: Verdict
+    generation: int
+    written: float
+
+    @property
+    def stamp(self) -> Stamp:
+        return Stamp(1, 1, self.generation, int(self.written * 1e9))
+
+
+class FakeRevival(Revival):
+    """A command that runs until a test ends it."""
+
+    def __init__(self, pid: int, began: str, now: float, *, ours: bool = True) -> None:
+        super().__init__(pid, began, f"/output/{pid}", now)
+        self.ours = ours
+        self.exit: int | None = None
+        self.alive = True
+
+    def finish(self, status: int = 0) -> None:
+        self.alive, self.exit = False, status
+
+    def poll(self, now: float, stall: float) -> Ended | None:
+        if not self.alive:
+            soon = self.ours and now - self._started < QUICK and not self.ending
+            return Ended(self.exit if self.ours else None, self._stalled, soon)
+        if self._killing is None and now - self._grown >= stall:
+            self._killing, self._stalled = now + GRACE, True
+        elif self._killing is not None and now >= self._killing:
+            self.finish(-9)
+        return None
+
+    def adopted(self, now: float) -> FakeRevival:
+        other = FakeRevival(self.pid, self.began or "", now, ours=False)
+        other.alive, other.exit = self.alive, self.exit
+        return other
+
+
+@dataclass
+class Start:
+    """A command that was started."""
+
+    at: float
+    command: Command
+    agent: str
+    session: Identity
+    revival: FakeRevival
+
+
+class FakeLiving(Living):
+    """Who is alive, as the world said when it was looked at."""
+
+    def __init__(self, owners: Mapping[tuple[str, str], Owner], asking: set[str]) -> None:
+        super().__init__(Processes({}), {})
+        self._told = dict(owners)
+        self._waits = set(asking)
+
+    def owner(self, agent: str, session: Identity, transcript: str) -> Owner:  # noqa: ARG002
+        return self._told.get((agent, session.id), Owner.GONE)
+
+    def asking(self, agent: str, session: Identity) -> bool:  # noqa: ARG002
+        return session.id in self._waits
+
+
+class FakeWorld(World):
+    """
+    A world that a test arranges.
+
+    :param now: tells the time, in seconds since the epoch.
+    :ivar checks: called before every command that is started.
+    """
+
+    slow = False
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.files: dict[str, File] = {}
+        self.owners: dict[tuple[str, str], Owner] = {}
+        self.waiting: set[str] = set()
+        self.starts: list[Start] = []
+        self.commands: dict[int, FakeRevival] = {}
+        self.looks = 0
+        self.reads = 0
+        self.unreadable: set[str] = set()
+        self.bad_directories: set[str] = set()
+        self.no_program = False
+        self.start_error: str | None = None
+        self.checks: list[Callable[[str, Identity], None]] = []
+        self.on_look: list[Callable[[], None]] = []
+        self._known: dict[str, Stamp] = {}
+
+    def write(
+        self,
+        session: str,
+        kind: Kind | None,
+        *,
+        agent: str = "claude",
+        path: str | None = None,
+        directory: str | None = None,
+        at: float | None = None,
+        reset: float | None = None,
+        progress: bool = False,
+        key: str | None = None,
+    ) -> File:
+        """Append a record to a session's transcript; `progress` makes it the agent's own."""
+        now = self.now() if at is None else at
+        path = path or f"/transcripts/{session}.jsonl"
+        old = self.files.get(path)
+        generation = old.generation + 1 if old is not None else 1
+        before = old.verdict.progress if old is not None else None
+        verdict = Verdict(
+            kind,
+            key or f"{session}#{generation}",
+            now,
+            reset,
+            progress=now if progress else before,
+        )
+        identity = Identity(session, directory or f"/home/{session}")
+        file = File(agent, identity, verdict, generation, now)
+        self.files[path] = file
+        return file
+
+    def restart(self) -> FakeWorld:
+        """Give the world as a daemon that starts anew meets it."""
+        self._known = {}
+        return self
+
+    def homes(self, agents: Iterable[str] | None) -> dict[str, str]:
+        return {name: f"/home/.{name}" for name in (agents if agents is not None else _AGENTS)}
+
+    def scan(self, homes: Mapping[str, str]) -> Iterator[Change | None]:
+        files = {path: file for path, file in self.files.items() if file.agent in homes}
+        for path, file in files.items():
+            if self._known.get(path) != file.stamp:
+                self._known[path] = file.stamp
+                yield Change(file.agent, path, file.stamp)
+        for path in [path for path in self._known if path not in files]:
+            del self._known[path]
+            yield Change("claude", path, None)
+
+    def forget(self, path: str) -> None:
+        self._known.pop(path, None)
+
+    def read(
+        self,
+        agent: str,  # noqa: ARG002
+        path: str,
+        known: Identity | None,  # noqa: ARG002
+    ) -> tuple[Identity, Verdict] | None:
+        self.reads += 1
+        if path in self.unreadable:
+            raise PermissionError(13, "Permission denied", path)
+        file = self.files[path]
+        return file.identity, file.verdict
+
+    def stamp(self, path: str) -> Stamp | None:
+        file = self.files.get(path)
+        return None if file is None else file.stamp
+
+    def look(
+        self,
+        homes: Mapping[str, str],  # noqa: ARG002
+        session: str | None = None,
+    ) -> Living:
+        self.looks += 1
+        owners = dict(self.owners)
+        for start in self.starts:
+            if start.revival.alive and start.session.id == session:
+                owners[start.agent, start.session.id] = Owner.ALIVE
+        living = FakeLiving(owners, self.waiting)
+        for do in self.on_look:
+            do()
+        return living
+
+    def directory_trouble(self, path: str) -> str | None:
+        return f"{path}: no such directory" if path in self.bad_directories else None
+
+    def program(self, command: Command) -> str:
+        if self.no_program:
+            raise CommandError(f"{command.arguments[0]}: no such program")
+        return f"/bin/{command.arguments[0]}"
+
+    def start(
+        self, command: Command, agent: str, session: Identity, now: float, in_use: Iterable[str]
+    ) -> Revival:
+        if self.start_error is not None:
+            raise CommandError(self.start_error)
+        for check in self.checks:
+            check(agent, session)
+        pid = 1000 + len(self.starts)
+        revival = FakeRevival(pid, f"began-{pid}", now)
+        self.commands[pid] = revival
+        self.starts.append(Start(self.now(), command, agent, session, revival))
+        assert revival.output not in in_use
+        return revival
+
+    def adopt(self, attempt: Attempt, now: float) -> Revival | None:
+        for start in self.starts:
+            found = start.revival
+            mentioned = attempt.pid is None and start.session.id == attempt.stop.session
+            if found.alive and (found.pid == attempt.pid or mentioned):
+                other = found.adopted(now)
+                # Whatever ends the one ends the other.
+                start.revival = self.commands[found.pid] = other
+                return other
+        return None
+
+
+_AGENTS = ("claude", "codex")

@@ -1,0 +1,808 @@
+"""The monitor, with a clock and a world that the tests arrange."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import Logger, LogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.keeper import Keeper
+from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
+from palingenesis.monitor.revive import Command
+from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.sessions import Kind, Owner
+from palingenesis.monitor.settings import Settings
+from tests.unit.monitor.fake_world import FakeWorld
+
+#: Where the clock begins, in seconds since the epoch.
+EPOCH = 1_800_000_000.0
+CLAUDE = Command(("claude", "-p", "--resume", "{id}", "{prompt}"))
+SETTINGS = Settings(
+    interval=5.0, quiet=10.0, margin=0.0, stagger=0.0, revive={"claude": CLAUDE, "codex": CLAUDE}
+)
+
+
+class MonitorTestCase(SynchronousTestCase):
+    settings = SETTINGS
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock_was_set = 0.0
+        self.directory = os.path.abspath(self.mktemp())
+        os.mkdir(self.directory, 0o700)
+        self.world = FakeWorld(self.now)
+        self.events: list[dict[str, Any]] = []
+        self.monitor = self.make()
+        self.start()
+
+    def now(self) -> float:
+        return EPOCH + self.clock.seconds() + self.clock_was_set
+
+    def make(self, settings: Settings | None = None) -> Monitor:
+        publisher = LogPublisher(self.events.append)  # type: ignore[arg-type]
+        monitor = Monitor(
+            settings or self.settings,
+            self.directory,
+            reactor=self.clock,
+            world=self.world,
+            wall=self.now,
+            monotonic=self.clock.seconds,
+            timer=lambda: 0.0,
+            log=Logger("palingenesis.monitor", observer=publisher),
+        )
+        self.addCleanup(self.stop, monitor)
+        return monitor
+
+    def start(self) -> None:
+        self.monitor.startService()
+        self.pass_time(1)
+
+    def stop(self, monitor: Monitor) -> None:
+        if monitor.running:
+            monitor.stopService()
+
+    def restart(self, settings: Settings | None = None) -> None:
+        """Kill the daemon, and start another one."""
+        self.stop(self.monitor)
+        self.world.restart()
+        self.monitor = self.make(settings)
+        self.start()
+
+    def pass_time(self, seconds: float) -> None:
+        whole, rest = divmod(seconds, 1.0)
+        for _ in range(int(whole)):
+            self.clock.advance(1.0)
+        if rest:
+            self.clock.advance(rest)
+
+    def only(self) -> dict[str, Any]:
+        (session,) = self.monitor.sessions()
+        return session
+
+    def told(self, *keys: str) -> tuple[Any, ...]:
+        session = self.only()
+        return tuple(session[key] for key in keys)
+
+    def story(self) -> list[str]:
+        return [entry["event"] for entry in self.monitor.log(1000)]
+
+    def limited(self, seconds: float = 100.0, session: str = "s", **more: Any) -> None:
+        """Have a session hit a limit that ends in some seconds."""
+        self.world.write(session, Kind.LIMIT, reset=self.now() + seconds, **more)
+
+    def revive(self) -> Any:
+        """Have a session stop at a limit, and wait until its command is started."""
+        self.limited()
+        self.pass_time(120)
+        return self.world.starts[-1].revival
+
+    def logged(self) -> str:
+        return "\n".join(
+            event["log_format"].format(**event) for event in self.events if event.get("log_format")
+        )
+
+
+class SeeingTests(MonitorTestCase):
+    def test_nothing_is_told_of_nothing(self) -> None:
+        self.assertEqual(self.monitor.sessions(), [])
+        self.assertEqual(self.monitor.sessions_by_state, {})
+        self.assertIsNone(self.monitor.current_session)
+
+    def test_a_session_that_grows_works(self) -> None:
+        self.world.write("s", None, progress=True)
+        self.pass_time(5)
+        self.assertEqual(self.told("state", "kind", "due", "held"), ("working", None, None, None))
+        self.assertEqual(self.monitor.sessions_by_state, {"working": 1})
+        self.assertEqual(self.monitor.current_session, "/transcripts/s.jsonl")
+
+    def test_a_session_in_the_middle_of_a_turn_is_quiet_while_its_owner_lives(self) -> None:
+        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.write("s", None, progress=True)
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "kind"), ("quiet", None))
+
+    def test_a_session_whose_owner_is_unknown_has_not_died(self) -> None:
+        self.world.owners["claude", "s"] = Owner.UNKNOWN
+        self.world.write("s", None, progress=True)
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "kind"), ("quiet", None))
+
+    def test_a_session_in_the_middle_of_a_turn_without_owner_has_died(self) -> None:
+        self.world.write("s", None, progress=True)
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "kind", "held"), ("stopped", "died", "crashes"))
+
+    def test_what_grew_after_it_was_read_is_not_taken_for_dead(self) -> None:
+        self.world.write("s", None, progress=True)
+        self.pass_time(5)
+        self.world.on_look.append(lambda: self.world.write("s", Kind.FINISHED, progress=True))
+        self.pass_time(9)
+        self.world.on_look.clear()
+        self.pass_time(30)
+        self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
+        self.assertNotIn("stopped", self.story())
+
+    def test_a_session_that_waits_for_a_person_asks(self) -> None:
+        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.waiting.add("s")
+        self.world.write("s", None, progress=True)
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "kind"), ("stopped", "asking"))
+
+    def test_a_finished_session_is_stopped(self) -> None:
+        self.world.write("s", Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.told("state", "kind", "held"), ("stopped", "finished", None))
+
+    def test_a_session_that_its_user_ended_is_left(self) -> None:
+        self.world.write("s", Kind.USER)
+        self.pass_time(20)
+        self.assertEqual(self.told("state", "kind"), ("left", "user"))
+        self.assertEqual(self.story(), ["left"])
+
+    def test_a_limit_is_told_with_its_time(self) -> None:
+        self.limited(100)
+        due = self.now() + 100
+        self.pass_time(20)
+        self.assertEqual(
+            self.told("state", "kind", "due", "held"), ("waiting", "limit", due, "not-due")
+        )
+        self.assertEqual(self.monitor.next_revival, due)
+        self.assertEqual(self.story(), ["stopped"])
+
+    def test_the_end_of_a_session_is_read_once_it_is_quiet(self) -> None:
+        self.limited()
+        self.pass_time(6)
+        self.assertEqual(self.told("state"), ("working",))
+        self.pass_time(10)
+        self.assertEqual(self.told("state"), ("waiting",))
+
+    def test_what_has_not_changed_is_not_read_again(self) -> None:
+        self.world.write("s", Kind.FINISHED)
+        self.pass_time(20)
+        reads = self.world.reads
+        self.pass_time(600)
+        self.assertEqual(self.world.reads, reads)
+
+    def test_nobody_is_looked_for_where_it_does_not_matter(self) -> None:
+        self.world.write("s", Kind.FINISHED)
+        self.limited(10_000, "t")
+        self.pass_time(600)
+        self.assertEqual(self.world.looks, 0)
+
+    def test_of_two_transcripts_of_a_session_the_latest_growth_counts(self) -> None:
+        self.limited(1000)
+        self.pass_time(20)
+        self.world.write("s", Kind.FINISHED, path="/transcripts/again.jsonl", progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.told("transcript", "kind"), ("/transcripts/again.jsonl", "finished"))
+
+    def test_a_transcript_that_is_gone_drops_its_session(self) -> None:
+        self.limited()
+        self.pass_time(20)
+        self.world.files.clear()
+        self.pass_time(200)
+        self.assertEqual((self.monitor.sessions(), self.world.starts), ([], []))
+
+    def test_a_transcript_that_cannot_be_read_is_said_once(self) -> None:
+        self.world.unreadable.add("/transcripts/s.jsonl")
+        self.limited()
+        self.pass_time(60)
+        self.assertEqual(self.logged().count("/transcripts/s.jsonl: cannot be read"), 1)
+        self.assertEqual(self.monitor.sessions(), [])
+
+    def test_a_transcript_that_can_be_read_again_is_told_again(self) -> None:
+        self.world.unreadable.add("/transcripts/s.jsonl")
+        self.limited(1000)
+        self.pass_time(60)
+        self.world.unreadable.clear()
+        self.pass_time(20)
+        self.assertEqual(self.told("kind"), ("limit",))
+
+    def test_sessions_are_told_latest_first_and_at_most_a_hundred(self) -> None:
+        for number in range(120):
+            self.world.write(f"s{number}", Kind.FINISHED, at=self.now() - number)
+        self.pass_time(20)
+        sessions = self.monitor.sessions()
+        self.assertEqual([s["id"] for s in sessions], [f"s{number}" for number in range(100)])
+
+    def test_counts_leave_out_what_is_older_than_max_age(self) -> None:
+        self.world.write("old", Kind.FINISHED, at=self.now() - 50_000)
+        self.world.write("new", Kind.FINISHED)
+        self.pass_time(20)
+        self.assertEqual(self.monitor.sessions_by_state, {"stopped": 1})
+        self.assertEqual(len(self.monitor.sessions()), 2)
+
+    def test_a_look_that_fails_is_logged_once_and_the_next_goes_on(self) -> None:
+        self.world.homes = self.fail_once_more  # type: ignore[assignment]
+        self.pass_time(60)
+        del self.world.homes
+        self.limited(1000)
+        self.pass_time(30)
+        self.assertEqual(self.logged().count("A look failed"), 1)
+        self.assertEqual(self.told("kind"), ("limit",))
+
+    def fail_once_more(self, _agents: object) -> dict[str, str]:
+        raise ZeroDivisionError("on purpose")
+
+
+class RevivingTests(MonitorTestCase):
+    def test_a_limit_is_revived_when_it_ends_and_not_before(self) -> None:
+        self.limited(100)
+        due = self.now() + 100
+        self.pass_time(99)
+        self.assertEqual(self.world.starts, [])
+        self.pass_time(10)
+        (start,) = self.world.starts
+        self.assertGreaterEqual(start.at, due)
+        self.assertEqual((start.session.id, start.command), ("s", CLAUDE))
+        self.assertEqual(self.told("state", "held"), ("reviving", "already-running"))
+        self.assertEqual(self.story(), ["stopped", "intent", "started"])
+        self.assertEqual(self.monitor.started, 1)
+
+    def test_a_revival_works_when_the_agent_writes(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None, progress=True)
+        self.pass_time(6)
+        self.assertEqual(self.story()[-1], "worked")
+        self.assertEqual(self.told("state", "attempts"), ("working", 0))
+        self.assertEqual(self.monitor.worked, 1)
+        self.world.write("s", Kind.FINISHED, progress=True)
+        revival.finish()
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_the_prompt_of_the_revival_itself_proves_nothing(self) -> None:
+        self.revive()
+        self.world.write("s", None)
+        self.pass_time(60)
+        self.assertNotIn("worked", self.story())
+        self.assertEqual(self.told("state"), ("reviving",))
+
+    def test_exit_status_0_without_a_record_is_a_failed_attempt(self) -> None:
+        self.revive().finish(0)
+        self.pass_time(6)
+        self.assertEqual(self.monitor.log(1)[0]["event"], "failed")
+        self.assertEqual(self.monitor.log(1)[0]["exit"], 0)
+        self.assertEqual(self.told("state", "attempts", "held"), ("waiting", 1, "not-due"))
+
+    def test_a_failed_attempt_is_followed_by_another_after_retry(self) -> None:
+        revival = self.revive()
+        self.pass_time(30)
+        revival.finish(1)
+        self.pass_time(290)
+        self.assertEqual(len(self.world.starts), 1)
+        self.pass_time(30)
+        self.assertEqual(len(self.world.starts), 2)
+        self.assertEqual(self.monitor.log(2)[0]["attempt"], 2)
+
+    def test_a_failed_attempt_that_left_its_prompt_is_followed_by_another(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None)
+        self.pass_time(30)
+        revival.finish(1)
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "kind", "attempts"), ("waiting", "limit", 1))
+        self.pass_time(1000)
+        self.assertEqual(len(self.world.starts), 2)
+
+    def test_so_it_is_after_a_restart(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None)
+        self.pass_time(30)
+        revival.finish(1)
+        self.pass_time(60)
+        self.restart()
+        self.pass_time(20)
+        self.assertEqual(self.told("state", "kind", "attempts"), ("waiting", "limit", 1))
+
+    def test_a_prompt_that_nobody_saw_the_command_leave_may_be_the_user_s(self) -> None:
+        revival = self.revive()
+        self.stop(self.monitor)
+        self.world.write("s", None)
+        revival.finish(1)
+        self.restart()
+        self.pass_time(4000)
+        self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_the_same_quick_failure_twice_is_the_end(self) -> None:
+        for _ in range(2):
+            if not self.world.files:
+                self.limited(0)
+            while not any(start.revival.alive for start in self.world.starts):
+                self.pass_time(5)
+            self.world.starts[-1].revival.finish(1)
+            self.pass_time(6)
+        self.pass_time(50_000)
+        self.assertEqual(len(self.world.starts), 2)
+        self.assertEqual(self.told("state", "held"), ("given-up", "given-up"))
+        self.assertEqual(self.story()[-1], "gave-up")
+
+    def test_five_attempts_without_progress_are_the_end(self) -> None:
+        self.limited(0)
+        for _ in range(5 * 3600):
+            self.pass_time(1)
+            for start in self.world.starts:
+                if start.revival.alive and self.now() - start.at > 60:
+                    start.revival.finish(len(self.world.starts))
+        self.pass_time(20_000)
+        self.assertEqual(len(self.world.starts), 5)
+        self.assertEqual(self.told("state", "attempts"), ("given-up", 5))
+
+    def test_the_same_limit_again_counts_and_waits_for_its_own_reset(self) -> None:
+        revival = self.revive()
+        self.limited(2000)
+        due = self.now() + 2000
+        revival.finish(1)
+        self.pass_time(60)
+        self.assertEqual(self.told("kind", "attempts", "due"), ("limit", 1, due))
+        self.assertEqual(self.story()[3:], ["failed", "stopped"])
+        self.pass_time(2000)
+        self.assertEqual(len(self.world.starts), 2)
+
+    def test_an_endless_limit_is_given_up(self) -> None:
+        self.limited(10)
+        for _ in range(12 * 360):
+            self.pass_time(10)
+            for start in self.world.starts:
+                if start.revival.alive:
+                    self.limited(10)
+                    start.revival.finish(1)
+        self.assertEqual(len(self.world.starts), 5)
+        self.assertEqual(self.told("state"), ("given-up",))
+
+    def test_a_given_up_session_that_the_user_took_further_is_revived_again(self) -> None:
+        self.test_an_endless_limit_is_given_up()
+        self.world.write("s", None, progress=True)
+        self.pass_time(10)
+        self.limited(100)
+        self.pass_time(200)
+        self.assertEqual(len(self.world.starts), 6)
+
+    def test_a_transient_error_waits_by_retry(self) -> None:
+        self.world.write("s", Kind.TRANSIENT)
+        self.pass_time(290)
+        self.assertEqual(self.world.starts, [])
+        self.pass_time(20)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_hung_revival_is_ended_and_counts_as_failed(self) -> None:
+        self.revive()
+        self.pass_time(590)
+        self.assertEqual(self.story()[-1], "started")
+        self.pass_time(60)
+        self.assertEqual(self.story()[-1], "failed")
+
+    def test_growth_keeps_a_revival_from_being_ended(self) -> None:
+        self.revive()
+        for _ in range(20):
+            self.world.write("s", None, progress=True)
+            self.pass_time(300)
+        self.assertTrue(self.world.starts[0].revival.alive)
+
+    def test_a_revival_that_worked_and_lives_is_not_doubled(self) -> None:
+        self.revive()
+        self.world.write("s", None, progress=True)
+        self.pass_time(10)
+        self.limited(30)
+        self.pass_time(300)
+        self.assertEqual(len(self.world.starts), 1)
+        self.assertEqual(self.told("kind", "held"), ("limit", "already-running"))
+
+    def test_so_it_is_for_a_daemon_that_comes_after(self) -> None:
+        self.revive()
+        self.world.write("s", None, progress=True)
+        self.pass_time(10)
+        self.limited(30)
+        self.restart()
+        self.pass_time(300)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_no_more_than_the_hourly_number_is_started(self) -> None:
+        for number in range(8):
+            self.limited(10, f"s{number}")
+        self.pass_time(600)
+        self.assertEqual(len(self.world.starts), 6)
+        held = sorted(s["held"] for s in self.monitor.sessions())
+        self.assertEqual(held, ["already-running"] * 6 + ["hourly-limit"] * 2)
+        for start in self.world.starts:
+            self.world.write(start.session.id, Kind.FINISHED, progress=True)
+            start.revival.finish()
+        self.pass_time(3600)
+        self.assertEqual(len(self.world.starts), 8)
+
+    def test_a_command_that_cannot_be_started_is_a_failed_attempt_said_once(self) -> None:
+        self.world.start_error = "/output: no space left on device"
+        self.limited(10)
+        self.pass_time(3000)
+        self.assertEqual(self.monitor.started, 0)
+        self.assertEqual(self.logged().count("no space left on device"), 1)
+        self.assertEqual(self.story()[:3], ["stopped", "intent", "failed"])
+
+    def test_crashes_are_revived_only_where_that_is_asked_for(self) -> None:
+        self.world.write("s", None, progress=True)
+        self.pass_time(1000)
+        self.assertEqual(self.world.starts, [])
+        self.restart(Settings(margin=0, stagger=0, crashes=True, revive={"claude": CLAUDE}))
+        self.pass_time(30)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_failed_attempt_on_a_crash_is_followed_by_another(self) -> None:
+        self.restart(Settings(margin=0, stagger=0, crashes=True, revive={"claude": CLAUDE}))
+        self.world.write("s", None, progress=True)
+        self.pass_time(340)
+        self.world.write("s", None)
+        self.pass_time(20)
+        self.world.starts[0].revival.finish(1)
+        self.pass_time(1000)
+        self.assertEqual(len(self.world.starts), 2)
+
+
+class HoldingTests(MonitorTestCase):
+    def assert_held(self, reason: str, seconds: float = 300) -> None:
+        self.limited(100)
+        self.pass_time(seconds)
+        self.assertEqual(self.told("held"), (reason,))
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_living_owner(self) -> None:
+        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.assert_held("owner-alive")
+        self.assertEqual(self.told("state", "kind"), ("stopped", "limit"))
+
+    def test_an_owner_of_whom_nothing_is_known(self) -> None:
+        self.world.owners["claude", "s"] = Owner.UNKNOWN
+        self.assert_held("owner-unknown")
+
+    def test_an_owner_that_dies_later_holds_no_longer(self) -> None:
+        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.assert_held("owner-alive")
+        self.world.owners.clear()
+        self.pass_time(10)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_an_owner_that_comes_at_the_last_moment(self) -> None:
+        self.limited(100)
+        self.pass_time(98)
+        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.pass_time(60)
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_record_that_comes_at_the_last_moment(self) -> None:
+        self.limited(100)
+        self.pass_time(98)
+        self.world.on_look.append(lambda: self.world.write("s", None))
+        self.pass_time(6)
+        self.world.on_look.clear()
+        self.assertEqual(self.world.starts, [])
+        self.assertEqual(self.told("state"), ("working",))
+
+    def test_no_command(self) -> None:
+        self.monitor.configure(Settings(margin=0, stagger=0))
+        self.assert_held("no-command")
+        self.assertEqual(self.told("state"), ("stopped",))
+
+    def test_a_pause(self) -> None:
+        self.assertIsNone(self.monitor.pause("a test"))
+        self.assert_held("paused")
+        self.assertIsNone(self.monitor.next_revival)
+
+    def test_a_directory_that_is_gone(self) -> None:
+        self.world.bad_directories.add("/home/s")
+        self.assert_held("directory")
+        self.assertEqual(self.logged().count("no such directory"), 1)
+
+    def test_a_program_that_is_missing(self) -> None:
+        self.world.no_program = True
+        self.assert_held("no-binary")
+        self.assertEqual(self.logged().count("no such program"), 1)
+        self.assertNotIn("intent", self.story())
+
+    def test_a_reset_that_is_too_far(self) -> None:
+        self.limited(9 * 86400)
+        self.pass_time(60)
+        self.assertEqual(self.told("held"), ("too-far",))
+
+    def test_a_stop_from_before_the_first_start(self) -> None:
+        self.limited(100, at=self.now() - 60)
+        self.pass_time(300)
+        self.assertEqual(self.told("held"), ("too-old",))
+        self.assertEqual((self.world.starts, self.story()), ([], []))
+
+    def test_backlog_takes_such_a_stop(self) -> None:
+        settings = Settings(margin=0, stagger=0, backlog=True, revive={"claude": CLAUDE})
+        self.monitor.configure(settings)
+        self.limited(100, at=self.now() - 60)
+        self.pass_time(300)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_what_waiting_does_not_cure(self) -> None:
+        for kind in Kind:
+            if kind not in (Kind.LIMIT, Kind.TRANSIENT, Kind.DIED):
+                self.world.write(kind.value, kind)
+        self.pass_time(50_000)
+        self.assertEqual(self.world.starts, [])
+        self.assertEqual({s["held"] for s in self.monitor.sessions()}, {None})
+
+
+class PausingTests(MonitorTestCase):
+    def test_a_pause_holds_what_was_planned_and_resume_plans_afresh(self) -> None:
+        self.limited(100)
+        self.pass_time(50)
+        self.monitor.pause("a test")
+        self.assertEqual(self.told("state", "held"), ("stopped", "paused"))
+        self.pass_time(300)
+        self.assertEqual(self.world.starts, [])
+        self.monitor.resume("a test")
+        self.pass_time(6)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_pause_survives_a_restart(self) -> None:
+        self.monitor.pause("a test")
+        self.restart()
+        self.assertTrue(self.monitor.paused)
+        self.limited(10)
+        self.pass_time(100)
+        self.assertEqual(self.world.starts, [])
+
+    def test_the_ledger_tells_who_paused(self) -> None:
+        self.monitor.pause("uid 1000")
+        self.monitor.resume("uid 1001")
+        told = [(entry["event"], entry["by"]) for entry in self.monitor.log()]
+        self.assertEqual(told, [("paused", "uid 1000"), ("resumed", "uid 1001")])
+
+    def test_a_pause_that_cannot_be_written_pauses_all_the_same(self) -> None:
+        os.rename(
+            os.path.join(self.directory, LEDGER_NAME), os.path.join(self.directory, "elsewhere")
+        )
+        os.mkdir(os.path.join(self.directory, LEDGER_NAME))
+        trouble = self.monitor.pause("a test")
+        self.assertIn(LEDGER_NAME, trouble or "")
+        self.assertTrue(self.monitor.paused)
+        self.assertIsNotNone(self.monitor.ledger_trouble)
+
+
+class RestartTests(MonitorTestCase):
+    def test_the_same_stop_is_not_acted_on_twice(self) -> None:
+        revival = self.revive()
+        self.restart()
+        self.pass_time(60)
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.world.write("s", Kind.FINISHED, progress=True)
+        revival.finish()
+        self.pass_time(1000)
+        self.assertEqual(len(self.world.starts), 1)
+        self.assertEqual(self.story(), ["stopped", "intent", "started", "worked"])
+
+    def test_a_success_while_no_daemon_ran_is_told(self) -> None:
+        revival = self.revive()
+        self.stop(self.monitor)
+        self.clock.advance(60)
+        self.world.write("s", Kind.FINISHED, progress=True)
+        revival.finish()
+        self.restart()
+        self.assertEqual(self.story()[-1], "worked")
+
+    def test_a_failure_while_no_daemon_ran_has_an_unknown_exit(self) -> None:
+        revival = self.revive()
+        self.stop(self.monitor)
+        revival.finish(3)
+        self.restart()
+        last = self.monitor.log(1)[0]
+        self.assertEqual((last["event"], last["exit"]), ("failed", None))
+
+    def test_an_intent_without_start_is_found_by_the_session_s_id(self) -> None:
+        ledger = os.path.join(self.directory, LEDGER_NAME)
+        self.revive()
+        self.stop(self.monitor)
+        with open(ledger, "rb") as file:
+            lines = file.read().splitlines(keepends=True)
+        with open(ledger, "wb") as file:
+            file.writelines(lines[:-1])
+        self.restart()
+        self.pass_time(60)
+        self.assertEqual(self.story(), ["stopped", "intent", "started"])
+        self.assertEqual(self.monitor.started, 1)
+
+    def test_a_stop_while_no_daemon_ran_is_revived(self) -> None:
+        self.stop(self.monitor)
+        self.clock.advance(60)
+        self.limited(30)
+        self.clock.advance(600)
+        self.restart()
+        self.pass_time(10)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_stop_that_is_long_past_due_is_left(self) -> None:
+        self.stop(self.monitor)
+        self.clock.advance(60)
+        self.limited(30)
+        self.clock.advance(50_000)
+        self.restart()
+        self.pass_time(60)
+        self.assertEqual((self.told("held"), self.world.starts), (("too-old",), []))
+
+    def test_counts_are_true_after_a_restart(self) -> None:
+        self.revive()
+        self.world.write("s", None, progress=True)
+        self.pass_time(6)
+        self.restart()
+        self.assertEqual((self.monitor.started, self.monitor.worked), (1, 1))
+
+    def test_a_failed_start_in_the_prompt_s_wake_keeps_the_stop(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None)
+        self.pass_time(30)
+        revival.finish(1)
+        self.world.start_error = "no"
+        self.pass_time(1000)
+        self.assertEqual(self.told("kind", "attempts"), ("limit", 2))
+
+
+class ClockTests(MonitorTestCase):
+    def test_a_look_after_a_sleep_observes_and_does_not_act(self) -> None:
+        self.limited(3600)
+        self.pass_time(20)
+        self.clock_was_set += 6 * 3600
+        self.pass_time(5)
+        self.assertEqual(self.world.starts, [])
+        self.pass_time(6)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_clock_that_is_set_back_delays(self) -> None:
+        self.limited(100)
+        self.pass_time(20)
+        self.clock_was_set -= 3600
+        self.pass_time(300)
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_record_from_the_future_does_not_count_as_progress(self) -> None:
+        self.revive()
+        self.world.write("s", None, at=self.now() + 86_400, progress=True)
+        self.pass_time(30)
+        self.assertNotIn("worked", self.story())
+
+
+class KeeperTests(MonitorTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.stop(self.monitor)
+        self.other = Keeper(self.directory)
+        self.other.take()
+        self.addCleanup(self.other.release)
+        self.monitor = self.make()
+        self.start()
+
+    def test_a_second_daemon_sees_and_does_not_act(self) -> None:
+        self.limited(100)
+        self.pass_time(300)
+        self.assertEqual(self.told("held", "kind"), ("not-the-keeper", "limit"))
+        self.assertEqual(self.monitor.keeper, os.getpid())
+        self.assertEqual((self.world.starts, self.story()), ([], []))
+
+    def test_it_takes_over_when_the_keeper_is_gone(self) -> None:
+        self.limited(100)
+        self.pass_time(300)
+        self.other.release()
+        self.pass_time(12)
+        self.assertIs(self.monitor.keeper, True)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_its_pause_is_its_own(self) -> None:
+        self.assertIsNone(self.monitor.pause("a test"))
+        self.assertTrue(self.monitor.paused)
+        ledger = Ledger(self.directory)
+        ledger.read()
+        self.assertFalse(ledger.paused)
+
+    def test_it_tells_what_the_keeper_writes(self) -> None:
+        ledger = Ledger(self.directory, self.now)
+        ledger.open()
+        ledger.pause("the keeper")
+        ledger.close()
+        self.pass_time(6)
+        self.assertEqual(self.story(), ["paused"])
+        self.assertTrue(self.monitor.paused)
+
+
+class ConfiguringTests(MonitorTestCase):
+    def test_a_revival_that_is_removed_holds_what_was_planned(self) -> None:
+        self.limited(100)
+        self.pass_time(50)
+        self.monitor.configure(Settings(margin=0, stagger=0))
+        self.assertEqual(self.told("held"), ("no-command",))
+        self.pass_time(300)
+        self.assertEqual(self.world.starts, [])
+
+    def test_what_runs_goes_on(self) -> None:
+        self.revive()
+        self.monitor.configure(Settings(margin=0, stagger=0))
+        self.pass_time(10)
+        self.world.write("s", None, progress=True)
+        self.pass_time(10)
+        self.assertEqual(self.story()[-1], "worked")
+
+    def test_an_agent_that_is_left_out_is_not_told(self) -> None:
+        self.limited(1000)
+        self.pass_time(20)
+        self.monitor.configure(Settings(agents=()))
+        self.pass_time(6)
+        self.assertEqual(self.monitor.sessions(), [])
+
+    def test_the_outcome_for_an_agent_that_is_left_out_is_told_all_the_same(self) -> None:
+        revival = self.revive()
+        self.monitor.configure(Settings(agents=()))
+        self.pass_time(10)
+        self.world.write("s", Kind.FINISHED, progress=True)
+        revival.finish()
+        self.pass_time(10)
+        self.assertEqual(self.story()[-1], "worked")
+
+    def test_a_margin_moves_what_is_planned(self) -> None:
+        self.limited(100)
+        due = self.now() + 100
+        self.pass_time(50)
+        self.monitor.configure(Settings(margin=500, stagger=0, revive={"claude": CLAUDE}))
+        self.assertEqual((self.told("due"), self.monitor.next_revival), ((due + 500,), due + 500))
+
+    def test_a_shorter_interval_counts_at_once(self) -> None:
+        self.monitor.configure(Settings(interval=1000))
+        self.pass_time(10)
+        self.monitor.configure(Settings(interval=1, quiet=0))
+        self.world.write("s", Kind.FINISHED)
+        self.pass_time(3)
+        self.assertEqual(self.told("kind"), ("finished",))
+
+
+class TellingTests(MonitorTestCase):
+    def test_nothing_of_a_conversation_is_logged(self) -> None:
+        self.revive()
+        self.assertIn("claude session s: stopped (limit)", self.logged())
+        self.assertIn("claude session s: started", self.logged())
+
+    def test_inspect_tells_where_everything_is(self) -> None:
+        told = self.monitor.inspect()
+        self.assertEqual(
+            told["agents"]["claude"],
+            {"directory": "/home/.claude", "exists": False, "monitored": True},
+        )
+        self.assertEqual(told["commands"]["claude"]["program"], "/bin/claude")
+        self.assertEqual(told["state_directory"], self.directory)
+        self.assertEqual((told["keeper"], told["ledger"], told["paused"]), (True, "ok", False))
+
+    def test_inspect_tells_why_a_program_cannot_be_run(self) -> None:
+        self.world.no_program = True
+        told = self.monitor.inspect()["commands"]["claude"]
+        self.assertEqual((told["program"], told["trouble"]), (None, "claude: no such program"))
+
+    def test_it_stops_at_once_and_leaves_commands_alone(self) -> None:
+        self.revive()
+        self.monitor.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertTrue(self.world.starts[0].revival.alive)
+        self.assertTrue(Keeper(self.directory).take())

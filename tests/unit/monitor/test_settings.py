@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.settings import Settings, make_settings
+
+CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
+
+
+class SettingsTests(SynchronousTestCase):
+    def refuse(self, tables: dict[str, object], *told: str) -> None:
+        error = self.assertRaises(ValueError, make_settings, tables)
+        for text in told:
+            self.assertIn(text, str(error))
+        self.assertNotIn("\n", str(error))
+
+    def test_nothing_configured_gives_the_defaults(self) -> None:
+        self.assertEqual(make_settings(), Settings())
+
+    def test_empty_tables_give_the_defaults(self) -> None:
+        self.assertEqual(make_settings({"sessions": {}, "revive": {}}), Settings())
+
+    def test_every_number_can_be_set(self) -> None:
+        told = {
+            "interval": 1,
+            "quiet": 0,
+            "margin": 0,
+            "stagger": 0,
+            "max_age": 1e9,
+            "retry": [1, 2.5],
+            "attempts": 1,
+            "hourly": 100,
+            "stall": 0.5,
+        }
+        settings = make_settings({"sessions": told})
+        self.assertEqual(
+            {name: getattr(settings, name) for name in told}, {**told, "retry": (1.0, 2.5)}
+        )
+
+    def test_flags_can_be_set(self) -> None:
+        settings = make_settings({"sessions": {"crashes": True, "backlog": True}})
+        self.assertEqual((settings.crashes, settings.backlog), (True, True))
+
+    def test_agents_can_be_named_or_left_out(self) -> None:
+        self.assertEqual(make_settings({"sessions": {"agents": []}}).agents, ())
+        self.assertEqual(make_settings({"sessions": {"agents": ["codex"]}}).agents, ("codex",))
+
+    def test_a_number_out_of_range_is_told_with_its_key(self) -> None:
+        for key, value, expected in (
+            ("interval", -1, "a number of seconds above 0"),
+            ("interval", 0, "a number of seconds above 0"),
+            ("interval", float("nan"), "a number of seconds above 0"),
+            ("interval", True, "a number of seconds above 0"),
+            ("stall", 0, "a number of seconds above 0"),
+            ("quiet", -0.1, "a number of seconds from 0"),
+            ("margin", "90", "a number of seconds from 0"),
+            ("stagger", None, "a number of seconds from 0"),
+            ("max_age", 1e10, "a number of seconds from 0 to 1e+09"),
+            ("attempts", 0, "a whole number from 1"),
+            ("attempts", 1.0, "a whole number from 1"),
+            ("hourly", True, "a whole number from 1"),
+            ("retry", [], "a list of at least one number"),
+            ("retry", [-1], "a number of seconds from 0"),
+            ("retry", 300, "a list of at least one number"),
+            ("crashes", 1, "true or false"),
+            ("backlog", "yes", "true or false"),
+            ("agents", ["gemini"], "a list of claude, codex"),
+            ("agents", "claude", "a list of claude, codex"),
+        ):
+            self.refuse({"sessions": {key: value}}, f"sessions.{key}: expected {expected}", ", not")
+
+    def test_an_unknown_key_is_told_with_the_known_ones(self) -> None:
+        self.refuse({"sessions": {"intervall": 5}}, "sessions: unknown key 'intervall'", "interval")
+        self.refuse(
+            {"revive": {"gemini": {}}}, "revive: unknown key 'gemini' (known: claude, codex)"
+        )
+        self.refuse({"revive": {"claude": {"comand": []}}}, "revive.claude: unknown key 'comand'")
+        self.refuse({"notify": {"mail": "me"}}, "notify: unknown key 'mail' (known: command)")
+
+    def test_what_is_no_table_is_told(self) -> None:
+        self.refuse({"sessions": 5}, "sessions: expected a table [sessions], not 5")
+        self.refuse({"revive": {"claude": "yes"}}, "revive.claude: expected a table")
+
+    def test_a_revival_has_its_command_prompt_and_environment(self) -> None:
+        told = {"command": CLAUDE, "prompt": "go on", "environment": {"A": "b"}}
+        (command,) = make_settings({"revive": {"claude": told}}).revive.values()
+        self.assertEqual(
+            (command.arguments, command.prompt, dict(command.environment)),
+            (tuple(CLAUDE), "go on", {"A": "b"}),
+        )
+
+    def test_the_prompt_is_continue_where_nothing_is_said(self) -> None:
+        settings = make_settings({"revive": {"codex": {"command": ["codex"]}}})
+        self.assertEqual(settings.revive["codex"].prompt, "continue")
+
+    def test_a_command_must_be_a_program_and_arguments(self) -> None:
+        for command in ([], [""], "claude -p", [1], ["claude", "a\0b"]):
+            self.refuse(
+                {"revive": {"claude": {"command": command}}},
+                "revive.claude.command: expected a list of a program and its arguments",
+            )
+
+    def test_a_table_without_a_command_is_a_mistake(self) -> None:
+        self.refuse({"revive": {"claude": {}}}, "revive.claude.command: missing")
+        self.refuse({"notify": {}}, "notify.command: missing")
+
+    def test_an_environment_must_be_names_and_texts(self) -> None:
+        for environment in ({"A": 1}, {"A=B": "x"}, {"": "x"}, {"A": "b\0"}, ["A"]):
+            told = {"command": CLAUDE, "environment": environment}
+            self.refuse(
+                {"revive": {"claude": told}},
+                "revive.claude.environment: expected a table of names and texts",
+            )
+
+    def test_a_prompt_must_be_a_text(self) -> None:
+        told = {"command": CLAUDE, "prompt": 1}
+        self.refuse({"revive": {"claude": told}}, "revive.claude.prompt: expected a text, not 1")
+
+    def test_notify_is_a_program_and_its_arguments(self) -> None:
+        settings = make_settings({"notify": {"command": ["notify-send", "palingenesis"]}})
+        self.assertEqual(settings.notify, ("notify-send", "palingenesis"))
