@@ -134,10 +134,7 @@ class ControlProtocol(LineReceiver):
 
     def _done(self, line: bytes) -> None:
         self._running = None
-        if self._phase is _Phase.CLOSED:
-            self.factory.forget(self)
-        else:
-            self.reply(line)
+        self.reply(line)
 
     def reply(self, line: bytes) -> None:
         """
@@ -145,9 +142,11 @@ class ControlProtocol(LineReceiver):
 
         A second reply, as after a deadline, is dropped.
         """
-        if self._phase is _Phase.REPLIED or self._phase is _Phase.CLOSED:
-            return
-        self._send(line, half_close=self._discarded > 0)
+        if self._phase is _Phase.CLOSED:
+            # Its command has not ended, but is waited for no more.
+            self.factory.forget(self)
+        elif self._phase is not _Phase.REPLIED:
+            self._send(line, half_close=self._discarded > 0)
 
     def reject(self, line: bytes) -> None:
         """

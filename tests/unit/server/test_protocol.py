@@ -22,14 +22,17 @@ from zope.interface.verify import verifyObject
 from palingenesis import wire
 from palingenesis.procfs import Credentials
 from palingenesis.server import protocol
+from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.protocol import (
-    DRAIN_LIMIT,
     GRACE,
     LAST_WORDS,
+    REJECTED_DISCARD_LIMIT,
+    REJECTED_LIMIT,
     ControlFactory,
     ControlProtocol,
 )
+from palingenesis.server.transport import DISCARD_LIMIT
 from palingenesis.wire import DaemonStatus
 
 TIMEOUT = 5.0
@@ -131,13 +134,9 @@ class ProtocolTestCase(SynchronousTestCase):
     def begin(self) -> None:
         self.clock = Clock()
         self.daemon = Daemon()
+        self.commands = CommandTable(self.daemon, self.clock, HANDLER_TIMEOUT)
         self.factory = ControlFactory(
-            self.daemon,
-            self.clock,
-            timeout=TIMEOUT,
-            handler_timeout=HANDLER_TIMEOUT,
-            max_connections=4,
-            admit_others=False,
+            self.commands, self.clock, timeout=TIMEOUT, max_connections=4, admit_others=False
         )
         self.factory.startFactory()
 
@@ -274,14 +273,14 @@ class RequestTests(ProtocolTestCase):
 
     def test_a_client_that_sends_without_end_is_cut_off(self) -> None:
         client = self.connect().send(b"STATUS\n.")
-        for _ in range(DRAIN_LIMIT // 65_536):
+        for _ in range(DISCARD_LIMIT // 65_536):
             client.send(b"x" * 65_536)
         client.send(b"x")
         self.assertTrue(client.transport.disconnected)
 
     def test_a_client_that_sends_much_is_not_cut_off(self) -> None:
         client = self.connect().send(b"STATUS\n.")
-        for _ in range(DRAIN_LIMIT // 65_536 - 1):
+        for _ in range(DISCARD_LIMIT // 65_536 - 1):
             client.send(b"x" * 65_536)
         self.assertFalse(client.transport.disconnected)
 
@@ -366,8 +365,7 @@ class AdmissionTests(ProtocolTestCase):
         self.take_every_slot()
         client = self.connect()
         self.assertEqual(
-            (client.received, client.transport.disconnecting),
-            (b"ERR: Too many connections\n", True),
+            (client.received, client.saw_the_end), (b"ERR: Too many connections\n", True)
         )
 
     def test_a_client_too_many_takes_nobody_s_place(self) -> None:
@@ -386,25 +384,22 @@ class AdmissionTests(ProtocolTestCase):
         self.assertEqual(self.free_slots(), 0)
         self.assertEqual(client.send(b"PAUSE\n").received, wire.OK)
 
-    def test_what_a_refused_client_sends_is_never_run(self) -> None:
+    def test_what_a_rejected_client_sends_is_never_run(self) -> None:
         self.take_every_slot()
         client = self.connect()
         # Some transports, TLS's among them, go on delivering until the other end agrees.
         client.protocol.dataReceived(b"PAUSE\n")
         self.assertEqual(self.daemon.asked, [])
 
-    def test_a_client_of_another_user_is_refused(self) -> None:
+    def test_a_client_of_another_user_is_rejected(self) -> None:
         client = self.connect_as(os.geteuid() + 1)
-        self.assertEqual(
-            (client.received, client.transport.disconnecting),
-            (NOT_PERMITTED, True),
-        )
+        self.assertEqual((client.received, client.saw_the_end), (NOT_PERMITTED, True))
 
-    def test_the_log_says_who_was_refused(self) -> None:
+    def test_the_log_names_a_client_that_was_rejected(self) -> None:
         self.connect_as(os.geteuid() + 1)
         self.assertEqual(
             self.lines(),
-            [f"Refused a client of another user: pid 0 (command unknown), uid {os.geteuid() + 1}"],
+            [f"Rejected a client of another user: {Credentials(0, os.geteuid() + 1, 0)}"],
         )
 
     def test_a_client_of_another_user_is_told_only_that(self) -> None:
@@ -429,6 +424,52 @@ class AdmissionTests(ProtocolTestCase):
     def test_others_are_served_where_the_operator_lets_them_in(self) -> None:
         self.factory.admit_others = True
         self.assertEqual(self.connect_as(os.geteuid() + 1).send(b"PAUSE\n").received, wire.OK)
+
+    def test_a_rejected_client_may_still_write_and_hang_up_by_itself(self) -> None:
+        self.take_every_slot()
+        client = self.connect().send(b"STATUS\n")
+        self.assertEqual(
+            (client.transport.half_closed, client.transport.disconnecting), (True, False)
+        )
+        self.assertTrue(client.end_input().transport.disconnecting)
+
+    def test_a_rejected_client_that_stays_is_aborted_after_the_timeout(self) -> None:
+        self.take_every_slot()
+        client = self.connect()
+        self.clock.advance(TIMEOUT)
+        self.assertTrue(client.transport.disconnected)
+
+    def test_a_rejected_client_that_sends_over_64_kib_is_cut_off(self) -> None:
+        self.assertEqual(REJECTED_DISCARD_LIMIT, 65_536)
+        self.take_every_slot()
+        client = self.connect().send(b"x" * 65_536)
+        self.assertFalse(client.transport.disconnected)
+        self.assertTrue(client.send(b"x").transport.disconnected)
+
+    def test_64_rejected_clients_may_stay_and_one_more_is_closed_at_once(self) -> None:
+        self.assertEqual(REJECTED_LIMIT, 64)
+        self.take_every_slot()
+        for _ in range(64):
+            self.assertFalse(self.connect().transport.disconnecting)
+        client = self.connect()
+        self.assertEqual(
+            (client.received, client.transport.disconnecting),
+            (b"ERR: Too many connections\n", True),
+        )
+
+    def test_a_rejected_client_that_left_makes_room_for_the_next(self) -> None:
+        self.take_every_slot()
+        rejected = [self.connect() for _ in range(64)]
+        rejected[0].end_input().vanish()
+        self.assertFalse(self.connect().transport.disconnecting)
+
+    def test_rejections_of_another_user_are_counted_not_repeated(self) -> None:
+        for _ in range(5):
+            self.connect_as(os.geteuid() + 1)
+        self.assertEqual(len(self.lines()), 1)
+        self.clock.advance(60)
+        self.assertEqual(len(self.lines()), 2)
+        self.assertIn("Rejected 4 more clients", self.lines()[1])
 
     def test_where_the_kernel_does_not_tell_everybody_is_served(self) -> None:
         self.patch(protocol, "peer_credentials", lambda handle: handle)
@@ -544,7 +585,9 @@ class HandlerTests(ProtocolTestCase):
                     self.reply_of(lambda nonsense=nonsense: nonsense, b"STATUS\n"),
                     b"ERR: STATUS failed; the daemon's log says why\n",
                 )
-                self.assertEqual(self.lines(), [f"The status is no DaemonStatus but {nonsense!r}"])
+                self.assertEqual(
+                    self.lines(), [f"STATUS failed: its result is no DaemonStatus but {nonsense!r}"]
+                )
 
     def test_a_status_that_cannot_be_sent_is_told_and_logged(self) -> None:
         for extra in {"x": object()}, {"x": "x" * wire.REPLY_LIMIT}:
@@ -554,7 +597,7 @@ class HandlerTests(ProtocolTestCase):
                     self.reply_of(lambda status=status: status, b"STATUS\n"),
                     b"ERR: STATUS failed; the daemon's log says why\n",
                 )
-                self.assertEqual(len(self.flushLoggedErrors(wire.Unfit)), 1)
+                self.assertIn("STATUS failed: its result is ", self.lines()[-1])
 
     def test_one_that_never_answers_has_a_deadline(self) -> None:
         self.daemon.answer = Deferred
@@ -603,7 +646,7 @@ class HandlerTests(ProtocolTestCase):
     def test_a_changed_deadline_holds_for_the_next_command(self) -> None:
         self.daemon.answer = Deferred
         before = self.connect().send(b"PAUSE\n")
-        self.factory.handler_timeout = 0.5
+        self.commands.handler_timeout = 0.5
         after = self.connect().send(b"PAUSE\n")
         self.clock.advance(0.5)
         self.assertEqual(
@@ -667,9 +710,6 @@ class VanishedTests(ProtocolTestCase):
         self.waiting.callback(None)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_it_counts_as_gone(self) -> None:
-        self.assertTrue(self.client.protocol.gone)
-
 
 class ReloadTests(ProtocolTestCase):
     def setUp(self) -> None:
@@ -726,7 +766,7 @@ class ReloadTests(ProtocolTestCase):
 
     def test_the_daemon_s_own_waits_for_a_client_s(self) -> None:
         self.connect().send(b"RELOAD\n")
-        reply = self.factory.reload()
+        reply = self.commands.reload()
         self.assertNoResult(reply)
         self.assertEqual(len(self.reloads), 1)
         self.reloads[0].callback(None)
@@ -734,12 +774,12 @@ class ReloadTests(ProtocolTestCase):
         self.assertEqual(self.successResultOf(reply), wire.OK)
 
     def test_the_daemon_s_own_is_logged_as_the_signal_s(self) -> None:
-        self.factory.reload()
+        self.commands.reload()
         self.reloads[0].errback(CommandRefused("no"))
         self.assertEqual(self.lines(), ["RELOAD by SIGHUP: ERR: no"])
 
     def test_the_daemon_s_own_never_fails(self) -> None:
-        reply = self.factory.reload()
+        reply = self.commands.reload()
         self.reloads[0].errback(ZeroDivisionError())
         self.assertEqual(
             self.successResultOf(reply), b"ERR: RELOAD failed; the daemon's log says why\n"
@@ -809,7 +849,7 @@ class StopTests(ProtocolTestCase):
     def test_an_idle_client_is_told_and_closed(self) -> None:
         client = self.connect()
         self.factory.stop()
-        self.assertEqual((client.received, client.transport.disconnecting), (STOPPING, True))
+        self.assertEqual((client.received, client.saw_the_end), (STOPPING, True))
 
     def test_what_an_idle_client_sends_after_that_is_never_run(self) -> None:
         client = self.connect().send(b"PAU")
@@ -834,7 +874,7 @@ class StopTests(ProtocolTestCase):
     def test_a_new_client_is_told_and_closed(self) -> None:
         self.factory.stop()
         client = self.connect()
-        self.assertEqual((client.received, client.transport.disconnecting), (STOPPING, True))
+        self.assertEqual((client.received, client.saw_the_end), (STOPPING, True))
 
     def test_a_command_under_way_is_answered_within_the_grace(self) -> None:
         client = self.connect().send(b"PAUSE\n")
@@ -851,7 +891,7 @@ class StopTests(ProtocolTestCase):
         client = self.connect().send(b"PAUSE\n")
         self.factory.stop()
         self.clock.advance(GRACE)
-        self.assertEqual((client.received, client.transport.disconnecting), (STOPPING, True))
+        self.assertEqual((client.received, client.saw_the_end), (STOPPING, True))
 
     def test_who_does_not_take_the_last_words_is_aborted(self) -> None:
         client = self.connect().send(b"PAUSE\n")
@@ -866,7 +906,7 @@ class StopTests(ProtocolTestCase):
     def test_an_idle_client_that_does_not_leave_is_aborted(self) -> None:
         client = self.connect()
         stopped = self.factory.stop()
-        self.clock.pump([GRACE, LAST_WORDS])
+        self.clock.advance(LAST_WORDS)
         self.assertTrue(client.transport.disconnected)
         self.assertIsNone(self.successResultOf(stopped))
 
@@ -902,7 +942,7 @@ class StopTests(ProtocolTestCase):
 
     def test_it_is_done_at_once_where_a_close_takes_no_time(self) -> None:
         client = self.connect()
-        client.transport.loseConnection = client.vanish  # type: ignore[method-assign]
+        client.transport.loseWriteConnection = client.vanish  # type: ignore[method-assign]
         self.assertIsNone(self.successResultOf(self.factory.stop()))
 
     def test_one_that_a_new_start_overtakes_is_done_when_its_clients_are_gone(self) -> None:
