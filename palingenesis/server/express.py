@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import socket
 
+from twisted.python.failure import Failure
+
 from palingenesis.procfs import peer_credentials
 from palingenesis.server.commands import Running
 from palingenesis.server.interfaces import Reactor
+from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
 from palingenesis.server.transport import Connection, has_unread
 from palingenesis.wire import REQUEST_LIMIT
 
 #: Nothing blocks here: neither the socket's mode nor a fcntl(2) for each client is needed.
 _AT_ONCE = socket.MSG_DONTWAIT
+
+
+_log = get_logger(__name__)
 
 
 class Express:
@@ -77,9 +83,14 @@ class Express:
     def _hand_on(self, accepted: socket.socket, protocol: ControlProtocol, received: bytes) -> None:
         """Let a protocol begin from the beginning, with what was read."""
         protocol.factory = self._factory
-        self._connect(accepted, protocol)
+        connection = self._connect(accepted, protocol)
         if received:
-            protocol.dataReceived(received)
+            try:
+                protocol.dataReceived(received)
+            except BaseException:
+                # As a reactor does it: the connection is registered, and has to be let go.
+                _log.failure("A connection could not be served")
+                connection.connectionLost(Failure())
 
     def _hand_over(self, accepted: socket.socket) -> ControlProtocol:
         """Let a protocol go on after the command has run."""
@@ -87,7 +98,8 @@ class Express:
         self._connect(accepted, protocol)
         return protocol
 
-    def _connect(self, accepted: socket.socket, protocol: ControlProtocol) -> None:
+    def _connect(self, accepted: socket.socket, protocol: ControlProtocol) -> Connection:
         connection = Connection(accepted, protocol, self._reactor)
         connection.startReading()
         protocol.makeConnection(connection)
+        return connection

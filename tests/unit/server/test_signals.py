@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.server.signals import SignalService
 
 NUMBERS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+ALL = (*NUMBERS, signal.SIGUSR1)
 
 
 class Reactor:
@@ -53,13 +54,13 @@ class Reactor:
 
 class SignalServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        for number in NUMBERS:
+        for number in ALL:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
         self.reactor = Reactor()
         self.reloads = 0
-        self.service = SignalService(self.reactor, self.reload)
+        self.service = SignalService(self.reload, self.reactor)
 
     def reload(self) -> None:
         self.reloads += 1
@@ -100,3 +101,17 @@ class SignalServiceTests(SynchronousTestCase):
             signal.raise_signal(number)
         self.reactor.turn()
         self.assertEqual((self.reloads, self.reactor.stops), (0, 1))
+
+    def test_sigusr1_does_not_kill(self) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        self.running()
+        signal.raise_signal(signal.SIGUSR1)
+        self.reactor.turn()
+        self.assertEqual((self.reloads, self.reactor.stops), (0, 0))
+
+    def test_a_handler_that_rotates_the_log_file_keeps_sigusr1(self) -> None:
+        received: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+        self.running()
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(received, [signal.SIGUSR1])

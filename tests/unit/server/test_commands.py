@@ -1,0 +1,314 @@
+"""The table of commands: own commands, their grammar, and what becomes of their results."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis import wire
+from palingenesis.procfs import Credentials
+from palingenesis.server.commands import CommandTable, Running
+from palingenesis.server.interfaces import CommandRefused
+from palingenesis.server.state import DaemonState
+
+PEER = Credentials(77, 1000, 1000)
+FAILED = b"ERR: FLUSH failed; the daemon's log says why\n"
+
+
+class TableTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.table = CommandTable(
+            DaemonState(), self.clock, handler_timeout=30.0, monotonic=self.clock.seconds
+        )
+        self.log: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.log.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.log.append)
+
+    def lines(self) -> list[str]:
+        """Tell what was logged, tracebacks apart."""
+        return [
+            str(formatEvent(event))
+            for event in self.log
+            if event["log_namespace"].startswith("palingenesis") and "log_failure" not in event
+        ]
+
+    def own(
+        self,
+        handler: Callable[..., Any],
+        argument: str | None = None,
+        *,
+        audit: bool = True,
+    ) -> None:
+        self.table.register("FLUSH", handler, "drop what waits", argument, audit=audit)
+
+    def ask(self, line: bytes) -> bytes:
+        reply = self.table.run(line, PEER)
+        assert isinstance(reply, bytes)
+        return reply
+
+    def running(self, line: bytes = b"FLUSH\n") -> tuple[Running, list[bytes]]:
+        running = self.table.run(line, PEER)
+        assert isinstance(running, Running)
+        replies: list[bytes] = []
+        running.reply.addCallback(replies.append)
+        return running, replies
+
+
+class RegistrationTests(TableTestCase):
+    def refused(self, name: Any = "FLUSH", summary: Any = "s", argument: Any = None) -> str:
+        error = self.assertRaises(
+            ValueError, self.table.register, name, lambda: None, summary, argument
+        )
+        return str(error)
+
+    def test_a_name_is_a_capital_then_at_most_31_capitals_digits_and_dashes(self) -> None:
+        for name in "A", "A" * 32, "A-B_9":
+            self.table.register(name, lambda: None, "s")
+        for name in "", "a", "9A", "_A", "A" * 33, "A B", "A\n", "É", b"A", None:
+            with self.subTest(name=name):
+                self.assertIn("[A-Z]", self.refused(name))
+
+    def test_the_built_in_names_are_taken(self) -> None:
+        for name in "STATUS", "PAUSE", "RESUME", "RELOAD", "HELP":
+            self.assertEqual(self.refused(name), f"command {name} is built in")
+
+    def test_a_name_is_registered_once(self) -> None:
+        self.own(lambda: None)
+        self.assertEqual(self.refused(), "command FLUSH is registered already")
+
+    def test_an_argument_is_a_name_in_brackets_where_it_may_be_left_out(self) -> None:
+        self.table.register("A", lambda: None, "s", "QUEUE")
+        self.table.register("B", lambda: None, "s", "[QUEUE]")
+        for argument in "", "queue", "[QUEUE", "QUEUE]", "[[A]]", "A B", 1:
+            with self.subTest(argument=argument):
+                self.assertIn("NAME or [NAME]", self.refused(argument=argument))
+
+    def test_a_summary_is_a_printable_line_of_1_to_80_characters(self) -> None:
+        self.table.register("A", lambda: None, "x" * 80)
+        for summary in "", "  ", "x" * 81, "a\nb", "\x1b[m", None:
+            with self.subTest(summary=summary):
+                self.assertIn("1 to 80", self.refused(summary=summary))
+
+    def test_a_handler_can_be_called(self) -> None:
+        self.assertRaises(ValueError, self.table.register, "A", None, "s")
+
+    def test_there_are_at_most_200(self) -> None:
+        for number in range(200):
+            self.table.register(f"C{number}", lambda: None, "s")
+        self.assertIn("200", self.refused())
+
+    def test_a_help_too_long_for_a_reply_is_refused_and_changes_nothing(self) -> None:
+        def fill() -> None:
+            for number in range(200):
+                self.table.register(
+                    f"C{number}".ljust(32, "X"), lambda: None, "\U0001f600" * 80, "A" * 32
+                )
+
+        error = self.assertRaises(ValueError, fill)
+        self.assertIn("HELP", str(error))
+        self.assertLessEqual(len(self.ask(b"HELP\n")), wire.REPLY_LIMIT)
+
+
+class HelpTests(TableTestCase):
+    def test_it_tells_every_usage_with_its_summary_in_order(self) -> None:
+        self.own(lambda _: None, "QUEUE")
+        summaries = json.loads(self.ask(b"help\n"))
+        self.assertEqual(
+            list(summaries), ["STATUS", "PAUSE", "RESUME", "RELOAD", "HELP", "FLUSH QUEUE"]
+        )
+        self.assertEqual(summaries["FLUSH QUEUE"], "drop what waits")
+
+    def test_it_takes_no_argument(self) -> None:
+        self.assertEqual(self.ask(b"HELP me\n"), b"ERR: Unknown command: HELP me\n")
+
+    def test_it_leaves_no_line_in_the_log(self) -> None:
+        self.ask(b"HELP\n")
+        self.assertEqual(self.lines(), [])
+
+
+class ArgumentTests(TableTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.given: list[tuple[str, ...]] = []
+
+    def note(self, *arguments: str) -> None:
+        self.given.append(arguments)
+
+    def test_it_is_the_rest_of_the_line_stripped(self) -> None:
+        self.own(self.note, "QUEUE")
+        self.assertEqual(self.ask("flush \t two  wörds \r\n".encode()), b"OK\n")
+        self.assertEqual(self.given, [("two  wörds",)])
+
+    def test_its_case_is_kept(self) -> None:
+        self.own(self.note, "QUEUE")
+        self.ask(b"flush Mail\n")
+        self.assertEqual(self.given, [("Mail",)])
+
+    def test_left_out_the_handler_gets_none(self) -> None:
+        self.own(self.note, "[QUEUE]")
+        self.ask(b"FLUSH\n")
+        self.ask(b"FLUSH  \n")
+        self.assertEqual(self.given, [(), ()])
+
+    def test_one_that_is_needed_is_asked_for(self) -> None:
+        self.own(self.note, "QUEUE")
+        self.assertEqual(self.ask(b"FLUSH\n"), b"ERR: FLUSH needs QUEUE\n")
+        self.assertEqual(self.given, [])
+
+    def test_one_that_is_not_declared_is_refused(self) -> None:
+        self.own(self.note)
+        self.assertEqual(self.ask(b"FLUSH mail\n"), b"ERR: FLUSH takes no argument\n")
+        self.assertEqual(self.given, [])
+
+    def test_one_that_is_not_utf_8_is_refused(self) -> None:
+        self.own(self.note, "QUEUE")
+        self.assertTrue(self.ask(b"FLUSH \xff\n").startswith(b"ERR: FLUSH"))
+        self.assertEqual(self.given, [])
+
+    def test_a_longer_name_is_another_command(self) -> None:
+        self.own(self.note)
+        for line in b"FLUSHX\n", b"FLUSHX", b"FLUS\n", b"FLUS":
+            self.assertTrue(self.ask(line).startswith(b"ERR: Unknown command: "), line)
+        self.assertEqual(self.given, [])
+
+
+class ResultTests(TableTestCase):
+    def reply_to(self, result: object) -> bytes:
+        self.setUp()
+        self.own(lambda: result)
+        return self.ask(b"FLUSH\n")
+
+    def test_none_is_ok(self) -> None:
+        self.assertEqual(self.reply_to(None), b"OK\n")
+
+    def test_any_other_value_is_its_json_a_string_in_quotes(self) -> None:
+        for value in ("OK", "", 0, False, [], {}, {"a": [1, None, "é\n"]}, 1.5, "\u2028"):
+            with self.subTest(value=value):
+                reply = self.reply_to(value)
+                self.assertEqual(json.loads(reply), value)
+                self.assertEqual((reply.count(b"\n"), reply[-1:]), (1, b"\n"))
+                self.assertTrue(reply.decode()[:-1].isprintable())
+
+    def test_a_value_that_is_not_fit_for_json_is_a_failure_and_a_line(self) -> None:
+        for value in (float("nan"), float("inf"), {1, 2}, b"x", {1: 2}, {"a": {None: 1}}, object()):
+            with self.subTest(value=value):
+                self.assertEqual(self.reply_to(value), FAILED)
+                self.assertIn("FLUSH failed: its result is not fit for JSON", self.lines()[0])
+
+    def test_a_reply_of_65536_bytes_is_the_longest(self) -> None:
+        self.assertEqual(len(self.reply_to("x" * (65_536 - 3))), 65_536)
+        self.assertEqual(self.reply_to("x" * (65_536 - 2)), FAILED)
+
+    def test_a_deferred_and_a_coroutine_of_it_are_as_good(self) -> None:
+        async def later() -> list[int]:
+            return [1]
+
+        for handler in lambda: succeed([1]), later:
+            self.setUp()
+            self.own(handler)
+            self.assertEqual(self.ask(b"FLUSH\n"), b"[1]\n")
+
+    def test_an_exception_of_any_kind_is_a_failure_with_a_traceback(self) -> None:
+        for error in ZeroDivisionError("secret"), SystemExit(1), KeyboardInterrupt():
+
+            def handler(error: BaseException = error) -> None:
+                raise error
+
+            self.setUp()
+            self.own(handler)
+            self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_a_refusal_is_told_in_its_own_words(self) -> None:
+        def handler() -> None:
+            raise CommandRefused("no such queue")
+
+        self.own(handler)
+        self.assertEqual(self.ask(b"FLUSH\n"), b"ERR: no such queue\n")
+
+    def test_a_handler_that_awaits_asyncio_is_told_the_way(self) -> None:
+        async def handler() -> None:
+            await asyncio.sleep(1)
+
+        self.own(handler)
+        self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
+        (event,) = [event for event in self.log if "log_failure" in event]
+        self.assertIn("Deferred.fromFuture", str(formatEvent(event)))
+        self.flushLoggedErrors(RuntimeError)
+
+
+class TimeTests(TableTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.result: Deferred[Any] = Deferred()
+        self.own(lambda: self.result)
+
+    def test_the_reply_comes_with_the_result(self) -> None:
+        _, replies = self.running()
+        self.assertEqual(replies, [])
+        self.result.callback({"dropped": 3})
+        self.assertEqual(replies, [b'{"dropped": 3}\n'])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_takes_too_long_is_told_and_its_outcome_logged(self) -> None:
+        _, replies = self.running()
+        self.clock.advance(30)
+        self.assertEqual(replies, [b"ERR: FLUSH is not done after 30 seconds\n"])
+        self.result.callback(None)
+        self.assertEqual(
+            self.lines(),
+            ["FLUSH is not done after 30 seconds", "FLUSH by uid 1000, pid 77: OK (late)"],
+        )
+
+    def test_the_log_says_that_the_client_is_gone(self) -> None:
+        running, _ = self.running()
+        running.client_gone = True
+        self.result.callback(None)
+        self.assertEqual(self.lines(), ["FLUSH by uid 1000, pid 77: OK (the client is gone)"])
+
+    def test_a_late_failure_has_its_traceback(self) -> None:
+        self.running()
+        self.clock.advance(30)
+        self.result.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_uptime_is_the_monotonic_clock_s(self) -> None:
+        self.clock.advance(12.9)
+        self.table.start_clock()
+        self.clock.advance(3.9)
+        self.assertEqual(json.loads(self.ask(b"STATUS\n"))["uptime_secs"], 3)
+
+
+class AuditTests(TableTestCase):
+    def test_an_own_command_leaves_a_line_with_its_argument(self) -> None:
+        self.own(lambda _: {"dropped": 1}, "QUEUE")
+        self.ask(b"flush mail\x1b[2J\n")
+        self.assertEqual(self.lines(), [r"FLUSH mail\x1b[2J by uid 1000, pid 77: OK"])
+
+    def test_a_refusal_leaves_its_reason(self) -> None:
+        self.own(lambda: fail(CommandRefused("no\nway")))
+        self.ask(b"FLUSH\n")
+        self.assertEqual(self.lines(), [r"FLUSH by uid 1000, pid 77: ERR: no\nway"])
+
+    def test_one_that_only_reads_may_leave_none(self) -> None:
+        self.own(lambda: [1], audit=False)
+        self.ask(b"FLUSH\n")
+        self.assertEqual(self.lines(), [])
+
+    def test_a_line_that_is_no_command_leaves_none(self) -> None:
+        self.own(lambda _: None, "QUEUE")
+        for line in b"FLUSH\n", b"nonsense\n", b"STATUS now\n":
+            self.ask(line)
+        self.assertEqual(self.lines(), [])
+
+    def test_the_handler_may_ask_for_its_client(self) -> None:
+        self.own(lambda: list(self.table.peer or ()))
+        self.assertEqual(self.ask(b"FLUSH\n"), b"[77, 1000, 1000]\n")

@@ -1,0 +1,215 @@
+"""The fast lane: what is answered at once, and what goes on in an ordinary protocol."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.procfs import Credentials
+from palingenesis.server import express, protocol
+from palingenesis.server.commands import CommandTable
+from palingenesis.server.express import Express
+from palingenesis.server.protocol import ControlFactory, ControlProtocol
+from palingenesis.server.state import DaemonState
+from palingenesis.server.transport import Connection
+
+STATUS = b'{"state": "monitoring", '
+
+
+class ExpressTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.state = DaemonState()
+        self.commands = CommandTable(self.state, self.reactor)
+        self.factory = ControlFactory(self.commands, self.reactor, max_connections=2)
+        self.factory.startFactory()
+        self.express = Express(self.factory, self.reactor)
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        """Connect a client, and have it send something before it is served."""
+        accepted, client = socket.socketpair()
+        self.addCleanup(client.close)
+        self.addCleanup(accepted.close)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.sendall(sent)
+        self.express.serve(accepted)
+        client.settimeout(0)
+        return client
+
+    def turn(self) -> None:
+        """Do what a reactor does for the connections that it knows."""
+        for reader in list(self.reactor.getReaders()):
+            assert isinstance(reader, Connection)
+            why = reader.doRead()
+            if why is not None:
+                reader.stopReading()
+                reader.readConnectionLost(Failure(why))
+        for writer in list(self.reactor.getWriters()):
+            assert isinstance(writer, Connection)
+            why = writer.doWrite()
+            if why is not None:
+                writer.connectionLost(Failure(why))
+        self.reactor.advance(0)
+
+    def read(self, client: socket.socket) -> bytes:
+        """Read what there is; ``[open]`` marks a connection that has not ended."""
+        received = b""
+        while True:
+            try:
+                data = client.recv(65_536)
+            except BlockingIOError:
+                return received + b"[open]"
+            if not data:
+                return received
+            received += data
+
+    @property
+    def known(self) -> int:
+        """How many connections the reactor knows."""
+        return len({*self.reactor.getReaders(), *self.reactor.getWriters()})
+
+
+class AtOnceTests(ExpressTestCase):
+    def test_a_whole_exchange_takes_no_turn_of_the_reactor(self) -> None:
+        client = self.connect(b"STATUS\n")
+        self.assertTrue(self.read(client).startswith(STATUS))
+        self.assertEqual((self.known, self.reactor.getDelayedCalls()), (0, []))
+
+    def test_every_command_of_the_table_is_run(self) -> None:
+        self.commands.register("COUNT", lambda: 3, "count")
+        self.assertEqual(
+            [self.read(self.connect(line)) for line in (b"pause\r\n", b"COUNT\n", b"nix\n")],
+            [b"OK\n", b"3\n", b"ERR: Unknown command: nix\n"],
+        )
+        self.assertTrue(self.state.paused)
+
+    def test_no_protocol_is_made(self) -> None:
+        made: list[object] = []
+        self.patch(ControlProtocol, "makeConnection", lambda *_: made.append(None))
+        self.connect(b"STATUS\n")
+        self.assertEqual(made, [])
+
+    def test_a_client_that_is_gone_costs_nothing(self) -> None:
+        accepted, client = socket.socketpair()
+        client.sendall(b"STATUS\n")
+        client.close()
+        self.express.serve(accepted)
+        self.assertEqual((accepted.fileno(), self.known), (-1, 0))
+
+
+class HandedOnTests(ExpressTestCase):
+    def test_a_client_that_has_sent_nothing_has_its_deadline(self) -> None:
+        client = self.connect()
+        self.assertEqual((self.known, self.read(client)), (1, b"[open]"))
+        self.reactor.advance(5)
+        self.turn()
+        self.assertEqual(self.read(client), b"ERR: Connection timeout\n")
+
+    def test_half_a_line_is_kept(self) -> None:
+        client = self.connect(b"STA")
+        client.sendall(b"TUS\n")
+        self.turn()
+        self.turn()
+        self.assertTrue(self.read(client).startswith(STATUS))
+
+    def test_a_line_that_the_half_close_ends_is_run(self) -> None:
+        client = self.connect(b"PAUSE")
+        client.shutdown(socket.SHUT_WR)
+        self.turn()
+        self.turn()
+        self.assertEqual((self.read(client), self.state.paused), (b"OK\n", True))
+
+    def test_second_lines_are_discarded(self) -> None:
+        client = self.connect(b"STATUS\nPAUSE\n")
+        self.turn()
+        self.assertTrue(self.read(client).startswith(STATUS))
+        self.assertFalse(self.state.paused)
+        self.assertEqual(self.known, 1)
+
+    def test_a_line_of_512_bytes_is_run_and_one_of_513_is_too_long(self) -> None:
+        self.assertEqual(self.read(self.connect(b"PAUSE".ljust(512) + b"\n")), b"OK\n")
+        client = self.connect(b"RESUME".ljust(513) + b"\n")
+        self.turn()
+        self.assertTrue(self.read(client).startswith(b"ERR: Command too long (512 bytes at most)"))
+        self.assertTrue(self.state.paused)
+
+    def test_a_reply_too_long_for_the_buffer_arrives_whole(self) -> None:
+        self.commands.register("LONG", lambda: "x" * 60_000, "long")
+        client = self.connect(b"LONG\n")
+        received = b""
+        while self.known and len(received) < 60_003:
+            received += self.read(client).removesuffix(b"[open]")
+            self.turn()
+        self.assertEqual(len(received), 60_003)
+
+    def test_input_that_came_meanwhile_does_not_lose_the_reply(self) -> None:
+        peer: list[socket.socket] = []
+
+        def more() -> None:
+            peer[0].sendall(b"more\n")
+
+        self.commands.register("MORE", more, "more")
+        accepted, client = socket.socketpair()
+        self.addCleanup(client.close)
+        peer.append(client)
+        client.sendall(b"MORE\n")
+        self.express.serve(accepted)
+        self.turn()
+        client.settimeout(0)
+        self.assertEqual(self.read(client), b"OK\n")
+
+    def test_a_slow_command_is_answered_by_a_protocol(self) -> None:
+        done: Deferred[int] = Deferred()
+        self.commands.register("SLOW", lambda: done, "slow")
+        client = self.connect(b"SLOW\n")
+        self.assertEqual((self.read(client), self.known), (b"[open]", 1))
+        done.callback(7)
+        self.turn()
+        self.assertEqual(self.read(client), b"7\n")
+
+    def test_a_slow_command_takes_a_place_until_it_is_done(self) -> None:
+        self.commands.register("SLOW", lambda: Deferred(), "slow")
+        self.connect(b"SLOW\n")
+        self.connect(b"SLOW\n")
+        client = self.connect(b"STATUS\n")
+        self.turn()
+        self.assertEqual(self.read(client), b"ERR: Too many connections\n")
+
+    def test_a_slow_command_s_client_is_told_of_a_stop(self) -> None:
+        self.commands.register("SLOW", lambda: Deferred(), "slow")
+        client = self.connect(b"SLOW\n")
+        self.factory.stop()
+        self.reactor.advance(2)
+        self.turn()
+        self.assertEqual(self.read(client), b"ERR: The daemon is stopping\n")
+
+
+class RejectedTests(ExpressTestCase):
+    def test_a_client_over_the_limit_reads_why_and_may_still_write(self) -> None:
+        self.connect()
+        self.connect()
+        client = self.connect()
+        self.turn()
+        client.sendall(b"STATUS\n")
+        self.turn()
+        self.assertEqual(self.read(client), b"ERR: Too many connections\n")
+
+    def test_its_command_is_never_run(self) -> None:
+        self.connect()
+        self.connect()
+        self.connect(b"PAUSE\n")
+        self.turn()
+        self.assertFalse(self.state.paused)
+
+    def test_another_user_s_client_is_rejected(self) -> None:
+        self.factory._uid = 4242
+        for module in express, protocol:
+            self.patch(module, "peer_credentials", lambda _: Credentials(1, 4243, 4243))
+        client = self.connect(b"PAUSE\n")
+        self.turn()
+        self.assertTrue(self.read(client).startswith(b"ERR: Permission denied"))
+        self.assertFalse(self.state.paused)
