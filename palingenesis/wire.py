@@ -30,6 +30,8 @@ ERROR_LIMIT = 400
 STATE_LIMIT = NAME_LIMIT
 
 OK = b"OK\n"
+#: How the ``ERR:`` reply to what is no command of the daemon's begins.
+UNKNOWN = "Unknown command"
 #: The states of ``twistd palingenesis``; an application may have others.
 MONITORING, PAUSED = "monitoring", "paused"
 
@@ -180,7 +182,7 @@ def split_request(line: bytes) -> tuple[bytes, bytes]:
 def render_unknown(line: bytes) -> bytes:
     """Render the reply to a request line that is none of the commands."""
     shown = printable(line.strip(), NAME_LIMIT)
-    return render_error(f"Unknown command: {shown or '(nothing)'}")
+    return render_error(f"{UNKNOWN}: {shown or '(nothing)'}")
 
 
 def render_value(value: object) -> bytes:

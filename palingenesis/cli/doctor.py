@@ -9,8 +9,9 @@ import time
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
+from palingenesis.cli.inspection import inspection
 from palingenesis.cli.twistd import twistd_command
-from palingenesis.client.blocking import Deadline, connect, converse
+from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
 from palingenesis.client.errors import (
     ClientError,
     connect_error,
@@ -32,11 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from socket import socket
 
+    from palingenesis.cli.inspection import Row
     from palingenesis.config import Config
     from palingenesis.locate import Location
-
-    #: A label, a value, and the value's colour.
-    Row = tuple[str, str, str]
 
 #: Seconds that ``twistd palingenesis --help`` may take.
 TWISTD_TIMEOUT = 30.0
@@ -62,8 +61,10 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
     :returns: what ``palingenesis status`` would exit with.
     :raises SocketPathError: when the path cannot be a socket's.
     """
+    told: dict[str, str] = {}
 
     def say(label: str, value: str, value_colour: str = PLAIN) -> None:
+        told[label] = value_colour
         # Each as soon as it is known: the next may take as long as the timeout.
         print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
@@ -75,23 +76,27 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
     try:
         for row in _conversation(location, timeout):
             say(*row)
+        for row in inspection(ControlClient(given, timeout)):
+            say(*row)
     except ClientError as caught:
         error = caught
         say("answer", f"none: {error.reason}", RED)
         for row in _lock(location.path):
             say(*row)
-    verdict = "the daemon is well"
     # Of an application's own daemon, neither our configuration nor our plugin says anything.
     if not is_chosen(location):
         for row in _other_places(location):
             say(*row)
         for row in _configuration(location.path, error is None):
-            say(*row)
-            if row[0] == "restart" and row[2] == RED:
-                verdict = "the daemon is well, and would not start again"
+            # The daemon knows better which file it reads, and all that may be wrong in it.
+            if row[0] not in told:
+                say(*row)
         say("plugin", *examine_plugin())
     if error is None:
-        say("verdict", verdict, GREEN if verdict.endswith("well") else YELLOW)
+        if told.get("restart") == RED:
+            say("verdict", "the daemon is well, and would not start again", YELLOW)
+        else:
+            say("verdict", "the daemon is well", GREEN)
         return Exit.DONE
     say("verdict", str(error), RED)
     return exit_status(error)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 
-from palingenesis.text import VALUE_LIMIT, printable
-from palingenesis.wire import MONITORING, PAUSED
+from palingenesis.text import NAME_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeGuard
 
     from palingenesis.client.errors import ClientError
-    from palingenesis.wire import DaemonStatus
 
 # Codes of a terminal, ECMA-48 and xterm: colours first.
 PLAIN, DIM, RED, GREEN, YELLOW = "", "2", "31", "32", "33"
@@ -26,7 +25,8 @@ CLEAR_LINE, CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _LABEL_WIDTH = 9
-_STATE_COLOURS = {MONITORING: GREEN, PAUSED: YELLOW}
+#: The last second of the year 9999, since the epoch: later is no time that a clock shows.
+_LAST_TIME = 253_402_300_799
 
 
 def in_words(seconds: int) -> str:
@@ -41,35 +41,40 @@ def in_words(seconds: int) -> str:
     return words
 
 
+def from_now(at: float, now: float) -> str:
+    """Say when a time is, as seen from now; both in seconds since the epoch."""
+    ahead = int(at - now)
+    if ahead > 0:
+        return f"in {in_words(ahead)}"
+    return f"{in_words(-ahead)} ago" if ahead else "now"
+
+
+def is_time(value: object) -> TypeGuard[float]:
+    """Tell whether a value from a daemon is a time, in seconds since the epoch."""
+    return isinstance(value, (int, float)) and value is not True and 0 < value <= _LAST_TIME
+
+
 def counted(count: int, name: str) -> str:
     """Say how many of a thing there are."""
     return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
-def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
-    """Show a status, a line for each value, those of the daemon's own included."""
-    rows = {"uptime": in_words(status.uptime_secs or 0)}
-    if _has_sessions(status):
-        rows["session"] = _session(status)
-        rows["saves"] = str(status.saves_count)
-        rows["resumes"] = str(status.total_resumes)
-    return [
-        labelled("state", status.state, colour, _STATE_COLOURS.get(status.state, PLAIN)),
-        *(labelled(label, value, colour) for label, value in rows.items()),
-        *(labelled(printable(key), _shown(value), colour) for key, value in status.extra.items()),
-        labelled("socket", printable(path), colour),
-    ]
+def numbers_in_words(numbers: Mapping[str, int]) -> str:
+    """Say how many there are of each: 3 working, 1 waiting."""
+    return ", ".join(f"{count} {printable(name, NAME_LIMIT)}" for name, count in numbers.items())
 
 
-def status_sentence(status: DaemonStatus) -> str:
-    """Show a status on one line."""
-    sentence = f"{status.state}, up {in_words(status.uptime_secs or 0)}"
-    if not _has_sessions(status):
-        return sentence
-    return (
-        f"{sentence}, session {_session(status)}, "
-        f"{counted(status.saves_count, 'save')}, {counted(status.total_resumes, 'resume')}"
-    )
+def keeper_in_words(keeper: object) -> str:
+    """
+    Say who revives.
+
+    :param keeper: what ``STATUS`` and ``INSPECT`` tell: true, or the pid of another daemon.
+    """
+    if keeper is True:
+        return "this daemon"
+    if isinstance(keeper, int) and keeper > 0:
+        return f"pid {keeper}, so this daemon only monitors"
+    return "not known, so this daemon only monitors"
 
 
 def trouble_lines(error: ClientError, colour: bool) -> list[str]:
@@ -109,7 +114,7 @@ def labelled(
     padded = f"{label:<{width}}" if len(label) < width else f"{label} "
     if not colour:
         return padded + value
-    return _coloured(padded, DIM) + _coloured(value, value_colour)
+    return coloured(padded, DIM) + coloured(value, value_colour)
 
 
 def complain(message: str) -> None:
@@ -118,18 +123,6 @@ def complain(message: str) -> None:
         print(f"palingenesis: {message}", file=sys.stderr)
 
 
-def _coloured(text: str, code: str) -> str:
+def coloured(text: str, code: str) -> str:
+    """Have a terminal show a text in a colour."""
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
-
-
-def _has_sessions(status: DaemonStatus) -> bool:
-    return bool(status.current_session is not None or status.saves_count or status.total_resumes)
-
-
-def _session(status: DaemonStatus) -> str:
-    return "none" if status.current_session is None else printable(status.current_session)
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return printable(text, VALUE_LIMIT)

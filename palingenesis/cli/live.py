@@ -1,4 +1,4 @@
-"""``palingenesis status --watch``: a live status, on a screen or a line each time."""
+"""``--watch``: something of the daemon's live, on a screen or a line each time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from palingenesis.cli.format import (
     complain,
     json_line,
     labelled,
-    status_lines,
-    status_sentence,
     trouble,
     trouble_lines,
 )
@@ -26,14 +24,28 @@ from palingenesis.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
-    from palingenesis.client.blocking import ControlClient
+    class View(Protocol):
+        """
+        What is shown, and asked for anew each time.
+
+        Each method raises a `palingenesis.client.errors.ClientError` while there is no answer.
+        """
+
+        def lines(self) -> list[str]:
+            """Show it on lines of its own."""
+
+        def sentence(self) -> str:
+            """Show it on one line."""
+
+        def line(self) -> bytes:
+            """Return the daemon's own line of JSON, checked."""
 
 
-def show_screen(client: ControlClient, interval: float, colour: bool) -> NoReturn:
+def show_screen(view: View, interval: float, colour: bool) -> NoReturn:
     """
-    Redraw the status on the terminal's alternate screen, until interrupted.
+    Redraw something on the terminal's alternate screen, until interrupted.
 
     :param interval: seconds from one look to the next.
     """
@@ -41,7 +53,7 @@ def show_screen(client: ControlClient, interval: float, colour: bool) -> NoRetur
         _take_screen()
         while True:
             try:
-                lines = status_lines(client.status(), client.path, colour)
+                lines = view.lines()
             except ClientError as error:
                 lines = trouble_lines(error, colour)
             note = f"every {interval:g} s, {time.strftime('%H:%M:%S')}; Ctrl-C ends"
@@ -52,18 +64,18 @@ def show_screen(client: ControlClient, interval: float, colour: bool) -> NoRetur
         _write(LEAVE_SCREEN)
 
 
-def print_lines(client: ControlClient, interval: float) -> NoReturn:
-    """Print the status on a line each time, until interrupted."""
+def print_lines(view: View, interval: float) -> NoReturn:
+    """Print something on a line each time, until interrupted."""
     while True:
         try:
-            line = status_sentence(client.status())
+            line = view.sentence()
         except ClientError as error:
             line = f"{trouble(error)}: {error}"
         print(time.strftime("%H:%M:%S"), line, flush=True)
         time.sleep(interval)
 
 
-def print_json(client: ControlClient, interval: float) -> NoReturn:
+def print_json(view: View, interval: float) -> NoReturn:
     """
     Print the daemon's own line each time, until interrupted.
 
@@ -72,7 +84,7 @@ def print_json(client: ControlClient, interval: float) -> NoReturn:
     told = ""
     while True:
         try:
-            line = json_line(client.status_line())
+            line = json_line(view.line())
         except ClientError as error:
             if str(error) != told:
                 told = str(error)

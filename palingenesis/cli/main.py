@@ -7,8 +7,8 @@ import sys
 from io import TextIOWrapper
 
 from palingenesis.cli.exit_status import Exit, exit_status
-from palingenesis.cli.format import complain, json_line, status_lines, table_lines
-from palingenesis.cli.parser import CliCommand, make_parser, seconds
+from palingenesis.cli.format import complain, json_line, table_lines
+from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError, find_socket
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-#: Seconds from one look to the next of ``status --watch``.
+    from palingenesis.cli.live import View
+
+#: Seconds from one look to the next of ``--watch``.
 WATCH_INTERVAL = 2.0
 
 
@@ -56,29 +58,44 @@ def _client(options: Namespace) -> ControlClient:
 
 
 def _status(options: Namespace) -> Exit:
-    client = _client(options)
+    from palingenesis.cli.status import StatusView
+
+    return _show(StatusView(_client(options), _colour()), options)
+
+
+def _sessions(options: Namespace) -> Exit:
+    from palingenesis.cli.sessions import SessionsView
+
+    return _show(SessionsView(_client(options), _colour()), options)
+
+
+def _show(view: View, options: Namespace) -> Exit:
     if options.watch is not None:
-        return _live(client, options)
+        return _live(view, options)
     if options.json:
-        sys.stdout.buffer.write(json_line(client.status_line()))
+        sys.stdout.buffer.write(json_line(view.line()))
     else:
-        print("\n".join(status_lines(client.status(), client.path, _colour())))
+        print("\n".join(view.lines()))
     return Exit.DONE
 
 
-def _live(client: ControlClient, options: Namespace) -> NoReturn:
+def _live(view: View, options: Namespace) -> NoReturn:
     from palingenesis.cli.live import print_json, print_lines, show_screen
 
     if options.json:
-        print_json(client, options.watch)
+        print_json(view, options.watch)
     elif _on_terminal():
-        show_screen(client, options.watch, _colour())
+        show_screen(view, options.watch, _colour())
     else:
-        print_lines(client, options.watch)
+        print_lines(view, options.watch)
 
 
-def _add_status_options(parser: ArgumentParser) -> None:
+def _add_json_option(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the daemon's own line of JSON")
+
+
+def _add_view_options(parser: ArgumentParser) -> None:
+    _add_json_option(parser)
     parser.add_argument(
         "--watch",
         metavar="SECONDS",
@@ -87,6 +104,28 @@ def _add_status_options(parser: ArgumentParser) -> None:
         const=WATCH_INTERVAL,
         help="look again every so many seconds (%(const)g), until interrupted",
     )
+
+
+def _log(options: Namespace) -> Exit:
+    from palingenesis.cli.log import entries_line, log_lines
+
+    client = _client(options)
+    if options.json:
+        sys.stdout.buffer.write(json_line(entries_line(client, options.number)))
+    else:
+        print("\n".join(log_lines(client, options.number)))
+    return Exit.DONE
+
+
+def _add_log_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-n",
+        metavar="N",
+        dest="number",
+        type=number_of_entries,
+        help="how many entries, the last ones (by the daemon's choice)",
+    )
+    _add_json_option(parser)
 
 
 def _pause(options: Namespace) -> Exit:
@@ -164,7 +203,9 @@ def _doctor(options: Namespace) -> Exit:
 
 #: Each command, in the order of the help.
 COMMANDS = {
-    "status": CliCommand(_status, "show how the daemon is", _add_status_options),
+    "status": CliCommand(_status, "show how the daemon is", _add_view_options),
+    "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
+    "log": CliCommand(_log, "tell what happened to the sessions", _add_log_options),
     "pause": CliCommand(_pause, "pause the daemon"),
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "have the daemon read its configuration again"),

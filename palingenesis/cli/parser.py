@@ -90,6 +90,13 @@ def seconds(text: str) -> float:
         ) from None
 
 
+def number_of_entries(text: str) -> int:
+    """Read a number of entries of the daemon's log, as argparse wants it."""
+    if text.isascii() and text.isdecimal() and len(text) <= 9 and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     # Without a width, argparse imports shutil to ask the terminal, at every start.
     def __init__(self, prog: str) -> None:

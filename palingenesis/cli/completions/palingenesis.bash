@@ -5,9 +5,11 @@
 #    source ~/.local/share/bash_completion/palingenesis
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_palingenesis_subparsers=(status pause resume reload commands send path completion doctor)
+_shtab_palingenesis_subparsers=(status sessions log pause resume reload commands send path completion doctor)
 
 _shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
+_shtab_palingenesis_sessions_option_strings=(-h --help --socket --timeout --json --watch)
+_shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n --json)
 _shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)
@@ -19,6 +21,8 @@ _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_sessions___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
@@ -30,12 +34,19 @@ _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(status pause resume reload commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(status sessions log pause resume reload commands send path completion doctor)
 
 _shtab_palingenesis_status__h_nargs=0
 _shtab_palingenesis_status___help_nargs=0
 _shtab_palingenesis_status___json_nargs=0
 _shtab_palingenesis_status___watch_nargs='?'
+_shtab_palingenesis_sessions__h_nargs=0
+_shtab_palingenesis_sessions___help_nargs=0
+_shtab_palingenesis_sessions___json_nargs=0
+_shtab_palingenesis_sessions___watch_nargs='?'
+_shtab_palingenesis_log__h_nargs=0
+_shtab_palingenesis_log___help_nargs=0
+_shtab_palingenesis_log___json_nargs=0
 _shtab_palingenesis_pause__h_nargs=0
 _shtab_palingenesis_pause___help_nargs=0
 _shtab_palingenesis_resume__h_nargs=0

@@ -50,8 +50,8 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands status pause resume reload commands send path completion doctor
-set -g _shtab_palingenesis_opts_with_value --socket --timeout --watch
+set -g _shtab_palingenesis_commands status sessions log pause resume reload commands send path completion doctor
+set -g _shtab_palingenesis_opts_with_value --socket --timeout --watch -n
 
 complete -c palingenesis -e
 complete -c palingenesis -f
@@ -66,6 +66,18 @@ complete -c palingenesis -n '_shtab_palingenesis_using status' -l socket -xka "(
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l timeout -x -d 'how long to wait for the answer in all (5)'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l watch -x -d 'look again every so many seconds (2), until interrupted'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a sessions -d 'Show the agents'"'"' sessions.'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l json -d 'print the daemon'"'"'s own line of JSON'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l watch -x -d 'look again every so many seconds (2), until interrupted'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a log -d 'Tell what happened to the sessions.'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l timeout -x -d 'how long to wait for the answer in all (5)'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -s n -x -d 'how many entries, the last ones (by the daemon'"'"'s choice)'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a pause -d 'Pause the daemon.'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'

@@ -1,0 +1,121 @@
+"""What only the daemon itself knows of its monitor, as ``palingenesis doctor`` shows it."""
+
+from __future__ import annotations
+
+import json
+
+from palingenesis import __version__
+from palingenesis.cli.columns import at_home
+from palingenesis.cli.format import PLAIN, RED, YELLOW, keeper_in_words
+from palingenesis.cli.monitor import INSPECT, is_unknown
+from palingenesis.client.errors import ClientError, ErrorReply
+from palingenesis.text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from palingenesis.client.blocking import ControlClient
+
+    #: A label, a value, and the value's colour.
+    Row = tuple[str, str, str]
+
+
+def inspection(client: ControlClient) -> Iterator[Row]:
+    """Ask a daemon that answers about its monitor; nothing where it has none."""
+    try:
+        inspected = client.send(INSPECT)
+    except ClientError as error:
+        if not (isinstance(error, ErrorReply) and is_unknown(error)):
+            yield "monitor", printable(f"not known: {error.reason}"), YELLOW
+        return
+    if isinstance(inspected, dict):
+        yield from rows(inspected)
+    else:
+        yield "monitor", "not known: the reply to INSPECT is no object", YELLOW
+
+
+def rows(inspected: dict[str, Any]) -> Iterator[Row]:
+    """Show each value of an inspection; one that is not known here as it came."""
+    for key, value in inspected.items():
+        show = _SHOWN.get(key)
+        try:
+            shown = list(show(value)) if show else [(key, value, PLAIN)]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # Another version of the daemon may tell it in another way.
+            shown = [(key, value, PLAIN)]
+        for label, text, colour in shown:
+            yield printable(label), _words(text), colour
+
+
+def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object, str]]:
+    path = configuration["path"]
+    if configuration["mistake"]:
+        yield "config", f"{path}: {configuration['mistake']}", RED
+        yield "restart", "would fail over the configuration", RED
+    elif configuration["exists"]:
+        yield "config", f"{path}: valid", PLAIN
+    elif path is None:
+        yield "config", "none, since no home directory is known", PLAIN
+    else:
+        yield "config", f"none at {path}", PLAIN
+
+
+def _agents(homes: dict[str, str]) -> Iterator[tuple[str, object, str]]:
+    if not homes:
+        yield "agents", "none: no directory of theirs exists, or `agents` is empty", YELLOW
+        return
+    yield "agents", ", ".join(f"{agent} in {at_home(home)}" for agent, home in homes.items()), PLAIN
+
+
+def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
+    if not commands:
+        yield "revival", "no command is named, so no session is revived", PLAIN
+    for agent, command in commands.items():
+        if command["trouble"]:
+            yield "revival", f"of {agent} would fail: {command['trouble']}", RED
+        else:
+            yield "revival", f"of {agent} by {' '.join(command['command'])}", PLAIN
+            yield "program", at_home(command["program"]), PLAIN
+
+
+def _state_directory(path: str) -> Iterator[tuple[str, object, str]]:
+    yield "state", at_home(path), PLAIN
+
+
+def _keeper(keeper: object) -> Iterator[tuple[str, object, str]]:
+    yield "keeper", keeper_in_words(keeper), PLAIN if keeper is True else YELLOW
+
+
+def _ledger(trouble: str) -> Iterator[tuple[str, object, str]]:
+    yield "ledger", trouble, PLAIN if trouble == "ok" else RED
+
+
+def _paused(paused: bool) -> Iterator[tuple[str, object, str]]:
+    if paused:
+        yield "paused", "yes; `palingenesis resume` ends that", YELLOW
+
+
+def _version(version: str) -> Iterator[tuple[str, object, str]]:
+    if version != __version__:
+        text = f"{version}, but {__version__} is installed here; restart the daemon"
+        yield "version", text, YELLOW
+
+
+_SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
+    # The listener is told already.
+    "pid": lambda _: iter(()),
+    "configuration": _configuration,
+    "agents": _agents,
+    "commands": _commands,
+    "state_directory": _state_directory,
+    "keeper": _keeper,
+    "ledger": _ledger,
+    "paused": _paused,
+    "version": _version,
+}
+
+
+def _words(value: object) -> str:
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

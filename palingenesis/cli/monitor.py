@@ -1,0 +1,49 @@
+"""The questions that only a daemon with a monitor answers: ``SESSIONS``, ``LOG``, ``INSPECT``."""
+
+from __future__ import annotations
+
+import json
+
+from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
+from palingenesis.wire import UNKNOWN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from palingenesis.client.blocking import ControlClient
+
+SESSIONS, LOG, INSPECT = "SESSIONS", "LOG", "INSPECT"
+
+
+def is_unknown(error: ErrorReply) -> bool:
+    """Tell whether a daemon has replied that it does not have the command."""
+    return error.message.startswith(UNKNOWN)
+
+
+def list_line(client: ControlClient, name: str, argument: str | None = None) -> bytes:
+    """
+    Ask for a list of objects, and return the reply's line as it came, checked.
+
+    :raises palingenesis.client.errors.ClientError: when that is not what comes.
+    """
+    try:
+        line = client.send_line(name, argument)
+    except ErrorReply as error:
+        if is_unknown(error):
+            error.advice = (
+                "only `twistd palingenesis` monitors sessions; name its socket with --socket"
+            )
+        raise
+    except TimedOut as error:
+        # A question changes nothing, so it does not matter that it may still be answered.
+        raise TimedOut(error.path, error.timeout, advice=error.advice) from None
+    if not line.startswith(b"[") or not all(isinstance(each, dict) for each in json.loads(line)):
+        raise InvalidReply(client.path, line)
+    return line
+
+
+def objects(client: ControlClient, name: str, argument: str | None = None) -> list[dict[str, Any]]:
+    """Ask for a list of objects, and return it; raises what `list_line` does."""
+    listed: list[dict[str, Any]] = json.loads(list_line(client, name, argument))
+    return listed

@@ -1,0 +1,172 @@
+"""``palingenesis sessions``: what the agents' sessions do, and what they wait for."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from palingenesis.cli.columns import WIDTH, at_home, cut, padded, width, wrapped
+from palingenesis.cli.format import (
+    DIM,
+    GREEN,
+    PLAIN,
+    RED,
+    YELLOW,
+    coloured,
+    from_now,
+    is_time,
+    labelled,
+    numbers_in_words,
+)
+from palingenesis.cli.monitor import INSPECT, SESSIONS, list_line, objects
+from palingenesis.cli.reasons import KINDS, REASONS
+from palingenesis.client.errors import ClientError
+from palingenesis.text import NAME_LIMIT, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from palingenesis.client.blocking import ControlClient
+
+HEADS = ("agent", "directory", "state", "attempts", "stop")
+#: The widest agent, state and number of attempts that are shown whole, in columns.
+CELL_WIDTH = 12
+#: The columns that a directory has at least, however much there is to tell of a stop.
+DIRECTORY_WIDTH = 18
+
+_BETWEEN = "  "
+_COLOURS = {"working": GREEN, "reviving": GREEN, "waiting": YELLOW, "given-up": RED}
+
+
+class SessionsView:
+    """
+    The sessions, as a `palingenesis.cli.live.View`.
+
+    :param colour: whether the lines are in colour.
+    """
+
+    def __init__(self, client: ControlClient, colour: bool) -> None:
+        self._client = client
+        self._colour = colour
+
+    def lines(self) -> list[str]:
+        """Show them in a table, and explain its words below it."""
+        sessions = objects(self._client, SESSIONS)
+        if not sessions:
+            return [_nowhere(self._client)]
+        return [*table(sessions, time.time(), self._colour), *legend(sessions, self._colour)]
+
+    def sentence(self) -> str:
+        """Say how many are in which state."""
+        states = Counter(_text(each, "state") for each in objects(self._client, SESSIONS))
+        return printable(numbers_in_words(states)) or "no sessions"
+
+    def line(self) -> bytes:
+        """Return the daemon's own line."""
+        return list_line(self._client, SESSIONS)
+
+
+def table(sessions: Sequence[dict[str, Any]], now: float, colour: bool) -> list[str]:
+    """
+    Lay out sessions in a table of 80 columns.
+
+    :param sessions: as ``SESSIONS`` tells them.
+    :param now: the time, in seconds since the epoch.
+    """
+    rows = [HEADS, *(_cells(each, now) for each in sessions)]
+    agent, directory, state, attempts, stop = (
+        max(width(cell) for cell in column) for column in zip(*rows, strict=True)
+    )
+    room = WIDTH - agent - state - attempts - 4 * len(_BETWEEN)
+    directory = min(directory, max(room - stop, DIRECTORY_WIDTH))
+    widths = (agent, directory, state, attempts)
+    lines = []
+    for row in rows:
+        colours = (DIM,) * 4 if row is HEADS else (PLAIN, PLAIN, _COLOURS.get(row[2], PLAIN), PLAIN)
+        first, *further = wrapped(row[4], room - directory)
+        cells = [padded(cut(cell, space), space) for cell, space in zip(row, widths, strict=False)]
+        if colour:
+            cells = [coloured(cell, code) for cell, code in zip(cells, colours, strict=True)]
+            first = coloured(first, colours[0])
+        lines.append(_BETWEEN.join((*cells, first)).rstrip())
+        indent = " " * (WIDTH - room + directory)
+        lines += [indent + line for line in further]
+    return lines
+
+
+def legend(sessions: Sequence[dict[str, Any]], colour: bool) -> list[str]:
+    """Explain the words of the table, each once, with what to do."""
+    words = dict.fromkeys(word for each in sessions for word in _words(each))
+    waiting = dict.fromkeys(
+        f"[revive.{_text(each, 'agent')}]" for each in sessions if each.get("held") == "no-command"
+    )
+    meanings = {
+        word: text.format(tables=" or ".join(waiting))
+        for word in words
+        if (text := REASONS.get(word) or KINDS.get(word))
+    }
+    if not meanings:
+        return []
+    label = max(map(len, meanings)) + len(_BETWEEN)
+    lines = [""]
+    for word, meaning in meanings.items():
+        first, *further = wrapped(meaning, WIDTH - label)
+        lines.append(labelled(word, first, colour, width=label))
+        lines += [" " * label + line for line in further]
+    return lines
+
+
+def _cells(session: dict[str, Any], now: float) -> tuple[str, ...]:
+    directory = session.get("directory")
+    return (
+        cut(_text(session, "agent"), CELL_WIDTH),
+        at_home(directory) if isinstance(directory, str) else "?",
+        cut(_text(session, "state"), CELL_WIDTH),
+        cut(_text(session, "attempts"), CELL_WIDTH),
+        _stop(session, now),
+    )
+
+
+def _stop(session: dict[str, Any], now: float) -> str:
+    """Say how a session stopped, when it goes on, and what holds it."""
+    due, since = session.get("due"), session.get("since")
+    kind, *held = _words(session) if session.get("kind") is not None else ("grew", *_words(session))
+    if is_time(due):
+        return "; ".join((kind, f"due {from_now(due, now)}", *held))
+    if is_time(since):
+        kind = f"{kind} {from_now(min(since, now), now)}"
+    return "; ".join((kind, *held))
+
+
+def _words(session: dict[str, Any]) -> Iterator[str]:
+    """List the monitor's words for a session's stop that its table shows."""
+    if session.get("kind") is not None:
+        yield _text(session, "kind")
+    # A due time says as much.
+    if session.get("held") not in (None, "not-due" if is_time(session.get("due")) else None):
+        yield _text(session, "held")
+
+
+def _text(session: dict[str, Any], key: str) -> str:
+    value = session.get(key)
+    return "?" if value is None or value == "" else printable(str(value), NAME_LIMIT)
+
+
+def _nowhere(client: ControlClient) -> str:
+    """Say that there are no sessions, and where the daemon looks if it tells."""
+    try:
+        inspected = client.send(INSPECT)
+    except ClientError:
+        return "no sessions"
+    agents = inspected.get("agents") if isinstance(inspected, dict) else None
+    if not isinstance(agents, dict):
+        return "no sessions"
+    if not agents:
+        return "no sessions: no agent's directory exists, or `agents` in [sessions] is empty"
+    places = (
+        f"{at_home(home) if isinstance(home, str) else '?'} ({printable(agent, NAME_LIMIT)})"
+        for agent, home in agents.items()
+    )
+    return f"no sessions in {' and '.join(places)}"

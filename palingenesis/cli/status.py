@@ -1,0 +1,113 @@
+"""``palingenesis status``: how the daemon is, once or live."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from palingenesis.cli.format import (
+    GREEN,
+    PLAIN,
+    YELLOW,
+    counted,
+    from_now,
+    in_words,
+    is_time,
+    keeper_in_words,
+    labelled,
+    numbers_in_words,
+)
+from palingenesis.text import VALUE_LIMIT, printable
+from palingenesis.wire import MONITORING, PAUSED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from palingenesis.client.blocking import ControlClient
+    from palingenesis.wire import DaemonStatus
+
+_STATE_COLOURS = {MONITORING: GREEN, PAUSED: YELLOW}
+
+
+class StatusView:
+    """
+    The status, as a `palingenesis.cli.live.View`.
+
+    :param colour: whether the lines are in colour.
+    """
+
+    def __init__(self, client: ControlClient, colour: bool) -> None:
+        self._client = client
+        self._colour = colour
+
+    def lines(self) -> list[str]:
+        """Show it, a line for each value."""
+        return status_lines(self._client.status(), self._client.path, self._colour)
+
+    def sentence(self) -> str:
+        """Show it on one line."""
+        return status_sentence(self._client.status())
+
+    def line(self) -> bytes:
+        """Return the daemon's own line."""
+        return self._client.status_line()
+
+
+def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
+    """Show a status, a line for each value, those of the daemon's own included."""
+    rows = {"uptime": in_words(status.uptime_secs or 0)}
+    if _has_sessions(status):
+        rows["session"] = _session(status)
+        rows["saves"] = str(status.saves_count)
+        rows["resumes"] = str(status.total_resumes)
+    return [
+        labelled("state", status.state, colour, _STATE_COLOURS.get(status.state, PLAIN)),
+        *(labelled(label, value, colour) for label, value in rows.items()),
+        *(labelled(label, value, colour) for label, value in _further(status.extra, time.time())),
+        labelled("socket", printable(path), colour),
+    ]
+
+
+def status_sentence(status: DaemonStatus) -> str:
+    """Show a status on one line."""
+    sentence = f"{status.state}, up {in_words(status.uptime_secs or 0)}"
+    if not _has_sessions(status):
+        return sentence
+    return (
+        f"{sentence}, session {_session(status)}, "
+        f"{counted(status.saves_count, 'save')}, {counted(status.total_resumes, 'resume')}"
+    )
+
+
+def _further(extra: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    """Label the values of the daemon's own, those of a monitor in words."""
+    for key, value in extra.items():
+        if key == "sessions" and _are_numbers(value):
+            yield key, printable(numbers_in_words(value)) or "none"
+        elif key == "next_revival" and is_time(value):
+            yield "revival", from_now(value, now)
+        elif key == "next_revival" and value is None:
+            continue
+        elif key == "keeper" and "next_revival" in extra:
+            yield key, keeper_in_words(value)
+        else:
+            yield printable(key), _shown(value)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, dict) and all(type(number) is int for number in value.values())
+
+
+def _has_sessions(status: DaemonStatus) -> bool:
+    return bool(status.current_session is not None or status.saves_count or status.total_resumes)
+
+
+def _session(status: DaemonStatus) -> str:
+    return "none" if status.current_session is None else printable(status.current_session)
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(text, VALUE_LIMIT)
