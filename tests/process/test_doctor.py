@@ -15,7 +15,7 @@ from palingenesis.cli.format import RED
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.pathlock import PathLock
 from tests.support.cases import CommandTestCase
-from tests.support.impostors import STATUS_LINE, answer, impostor
+from tests.support.impostors import STATUS_LINE, answer, by_command, impostor
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
 from tests.support.sockets import leave_stale, listen_at
@@ -36,7 +36,11 @@ class DoctorTests(DoctorTestCase):
         found = self.examine(Exit.DONE)
         self.assertEqual(
             list(found),
-            ["path", "directory", "socket", "listener", "answer", "config", "plugin", "verdict"],
+            [
+                *("path", "directory", "socket", "listener", "answer"),
+                *("config", "agents", "revival", "state", "keeper", "ledger"),
+                *("plugin", "verdict"),
+            ],
         )
         self.assertEqual(found["path"], f"{self.path}, by $XDG_RUNTIME_DIR")
         self.assertRegex(found["directory"], rf"^{self.place.runtime}: private \(mode 0700, owner ")
@@ -148,7 +152,8 @@ class RestartTests(DoctorTestCase):
         self,
     ) -> None:
         self.configure("odd = 1")
-        self.listen(answer(STATUS_LINE))
+        unknown = b"ERR: Unknown command: INSPECT\n"
+        self.listen(by_command({b"STATUS\n": STATUS_LINE, b"INSPECT\n": unknown}))
         for found in (
             self.examine(Exit.DONE, "--socket", self.path),
             self.examine(Exit.DONE, PALINGENESIS_SOCKET=self.path),

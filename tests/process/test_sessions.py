@@ -1,0 +1,273 @@
+"""``palingenesis sessions``, ``log``, ``status`` and ``doctor``, asking a daemon with a monitor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+from palingenesis.cli.exit_status import Exit
+from tests.support.cases import COMMAND, CommandTestCase
+from tests.support.checkout import PROGRAMS, ROOT
+from tests.support.impostors import answer, by_command, impostor, say_nothing
+from tests.support.monitored import NOW, entry, session
+from tests.support.patience import PATIENCE
+from tests.support.processes import Process, twistd_command
+from tests.support.terminal import Terminal
+
+
+class MonitoredTestCase(CommandTestCase):
+    def monitored(self, **replies: Any) -> Process:
+        """Start an application that replies to the monitor's commands, and wait for it."""
+        process = self.place.spawn(
+            [
+                *twistd_command(),
+                f"--pidfile={self.place.pidfile}",
+                "-noy",
+                str(PROGRAMS / "monitored.py"),
+            ],
+            environment={"TEST_SOCKET": self.path, "TEST_REPLIES": json.dumps(replies)},
+        )
+        process.wait_for_log("Listening on")
+        return process
+
+    def shown(self, *arguments: str, **variables: str) -> str:
+        """Run a command that succeeds, and return what it prints."""
+        done = self.run_command(*arguments, variables=variables)
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+        return done.stdout.decode()
+
+
+class SessionsTests(MonitoredTestCase):
+    def test_people_see_a_table_with_its_words_explained(self) -> None:
+        now = time.time()
+        app = os.path.join(self.place.directory, "app")
+        self.monitored(
+            SESSIONS=[
+                # Half a minute more than is told: the daemon's start takes some of it.
+                session(
+                    directory=app, state="stopped", kind="limit", due=now + 7530, held="no-command"
+                ),
+                session(agent="codex", state="stopped", kind="finished", since=now - 7200),
+            ]
+        )
+        shown = self.shown("sessions")
+        self.assertRegex(
+            shown,
+            r"\Aagent   directory  state    attempts  stop\n"
+            r"claude  ~/app      stopped  0         limit; due in 2 hours 5 minutes;\n"
+            r" {38}no-command\n"
+            r"codex   /srv/app   stopped  0         finished 2 hours ago\n"
+            r"\n"
+            r"no-command  .* name one in \[revive\.claude\]",
+        )
+        self.assertLessEqual(max(map(len, shown.splitlines())), 80)
+
+    def test_programs_see_the_daemons_own_line(self) -> None:
+        self.monitored(SESSIONS=[session()])
+        self.assertEqual(self.shown("sessions", "--json").encode(), self.ask(b"SESSIONS\n"))
+
+    def test_without_sessions_it_is_told_where_the_daemon_looks(self) -> None:
+        home = os.path.join(self.place.directory, ".claude")
+        self.monitored(SESSIONS=[], INSPECT={"agents": {"claude": home, "codex": "/srv/codex"}})
+        self.assertEqual(
+            self.shown("sessions"), "no sessions in ~/.claude (claude) and /srv/codex (codex)\n"
+        )
+
+    def test_without_agents_it_is_told_why_there_are_no_sessions(self) -> None:
+        self.monitored(SESSIONS=[], INSPECT={"agents": {}})
+        self.assertRegex(
+            self.shown("sessions"), r"\Ano sessions: no agent's directory exists.*\n\Z"
+        )
+
+    def test_a_daemon_that_cannot_tell_where_it_looks_has_no_sessions_either(self) -> None:
+        for replies in ({}, {"INSPECT": [1]}, {"INSPECT": {"agents": 1}}):
+            process = self.monitored(SESSIONS=[], **replies)
+            self.assertEqual(self.shown("sessions"), "no sessions\n")
+            process.stop()
+
+    def test_an_application_without_a_monitor_is_told_apart(self) -> None:
+        self.monitored()
+        for arguments in (("sessions",), ("sessions", "--json"), ("log",), ("log", "--json")):
+            said = self.assert_fails(Exit.ERROR_REPLY, *arguments)
+            self.assertIn("Unknown command", said)
+            self.assertIn("only `twistd palingenesis` monitors sessions", said)
+
+    def test_an_application_with_commands_of_the_same_names_has_no_usable_answer(self) -> None:
+        self.monitored(SESSIONS={"a": 1}, LOG=[1])
+        for command in ("sessions", "log"):
+            for options in ((), ("--json",)):
+                self.assert_fails(Exit.NO_ANSWER, command, *options)
+
+    def test_no_daemon_is_no_daemon(self) -> None:
+        for command in ("sessions", "log"):
+            self.assert_fails(Exit.NOT_RUNNING, command)
+
+    def test_a_time_out_does_not_warn_of_a_question(self) -> None:
+        self.listen(say_nothing)
+        for command in ("sessions", "log"):
+            said = self.assert_fails(Exit.NO_ANSWER, "--timeout", "0.2", command)
+            self.assertNotIn("carry out", said)
+
+
+class WatchTests(MonitoredTestCase):
+    def test_a_terminal_shows_them_live(self) -> None:
+        self.monitored(SESSIONS=[session()])
+        terminal = Terminal(self, *COMMAND, "sessions", "--watch", "0.05", NO_COLOR="1")
+        for _ in range(2):
+            terminal.wait_for("claude  /srv/app")
+            terminal.wait_for("every 0.05 s")
+        terminal.type(b"\x03")
+        self.assertEqual(terminal.wait(), Exit.INTERRUPTED)
+
+    def watch(self, *options: str) -> Process:
+        return self.place.spawn(
+            [*COMMAND, "sessions", "--watch", "0.05", *options],
+            environment={"PYTHONPATH": str(ROOT)},
+        )
+
+    def test_without_a_terminal_it_is_a_line_each_time(self) -> None:
+        self.monitored(SESSIONS=[session(), session(), session(state="waiting")])
+        watching = self.watch()
+        watching.wait_for_log(r"\d\d:\d\d:\d\d 2 working, 1 waiting\n", times=2)
+        self.assertEqual(watching.stop(signal.SIGINT), Exit.INTERRUPTED)
+
+    def test_without_sessions_the_line_says_so(self) -> None:
+        self.monitored(SESSIONS=[])
+        watching = self.watch()
+        watching.wait_for_log(r"\d\d:\d\d:\d\d no sessions\n", times=2)
+        self.assertEqual(watching.stop(signal.SIGINT), Exit.INTERRUPTED)
+
+    def test_a_program_sees_the_daemons_own_lines(self) -> None:
+        self.monitored(SESSIONS=[session()])
+        watching = self.watch("--json")
+        watching.wait_for_log(r"\n", times=2)
+        self.assertEqual(watching.stop(signal.SIGINT), Exit.INTERRUPTED)
+        self.assertEqual(json.loads(watching.log.splitlines()[0]), [session()])
+
+
+class LogTests(MonitoredTestCase):
+    NIGHT = (
+        entry("paused", NOW - 9, session=None, agent=None, by="uid 1000, pid 77"),
+        entry("stopped", kind="limit", due=NOW + 60),
+        entry("started", NOW + 61, attempt=1, pid=4242),
+    )
+
+    def test_people_read_a_story_with_the_sessions_directories(self) -> None:
+        self.monitored(SESSIONS=[session()], LOG=self.NIGHT)
+        self.assertEqual(
+            self.shown("log", TZ="UTC"),
+            "2026-09-19\n"
+            "16:59:51  paused by uid 1000, pid 77\n"
+            "17:00:00  claude /srv/app  stopped: limit, due 17:01:00\n"
+            "17:01:01  claude /srv/app  revival 1 started, pid 4242\n",
+        )
+
+    def test_without_sessions_their_ids_are_told(self) -> None:
+        self.monitored(LOG=self.NIGHT)
+        self.assertIn("claude 11111111  stopped: limit", self.shown("log"))
+
+    def test_the_last_entries_are_told_on_demand(self) -> None:
+        self.monitored(LOG=self.NIGHT)
+        for options in (("-n", "1"), ("-n1", "--json")):
+            shown = self.shown("log", *options)
+            self.assertIn("started", shown)
+            self.assertNotIn("stopped", shown)
+
+    def test_programs_see_the_daemons_own_line(self) -> None:
+        self.monitored(LOG=self.NIGHT)
+        self.assertEqual(self.shown("log", "--json").encode(), self.ask(b"LOG\n"))
+
+    def test_an_empty_ledger_has_no_story(self) -> None:
+        self.monitored(LOG=[])
+        self.assertEqual(self.shown("log"), "nothing has happened to any session\n")
+
+    def test_what_is_no_number_of_entries_is_a_mistake_of_usage(self) -> None:
+        for number in ("0", "-1", "many", "1.5", "²", "9" * 5000):
+            self.assert_fails(Exit.USAGE, "log", f"-n{number}")
+
+
+class StatusTests(CommandTestCase):
+    def status(self, **further: Any) -> str:
+        """Show a status with further keys, less what every status has."""
+        status = {
+            "state": "monitoring",
+            "uptime_secs": 1,
+            "current_session": None,
+            "saves_count": 0,
+            "total_resumes": 0,
+        }
+        with impostor(self.path, answer(json.dumps(status | further).encode() + b"\n")):
+            shown = self.run_command("status").stdout.decode()
+        os.unlink(self.path)
+        _, _, *rows, _ = shown.splitlines()
+        return "\n".join(rows)
+
+    def test_the_sessions_are_one_row(self) -> None:
+        self.assertEqual(
+            self.status(sessions={"working": 3, "waiting": 1}), "sessions 3 working, 1 waiting"
+        )
+        self.assertEqual(self.status(sessions={}), "sessions none")
+
+    def test_the_next_revival_is_told_in_words(self) -> None:
+        self.assertRegex(
+            self.status(next_revival=time.time() + 7200 + PATIENCE), "^revival  in 2 hours"
+        )
+        self.assertEqual(self.status(next_revival=None), "")
+
+    def test_the_keeper_is_told_in_words(self) -> None:
+        for keeper, words in ((True, "this daemon"), (7, "pid 7, so this daemon only monitors")):
+            self.assertEqual(self.status(next_revival=None, keeper=keeper), f"keeper   {words}")
+
+    def test_keys_of_an_application_are_shown_as_they_came(self) -> None:
+        self.assertEqual(
+            self.status(sessions=["a"], next_revival="soon", keeper="me"),
+            'sessions ["a"]\nnext_revival soon\nkeeper   not known, so this daemon only monitors',
+        )
+        self.assertEqual(self.status(sessions=4, keeper=True), "sessions 4\nkeeper   true")
+
+
+class DoctorTests(MonitoredTestCase):
+    def examine(self) -> dict[str, str]:
+        """Examine the socket of an application, and return what is told by label."""
+        shown = self.shown("doctor", "--socket", self.path)
+        return {line[:11].strip(): line[11:] for line in shown.splitlines()}
+
+    def test_what_the_daemon_knows_is_told_after_its_answer(self) -> None:
+        self.monitored(INSPECT={"agents": {"claude": "/srv/claude"}, "ledger": "ok"})
+        found = self.examine()
+        self.assertEqual(list(found)[-4:], ["answer", "agents", "ledger", "verdict"])
+        self.assertEqual(found["agents"], "claude in /srv/claude")
+
+    def test_an_application_without_a_monitor_is_well_without_those_rows(self) -> None:
+        self.monitored()
+        self.assertEqual(list(self.examine())[-2:], ["answer", "verdict"])
+
+    def test_an_inspection_that_is_none_is_told(self) -> None:
+        self.monitored(INSPECT=[1])
+        self.assertIn("no object", self.examine()["monitor"])
+
+    def test_a_mistake_that_only_the_daemon_sees_is_in_the_verdict(self) -> None:
+        self.monitored(
+            INSPECT={"configuration": {"path": "/c", "exists": True, "mistake": "sessions.quiet"}}
+        )
+        found = self.examine()
+        self.assertEqual(found["config"], "/c: sessions.quiet")
+        self.assertEqual(found["verdict"], "the daemon is well, and would not start again")
+
+    def test_an_error_reply_is_told(self) -> None:
+        status = json.dumps(
+            {
+                "state": "busy",
+                "uptime_secs": 1,
+                "current_session": None,
+                "saves_count": 0,
+                "total_resumes": 0,
+            }
+        )
+        self.listen(
+            by_command({b"STATUS\n": status.encode() + b"\n", b"INSPECT\n": b"ERR: not today\n"})
+        )
+        self.assertEqual(self.examine()["monitor"], "not known: not today")

@@ -1,0 +1,34 @@
+"""
+An application with commands of the monitor's names, as ``twistd -y`` runs it.
+
+``$TEST_SOCKET`` is the path, ``$TEST_REPLIES`` JSON: what each command replies. ``LOG`` takes
+the number of entries, the last ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Application
+
+from palingenesis.server.service import ControlService
+from palingenesis.server.state import DaemonState
+
+REPLIES: dict[str, Any] = json.loads(os.environ["TEST_REPLIES"])
+
+
+def log(number: str = "20") -> Any:
+    return REPLIES["LOG"][-int(number) :]
+
+
+application = Application("monitored")
+control = ControlService(DaemonState(), os.environ["TEST_SOCKET"])
+for name, reply in REPLIES.items():
+    if name == "LOG":
+        control.command(name, log, "tell the last entries", "[N]", audit=False)
+    else:
+        control.command(name, partial(json.loads, json.dumps(reply)), "reply", audit=False)
+control.setServiceParent(application)

@@ -1,0 +1,109 @@
+"""The ledger's story, made of values."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.cli.log import story
+from tests.support.monitored import NOW, entry
+
+APP = {("claude", "11111111-aaaa"): "/srv/app"}
+
+
+class StoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        # Five hours behind, so that local time is told from UTC.
+        before = os.environ.get("TZ")
+        os.environ["TZ"] = "UTC+5"
+        time.tzset()
+        self.addCleanup(self.restore, before)
+
+    def restore(self, zone: str | None) -> None:
+        if zone is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = zone
+        time.tzset()
+
+    def told(self, event: str, **known: Any) -> str:
+        """Tell one entry, without its date."""
+        _, line = story([entry(event, **known)], APP)
+        return line
+
+    def test_a_night_is_told_line_by_line(self) -> None:
+        night = [
+            entry("stopped", NOW, kind="limit", due=NOW + 8 * 3600),
+            entry("intent", NOW + 8 * 3600, attempt=1),
+            entry("started", NOW + 8 * 3600, attempt=1, pid=4242),
+            entry("worked", NOW + 8 * 3600 + 9, attempt=1),
+        ]
+        self.assertEqual(
+            story(night, APP),
+            [
+                "2026-09-19",
+                "12:00:00  claude /srv/app  stopped: limit, due 20:00:00",
+                "20:00:00  claude /srv/app  revival 1 begins",
+                "20:00:00  claude /srv/app  revival 1 started, pid 4242",
+                "20:00:09  claude /srv/app  revival 1 worked",
+            ],
+        )
+
+    def test_the_date_is_told_where_the_day_changes(self) -> None:
+        night = [entry("left"), entry("left", NOW + 43_200), entry("left", NOW + 43_201)]
+        self.assertEqual(
+            [line for line in story(night, APP) if line.startswith("2026")],
+            ["2026-09-19", "2026-09-20"],
+        )
+
+    def test_a_due_time_on_another_day_has_its_date(self) -> None:
+        told = self.told("stopped", kind="limit", due=NOW + 86_400)
+        self.assertTrue(told.endswith("stopped: limit, due 2026-09-20 12:00:00"), told)
+
+    def test_a_stop_without_a_due_time_is_told_by_its_kind(self) -> None:
+        self.assertTrue(self.told("stopped", kind="asking").endswith("  stopped: asking"))
+
+    def test_a_failure_is_told_with_the_exit_status(self) -> None:
+        for status, words in (
+            (1, "exit 1"),
+            (0, "exit 0"),
+            (-15, "signal 15"),
+            (None, "exit unknown"),
+        ):
+            told = self.told("failed", attempt=2, exit=status)
+            self.assertTrue(told.endswith(f"  revival 2 failed ({words})"), told)
+
+    def test_the_end_of_trying_is_told_with_the_attempts(self) -> None:
+        self.assertTrue(self.told("gave-up", attempt=5).endswith("  gave up after 5 attempts"))
+        self.assertTrue(self.told("gave-up").endswith("  gave up"))
+
+    def test_a_pause_is_told_with_its_author_and_no_session(self) -> None:
+        for event in ("paused", "resumed"):
+            told = self.told(event, session=None, agent=None, by="uid 1000, pid 77")
+            self.assertEqual(told, f"12:00:00  {event} by uid 1000, pid 77")
+
+    def test_an_event_of_a_later_version_is_told_by_its_name(self) -> None:
+        self.assertEqual(self.told("slept"), "12:00:00  claude /srv/app  slept")
+
+    def test_a_session_whose_directory_is_not_known_is_told_by_its_id(self) -> None:
+        _, line = story([entry("left")], {})
+        self.assertEqual(line, "12:00:00  claude 11111111  left by its user")
+
+    def test_two_sessions_in_one_directory_are_told_apart(self) -> None:
+        both = {**APP, ("claude", "22222222-bbbb"): "/srv/app"}
+        _, one, other = story([entry("left"), entry("left", session="22222222-bbbb")], both)
+        self.assertIn("claude /srv/app 11111111  left", one)
+        self.assertIn("claude /srv/app 22222222  left", other)
+
+    def test_a_time_that_is_none_is_told_as_such(self) -> None:
+        for at in (None, "soon", 1e300, float("nan"), True):
+            told = story([{"event": "paused", "at": at}], {})
+            self.assertEqual(told, ["no date", "--:--:--  paused"], at)
+
+    def test_a_text_cannot_drive_the_terminal(self) -> None:
+        told = story([entry("\x1b[2J", session="\x07", agent="\u202e", by="\n")], {})
+        for line in told:
+            self.assertTrue(line.isprintable(), line)

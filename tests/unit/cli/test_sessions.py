@@ -1,0 +1,119 @@
+"""The table of the sessions, made of values."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.cli.columns import WIDTH, width
+from palingenesis.cli.reasons import KINDS, REASONS
+from palingenesis.cli.sessions import legend, table
+from tests.support.monitored import NOW, session
+
+WORDS = st.none() | st.sampled_from([*KINDS, *REASONS, "limit", "working", "later-word"])
+ANYTHING = (
+    WORDS
+    | st.text(max_size=100)
+    | st.integers()
+    | st.floats()
+    | st.lists(st.none(), max_size=2)
+    | st.booleans()
+)
+
+
+class TableTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.patch(os, "environ", {"HOME": "/home/you"})
+
+    def row(self, **known: Any) -> str:
+        """Show one session, its lines joined, each run of spaces as one."""
+        _, *lines = table([session(**known)], NOW, colour=False)
+        return " ".join(" ".join(lines).split())
+
+    def test_the_columns_have_heads_and_stand_below_them(self) -> None:
+        shown = table([session(directory="/home/you/app", attempts=2)], NOW, colour=False)
+        self.assertEqual(
+            shown,
+            [
+                "agent   directory  state    attempts  stop",
+                "claude  ~/app      working  2         grew 3 seconds ago",
+            ],
+        )
+
+    def test_a_stop_is_told_with_its_due_time_and_what_holds_it(self) -> None:
+        row = self.row(state="stopped", kind="limit", due=NOW + 7500, held="no-command")
+        self.assertIn("limit; due in 2 hours 5 minutes; no-command", row)
+
+    def test_a_due_time_in_the_past_is_told_as_such(self) -> None:
+        row = self.row(state="stopped", kind="died", due=NOW - 60, held="crashes")
+        self.assertIn("died; due 1 minute ago; crashes", row)
+
+    def test_a_due_time_needs_no_further_word(self) -> None:
+        row = self.row(state="waiting", kind="limit", due=NOW + 60, held="not-due")
+        self.assertTrue(row.endswith("limit; due in 1 minute"), row)
+
+    def test_without_a_due_time_it_is_told_that_it_is_not_due(self) -> None:
+        row = self.row(state="waiting", kind="limit", since=NOW - 60, held="not-due")
+        self.assertTrue(row.endswith("limit 1 minute ago; not-due"), row)
+
+    def test_a_stop_without_a_due_time_is_told_with_its_age(self) -> None:
+        row = self.row(state="stopped", kind="finished", since=NOW - 7200)
+        self.assertTrue(row.endswith("finished 2 hours ago"), row)
+
+    def test_growth_in_the_future_is_now(self) -> None:
+        self.assertIn("grew now", self.row(since=NOW + 9000))
+
+    def test_a_long_stop_goes_on_below_itself(self) -> None:
+        known = {"directory": "/" + "x" * 60, "kind": "limit", "due": NOW + 7500, "held": "paused"}
+        heads, first, second = table([session(**known)], NOW, colour=False)
+        self.assertEqual(second.index("paused"), heads.index("stop"))
+        self.assertEqual(first.index("limit"), heads.index("stop"))
+
+    def test_the_end_of_a_long_directory_is_kept(self) -> None:
+        row = self.row(directory="/home/you/customers/" + "x" * 60 + "/app")
+        self.assertRegex(row, r"~/cust[a-z]*/?x*\.\.\.x+/app working")
+
+    def test_a_text_cannot_drive_the_terminal(self) -> None:
+        row = self.row(agent="\x1b[2J", directory="/\u202e", kind="\x07")
+        self.assertTrue(row.isprintable(), row)
+        self.assertIn(r"\x1b[2J", row)
+
+    def test_states_have_colours(self) -> None:
+        _, row = table([session(state="given-up")], NOW, colour=True)
+        self.assertIn("\x1b[31mgiven-up\x1b[0m", row)
+
+    @settings(deadline=None)
+    @given(st.lists(st.dictionaries(st.sampled_from(sorted(session())), ANYTHING), max_size=4))
+    def test_whatever_a_daemon_tells_fits_80_printable_columns(self, told: list[Any]) -> None:
+        for line in [*table(told, NOW, colour=False), *legend(told, colour=False)]:
+            self.assertLessEqual(width(line), WIDTH, line)
+            self.assertTrue(line.isprintable(), line)
+
+
+class LegendTests(SynchronousTestCase):
+    def legend(self, *sessions: dict[str, Any]) -> str:
+        return "\n".join(legend(sessions, colour=False))
+
+    def test_nothing_is_explained_where_no_word_needs_it(self) -> None:
+        self.assertEqual(legend([session(), session(kind="finished")], colour=False), [])
+
+    def test_each_word_is_explained_once(self) -> None:
+        held = session(kind="died", held="crashes")
+        shown = self.legend(held, held)
+        self.assertEqual(shown.count("\ncrashes "), 1)
+        self.assertEqual(shown.count("\ndied "), 1)
+
+    def test_the_table_that_would_name_a_command_is_named(self) -> None:
+        shown = self.legend(
+            session(kind="limit", held="no-command"),
+            session(kind="limit", held="no-command", agent="codex"),
+            session(kind="limit", held="paused", agent="other"),
+        )
+        self.assertIn("name one in [revive.claude] or [revive.codex]", " ".join(shown.split()))
+
+    def test_a_word_that_is_not_shown_is_not_explained(self) -> None:
+        self.assertEqual(legend([session(kind="limit", due=NOW, held="not-due")], False), [])
