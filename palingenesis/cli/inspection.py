@@ -36,6 +36,25 @@ def inspection(client: ControlClient) -> Iterator[Row]:
         yield "monitor", "not known: the reply to INSPECT is no object", YELLOW
 
 
+def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
+    """
+    Say where each agent's sessions are looked for, or why they are not.
+
+    :param agents: what ``INSPECT`` tells.
+    :raises AttributeError, KeyError, TypeError: when it tells something else.
+    """
+    words = []
+    for agent, known in agents.items():
+        home = at_home(known["directory"])
+        if known["monitored"]:
+            words.append(f"{agent} in {home}")
+        elif known["exists"]:
+            words.append(f"not {agent}, since `agents` in [sessions] leaves it out")
+        else:
+            words.append(f"not {agent}, since there is no {home}")
+    return printable("; ".join(words)) or "none"
+
+
 def rows(inspected: dict[str, Any]) -> Iterator[Row]:
     """Show each value of an inspection; one that is not known here as it came."""
     for key, value in inspected.items():
@@ -62,11 +81,9 @@ def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object,
         yield "config", f"none at {path}", PLAIN
 
 
-def _agents(homes: dict[str, str]) -> Iterator[tuple[str, object, str]]:
-    if not homes:
-        yield "agents", "none: no directory of theirs exists, or `agents` is empty", YELLOW
-        return
-    yield "agents", ", ".join(f"{agent} in {at_home(home)}" for agent, home in homes.items()), PLAIN
+def _agents(agents: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
+    monitored = any(known["monitored"] for known in agents.values())
+    yield "agents", agents_in_words(agents), PLAIN if monitored else YELLOW
 
 
 def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:

@@ -18,6 +18,7 @@ from palingenesis.cli.format import (
     labelled,
     numbers_in_words,
 )
+from palingenesis.cli.inspection import agents_in_words
 from palingenesis.cli.monitor import INSPECT, SESSIONS, list_line, objects
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
@@ -157,16 +158,6 @@ def _text(session: dict[str, Any], key: str) -> str:
 def _nowhere(client: ControlClient) -> str:
     """Say that there are no sessions, and where the daemon looks if it tells."""
     try:
-        inspected = client.send(INSPECT)
-    except ClientError:
+        return f"no sessions (agents: {agents_in_words(client.send(INSPECT)['agents'])})"
+    except (ClientError, AttributeError, KeyError, TypeError):
         return "no sessions"
-    agents = inspected.get("agents") if isinstance(inspected, dict) else None
-    if not isinstance(agents, dict):
-        return "no sessions"
-    if not agents:
-        return "no sessions: no agent's directory exists, or `agents` in [sessions] is empty"
-    places = (
-        f"{at_home(home) if isinstance(home, str) else '?'} ({printable(agent, NAME_LIMIT)})"
-        for agent, home in agents.items()
-    )
-    return f"no sessions in {' and '.join(places)}"

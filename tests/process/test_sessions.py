@@ -71,16 +71,11 @@ class SessionsTests(MonitoredTestCase):
 
     def test_without_sessions_it_is_told_where_the_daemon_looks(self) -> None:
         home = os.path.join(self.place.directory, ".claude")
-        self.monitored(SESSIONS=[], INSPECT={"agents": {"claude": home, "codex": "/srv/codex"}})
-        self.assertEqual(
-            self.shown("sessions"), "no sessions in ~/.claude (claude) and /srv/codex (codex)\n"
+        self.monitored(
+            SESSIONS=[],
+            INSPECT={"agents": {"claude": {"directory": home, "exists": True, "monitored": True}}},
         )
-
-    def test_without_agents_it_is_told_why_there_are_no_sessions(self) -> None:
-        self.monitored(SESSIONS=[], INSPECT={"agents": {}})
-        self.assertRegex(
-            self.shown("sessions"), r"\Ano sessions: no agent's directory exists.*\n\Z"
-        )
+        self.assertEqual(self.shown("sessions"), "no sessions (agents: claude in ~/.claude)\n")
 
     def test_a_daemon_that_cannot_tell_where_it_looks_has_no_sessions_either(self) -> None:
         for replies in ({}, {"INSPECT": [1]}, {"INSPECT": {"agents": 1}}):
@@ -110,6 +105,17 @@ class SessionsTests(MonitoredTestCase):
         for command in ("sessions", "log"):
             said = self.assert_fails(Exit.NO_ANSWER, "--timeout", "0.2", command)
             self.assertNotIn("carry out", said)
+
+    def test_the_daemon_itself_is_understood(self) -> None:
+        os.makedirs(self.place.path(".claude", "projects"))
+        self.place.daemon()
+        self.assertEqual(
+            self.shown("sessions"),
+            "no sessions (agents: claude in ~/.claude; not codex, since there is no ~/.codex)\n",
+        )
+        self.assertEqual(self.run_command("pause").returncode, Exit.DONE)
+        self.assertRegex(self.shown("log"), r"\d\d:\d\d:\d\d  paused by uid \d+, pid \d+\n\Z")
+        self.assertRegex(self.shown("status"), r"sessions none\nkeeper   this daemon\n")
 
 
 class WatchTests(MonitoredTestCase):
@@ -236,10 +242,10 @@ class DoctorTests(MonitoredTestCase):
         return {line[:11].strip(): line[11:] for line in shown.splitlines()}
 
     def test_what_the_daemon_knows_is_told_after_its_answer(self) -> None:
-        self.monitored(INSPECT={"agents": {"claude": "/srv/claude"}, "ledger": "ok"})
+        self.monitored(INSPECT={"keeper": True, "ledger": "disk full"})
         found = self.examine()
-        self.assertEqual(list(found)[-4:], ["answer", "agents", "ledger", "verdict"])
-        self.assertEqual(found["agents"], "claude in /srv/claude")
+        self.assertEqual(list(found)[-4:], ["answer", "keeper", "ledger", "verdict"])
+        self.assertEqual(found["ledger"], "disk full")
 
     def test_an_application_without_a_monitor_is_well_without_those_rows(self) -> None:
         self.monitored()

@@ -65,6 +65,8 @@ class Place:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PALINGENESIS_", "XDG_", "LISTEN_"))
+            # Nobody's own sessions.
+            and name not in ("CLAUDE_CONFIG_DIR", "CODEX_HOME")
         }
         return environment | {
             "HOME": self.directory,

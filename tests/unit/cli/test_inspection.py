@@ -14,6 +14,11 @@ from palingenesis.cli.inspection import rows
 COMMAND = ["claude", "-p", "--resume", "{id}", "{prompt}"]
 
 
+def agent(directory: str, exists: bool = True, monitored: bool = True) -> dict[str, Any]:
+    """Make what ``INSPECT`` tells of an agent."""
+    return {"directory": directory, "exists": exists, "monitored": monitored}
+
+
 class InspectionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(os, "environ", {"HOME": "/home/you"})
@@ -26,7 +31,7 @@ class InspectionTests(SynchronousTestCase):
             pid=77,
             version=__version__,
             configuration={"path": "/etc/c.toml", "exists": True, "mistake": None},
-            agents={"claude": "/home/you/.claude"},
+            agents={"claude": agent("/home/you/.claude")},
             commands={
                 "claude": {"command": COMMAND, "program": "/usr/bin/claude", "trouble": None}
             },
@@ -83,10 +88,25 @@ class InspectionTests(SynchronousTestCase):
 
     def test_what_is_not_there_is_told(self) -> None:
         self.assertEqual(
-            [text for _, text, _ in self.rows(agents={}, commands={})],
+            self.rows(agents={}, commands={}),
             [
-                "none: no directory of theirs exists, or `agents` is empty",
-                "no command is named, so no session is revived",
+                ("agents", "none", YELLOW),
+                ("revival", "no command is named, so no session is revived", PLAIN),
+            ],
+        )
+
+    def test_an_agent_that_is_not_monitored_is_told_with_the_reason(self) -> None:
+        claude = agent("/srv/claude", monitored=False)
+        codex = agent("/home/you/.codex", exists=False, monitored=False)
+        self.assertEqual(
+            self.rows(agents={"claude": claude, "codex": codex}),
+            [
+                (
+                    "agents",
+                    "not claude, since `agents` in [sessions] leaves it out; "
+                    "not codex, since there is no ~/.codex",
+                    YELLOW,
+                )
             ],
         )
 
