@@ -11,7 +11,7 @@ from typing import Any
 from tests.support.cases import ProcessTestCase
 from tests.support.checkout import PROGRAMS
 from tests.support.patience import wait_until
-from tests.support.processes import Process, kill_if_there
+from tests.support.processes import Process
 
 AGENTS = ("claude", "codex")
 #: The resume commands of both agents, as the configuration has them.
@@ -52,7 +52,6 @@ class AgentTestCase(ProcessTestCase):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(f"#!{sys.executable}\n{source}")
             os.chmod(path, 0o755)
-        self.addCleanup(self.kill_agents)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -147,12 +146,6 @@ class AgentTestCase(ProcessTestCase):
             name = f"probe-{os.urandom(4).hex()}"
             self.begin(name, "finish").wait()
             self.wait_for_session(name, kind="finished")
-
-    def kill_agents(self) -> None:
-        for name in os.listdir(self.told):
-            if name.endswith(".runs"):
-                for run in self.runs(name.removesuffix(".runs")):
-                    kill_if_there(run["pid"])
 
     def kill_run(self, session: str, number: int = -1) -> None:
         os.kill(self.runs(session)[number]["pid"], signal.SIGKILL)
