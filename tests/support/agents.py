@@ -35,11 +35,13 @@ class AgentTestCase(ProcessTestCase):
     A test of the real daemon with stand-in agents.
 
     :ivar state: the state directory.
+    :ivar told: where agents are told how to behave, and tell what they did.
+    :ivar bin: where the agents are.
     """
 
     def setUp(self) -> None:
         super().setUp()
-        self.state = self.place.path("state")
+        self.state = self.place.state
         self.told = self.place.path("stand-in")
         self.bin = self.place.path("bin")
         for directory in (self.told, self.bin):
@@ -59,7 +61,6 @@ class AgentTestCase(ProcessTestCase):
             "CLAUDE_CONFIG_DIR": self.place.path("claude"),
             "CODEX_HOME": self.place.path("codex"),
             "STAND_IN": self.told,
-            "PALINGENESIS_STATE": self.state,
             "PATH": os.pathsep.join([self.bin, os.environ.get("PATH", os.defpath)]),
         }
 

@@ -57,7 +57,7 @@ class ShortNight:
     def now(self) -> float:
         return EPOCH + self.clock.seconds()
 
-    def daemon(self) -> Monitor:
+    def make(self) -> Monitor:
         publisher = LogPublisher()
         monitor = Monitor(
             SETTINGS,
@@ -74,7 +74,7 @@ class ShortNight:
             monitor.startService()
         except Killed:
             monitor.stopService()
-            return self.daemon()
+            return self.make()
         return monitor
 
     def kill(self) -> None:
@@ -82,7 +82,7 @@ class ShortNight:
 
     def play(self) -> bool:
         """Play it, and tell whether it came to the kill."""
-        monitor = self.daemon()
+        monitor = self.make()
         began = False
         for second in range(0, 1200, 10):
             if second == 20:
@@ -96,7 +96,7 @@ class ShortNight:
                 began = True
                 monitor.stopService()
                 self.world.restart()
-                monitor = self.daemon()
+                monitor = self.make()
         self.events = [entry["event"] for entry in monitor.log(100)]
         monitor.stopService()
         return self.killed
