@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -28,6 +28,7 @@ from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.sessions import Identity, Kind, Owner
 from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.world import Living
 from tests.unit.monitor.fake_world import FakeRevival, FakeWorld
 
 EPOCH = 1_800_000_000.0
@@ -116,6 +117,12 @@ class NightWorld(FakeWorld):
     night: Night
     daemon: Daemon
 
+    def look(self, homes: Mapping[str, str], session: str | None = None) -> Living:
+        living = super().look(homes, session)
+        if session is not None and self.night.random.random() < 0.1:
+            self.night.come_back(session)  # at the very last moment
+        return living
+
     def start(
         self, command: Command, agent: str, session: Identity, now: float, in_use: Iterable[str]
     ) -> Revival:
@@ -196,12 +203,14 @@ class Night:
     def agent(self, number: int) -> str:
         return "codex" if number % 4 == 0 else "claude"
 
+    def agent_of(self, session: str) -> str:
+        return self.agent(int(session.rpartition("-")[2]))
+
     def write(self, session: str, kind: Kind | None, *, by: int = 0, **more: Any) -> None:
-        number = int(session.rpartition("-")[2])
         self.writer[session] = by
         if more.get("progress"):
             self.tries[session] = 0
-        self.world.write(session, kind, agent=self.agent(number), **more)
+        self.world.write(session, kind, agent=self.agent_of(session), **more)
 
     # The sessions, and their users
 
@@ -215,10 +224,13 @@ class Night:
             if owner is Owner.ALIVE:
                 self.work(agent, session)
             elif self.random.random() < 0.05:
-                # The user comes back.
-                self.counts["user came back"] += 1
-                self.world.owners[agent, session] = Owner.ALIVE
-                self.write(session, None)
+                self.come_back(session)
+
+    def come_back(self, session: str) -> None:
+        """Have the user take a session further, in a process of its own."""
+        self.counts["user came back"] += 1
+        self.world.owners[self.agent_of(session), session] = Owner.ALIVE
+        self.write(session, None)
 
     def work(self, agent: str, session: str) -> None:
         chance = self.random.random()
