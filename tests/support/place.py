@@ -27,6 +27,7 @@ class Place:
     :ivar runtime: what ``$XDG_RUNTIME_DIR`` says; it is there.
     :ivar socket: the default path of the socket.
     :ivar pidfile: twistd's.
+    :ivar state: what ``$PALINGENESIS_STATE`` says; it is outside, and made by the daemon.
     """
 
     def __init__(self, case: SynchronousTestCase) -> None:
@@ -36,6 +37,7 @@ class Place:
         os.mkdir(self.runtime, 0o700)
         self.socket = os.path.join(self.runtime, "palingenesis.sock")
         self.pidfile = self.path("twistd.pid")
+        self.state = f"{self.directory}.state"
         self._processes: list[Process] = []
         case.addCleanup(self._clean)
 
@@ -71,6 +73,7 @@ class Place:
         return environment | {
             "HOME": self.directory,
             "XDG_RUNTIME_DIR": self.runtime,
+            "PALINGENESIS_STATE": self.state,
             "PALINGENESIS_TEST_PLACE": self.directory,
             **further,
         }
@@ -175,3 +178,4 @@ class Place:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
         shutil.rmtree(self.directory)
+        shutil.rmtree(self.state, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from palingenesis.monitor.alive import Processes
 from palingenesis.monitor.child import CommandError
@@ -147,10 +149,15 @@ class FakeWorld(World):
         self.files[path] = file
         return file
 
-    def restart(self) -> FakeWorld:
-        """Give the world as a daemon that starts anew meets it."""
+    def restart(self) -> None:
+        """Be what a daemon meets that has just started: nothing has been looked at."""
         self._known = {}
-        return self
+
+    def view(self) -> Self:
+        """Give the same world to another daemon, which has not looked at it."""
+        other = copy.copy(self)
+        other.restart()
+        return other
 
     def homes(self, agents: Iterable[str] | None) -> dict[str, str]:
         return {name: f"/home/.{name}" for name in (agents if agents is not None else _AGENTS)}

@@ -1,0 +1,366 @@
+"""The real daemon brings sessions of stand-in agents back: every rule, and every way to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import time
+
+from palingenesis.monitor.keeper import LOCK_NAME
+from palingenesis.monitor.ledger import LEDGER_NAME
+from palingenesis.monitor.revive import OUTPUT_DIRECTORY
+from tests.support.agents import AGENTS, RESUME, AgentTestCase
+from tests.support.needs import needs_linux
+from tests.support.patience import wait_until
+
+
+class ComingBackTests(AgentTestCase):
+    def test_a_session_of_each_agent_that_hits_a_limit_comes_back_by_itself(self) -> None:
+        daemon = self.monitor()
+        for agent in AGENTS:
+            self.begin(agent, "limit:2", "finish", agent=agent).wait()
+        for agent in AGENTS:
+            self.wait_for_session(agent, state="stopped", kind="finished", attempts=0)
+            (_, run) = self.runs(agent)
+            self.assertEqual(run["arguments"][-2:], [agent, "continue"])
+            self.assertEqual(run["directory"], self.place.path(f"project-{agent}"))
+            self.assertTrue(run["leads"])
+        status = self.reply("STATUS")
+        self.assertEqual((status["total_resumes"], status["saves_count"]), (2, 2))
+        self.assertEqual(status["sessions"], {"stopped": 2})
+        self.assert_stops_cleanly(daemon)
+
+    def test_it_waits_for_the_reset_and_tells_when_that_is(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:4", "finish").wait()
+        told = self.wait_for_session("s", state="waiting", kind="limit", held="not-due")
+        self.assertEqual(self.reply("STATUS")["next_revival"], told["due"])
+        self.wait_for_session("s", kind="finished")
+        self.assertGreaterEqual(self.runs("s")[1]["at"], told["due"])
+
+    def test_the_ledger_tells_it_as_a_story(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:1", "finish").wait()
+        entries = self.wait_for_event("worked")
+        self.assertEqual(
+            [entry["event"] for entry in entries], ["stopped", "intent", "started", "worked"]
+        )
+        self.assertEqual({entry["session"] for entry in entries}, {"s"})
+        self.assertEqual(entries[2]["pid"], self.runs("s")[1]["pid"])
+
+    def test_a_transient_error_is_tried_again(self) -> None:
+        self.monitor()
+        for agent in AGENTS:
+            self.begin(agent, "overloaded", "finish", agent=agent).wait()
+        for agent in AGENTS:
+            self.wait_for_session(agent, kind="finished")
+
+    def test_a_second_limit_after_the_revival_is_waited_for_too(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:1", "limit:1", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(len(self.runs("s")), 3)
+        self.assertEqual(self.reply("STATUS")["saves_count"], 2)
+
+    def test_a_command_that_reads_its_input_to_the_end_finds_none(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:1", "read-stdin").wait()
+        self.wait_for_session("s", kind="finished")
+
+    def test_a_prompt_with_all_that_a_shell_would_love_arrives_whole(self) -> None:
+        prompt = "a 'b' \"c\" $(touch x) `d` ; e | f && g > h * ? ~ {id} {prompt} \\ \n --help é"
+        self.monitor(prompt=prompt)
+        self.begin("s", "limit:1", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(self.runs("s")[1]["arguments"][-1], prompt)
+
+    def test_a_commands_umask_is_the_users(self) -> None:
+        config = self.configure()
+        daemon = self.place.daemon("--config", config, environment=self.variables, umask=0o027)
+        self.begin("s", "limit:1", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(self.runs("s")[1]["umask"], 0o027)
+        self.assert_stops_cleanly(daemon)
+
+    def test_what_the_service_manager_says_to_the_daemon_is_not_passed_on(self) -> None:
+        config = self.configure()
+        self.start_daemon(config, WATCHDOG_USEC="30000000", LISTEN_FDNAMES="x")
+        self.begin("s", "limit:1", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        names = self.runs("s")[1]["environment"]
+        self.assertEqual([n for n in names if n.startswith(("WATCHDOG", "LISTEN", "NOTIFY"))], [])
+
+    def test_a_person_is_told(self) -> None:
+        told = self.place.path("told")
+        script = self.place.write("tell", f"#!/bin/sh\ncat > {told}.new && mv {told}.new {told}\n")
+        os.chmod(script, 0o755)
+        self.monitor(notify=[script])
+        self.begin("s", "limit:1", "finish").wait()
+        wait_until(lambda: os.path.exists(told), "the event is told")
+        with open(told, encoding="utf-8") as file:
+            event = json.load(file)
+        self.assertEqual((event["event"], event["session"]), ("worked", "s"))
+
+
+class NeverTests(AgentTestCase):
+    """The rules that nothing may break."""
+
+    def assert_left_alone(self, *sessions: str, runs: int = 1) -> None:
+        """Check that nothing is started in sessions which were due long ago."""
+        self.wait_for_looks()
+        for session in sessions:
+            self.assertEqual(len(self.runs(session)), runs, self.session(session))
+
+    def test_a_second_process_on_a_living_session(self) -> None:
+        self.monitor()
+        for agent in AGENTS:
+            self.begin(agent, "alive:1", "finish", agent=agent)
+        for agent in AGENTS:
+            self.wait_for_session(agent, state="stopped", kind="limit", held="owner-alive")
+        self.assert_left_alone(*AGENTS)
+        for agent in AGENTS:
+            self.kill_run(agent)
+        self.wait_for_session("claude", kind="finished")
+
+    def test_a_session_whose_registry_entry_cannot_be_read(self) -> None:
+        self.monitor()
+        process = self.begin("s", "alive:1", "finish")
+        self.wait_for_session("s", held="owner-alive")
+        entry = os.path.join(self.place.path("claude"), "sessions", f"{os.getpid()}.json")
+        with open(entry, "w", encoding="utf-8") as file:
+            file.write("{")
+        process.kill()
+        self.wait_for_session("s", held="owner-unknown")
+        self.assert_left_alone("s")
+        os.unlink(entry)
+        self.wait_for_session("s", kind="finished")
+
+    def test_twice_for_the_same_stop(self) -> None:
+        daemon = self.monitor()
+        self.begin("s", "limit:1", "work").wait()
+        self.wait_for_event("worked")
+        for _ in range(2):
+            daemon.kill()
+            daemon = self.start_daemon(self.place.path("c.toml"))
+            self.assert_left_alone("s", runs=2)
+        self.assertEqual(self.story().count("intent"), 1)
+
+    def test_a_revival_that_outlives_its_daemon_is_found_again(self) -> None:
+        daemon = self.monitor()
+        self.begin("s", "limit:1", "hang", "finish").wait()
+        self.wait_for_event("started")
+        wait_until(lambda: len(self.runs("s")) == 2, "the command runs")
+        daemon.kill()
+        self.start_daemon(self.place.path("c.toml"))
+        self.wait_for_session("s", state="reviving")
+        self.assert_left_alone("s", runs=2)
+        self.kill_run("s")
+        self.wait_for_session("s", kind="finished")
+        failed = next(e for e in self.reply("LOG 100") if e["event"] == "failed")
+        self.assertIsNone(failed["exit"])
+
+    def test_a_plan_that_a_newer_record_voids(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:3", "finish", "finish").wait()
+        self.wait_for_session("s", state="waiting")
+        self.begin("s", "limit:3", "finish", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.wait_for_looks(4)
+        self.assertNotIn("intent", self.story())
+
+    def test_a_session_that_its_user_ended(self) -> None:
+        self.monitor(crashes=True)
+        for agent in AGENTS:
+            for way in ("interrupted", "left"):
+                self.begin(f"{agent}-{way}", way, agent=agent).wait()
+        names = [f"{agent}-{way}" for agent in AGENTS for way in ("interrupted", "left")]
+        for name in names:
+            self.wait_for_session(name, state="left", kind="user", held=None)
+        self.assert_left_alone(*names)
+        self.assertEqual(self.story().count("left"), 4)
+
+    def test_what_waiting_does_not_cure(self) -> None:
+        self.monitor(crashes=True)
+        for agent in AGENTS:
+            for way in ("refused", "context", "finish"):
+                self.begin(f"{agent}-{way}", way, agent=agent).wait()
+        for agent in AGENTS:
+            self.wait_for_session(f"{agent}-refused", kind="refused")
+            self.wait_for_session(f"{agent}-context", kind="context")
+            self.wait_for_session(f"{agent}-finish", kind="finished")
+        self.assertNotIn("intent", self.story())
+
+    def test_a_crash_unless_that_is_asked_for(self) -> None:
+        self.monitor()
+        self.begin("s", "killed", "finish").wait()
+        self.wait_for_session("s", state="stopped", kind="died", held="crashes")
+        self.assert_left_alone("s")
+        self.configure(crashes=True)
+        self.assertEqual(self.ask(b"RELOAD\n"), b"OK\n")
+        self.wait_for_session("s", kind="finished")
+
+    def test_a_crash_behind_a_huge_record(self) -> None:
+        self.monitor(crashes=True)
+        self.begin("s", "huge", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(len(self.runs("s")), 2)
+
+    def test_anything_while_paused(self) -> None:
+        daemon = self.monitor()
+        self.begin("s", "limit:2", "finish").wait()
+        self.assertEqual(self.ask(b"PAUSE\n"), b"OK\n")
+        self.wait_for_session("s", kind="limit", held="paused")
+        daemon.kill()
+        self.start_daemon(self.place.path("c.toml"))
+        self.assertEqual(self.reply("STATUS")["state"], "paused")
+        self.wait_for_session("s", kind="limit", held="paused")
+        due = self.session("s")["due"]
+        wait_until(lambda: time.time() > due, "the session is due")
+        self.assert_left_alone("s")
+        self.assertEqual(self.ask(b"RESUME\n"), b"OK\n")
+        self.wait_for_session("s", kind="finished")
+        self.assertRegex(
+            next(e["by"] for e in self.reply("LOG 100") if e["event"] == "paused"),
+            rf"uid {os.getuid()}, pid {os.getpid()}|an unknown client",
+        )
+
+    def test_without_a_command(self) -> None:
+        self.monitor(revive={})
+        self.begin("s", "limit:1", "finish").wait()
+        self.wait_for_session("s", state="stopped", kind="limit", held="no-command")
+        self.assert_left_alone("s")
+
+    def test_after_the_command_was_taken_out_of_the_configuration(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:3", "finish").wait()
+        self.wait_for_session("s", state="waiting")
+        self.configure(revive={"codex": RESUME["codex"]})
+        self.assertEqual(self.ask(b"RELOAD\n"), b"OK\n")
+        self.wait_for_session("s", held="no-command")
+        self.assert_left_alone("s")
+
+    def test_by_a_daemon_that_is_not_the_keeper(self) -> None:
+        self.monitor()
+        pid = self.reply("STATUS")["pid"]
+        other = self.place.path("other.sock")
+        self.place.pidfile = self.place.path("other.pid")
+        config = self.place.path("c.toml")
+        second = self.place.daemon(
+            "--config", config, "--socket", other, environment=self.variables
+        )
+        self.assertEqual(json.loads(self.ask(path=other))["keeper"], pid)
+        self.begin("s", "limit:1", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(len(self.runs("s")), 2)
+        self.assertEqual(second.stop(), 0)
+
+    def test_more_often_than_five_times_without_progress(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:0", "again:0").wait()
+        self.wait_for_session("s", state="given-up", held="given-up")
+        self.assert_left_alone("s", runs=6)
+        self.assertIn("gave-up", self.story())
+
+    def test_after_the_same_quick_failure_twice(self) -> None:
+        self.monitor()
+        for way in ("nothing", "fail", "prompt-only"):
+            self.begin(way, "limit:0", way).wait()
+        for way in ("nothing", "fail", "prompt-only"):
+            self.wait_for_session(way, state="given-up")
+            self.assertEqual(len(self.runs(way)), 3)
+        exits = {(e["session"], e["exit"]) for e in self.reply("LOG 100") if e["event"] == "failed"}
+        self.assertEqual(exits, {("nothing", 0), ("fail", 3), ("prompt-only", 3)})
+
+    def test_for_longer_than_the_stall_limit_without_growth(self) -> None:
+        self.monitor(stall=1.5)
+        self.begin("s", "limit:0", "hang", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        failed = next(e for e in self.reply("LOG 100") if e["event"] == "failed")
+        self.assertEqual(failed["exit"], -signal.SIGTERM)
+
+    def test_a_word_of_a_conversation_in_a_log(self) -> None:
+        daemon = self.monitor(prompt="Secret words.")
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        daemon.stop()
+        with open(os.path.join(self.state, LEDGER_NAME), encoding="utf-8") as file:
+            self.assertNotIn("Secret", file.read())
+        self.assertNotIn("Secret", daemon.log + daemon.stderr)
+
+    def test_a_file_that_others_can_read(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        modes = {
+            os.path.relpath(os.path.join(directory, name), self.state): stat.S_IMODE(
+                os.stat(os.path.join(directory, name)).st_mode
+            )
+            for directory, directories, files in os.walk(self.state)
+            for name in directories + files
+        }
+        self.assertEqual(modes.pop(OUTPUT_DIRECTORY), 0o700)
+        self.assertEqual(set(modes.values()), {0o600})
+        self.assertGreaterEqual(set(modes), {LEDGER_NAME, LOCK_NAME})
+
+
+class BadSurroundingsTests(AgentTestCase):
+    def test_a_directory_that_is_gone_is_said(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:1", "finish").wait()
+        os.rmdir(self.place.path("project-s"))
+        self.wait_for_session("s", held="directory")
+        os.mkdir(self.place.path("project-s"))
+        self.wait_for_session("s", kind="finished")
+
+    def test_a_program_that_is_missing_is_said(self) -> None:
+        daemon = self.monitor(revive={"claude": ["no-such-agent", "{id}"]})
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", held="no-binary")
+        daemon.wait_for_log("no-such-agent: no such program")
+        trouble = self.reply("INSPECT")["commands"]["claude"]["trouble"]
+        self.assertIn("no-such-agent", trouble)
+
+    def test_a_ledger_that_cannot_be_written_starts_nothing_and_is_told(self) -> None:
+        self.monitor()
+        self.assertEqual(self.reply("STATUS")["ledger"], "ok")
+        path = os.path.join(self.state, LEDGER_NAME)
+        os.rename(path, f"{path}.elsewhere")
+        os.mkdir(path)
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", held="ledger")
+        self.assertIn(LEDGER_NAME, self.reply("STATUS")["ledger"])
+        self.assertIn(b"ERR: Paused, but not for after a restart: ", self.ask(b"PAUSE\n"))
+        self.assertEqual(self.reply("STATUS")["state"], "paused")
+
+    def test_a_state_directory_that_lets_others_in_starts_nothing_and_is_told(self) -> None:
+        os.mkdir(self.state)
+        os.chmod(self.state, 0o755)
+        self.monitor()
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", kind="limit", held="not-the-keeper")
+        self.assertIn("chmod 700", self.reply("STATUS")["ledger"])
+
+    def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:
+        self.monitor()
+        self.configure(interval=-1)
+        reply = self.ask(b"RELOAD\n").decode()
+        self.assertIn("sessions.interval: expected a number of seconds above 0", reply)
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", kind="finished")
+        self.assertIn("sessions.interval", self.reply("INSPECT")["configuration"]["mistake"])
+
+    def test_a_start_with_a_configuration_that_is_wrong_fails(self) -> None:
+        config = self.configure(attempts=0)
+        process = self.place.twistd("--config", config, environment=self.variables)
+        self.assert_refused(process, "sessions.attempts: expected a whole number")
+
+    @needs_linux
+    def test_the_state_directory_can_be_named(self) -> None:
+        config = self.configure()
+        state = self.place.path("elsewhere")
+        self.place.daemon("--config", config, "--state", state, environment=self.variables)
+        self.assertEqual(self.reply("INSPECT")["state_directory"], state)
+        self.assertTrue(os.path.exists(os.path.join(state, LOCK_NAME)))
+        self.assertFalse(os.path.exists(self.state))
