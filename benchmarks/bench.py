@@ -81,7 +81,13 @@ class Bench:
         self.scale = scale
         self.generator = Generator(directory)
         self.machine = machine(self.generator)
-        self.environment = os.environ | {"XDG_CONFIG_HOME": directory}
+        self.environment = os.environ | {
+            "XDG_CONFIG_HOME": directory,
+            "PALINGENESIS_STATE": os.path.join(directory, "state"),
+            # No agents but those that a section makes up.
+            "CLAUDE_CONFIG_DIR": os.path.join(directory, "claude"),
+            "CODEX_HOME": os.path.join(directory, "codex"),
+        }
         for name in ("PALINGENESIS_SOCKET", "PYTHONDONTWRITEBYTECODE"):
             # Without bytecode every start compiles what an installation has compiled before.
             self.environment.pop(name, None)

@@ -18,13 +18,14 @@ import command_line
 import control
 import figures
 import footprint
+import monitor
 import report
 from bench import Bench
 from figures import QUICK, Figures, Scale
 from harness import BenchmarkError
 
 #: Each module has its sections in `SECTIONS`; a further one is added here, and nowhere else.
-MODULES = (control, command_line, footprint)
+MODULES = (control, command_line, footprint, monitor)
 SECTIONS = {section.name: section for module in MODULES for section in module.SECTIONS}
 
 

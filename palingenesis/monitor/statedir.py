@@ -5,27 +5,19 @@ from __future__ import annotations
 import os
 import stat
 
-from palingenesis.text import MESSAGE_LIMIT, printable
+from palingenesis.paths import PathError
 
 #: Where the directory is, unless the command line says otherwise.
 STATE_VARIABLE = "PALINGENESIS_STATE"
 
 
-class StateError(Exception):
+class StateError(PathError):
     """
     A file or directory of the monitor's state that cannot be used.
 
     :ivar path: its path.
     :ivar reason: why it cannot be used, and what to do, in one line.
     """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return printable(f"{self.path}: {self.reason}", MESSAGE_LIMIT)
 
 
 def state_directory(given: str | None = None) -> str:

@@ -250,8 +250,6 @@ class ControlService(Service):
     def _bind_anew(self, file: SocketFile, why: str) -> None:
         """Bind a socket whose path was lost; existing connections stay open."""
         try:
-            if not file.locked:
-                file.release()
             port = self._listen_again()
         except SocketFileError as error:
             self._report(f"{file.path} {why}, and {error.reason}")

@@ -1,0 +1,189 @@
+"""What the monitor takes: a look, a reading, a daemon at rest, and STATUS beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from bench import OURS, Bench, Server, ours
+from figures import Figures, Rows
+from harness import HAS_ACTIVITY, activity, ask
+from section import Section
+from tables import Table, middle, ratio
+
+from palingenesis.monitor.agents import AGENTS, read
+from palingenesis.monitor.look import Look, Place
+
+DIRECTORIES = 300
+TRANSCRIPTS = 6_000
+OLD_SESSIONS = 2_000
+LARGE = 300 * 2**20
+
+_CLAUDE = AGENTS["claude"]
+_DAY = 86_400.0
+
+
+def _transcript(number: int) -> tuple[str, bytes]:
+    """Make a finished session, by its id and its records."""
+    session = f"{number:08x}-0000-4000-8000-000000000000"
+    record = {
+        "sessionId": session,
+        "cwd": "/tmp",
+        "isSidechain": False,
+        "timestamp": "2026-01-01T00:00:00.000Z",
+    }
+    turn = (
+        record | {"type": "user", "uuid": "1", "message": {"role": "user", "content": "go on"}},
+        record
+        | {
+            "type": "assistant",
+            "uuid": "2",
+            "message": {
+                "role": "assistant",
+                "model": "a-model",
+                "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "Done. " * 40}],
+            },
+        },
+    )
+    return session, b"".join(json.dumps(each).encode() + b"\n" for each in turn)
+
+
+def _fill(home: str, sessions: int, directories: int) -> None:
+    """Write sessions that ended a day ago."""
+    then = time.time() - _DAY
+    for number in range(sessions):
+        session, records = _transcript(number)
+        path = os.path.join(home, "projects", f"-{number % directories}", f"{session}.jsonl")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(records)
+        os.utime(path, (then, then))
+
+
+def _large(path: str, size: int) -> None:
+    """Write a session of so many bytes."""
+    _, records = _transcript(0)
+    with open(path, "wb") as file:
+        while file.tell() < size:
+            file.write(records * 1000)
+
+
+def _seconds(do: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    do()
+    return time.perf_counter() - begin
+
+
+def measure_look(bench: Bench) -> Figures:
+    home = os.path.join(bench.directory, "look")
+    _fill(home, TRANSCRIPTS, DIRECTORIES)
+    large = os.path.join(bench.directory, "large.jsonl")
+    _large(large, LARGE)
+    places = {"claude": Place(home, _CLAUDE.TRANSCRIPTS)}
+    kept = Look(print)
+    list(kept.scan(places))
+
+    def first() -> None:
+        list(Look(print).scan(places))
+
+    def unchanged() -> None:
+        changed = [change for change in kept.scan(places) if change is not None]
+        if changed:
+            raise AssertionError(f"{len(changed)} transcripts changed by themselves")
+
+    things: dict[str, Callable[[], object]] = {
+        "a first look at 6,000 transcripts": first,
+        "a look at 6,000 transcripts, none changed": unchanged,
+        "the last record of a transcript of 300 MiB": lambda: read(_CLAUDE, large),
+    }
+    rows = bench.time_in_turns("look", list(things), 5, lambda label: _seconds(things[label]))
+    os.unlink(large)
+    return bench.figures(rows)
+
+
+def look_table(figures: Figures) -> Table:
+    table = Table("The monitor's looks and readings", ("What", "milliseconds"))
+    for label, row in figures.rows.items():
+        table.row(label, middle((1e3 * each for each in row["seconds"]), ".2f"))
+    return table
+
+
+def measure_guard(bench: Bench) -> Figures:
+    if not HAS_ACTIVITY:
+        return bench.figures({}, {"processor time": "there is no /proc/PID/schedstat"})
+    print("guard", file=sys.stderr)
+    seconds = max(bench.scale.rest_seconds, 5.0)
+    rows: Rows = {}
+    for label, sessions in (("no sessions", 0), ("2,000 old sessions", OLD_SESSIONS)):
+        home = os.path.join(bench.directory, f"guard-{sessions}")
+        _fill(home, sessions, 100)
+        bench.environment["CLAUDE_CONFIG_DIR"] = home
+        path = bench.socket()
+        with bench.started(OURS.argv(path), path) as process:
+            ask(path)
+            time.sleep(min(6.0, seconds))
+            before = activity(process.pid)[0]
+            time.sleep(seconds)
+            rows[label] = {"share": [(activity(process.pid)[0] - before) / seconds]}
+    return bench.figures(rows)
+
+
+def guard_table(figures: Figures) -> Table:
+    table = Table("A daemon at rest that monitors", ("Sessions", "processor, % of one core"))
+    for label, row in figures.rows.items():
+        table.row(label, middle((1e2 * each for each in row["share"]), ".2f"))
+    return table
+
+
+def measure_beside(bench: Bench) -> Figures:
+    home = os.path.join(bench.directory, "beside")
+    _fill(home, OLD_SESSIONS, 100)
+    bench.environment["CLAUDE_CONFIG_DIR"] = home
+    blind = bench.file("blind.toml", "[sessions]\nagents = []\n")
+    watching = replace(OURS, label="monitoring 2,000 sessions")
+    return bench.figures(
+        bench.load("beside", [Server("monitoring nothing", ours(config=blind)), watching])
+    )
+
+
+def beside_table(figures: Figures) -> Table:
+    table = Table(
+        "STATUS, with and without the monitor",
+        ("Daemon", "per second", "p50", "p99", "rate against nothing monitored"),
+    )
+    for label, row in figures.rows.items():
+        table.row(
+            label,
+            middle(row["rate"], ",.0f"),
+            middle(row["p50"], ".0f"),
+            middle(row["p99"], ".0f"),
+            ratio(row["rate"], figures.rows["monitoring nothing"]["rate"]),
+        )
+    return table
+
+
+SECTIONS = (
+    Section(
+        "look",
+        "A look over every transcript, and the reading of one.",
+        measure_look,
+        look_table,
+    ),
+    Section(
+        "guard",
+        "Processor time of a daemon that monitors and is asked nothing.",
+        measure_guard,
+        guard_table,
+    ),
+    Section(
+        "beside",
+        "STATUS, of a daemon that monitors sessions and of one that monitors none.",
+        measure_beside,
+        beside_table,
+    ),
+)
