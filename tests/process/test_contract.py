@@ -222,7 +222,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_root
     @needs_linux
-    def test_another_user_is_refused_though_the_mode_was_loosened_by_hand(self):
+    def test_another_user_is_rejected_though_the_mode_was_loosened_by_hand(self):
         daemon = self.place.daemon()
         os.chmod(self.place.directory, 0o755)
         os.chmod(self.place.runtime, 0o755)
@@ -231,7 +231,7 @@ class ClientTests(ProcessTestCase):
         self.assertEqual(
             self.ask_as(NOBODY), "ERR: Permission denied: not the daemon's own user, nor root\n"
         )
-        daemon.wait_for_log(f"Refused a client of another user: .*uid {NOBODY}")
+        daemon.wait_for_log(f"Rejected a client of another user: .*uid {NOBODY}")
         self.assert_serves()
 
     @needs_root
