@@ -205,9 +205,8 @@ def render_status(status: DaemonStatus, uptime_secs: int = 0) -> bytes:
     """
     state, uptime, current_session, saves_count, total_resumes, extra = status
     session = "null" if current_session is None else _to_json(current_session)
-    further = (
-        "".join(f", {_to_json(key)}: {_to_json(extra[key])}" for key in extra) if extra else ""
-    )
+    # Without the braces: its keys go on where the five end.
+    further = f", {_to_json(dict(extra))[1:-1]}" if extra else ""
     # By hand, because this is what the daemon is asked most: a third of the encoder's time.
     return _whole_line(
         f'{{"state": {_RENDERED_STATES.get(state) or _to_json(state)}, '

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import service
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.revive import Command
@@ -41,7 +44,7 @@ class MonitorTestCase(SynchronousTestCase):
     def now(self) -> float:
         return EPOCH + self.clock.seconds() + self.clock_was_set
 
-    def make(self, settings: Settings | None = None) -> Monitor:
+    def make(self, settings: Settings | None = None, **more: Any) -> Monitor:
         publisher = LogPublisher(self.events.append)  # type: ignore[arg-type]
         monitor = Monitor(
             settings or self.settings,
@@ -50,8 +53,8 @@ class MonitorTestCase(SynchronousTestCase):
             world=self.world,
             wall=self.now,
             monotonic=self.clock.seconds,
-            timer=lambda: 0.0,
             log=Logger("palingenesis.monitor", observer=publisher),
+            **{"timer": lambda: 0.0, **more},
         )
         self.addCleanup(self.stop, monitor)
         return monitor
@@ -777,6 +780,106 @@ class ConfiguringTests(MonitorTestCase):
         self.world.write("s", Kind.FINISHED)
         self.pass_time(3)
         self.assertEqual(self.told("kind"), ("finished",))
+
+
+class SlicesTests(MonitorTestCase):
+    """A look that takes its time, and lets others have theirs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stop(self.monitor)
+        self.pauses: list[Deferred[None]] = []
+        self.patch(service, "deferLater", self.later)
+        for number in range(30):
+            self.limited(100, f"s{number}")
+        self.pass_time(200)
+        self.monitor = self.make(timer=itertools.count().__next__)
+        self.monitor.startService()
+        self.clock.advance(0)
+
+    def later(self, _clock: object, _seconds: float) -> Deferred[None]:
+        self.pauses.append(Deferred())
+        return self.pauses[-1]
+
+    def go_on(self, slices: int | None = None) -> int:
+        """Go on with a look for some slices, or to its end; tell how many there were."""
+        done = 0
+        while self.pauses and done != slices:
+            self.pauses.pop().callback(None)
+            done += 1
+        return done
+
+    def test_each_slice_is_followed_by_a_pause(self) -> None:
+        self.assertEqual(self.monitor.sessions_by_state, {})
+        self.assertGreaterEqual(self.go_on(), 60)
+        self.assertEqual(len(self.world.starts), 6)
+
+    def test_no_look_begins_before_the_last_one_has_ended(self) -> None:
+        self.go_on(10)
+        self.pass_time(100)
+        self.assertEqual(len(self.pauses), 1)
+
+    def test_a_stop_in_the_middle_of_a_look_ends_it(self) -> None:
+        self.go_on(10)
+        reads = self.world.reads
+        self.monitor.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.pass_time(10)
+        self.assertEqual((self.world.reads, self.world.starts), (reads, []))
+        self.assertNotIn("A look failed", self.logged())
+
+    def test_a_pause_in_the_middle_of_a_look_counts(self) -> None:
+        self.go_on(45)
+        self.monitor.pause("a test")
+        self.go_on()
+        self.assertEqual(self.world.starts, [])
+
+
+class SlowLookTests(MonitorTestCase):
+    """A world in which it takes long to see who is alive, as on macOS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.looking: list[tuple[Deferred[Any], Any]] = []
+        self.patch(service, "deferToThread", self.later)
+        self.world.slow = True  # type: ignore[misc]
+
+    def later(self, do: Any, *arguments: Any) -> Deferred[Any]:
+        looking: Deferred[Any] = Deferred()
+        self.looking.append((looking, do(*arguments)))
+        return looking
+
+    def see(self) -> None:
+        looking, seen = self.looking.pop()
+        looking.callback(seen)
+
+    def test_a_session_is_revived_by_what_a_thread_has_seen(self) -> None:
+        self.limited(10)
+        self.pass_time(100)
+        self.assertEqual(self.world.starts, [])
+        self.see()
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_pause_while_a_thread_looks_counts(self) -> None:
+        self.limited(10)
+        self.pass_time(100)
+        self.monitor.pause("a test")
+        self.see()
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_record_that_comes_while_a_thread_looks_voids_the_plan(self) -> None:
+        self.limited(10)
+        self.pass_time(100)
+        self.world.write("s", Kind.LIMIT, reset=self.now())
+        self.see()
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_command_that_is_taken_away_while_a_thread_looks_is_not_started(self) -> None:
+        self.limited(10)
+        self.pass_time(100)
+        self.monitor.configure(Settings(margin=0, stagger=0))
+        self.see()
+        self.assertEqual((self.world.starts, self.told("held")), ([], ("no-command",)))
 
 
 class TellingTests(MonitorTestCase):
