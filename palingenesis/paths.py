@@ -18,6 +18,9 @@ from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 #: The longest path of a Unix socket, in bytes: ``sun_path`` less its NUL, unix(7).
 PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
+#: Where the state directory is, unless the command line says otherwise.
+STATE_VARIABLE = "PALINGENESIS_STATE"
+
 
 class PathError(Exception):
     """
@@ -199,6 +202,20 @@ def check_runtime(directory: str, uid: int) -> None:
 
 def _last_resort(uid: int) -> str:
     return f"/tmp/palingenesis-{uid}"  # noqa: S108 - see check_runtime
+
+
+def state_directory(given: str | None = None) -> str:
+    """
+    Find the state directory; nothing is created.
+
+    :param given: the path a person gave, which decides; else ``$PALINGENESIS_STATE`` does, else
+        the platform's own place for the state of a user's programs.
+    """
+    if path := given or os.environ.get(STATE_VARIABLE):
+        return os.path.abspath(os.path.expanduser(path))
+    import platformdirs
+
+    return platformdirs.user_state_dir("palingenesis", appauthor=False)
 
 
 def config_file() -> str | None:

@@ -11,6 +11,7 @@ from palingenesis.cli.format import complain, json_line, table_lines
 from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError, find_socket
+from palingenesis.client.exchange import DEFAULT_TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _client(options: Namespace) -> ControlClient:
-    return ControlClient(options.socket, options.timeout)
+    return ControlClient(options.socket, _timeout(options))
+
+
+def _timeout(options: Namespace) -> float:
+    return DEFAULT_TIMEOUT if options.timeout is None else float(options.timeout)
 
 
 def _status(options: Namespace) -> Exit:
@@ -198,11 +203,33 @@ def _add_completion_options(parser: ArgumentParser) -> None:
 def _doctor(options: Namespace) -> Exit:
     from palingenesis.cli.doctor import examine
 
-    return examine(options.socket, options.timeout, _colour())
+    return examine(options.socket, _timeout(options), _colour())
+
+
+def _start(options: Namespace) -> Exit:
+    from palingenesis.cli.start import start
+
+    return start(options.socket, options.config, options.state, options.timeout, options.foreground)
+
+
+def _add_start_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--foreground", action="store_true", help="stay in the foreground, and log there"
+    )
+    parser.add_argument("--config", metavar="FILE", help="the configuration file")
+    parser.add_argument("--state", metavar="DIR", help="the state directory")
+
+
+def _stop(options: Namespace) -> Exit:
+    from palingenesis.cli.stop import stop
+
+    return stop(options.socket, options.timeout)
 
 
 #: Each command, in the order of the help.
 COMMANDS = {
+    "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
+    "stop": CliCommand(_stop, "stop the daemon, and wait until it has ended"),
     "status": CliCommand(_status, "show how the daemon is", _add_view_options),
     "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
     "log": CliCommand(_log, "tell what happened to the sessions", _add_log_options),

@@ -61,7 +61,7 @@ def make_parser(commands: Mapping[str, CliCommand]) -> argparse.ArgumentParser:
         version=f"palingenesis {__version__}",
         help="print the version and exit",
     )
-    _add_common_options(parser, None, DEFAULT_TIMEOUT)
+    _add_common_options(parser, None, None)
     common = _Parser(add_help=False)
     # Suppressed, or an absent option would undo the one given before the command.
     _add_common_options(common, argparse.SUPPRESS, argparse.SUPPRESS)
@@ -113,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_common_options(
-    parser: argparse.ArgumentParser, socket: str | None, timeout: float | str
+    parser: argparse.ArgumentParser, socket: str | None, timeout: str | None
 ) -> None:
     parser.add_argument(
         "--socket",
@@ -126,5 +126,5 @@ def _add_common_options(
         metavar="SECONDS",
         type=seconds,
         default=timeout,
-        help=f"how long to wait for the answer in all ({DEFAULT_TIMEOUT:g})",
+        help=f"how long to wait in all ({DEFAULT_TIMEOUT:g}; start 30, stop 10)",
     )

@@ -15,8 +15,7 @@ from palingenesis.daemon import preflight
 from palingenesis.daemon.service import DaemonService
 from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES
-from palingenesis.monitor.statedir import state_directory
-from palingenesis.paths import PathError, config_file, expand_home
+from palingenesis.paths import PathError, config_file, expand_home, state_directory
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.server.endpoints import SYSTEMD_DESCRIPTION
 from palingenesis.server.socketfile import SocketFile

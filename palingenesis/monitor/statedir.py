@@ -1,4 +1,4 @@
-"""The directory that holds what the monitor must remember: where it is, and that it is private."""
+"""The directory that holds what the monitor must remember, and that it is private."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import os
 import stat
 
 from palingenesis.paths import PathError
-
-#: Where the directory is, unless the command line says otherwise.
-STATE_VARIABLE = "PALINGENESIS_STATE"
 
 
 class StateError(PathError):
@@ -18,20 +15,6 @@ class StateError(PathError):
     :ivar path: its path.
     :ivar reason: why it cannot be used, and what to do, in one line.
     """
-
-
-def state_directory(given: str | None = None) -> str:
-    """
-    Find the state directory; nothing is created.
-
-    :param given: the path a person gave, which decides; else ``$PALINGENESIS_STATE`` does, else
-        the platform's own place for the state of a user's programs.
-    """
-    if path := given or os.environ.get(STATE_VARIABLE):
-        return os.path.abspath(os.path.expanduser(path))
-    import platformdirs
-
-    return platformdirs.user_state_dir("palingenesis", appauthor=False)
 
 
 def prepare_directory(path: str) -> None:

@@ -5,8 +5,10 @@
 #    source ~/.local/share/bash_completion/palingenesis
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_palingenesis_subparsers=(status sessions log pause resume reload commands send path completion doctor)
+_shtab_palingenesis_subparsers=(start stop status sessions log pause resume reload commands send path completion doctor)
 
+_shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
+_shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_sessions_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n --json)
@@ -20,6 +22,8 @@ _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
+_shtab_palingenesis_start___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_sessions___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
@@ -34,8 +38,13 @@ _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(status sessions log pause resume reload commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(start stop status sessions log pause resume reload commands send path completion doctor)
 
+_shtab_palingenesis_start__h_nargs=0
+_shtab_palingenesis_start___help_nargs=0
+_shtab_palingenesis_start___foreground_nargs=0
+_shtab_palingenesis_stop__h_nargs=0
+_shtab_palingenesis_stop___help_nargs=0
 _shtab_palingenesis_status__h_nargs=0
 _shtab_palingenesis_status___help_nargs=0
 _shtab_palingenesis_status___json_nargs=0

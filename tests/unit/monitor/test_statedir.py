@@ -7,7 +7,8 @@ import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.statedir import StateError, prepare_directory, state_directory
+from palingenesis.monitor.statedir import StateError, prepare_directory
+from palingenesis.paths import state_directory
 
 
 class PlaceTests(SynchronousTestCase):

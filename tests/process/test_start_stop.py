@@ -1,0 +1,220 @@
+"""``palingenesis start`` and ``stop``, as a person types them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from palingenesis.cli.exit_status import Exit
+from palingenesis.client.listener import has_ended
+from tests.support.activation import INHERITED, activated_twistd
+from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.needs import needs_linux, needs_root
+from tests.support.patience import PATIENCE
+from tests.support.processes import read_pid
+from tests.support.sockets import listen_at
+from tests.support.users import NOBODY
+
+
+class StartStopTestCase(ProcessTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.work = self.place.path("work")
+        os.mkdir(self.work)
+
+    def run_command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.work,
+            env=self.place.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def started(self, *arguments: str) -> int:
+        """Start the daemon, and return its pid."""
+        done = self.run_command(*arguments, "start")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return int(done.stdout.removeprefix("started: pid ").partition(",")[0])
+
+    def assert_fails(
+        self, done: subprocess.CompletedProcess[str], status: Exit, *told: str
+    ) -> None:
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        for text in told:
+            self.assertIn(text, done.stderr)
+
+
+class StartTests(StartStopTestCase):
+    def test_it_answers_when_the_command_returns_and_names_pid_and_socket(self) -> None:
+        done = self.run_command("start")
+        self.assert_serves()
+        pid = read_pid(os.path.join(self.place.runtime, "palingenesis.pid"))
+        self.assertEqual(done.stdout, f"started: pid {pid}, socket {self.place.socket}\n")
+
+    def test_it_writes_nothing_into_the_current_directory(self) -> None:
+        self.started()
+        self.run_command("stop")
+        self.assertEqual(os.listdir(self.work), [])
+
+    def test_its_log_is_in_the_state_directory(self) -> None:
+        state = self.place.path("state")
+        done = self.run_command("start", "--state", state)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(state, "twistd.log"), encoding="utf-8") as log:
+            self.assertIn("Listening on", log.read())
+
+    def test_a_socket_of_another_name_has_a_pid_file_of_that_name(self) -> None:
+        path = self.place.path("jobs.sock")
+        pid = self.started("--socket", path)
+        self.assertEqual(read_pid(os.path.join(self.place.runtime, "jobs.pid")), pid)
+        self.assert_serves(path)
+
+    def test_a_second_start_says_that_it_runs_already(self) -> None:
+        pid = self.started()
+        done = self.run_command("start")
+        self.assertEqual(
+            (done.returncode, done.stdout),
+            (0, f"already running: pid {pid}, socket {self.place.socket}\n"),
+        )
+
+    def test_a_relative_configuration_file_is_found_from_where_it_was_named(self) -> None:
+        with open(os.path.join(self.work, "c.toml"), "w", encoding="utf-8") as file:
+            file.write('socket = "named.sock"\n')
+        done = self.run_command("start", "--config", "c.toml")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_serves(os.path.join(self.work, "named.sock"))
+
+    def test_a_mistake_in_the_configuration_is_told_in_one_line(self) -> None:
+        self.place.write("c.toml", "timeout = -1\n")
+        done = self.run_command("start", "--config", self.place.path("c.toml"))
+        self.assert_fails(done, Exit.USAGE, "c.toml", "timeout", "-1")
+
+    def test_a_path_that_cannot_be_a_socket_s_is_told_in_one_line(self) -> None:
+        self.assert_fails(self.run_command("--socket", "x" * 200, "start"), Exit.USAGE, "too long")
+
+    def test_a_path_that_something_else_has_is_told_in_one_line(self) -> None:
+        os.mkdir(self.place.socket)
+        self.assert_fails(self.run_command("start"), Exit.USAGE, "there is a directory")
+
+    def test_a_state_directory_that_is_a_file_is_told_in_one_line(self) -> None:
+        path = self.place.write("state", "")
+        done = self.run_command("start", "--state", path)
+        self.assert_fails(done, Exit.USAGE, path)
+
+    def test_a_daemon_that_does_not_answer_is_told_at_the_timeout(self) -> None:
+        frozen = listen_at(self.place.socket)
+        self.addCleanup(frozen.close)
+        done = self.run_command("--timeout", "0.5", "start")
+        self.assert_fails(done, Exit.NO_ANSWER, "0.5 s")
+
+    def test_it_works_where_no_twistd_is_on_the_path(self) -> None:
+        done = self.run_command("start", PATH="/usr/bin:/bin")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_in_the_foreground_it_logs_where_it_was_started(self) -> None:
+        daemon = self.place.spawn([*COMMAND, "start", "--foreground"], cwd=self.work)
+        daemon.wait_for_log("Listening on")
+        self.assert_serves()
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(os.listdir(self.work), [])
+
+
+@needs_linux
+class StopTests(StartStopTestCase):
+    def test_the_path_is_free_when_the_command_returns(self) -> None:
+        pid = self.started()
+        done = self.run_command("stop")
+        self.assertEqual((done.returncode, done.stdout), (0, f"stopped: pid {pid}\n"))
+        self.assertFalse(os.path.lexists(self.place.socket))
+        self.assertTrue(has_ended(pid))
+        self.started()
+
+    def test_without_a_daemon_it_says_so(self) -> None:
+        self.assert_fails(self.run_command("stop"), Exit.NOT_RUNNING, "no daemon is running")
+
+    def test_a_daemon_in_the_foreground_is_stopped_as_well(self) -> None:
+        daemon = self.place.daemon()
+        self.assertEqual(self.run_command("stop").returncode, 0)
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_a_daemon_that_does_not_end_is_named_and_never_killed(self) -> None:
+        application = self.place.application(pause=("never", None))
+        client = self.connect()
+        client.sendall(b"PAUSE\n")
+        application.wait_for_log("pause begins")
+        done = self.run_command("--timeout", "0.2", "stop")
+        self.assert_fails(done, Exit.NO_ANSWER, f"pid {application.pid}", "SIGTERM")
+        self.assertEqual(application.wait(), 0)
+
+    def test_a_stopped_daemon_is_told_at_the_timeout_and_not_signalled(self) -> None:
+        daemon = self.place.daemon()
+        daemon.send(signal.SIGSTOP)
+        done = self.run_command("--timeout", "0.5", "stop")
+        self.assert_fails(done, Exit.NO_ANSWER, "0.5 s")
+        daemon.send(signal.SIGCONT)
+        self.assert_serves()
+
+    def test_under_activation_it_says_why_it_does_nothing(self) -> None:
+        listening = listen_at(self.place.socket)
+        self.addCleanup(listening.close)
+        daemon = self.place.twistd(
+            INHERITED,
+            program=activated_twistd(listening.fileno()),
+            pass_fds=[listening.fileno()],
+        )
+        daemon.wait_for_log("Listening on")
+        done = self.run_command("stop")
+        self.assert_fails(done, Exit.NO_ANSWER, f"pid {os.getpid()}", "service manager")
+        self.assertTrue(daemon.running)
+
+    @needs_root
+    def test_another_user_s_daemon_is_left_alone(self) -> None:
+        os.chmod(self.place.directory, 0o711)
+        os.chmod(self.place.runtime, 0o777)
+        os.seteuid(NOBODY)
+        try:
+            listening = listen_at(self.place.socket)
+        finally:
+            os.seteuid(0)
+        self.addCleanup(listening.close)
+        # A directory that all can write to would be refused.
+        os.chmod(self.place.runtime, 0o700)
+        self.assert_fails(self.run_command("stop"), Exit.NO_ANSWER, "belongs to")
+
+    @needs_root
+    def test_a_daemon_in_another_container_is_left_alone(self) -> None:
+        if shutil.which("unshare") is None:
+            self.skipTest("unshare is not installed")
+        daemon = self.place.daemon()
+        done = subprocess.run(
+            ["unshare", "--pid", "--fork", *COMMAND, "stop"],
+            env=self.place.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assert_fails(done, Exit.NO_ANSWER, "in another container")
+        self.assertTrue(daemon.running)
+
+    def test_something_that_is_no_daemon_is_not_signalled(self) -> None:
+        listening = listen_at(self.place.socket)
+        self.addCleanup(listening.close)
+        child = subprocess.Popen(
+            [sys.executable, "-c", _NONSENSE, str(listening.fileno())],
+            pass_fds=[listening.fileno()],
+        )
+        self.addCleanup(child.wait)
+        self.assert_fails(self.run_command("stop"), Exit.NO_ANSWER, "nonsense")
+
+
+_NONSENSE = (
+    "import socket, sys; c, _ = socket.socket(fileno=int(sys.argv[1])).accept(); "
+    "c.recv(99); c.sendall(b'nonsense\\n')"
+)
