@@ -12,6 +12,7 @@ from twisted.application.service import MultiService
 
 from palingenesis.config import Config
 from palingenesis.daemon.commands import add_commands
+from palingenesis.daemon.notify import NotifyService, take_environment
 from palingenesis.daemon.preflight import claim_as_user, failed
 from palingenesis.daemon.state import MonitorState
 from palingenesis.monitor.service import Monitor
@@ -20,6 +21,7 @@ from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
+from palingenesis.wire import MONITORING, PAUSED
 
 _log = get_logger(__name__)
 
@@ -84,9 +86,12 @@ class DaemonService(MultiService):
         )
         self._apply(config)
         add_commands(self.control, self.monitor, config_path, read_config)
+        self._notify = NotifyService(take_environment(os.environ), reactor, self._in_words)
         SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
         self.monitor.setServiceParent(self)
+        # Last, and so the first to stop.
+        self._notify.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID
@@ -118,12 +123,19 @@ class DaemonService(MultiService):
         raise SystemExit(1)
 
     def _reload(self) -> None:
-        config = self._read_config()
-        for key in ("socket", "mode"):
-            if getattr(config, key) != getattr(self._config, key):
-                _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
-        self._apply(config)
-        self.monitor.configure(settings_of(config.tables))
+        with self._notify.reloading():
+            config = self._read_config()
+            for key in ("socket", "mode"):
+                if getattr(config, key) != getattr(self._config, key):
+                    _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
+            self._apply(config)
+            self.monitor.configure(settings_of(config.tables))
+
+    def _in_words(self) -> str:
+        counts = self.monitor.sessions_by_state
+        sessions = ", ".join(f"{count} {state}" for state, count in counts.items())
+        state = PAUSED if self.monitor.paused else MONITORING
+        return f"{state}; sessions: {sessions or 'none'}"
 
     def _apply(self, config: Config) -> None:
         set_log_level(config.log_level)

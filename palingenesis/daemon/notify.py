@@ -1,0 +1,123 @@
+"""
+Readiness, reloads and the watchdog, told to the service manager by sd_notify(3).
+
+The protocol is one datagram a message on the socket that ``$NOTIFY_SOCKET`` names.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.task import LoopingCall
+
+from palingenesis.server.interfaces import Clock
+from palingenesis.server.log import get_logger
+
+#: What a service manager sets; a child of the daemon must not take it for its own.
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+_log = get_logger(__name__)
+
+
+class Notifier:
+    """
+    Sends messages to the service manager; without one it does nothing.
+
+    :param environment: where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are.
+    :ivar watchdog: seconds after which the service manager gives a silent daemon up; None
+        where it does not.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        # A leading @ is the abstract namespace's, unix(7).
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._failed = False
+        self.watchdog: float | None = None
+        meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        with suppress(ValueError):
+            seconds = int(environment.get("WATCHDOG_USEC", "")) / 1_000_000
+            if address and meant and seconds > 0:
+                self.watchdog = seconds
+
+    def tell(self, **message: object) -> None:
+        """Send one message, a line for each of its variables."""
+        if not self._address:
+            return
+        lines = "\n".join(f"{name}={value}" for name, value in message.items())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+                connection.setblocking(False)
+                connection.sendto(lines.encode(), self._address)
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                _log.warn("Cannot tell the service manager: {reason}", reason=error.strerror)
+
+
+class NotifyService(Service):
+    """
+    Tells the service manager that the daemon is ready, reloads, lives and stops.
+
+    It starts after the service that listens, and stops before it, so that ``READY=1`` is sent
+    once the socket answers.
+
+    :param notifier: what sends.
+    :param clock: what the watchdog's message is timed with: only as long as the reactor turns
+        is it sent, so that a hung daemon is restarted.
+    :param status: says in words how the daemon is.
+    """
+
+    def __init__(self, notifier: Notifier, clock: Clock, status: Callable[[], str]) -> None:
+        self._notifier = notifier
+        self._status = status
+        self._beats = LoopingCall(self._beat)
+        self._beats.clock = cast(Any, clock)
+        self._clock = clock
+        self._ready: Any = None
+
+    def startService(self) -> None:
+        super().startService()
+        # Once the reactor turns: until then a client that connects has to wait.
+        self._ready = self._clock.callLater(0, self._tell_ready)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._ready is not None and self._ready.active():
+            self._ready.cancel()
+        if self._beats.running:
+            self._beats.stop()
+        self._notifier.tell(STOPPING=1, STATUS="stopping")
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Tell that a reload is under way, as ``Type=notify-reload`` asks, systemd.service(5)."""
+        monotonic = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notifier.tell(RELOADING=1, MONOTONIC_USEC=monotonic, STATUS="reloading")
+        try:
+            yield
+        finally:
+            self._notifier.tell(READY=1, STATUS=self._status())
+
+    def _tell_ready(self) -> None:
+        self._notifier.tell(READY=1, STATUS=self._status())
+        if self._notifier.watchdog is not None:
+            beating = self._beats.start(self._notifier.watchdog / 2)
+            beating.addErrback(lambda failure: _log.failure("The watchdog is not told", failure))
+
+    def _beat(self) -> None:
+        self._notifier.tell(WATCHDOG=1, STATUS=self._status())
+
+
+def take_environment(environment: MutableMapping[str, str]) -> Notifier:
+    """Make the notifier from an environment, and remove its variables from there."""
+    notifier = Notifier(environment)
+    for name in VARIABLES:
+        environment.pop(name, None)
+    return notifier
