@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shlex
@@ -23,6 +22,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis import config
 from palingenesis.cli.exit_status import Exit
+from palingenesis.monitor.settings import TABLES, settings_of
+from tests.support.agents import AgentTestCase
+from tests.support.cases import COMMAND
 from tests.support.checkout import ROOT, copy_of_the_checkout
 
 README = ROOT / "README.rst"
@@ -135,9 +137,8 @@ class ReadmeTests(SynchronousTestCase):
     def follow(self, title: str | None = None) -> None:
         """Type the transcripts of a section, and compare what is printed."""
         shell = Shell(self, self.home)
-        for name, source in (("ticker.py", 0), ("ask.py", 1)):
-            if title == "Embedding":
-                (self.home / name).write_text(blocks("python", section(title))[source])
+        if title == "Embedding":
+            (self.home / "jobs.py").write_text(blocks("python", section(title))[0])
         for block in blocks("console", section(title) if title else None):
             for command, output in exchanges(block):
                 if command.startswith("kill"):
@@ -167,9 +168,13 @@ class ReadmeTests(SynchronousTestCase):
     def test_the_command_line_does_what_it_says(self) -> None:
         self.follow("The command line")
 
-    def test_the_everyday_tools_talk_the_protocol(self) -> None:
-        self.need("nc", "socat")
-        self.follow("The protocol")
+    def test_the_completions_are_printed_as_shown(self) -> None:
+        (_, block) = blocks("console", section("Set-up"))
+        shell = Shell(self, self.home)
+        for command, output in exchanges(block):
+            self.assertEqual(shell.type(command), output)
+        for name in ("palingenesis.bash", "_palingenesis", "palingenesis.fish"):
+            self.assertIn("palingenesis", (self.home / name).read_text())
 
     def test_a_reload_goes_as_shown(self) -> None:
         self.follow("Configuration")
@@ -177,15 +182,11 @@ class ReadmeTests(SynchronousTestCase):
     def test_the_embedding_application_runs(self) -> None:
         self.follow("Embedding")
 
-    def test_socket_activation_goes_as_shown(self) -> None:
-        self.need("systemd-socket-activate")
-        self.follow("systemd")
-
     def test_the_client_example_talks_to_the_embedding_one(self) -> None:
         application, client = blocks("python", section("Embedding"))
-        (self.home / "ticker.py").write_text(application)
+        (self.home / "jobs.py").write_text(application)
         shell = Shell(self, self.home)
-        self.assertEqual(shell.type("twistd -y ticker.py"), "")
+        self.assertEqual(shell.type("twistd -y jobs.py"), "")
         done = subprocess.run(
             [sys.executable, "-c", client],
             cwd=self.home,
@@ -193,7 +194,7 @@ class ReadmeTests(SynchronousTestCase):
             text=True,
             check=True,
         )
-        self.assertRegex(done.stdout, r"^paused \d+\n$")
+        self.assertEqual(done.stdout, "paused {'dropped': 0}\n")
 
     def test_the_two_commands_of_the_set_up_work(self) -> None:
         self.need("nc", "git")
@@ -211,7 +212,7 @@ class ReadmeTests(SynchronousTestCase):
         self.assertTrue(
             answer.startswith('{"state": "monitoring"'), (self.home / "log").read_text()
         )
-        shell.type("kill $(cat twistd.pid); wait")
+        shell.type("palingenesis stop; wait")
         self.assertTrue(test.endswith("trial tests"), test)
         self.assertIn("PASSED", shell.type(f"{test}.unit.shared.test_wire"))
 
@@ -230,45 +231,57 @@ class ReadmeTests(SynchronousTestCase):
     def test_the_configuration_table_has_every_key_and_its_default(self) -> None:
         rows = {key: default for key, default, _ in table("Configuration")}
         self.assertEqual(rows.pop("socket"), "see below")
-        self.assertEqual(rows.pop("mode"), f'"{config.Config.mode:04o}"')
-        defaults = {
-            field.name: str(field.default) if field.type != "str" else f'"{field.default}"'
-            for field in dataclasses.fields(config.Config)
-            if field.name not in ("socket", "mode")
+        defaults = config.DEFAULTS._asdict()
+        self.assertEqual(rows.pop("mode"), f'"{defaults["mode"]:04o}"')
+        for name in ("socket", "mode", "tables"):
+            del defaults[name]
+        shown = {
+            name: f'"{value}"' if isinstance(value, str) else str(value)
+            for name, value in defaults.items()
         }
-        self.assertEqual(rows, defaults)
+        self.assertEqual(rows, shown)
 
     def test_the_example_configuration_is_a_good_one(self) -> None:
-        (text,) = blocks("toml")
         path = self.home / "config.toml"
-        path.write_text(text)
-        self.assertEqual(config.load_config(str(path)).max_connections, 64)
+        path.write_text("\n".join(blocks("toml")))
+        settings = settings_of(config.load_config(str(path), TABLES).tables)
+        self.assertEqual(sorted(settings.revive), ["claude", "codex"])
 
     def test_the_exit_statuses_are_those_of_the_command(self) -> None:
         rows = [(int(status), meaning) for status, meaning in table("The command line")]
         self.assertEqual(rows, [(int(status), status.meaning) for status in Exit])
 
-    def test_the_systemd_units_are_sound(self) -> None:
-        self.need("systemd-analyze")
-        service, socket = blocks("ini", section("systemd"))
-        twistd = self.home / ".venv" / "bin" / "twistd"
-        twistd.parent.mkdir(parents=True)
-        shutil.copy(shutil.which("true") or "/bin/true", twistd)
-        (self.home / "palingenesis.service").write_text(service.replace("%h", str(self.home)))
-        (self.home / "palingenesis.socket").write_text(socket)
+
+class ComingBackTests(AgentTestCase):
+    """The set-up of the README, with a stand-in agent whose limit is seconds away."""
+
+    def palingenesis(self, command: str) -> str:
         done = subprocess.run(
-            [
-                "systemd-analyze",
-                "verify",
-                "--user",
-                "palingenesis.socket",
-                "palingenesis.service",
-            ],
-            cwd=self.home,
-            env=dict(os.environ, XDG_RUNTIME_DIR=str(self.home), SYSTEMD_LOG_LEVEL="warning"),
+            [*COMMAND, *command.split()],
+            env=self.place.environment(**self.variables),
             capture_output=True,
             text=True,
-            check=False,
+            check=True,
         )
-        self.assertNotIn("palingenesis", done.stderr)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_a_session_that_hits_a_limit_comes_back_by_itself(self) -> None:
+        (revive, _notify) = blocks("toml", section("A session that comes back"))
+        config_file = self.configure(revive={})
+        with open(config_file, "a", encoding="utf-8") as file:
+            file.write(revive)
+        self.start_daemon(config_file)
+        self.begin("s", "limit:3", "finish", directory=self.place.path("app")).wait()
+        self.wait_for_session("s", state="waiting")
+        shown = re.sub(r"(hour|minute|second)s?\b", "hour", self.palingenesis("sessions"))
+        ((_, expected),) = exchanges(blocks("console", section("A session that comes back"))[0])
+        self.assertEqual(
+            re.sub(r"\d+", "N", shown).split()[:13],
+            re.sub(r"\d+", "N", expected).split()[:13],
+        )
+        self.wait_for_session("s", kind="finished")
+        self.wait_for_event("worked")
+        (story,) = blocks("text", section("A session that comes back"))
+        self.assertEqual(
+            re.sub(r"\d+", "N", self.palingenesis("log")).strip(), re.sub(r"\d+", "N", story)
+        )
