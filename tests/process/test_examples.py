@@ -1,0 +1,182 @@
+"""Each example is run, and asked as its first lines say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.checkout import ROOT
+from tests.support.patience import PATIENCE, wait_until
+from tests.support.processes import Process, twistd_command
+from tests.support.sockets import ask, connect, read_all
+
+EXAMPLES = ROOT / "examples"
+
+
+class ExampleTestCase(ProcessTestCase):
+    def begin(self, command: list[str], name: str, **variables: str) -> Process:
+        """Start an example in the place, and wait until its socket is there."""
+        process = self.place.spawn(command, environment=variables)
+        wait_until(lambda: os.path.exists(self.place.path(name)), f"{name} is there")
+        return process
+
+    def application(self, example: str, name: str) -> Process:
+        command = [*twistd_command(), "--pidfile=", "-ny", str(EXAMPLES / example)]
+        return self.begin(command, name)
+
+    def program(self, example: str, name: str) -> Process:
+        return self.begin([sys.executable, str(EXAMPLES / example)], name)
+
+    def send(self, name: str, line: bytes) -> bytes:
+        return ask(self.place.path(name), line)
+
+    def run_program(self, *arguments: str) -> str:
+        done = subprocess.run(
+            arguments,
+            cwd=self.place.directory,
+            env=self.place.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+
+class ApplicationTests(ExampleTestCase):
+    def test_the_smallest_one_answers(self) -> None:
+        self.application("smallest.py", "smallest.sock")
+        self.assertTrue(self.send("smallest.sock", b"STATUS\n").startswith(b'{"state": "moni'))
+
+    def test_own_commands_and_an_own_state(self) -> None:
+        daemon = self.application("own_commands.py", "jobs.sock")
+        self.assertEqual(self.send("jobs.sock", b"FLUSH mail\n"), b'{"dropped": 3}\n')
+        self.assertEqual(self.send("jobs.sock", b"FLUSH fax\n"), b"ERR: there is no queue fax\n")
+        self.assertEqual(self.send("jobs.sock", b"count\n"), b"1\n")
+        self.send("jobs.sock", b"PAUSE\n")
+        status = json.loads(self.send("jobs.sock", b"STATUS\n"))
+        self.assertEqual((status["state"], status["jobs"]), ("draining", 1))
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_a_web_server_is_paused(self) -> None:
+        self.application("with_web.py", "web.sock")
+        path = self.place.path("web-http.sock")
+        wait_until(lambda: os.path.exists(path), "the web server listens")
+
+        def get() -> bytes:
+            with connect(path) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                connection.shutdown(socket.SHUT_WR)
+                return read_all(connection)
+
+        self.assertIn(b"200 OK", get())
+        self.assertEqual(self.send("web.sock", b"PAUSE\n"), b"OK\n")
+        self.assertIn(b"503", get())
+        self.assertEqual(json.loads(self.send("web.sock", b"STATUS\n"))["served"], 1)
+
+    def test_a_plain_reactor(self) -> None:
+        process = self.program("plain_reactor.py", "plain.sock")
+        self.assertEqual(self.send("plain.sock", b"PAUSE\n"), b"OK\n")
+        self.assertEqual(process.stop(), 0)
+        self.assertFalse(os.path.exists(self.place.path("plain.sock")))
+
+    def test_a_handler_that_awaits_asyncio(self) -> None:
+        process = self.program("asyncio_reactor.py", "asyncio.sock")
+        self.assertEqual(self.send("asyncio.sock", b"WORK\n"), b'"worked"\n')
+        self.assertEqual(process.stop(), 0)
+
+    def test_an_own_plugin(self) -> None:
+        plugin = self.place.path("own_plugin")
+        shutil.copytree(EXAMPLES / "own_plugin", plugin)
+        command = [*twistd_command(), "--pidfile=", "-n", "jobs", "--socket", "jobs.sock"]
+        self.begin(command, "jobs.sock", PYTHONPATH=plugin)
+        self.assertEqual(self.send("jobs.sock", b"RELOAD\n"), b"OK\n")
+
+
+class AskingTests(ExampleTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.application("own_commands.py", "jobs.sock")
+
+    def test_from_a_script(self) -> None:
+        told = self.run_program(sys.executable, str(EXAMPLES / "ask_from_script.py"), "jobs.sock")
+        self.assertIn("monitoring {'jobs': 4}", told)
+        self.assertIn("FLUSH QUEUE: drop what waits in a queue", told)
+
+    def test_from_a_twisted_application(self) -> None:
+        told = self.run_program(sys.executable, str(EXAMPLES / "ask_from_twisted.py"), "jobs.sock")
+        self.assertEqual(told, "monitoring\n4\n")
+
+    def test_by_the_command(self) -> None:
+        told = self.run_program(*COMMAND, "--socket", "jobs.sock", "send", "FLUSH", "print")
+        self.assertEqual(told, '{"dropped": 1}\n')
+
+
+class TypeTests(ExampleTestCase):
+    """What an application sees that runs mypy without any plug-in."""
+
+    def check(self, path: Path | str) -> list[str]:
+        """Return mypy's errors, those of Twisted's own untyped functions left out."""
+        config = self.place.write("mypy.ini", "[mypy]\nstrict = true\n")
+        cache = os.path.join(self.place.directory, "cache")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "mypy",
+                "--config-file",
+                config,
+                "--cache-dir",
+                cache,
+                str(path),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=self.place.directory,
+        )
+        if "No module named mypy" in done.stderr:
+            self.skipTest("mypy is not installed")
+        return [
+            line
+            for line in done.stdout.splitlines()
+            if " error: " in line and not line.endswith("[no-untyped-call]")
+        ]
+
+    def test_the_examples_pass(self) -> None:
+        for example in ("own_commands.py", "smallest.py", "plain_reactor.py", "asyncio_reactor.py"):
+            self.assertEqual(self.check(EXAMPLES / example), [])
+
+    def test_a_state_that_lacks_a_method_is_rejected(self) -> None:
+        text = (EXAMPLES / "own_commands.py").read_text()
+        without = re.sub(r"    def resume\(self\).*?(?=    def )", "", text, flags=re.DOTALL)
+        errors = self.check(self.place.write("lacking.py", without))
+        self.assertEqual(len(errors), 1, errors)
+        self.assertIn('"Controllable"', errors[0])
+
+
+class UnitTests(ExampleTestCase):
+    def test_the_systemd_units_are_sound(self) -> None:
+        if shutil.which("systemd-analyze") is None:
+            self.skipTest("systemd-analyze is not installed")
+        binary = Path(self.place.path(".local/bin/palingenesis"))
+        binary.parent.mkdir(parents=True)
+        shutil.copy(shutil.which("true") or "/bin/true", binary)
+        units = [
+            str(shutil.copy(EXAMPLES / "systemd" / f"palingenesis.{kind}", self.place.directory))
+            for kind in ("socket", "service")
+        ]
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--user", *units],
+            env=self.place.environment(SYSTEMD_LOG_LEVEL="warning"),
+            capture_output=True,
+            text=True,
+        )
+        self.assertNotIn("palingenesis", done.stderr)
+        self.assertEqual(done.returncode, 0, done.stderr)
