@@ -10,20 +10,18 @@ answer from the daemon: one line comes out, printable and bounded, and no except
 
 from __future__ import annotations
 
+import json
 import sys
 
 import atheris
 
 with atheris.instrument_imports(include=["palingenesis", "twisted.protocols.basic"]):
     from palingenesis import wire
-    from palingenesis.server import protocol
+    from palingenesis.testing import ControlHarness
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
-from twisted.python.failure import Failure
 
 from palingenesis.server.interfaces import CommandRefused
 
@@ -33,21 +31,13 @@ HANDLER_TIMEOUT = 30.0
 LONGEST = 8192
 
 
-class Transport(StringTransport):
-    """Notes the half-close that ``StringTransport`` has no method for."""
-
-    half_closed = False
-
-    def loseWriteConnection(self) -> None:
-        self.half_closed = True
-
-
 class Daemon:
     """Answers as the fuzzer has it answer."""
 
-    def __init__(self, data: atheris.FuzzedDataProvider, clock: Clock) -> None:
+    clock: Clock
+
+    def __init__(self, data: atheris.FuzzedDataProvider) -> None:
         self._data = data
-        self._clock = clock
 
     def _answer(self, good: object) -> object:
         data = self._data
@@ -60,11 +50,11 @@ class Daemon:
             return data.ConsumeBytes(20)
         answer: Deferred[object] = Deferred()
         if kind == 4:
-            self._clock.callLater(data.ConsumeIntInRange(0, 60), answer.callback, good)
+            self.clock.callLater(data.ConsumeIntInRange(0, 60), answer.callback, good)
             return answer
         if kind == 5:
             error = CommandRefused(data.ConsumeUnicode(200))
-            self._clock.callLater(data.ConsumeIntInRange(0, 60), answer.errback, error)
+            self.clock.callLater(data.ConsumeIntInRange(0, 60), answer.errback, error)
             return answer
         return answer if kind == 6 else good
 
@@ -73,7 +63,7 @@ class Daemon:
         data = self._data
         return self._answer(
             wire.DaemonStatus(
-                data.PickValueInList(list(wire.State)),
+                data.PickValueInList([wire.MONITORING, wire.PAUSED, 'a "b" \\']),
                 data.ConsumeIntInRange(0, wire.COUNT_LIMIT),
                 data.ConsumeUnicode(100) if data.ConsumeBool() else None,
                 extra={"x" + data.ConsumeUnicode(20): data.ConsumeUnicode(100)},
@@ -86,6 +76,10 @@ class Daemon:
 
     resume = reload_config = pause
 
+    def own(self, *text: str) -> object:
+        """Answer with any text, and what was sent."""
+        return self._answer([*text, self._data.ConsumeUnicode(100)])
+
 
 def check(raw: bytes) -> None:
     """See that what a client got is one line, and safe to print."""
@@ -93,10 +87,10 @@ def check(raw: bytes) -> None:
     if not text.endswith("\n") or not text[:-1].isprintable():
         raise AssertionError(f"not one printable line: {raw!r}")
     if text.startswith("ERR: "):
-        if len(text) > len("ERR: \n") + wire.MESSAGE_LIMIT:
+        if len(text) > len("ERR: \n") + wire.ERROR_LIMIT:
             raise AssertionError(f"too long: {raw!r}")
     elif text != "OK\n":
-        wire.parse_status(raw)
+        json.loads(raw)
     if len(raw) > LONGEST:
         raise AssertionError(f"{len(raw)} bytes")
 
@@ -104,39 +98,32 @@ def check(raw: bytes) -> None:
 def fuzz_one_input(raw: bytes) -> None:
     """Let one client, with one daemon, do what the fuzzer thought of."""
     data = atheris.FuzzedDataProvider(raw)
-    clock = Clock()
-    factory = protocol.ControlFactory(
-        Daemon(data, clock),
-        clock,
-        timeout=TIMEOUT,
-        handler_timeout=HANDLER_TIMEOUT,
-        max_connections=8,
-        admit_others=False,
+    daemon = Daemon(data)
+    harness = ControlHarness(
+        daemon, timeout=TIMEOUT, handler_timeout=HANDLER_TIMEOUT, max_connections=8
     )
-    factory.doStart()
-    client = factory.buildProtocol(None)
-    transport = Transport()
-    client.makeConnection(transport)
+    daemon.clock = harness.clock
+    harness.command("OWN", daemon.own, "anything", argument="[TEXT]")
+    client = harness.connect()
 
     def closing() -> bool:
-        return transport.disconnecting or transport.disconnected
+        return client.transport.disconnecting or client.transport.disconnected
 
     if data.ConsumeBool():
-        client.dataReceived(data.PickValueInList([command.value for command in wire.Command]))
+        client.send(data.PickValueInList([*(c.encode() for c in wire.Command), b"OWN"]))
     while data.remaining_bytes() and not closing():
         if data.ConsumeIntInRange(0, 7) == 0:
-            clock.advance(data.ConsumeIntInRange(0, 30) / 10)
+            harness.clock.advance(data.ConsumeIntInRange(0, 30) / 10)
         elif chunk := data.ConsumeBytes(data.ConsumeIntInRange(1, 600)):
-            client.dataReceived(chunk)
+            client.send(chunk)
     if data.ConsumeBool() and not closing():
-        client.readConnectionLost()
+        client.end_input()
     for _ in range(8):
-        clock.advance(10)
-    check(transport.value())
+        harness.clock.advance(10)
+    check(client.received)
     if not closing():
         raise AssertionError("the client is still there")
-    client.connectionLost(Failure(ConnectionDone()))
-    factory.doStop()
+    client.vanish()
 
 
 def main() -> None:

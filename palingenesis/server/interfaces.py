@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Interface, Invalid
+from zope.interface.verify import verifyObject
 
 from palingenesis.wire import DaemonStatus
 
@@ -69,6 +70,24 @@ class Controllable(Protocol):
 
     def reload_config(self) -> Answer[None]:
         """See `IDaemonState`."""
+
+
+def check_state(state: object) -> None:
+    """
+    Check that a state has the methods of `IDaemonState`, declared or not.
+
+    :raises TypeError: when it lacks one.
+    """
+    lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
+    why = f"{' and '.join(lacking)} is missing"
+    if not lacking:
+        try:
+            verifyObject(IDaemonState, state, tentative=True)
+        except Invalid as invalid:
+            why = str(invalid)
+        else:
+            return
+    raise TypeError(f"{type(state).__name__} does not provide IDaemonState: {why}")
 
 
 class Clock(Protocol):

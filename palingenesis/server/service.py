@@ -12,15 +12,13 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succ
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from zope.interface import Invalid
-from zope.interface.verify import verifyObject
 
 from palingenesis.config import DEFAULTS, check_count, check_mode, check_seconds
 from palingenesis.locate import locate_socket
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
-from palingenesis.server.interfaces import Controllable, IDaemonState
+from palingenesis.server.interfaces import Controllable, check_state
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError
@@ -76,7 +74,7 @@ class ControlService(Service):
         handler_timeout: float = DEFAULTS.handler_timeout,
         max_connections: int = DEFAULTS.max_connections,
     ) -> None:
-        _check_state(state)
+        check_state(state)
         if path is not None and endpoint is not None:
             raise ValueError("give a path or an endpoint, not both")
         bits = check_mode("mode", mode)
@@ -295,21 +293,3 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def _socket_file(path: str | os.PathLike[str] | None, mode: int) -> SocketFile:
     return SocketFile(locate_socket().path if path is None else os.fspath(path), mode)
-
-
-def _check_state(state: object) -> None:
-    """
-    Check that a state has the methods of `IDaemonState`, declared or not.
-
-    :raises TypeError: when it lacks one.
-    """
-    lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
-    why = f"{' and '.join(lacking)} is missing"
-    if not lacking:
-        try:
-            verifyObject(IDaemonState, state, tentative=True)
-        except Invalid as invalid:
-            why = str(invalid)
-        else:
-            return
-    raise TypeError(f"{type(state).__name__} does not provide IDaemonState: {why}")

@@ -9,12 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -30,9 +28,10 @@ from palingenesis.server.protocol import (
     REJECTED_DISCARD_LIMIT,
     REJECTED_LIMIT,
     ControlFactory,
-    ControlProtocol,
 )
 from palingenesis.server.transport import DISCARD_LIMIT
+from palingenesis.testing import Conversation as Client
+from palingenesis.testing import MemoryTransport
 from palingenesis.wire import DaemonStatus
 
 TIMEOUT = 5.0
@@ -45,17 +44,8 @@ STOPPING = b"ERR: The daemon is stopping\n"
 TOO_LONG = b"ERR: Command too long (512 bytes at most)\n"
 
 
-class Transport(StringTransport):
-    """Remembers a half-close."""
-
-    half_closed = False
-
-    def loseWriteConnection(self) -> None:
-        self.half_closed = True
-
-
 @implementer(ISystemHandle)
-class TransportWithHandle(Transport):
+class TransportWithHandle(MemoryTransport):
     """One whose other end the kernel knows."""
 
     def __init__(self, peer: Credentials | None) -> None:
@@ -89,41 +79,6 @@ class Daemon:
         return self.answer()
 
 
-class Client:
-    """A client in memory, as far as the server can tell."""
-
-    def __init__(self, factory: ControlFactory, transport: Transport | None = None) -> None:
-        built = factory.buildProtocol(None)  # type: ignore[arg-type]
-        assert isinstance(built, ControlProtocol)
-        self.protocol = built
-        self.transport = Transport() if transport is None else transport
-        self.closed = False
-        self.protocol.makeConnection(self.transport)
-
-    def send(self, data: bytes) -> Client:
-        if not self.transport.disconnecting:
-            self.protocol.dataReceived(data)
-        return self
-
-    def end_input(self) -> Client:
-        if not self.transport.disconnecting:
-            self.protocol.readConnectionLost()
-        return self
-
-    def vanish(self, reason: type[Exception] = ConnectionLost) -> None:
-        if not self.closed:
-            self.closed = True
-            self.protocol.connectionLost(Failure(reason()))
-
-    @property
-    def received(self) -> bytes:
-        return self.transport.value()
-
-    @property
-    def saw_the_end(self) -> bool:
-        return self.transport.half_closed or bool(self.transport.disconnecting)
-
-
 class ProtocolTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.begin()
@@ -140,7 +95,7 @@ class ProtocolTestCase(SynchronousTestCase):
         )
         self.factory.startFactory()
 
-    def connect(self, transport: Transport | None = None) -> Client:
+    def connect(self, transport: MemoryTransport | None = None) -> Client:
         return Client(self.factory, transport)
 
     def connect_as(self, uid: int) -> Client:

@@ -1,0 +1,159 @@
+"""
+What the tests of an application need: its control socket in memory, with a clock.
+
+::
+
+    harness = ControlHarness(state)
+    harness.command("FLUSH", flush, "drop what waits", argument="QUEUE")
+    assert harness.ask("FLUSH", "mail") == {"dropped": 3}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from palingenesis.client.exchange import Exchange
+from palingenesis.config import DEFAULTS
+from palingenesis.locate import Location
+from palingenesis.server.commands import CommandTable
+from palingenesis.server.interfaces import Controllable, check_state
+from palingenesis.server.protocol import ControlFactory, ControlProtocol
+
+_NOWHERE = Location("(in memory)", "the test")
+
+
+class MemoryTransport(StringTransport):
+    """
+    A transport that remembers a half-close.
+
+    :ivar half_closed: whether the server has finished sending, and still discards input.
+    """
+
+    half_closed = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+
+class Conversation:
+    """
+    One client's connection, as the server sees it.
+
+    :param factory: the server.
+    :param transport: what is between them; a new `MemoryTransport` where None.
+    :ivar closed: whether the connection is gone.
+    """
+
+    def __init__(self, factory: ControlFactory, transport: MemoryTransport | None = None) -> None:
+        self.protocol = ControlProtocol()
+        self.protocol.factory = factory
+        self.transport = MemoryTransport() if transport is None else transport
+        self.closed = False
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> Conversation:
+        """Send bytes, which the server reads at once unless it has closed."""
+        if not self.transport.disconnecting:
+            self.protocol.dataReceived(data)
+        return self
+
+    def end_input(self) -> Conversation:
+        """Half-close: nothing more is sent, and the reply is still read."""
+        if not self.transport.disconnecting:
+            self.protocol.readConnectionLost()
+        return self
+
+    def vanish(self, reason: type[Exception] = ConnectionLost) -> None:
+        """Close the connection; the server learns of it once."""
+        if not self.closed:
+            self.closed = True
+            self.protocol.connectionLost(Failure(reason()))
+
+    @property
+    def received(self) -> bytes:
+        """What the server has sent."""
+        return bytes(self.transport.value())
+
+    @property
+    def saw_the_end(self) -> bool:
+        """Whether the server has finished sending."""
+        return self.transport.half_closed or bool(self.transport.disconnecting)
+
+
+class ControlHarness:
+    """
+    A state and its commands behind the real protocol, without a socket and without a reactor.
+
+    :param state: the daemon, as `palingenesis.ControlService` takes it.
+    :param timeout: seconds a client has to send its command, and again to take the reply.
+    :param handler_timeout: seconds a command may take until its client gets ``ERR:``.
+    :param max_connections: clients served at once.
+    :raises TypeError: when the state lacks a method.
+    :ivar clock: a ``twisted.internet.task.Clock``; ``clock.advance(seconds)`` lets time pass for
+        every deadline and for the uptime.
+    """
+
+    def __init__(
+        self,
+        state: Controllable,
+        *,
+        timeout: float = DEFAULTS.timeout,
+        handler_timeout: float = DEFAULTS.handler_timeout,
+        max_connections: int = DEFAULTS.max_connections,
+    ) -> None:
+        check_state(state)
+        self.clock = Clock()
+        self._commands = CommandTable(
+            state, self.clock, handler_timeout, monotonic=self.clock.seconds
+        )
+        self._factory = ControlFactory(
+            self._commands, self.clock, timeout=timeout, max_connections=max_connections
+        )
+        self._factory.startFactory()
+
+    def command(
+        self,
+        name: str,
+        handler: Callable[..., Any],
+        summary: str,
+        argument: str | None = None,
+        *,
+        audit: bool = True,
+    ) -> None:
+        """
+        Add a command, as ``ControlService.command`` does.
+
+        :raises ValueError: as that one does.
+        """
+        self._commands.register(name, handler, summary, argument, audit=audit)
+
+    def connect(self) -> Conversation:
+        """Connect a client, for a test of what happens meanwhile."""
+        return Conversation(self._factory)
+
+    def send(self, data: bytes) -> bytes:
+        """
+        Send bytes, half-close, and return what comes back at once.
+
+        :returns: the reply's line; empty where the command is under way.
+        """
+        return self.connect().send(data).end_input().received
+
+    def ask(self, name: str, argument: str | None = None) -> Any:
+        """
+        Send a command, and return what a client's ``send`` would.
+
+        :returns: None for ``OK``, else the decoded JSON.
+        :raises palingenesis.client.errors.ErrorReply: when the reply is an ``ERR:`` line.
+        :raises palingenesis.client.errors.InvalidReply: when the command is under way.
+        :raises ValueError: when name and argument are not one line of at most 512 bytes.
+        """
+        exchange = Exchange(_NOWHERE, name, argument)
+        exchange.receive(self.send(exchange.request))
+        return exchange.value()

@@ -1,0 +1,91 @@
+"""The kit for applications' tests, and the names that an application imports."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+import palingenesis
+from palingenesis import CommandRefused, DaemonState
+from palingenesis.client.errors import ErrorReply, InvalidReply
+from palingenesis.testing import ControlHarness
+
+
+class HarnessTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.state = DaemonState()
+        self.harness = ControlHarness(self.state, timeout=5.0, handler_timeout=30.0)
+
+    def test_ok_is_none(self) -> None:
+        self.assertIsNone(self.harness.ask("PAUSE"))
+        self.assertTrue(self.state.paused)
+
+    def test_a_value_is_decoded(self) -> None:
+        self.harness.command("ECHO", lambda text: {"said": text}, "say it", argument="TEXT")
+        self.assertEqual(self.harness.ask("ECHO", "a b"), {"said": "a b"})
+
+    def test_a_refusal_is_what_a_client_would_raise(self) -> None:
+        def refuse() -> None:
+            raise CommandRefused("no")
+
+        self.harness.command("NO", refuse, "refuse")
+        error = self.assertRaises(ErrorReply, self.harness.ask, "NO")
+        self.assertEqual(error.message, "no")
+
+    def test_bytes_are_sent_as_they_are(self) -> None:
+        self.assertEqual(self.harness.send(b"pau"), b"ERR: Unknown command: pau\n")
+
+    def test_time_passes_when_it_is_told_to(self) -> None:
+        self.harness.clock.advance(7)
+        self.assertEqual(self.harness.ask("STATUS")["uptime_secs"], 7)
+        client = self.harness.connect()
+        self.harness.clock.advance(5)
+        self.assertEqual(client.received, b"ERR: Connection timeout\n")
+
+    def test_a_slow_command_is_answered_when_it_is_done(self) -> None:
+        done: Deferred[int] = Deferred()
+        self.harness.command("SLOW", lambda: done, "be slow")
+        client = self.harness.connect().send(b"SLOW\n")
+        self.assertEqual((client.received, client.saw_the_end), (b"", False))
+        done.callback(3)
+        self.assertEqual((client.received, client.saw_the_end), (b"3\n", True))
+
+    def test_a_slow_command_has_no_value_at_once(self) -> None:
+        self.harness.command("SLOW", lambda: Deferred(), "be slow")
+        self.assertRaises(InvalidReply, self.harness.ask, "SLOW")
+
+    def test_a_state_that_lacks_a_method_is_named(self) -> None:
+        class Lacking:
+            def get_status(self) -> None: ...
+            def pause(self) -> None: ...
+            def reload_config(self) -> None: ...
+
+        error = self.assertRaises(TypeError, ControlHarness, Lacking())
+        self.assertIn("IDaemonState", str(error))
+        self.assertIn("resume", str(error))
+
+
+class PublicNameTests(SynchronousTestCase):
+    def test_every_public_name_is_there(self) -> None:
+        for name in palingenesis.__all__:
+            with self.subTest(name=name):
+                self.assertEqual(getattr(palingenesis, name).__name__, name)
+                self.assertIn(name, dir(palingenesis))
+
+    def test_they_are_those_of_the_contract(self) -> None:
+        self.assertEqual(
+            set(palingenesis.__all__),
+            {
+                "ClientError",
+                "CommandRefused",
+                "ControlClient",
+                "ControlService",
+                "DaemonState",
+                "DaemonStatus",
+                "IDaemonState",
+                "SignalService",
+            },
+        )
+
+    def test_another_name_is_no_attribute(self) -> None:
+        self.assertRaises(AttributeError, lambda: palingenesis.nonsense)
