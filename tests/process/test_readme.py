@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import threading
-import time
-from pathlib import Path
-
-import docutils.core
-import docutils.nodes
-import docutils.parsers.rst.directives
-from docutils.parsers.rst.directives.body import CodeBlock
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis import config
 from palingenesis.cli.exit_status import Exit
@@ -26,150 +13,27 @@ from palingenesis.monitor.settings import TABLES, settings_of
 from tests.support.agents import AgentTestCase
 from tests.support.cases import COMMAND
 from tests.support.checkout import ROOT, copy_of_the_checkout
+from tests.support.pages import PageTestCase, Shell, blocks, exchanges, section, table
 
 README = ROOT / "README.rst"
-#: Seconds until a command that prints nothing is taken to hang.
-PATIENCE = 120
-
-PROGRAMS = Path(sys.executable).parent
-
-docutils.parsers.rst.directives.register_directive("code-block", CodeBlock)
 
 
-def document() -> docutils.nodes.document:
-    """Parse the README; a mistake in its markup is an error."""
-    return docutils.core.publish_doctree(
-        README.read_text(),
-        settings_overrides={"halt_level": 2, "report_level": 5, "syntax_highlight": "none"},
-    )
-
-
-def blocks(language: str, node: docutils.nodes.Element | None = None) -> list[str]:
-    """The code blocks of one language, below one node or in the whole README."""
-    found = (node or document()).findall(docutils.nodes.literal_block)
-    return [block.astext() for block in found if language in block["classes"]]
-
-
-def section(title: str) -> docutils.nodes.Element:
-    for found in document().findall(docutils.nodes.section):
-        if found[0].astext() == title:
-            return found
-    raise AssertionError(f"no section {title!r}")
-
-
-def table(title: str) -> list[list[str]]:
-    """The rows of the first table of a section, its heading left out."""
-    (body, *_) = section(title).findall(docutils.nodes.tbody)
-    return [[entry.astext().replace("\n", " ") for entry in row] for row in body]
-
-
-def exchanges(block: str) -> list[tuple[str, str]]:
-    """Split a transcript into commands and what each printed."""
-    parts = re.split(r"^\$ (.*)\n?", block, flags=re.MULTILINE)[1:]
-    return list(zip(parts[::2], (output.rstrip("\n") for output in parts[1::2]), strict=True))
-
-
-class Shell:
-    """One bash, fed a command at a time, in a home of its own."""
-
-    def __init__(self, case: SynchronousTestCase, home: Path) -> None:
-        self.home = home
-        environment = dict(os.environ, HOME=str(home), PATH=f"{PROGRAMS}:{os.environ['PATH']}")
-        for name in ("PALINGENESIS_SOCKET", "XDG_CONFIG_HOME"):
-            environment.pop(name, None)
-        environment["XDG_RUNTIME_DIR"] = str(home / "run")
-        (home / "run").mkdir(mode=0o700)
-        self._bash = subprocess.Popen(
-            ["bash"],
-            cwd=home,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        case.addCleanup(self._end)
-
-    def type(self, command: str) -> str:
-        """Type a command, and return what it printed once it is done."""
-        bash = self._bash
-        assert bash.stdin is not None
-        assert bash.stdout is not None
-        bash.stdin.write(f"{command}\necho; echo END-OF-OUTPUT\n")
-        bash.stdin.flush()
-        lines: list[str] = []
-        watchdog = threading.Timer(PATIENCE, os.killpg, (bash.pid, signal.SIGKILL))
-        watchdog.start()
-        try:
-            while (line := bash.stdout.readline()) != "END-OF-OUTPUT\n":
-                if not line:
-                    raise AssertionError(f"{command} never ended, after printing {lines}")
-                lines.append(line)
-        finally:
-            watchdog.cancel()
-        return "".join(lines).rstrip("\n")
-
-    def _end(self) -> None:
-        for pidfile in self.home.glob("*.pid"):
-            os.kill(int(pidfile.read_text()), signal.SIGKILL)
-        os.killpg(self._bash.pid, signal.SIGKILL)
-        self._bash.communicate()
-
-
-class ReadmeTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="palin-"))
-        self.addCleanup(shutil.rmtree, self.home)
-
-    def alike(self, text: str) -> str:
-        """Leave out of an output what differs between machines and moments."""
-        for here, there in (
-            (f"{self.home}/run", "/run/user/N"),
-            (str(self.home), "/home/you"),
-            (str(PROGRAMS), "/home/you/.venv/bin"),
-        ):
-            text = text.replace(here, there)
-        text = re.sub(r"owner \S+\b", "owner you", text)
-        text = re.sub(r"\d+(\.\d+)?", "N", text)
-        return text.replace("N seconds", "N second")
-
-    def follow(self, title: str | None = None) -> None:
-        """Type the transcripts of a section, and compare what is printed."""
-        shell = Shell(self, self.home)
+class ReadmeTests(PageTestCase):
+    def follow(self, title: str) -> None:
+        """Type the transcripts of a section."""
         if title == "Embedding":
-            (self.home / "jobs.py").write_text(blocks("python", section(title))[0])
-        for block in blocks("console", section(title) if title else None):
-            for command, output in exchanges(block):
-                if command.startswith("kill"):
-                    self.stop(shell, command)
-                else:
-                    self.assertEqual(self.alike(shell.type(command)), self.alike(output), command)
-            if title is None:
-                return
-
-    def stop(self, shell: Shell, command: str) -> None:
-        """Type a kill, and see that it leaves no process and no socket behind."""
-        self.assertEqual(shell.type(f"{command}; wait"), "")
-        deadline = time.monotonic() + 20
-        while list(self.home.glob("*.pid")) or list(self.home.glob("run/*.sock")):
-            self.assertLess(time.monotonic(), deadline, "the daemon does not stop")
-            time.sleep(0.02)
-
-    def need(self, *programs: str) -> None:
-        for program in programs:
-            if shutil.which(program) is None:
-                raise SkipTest(f"{program} is not installed")
+            (self.home / "jobs.py").write_text(blocks(README, "python", section(README, title))[0])
+        self.type_all(Shell(self, self.home), blocks(README, "console", section(README, title)))
 
     def test_the_first_screen_is_what_happens(self) -> None:
         self.need("nc")
-        self.follow()
+        self.type_all(Shell(self, self.home), blocks(README, "console")[:1])
 
     def test_the_command_line_does_what_it_says(self) -> None:
         self.follow("The command line")
 
     def test_the_completions_are_printed_as_shown(self) -> None:
-        (_, block) = blocks("console", section("Set-up"))
+        (_, block) = blocks(README, "console", section(README, "Set-up"))
         shell = Shell(self, self.home)
         for command, output in exchanges(block):
             self.assertEqual(shell.type(command), output)
@@ -183,7 +47,7 @@ class ReadmeTests(SynchronousTestCase):
         self.follow("Embedding")
 
     def test_the_client_example_talks_to_the_embedding_one(self) -> None:
-        application, client = blocks("python", section("Embedding"))
+        application, client = blocks(README, "python", section(README, "Embedding"))
         (self.home / "jobs.py").write_text(application)
         shell = Shell(self, self.home)
         self.assertEqual(shell.type("twistd -y jobs.py"), "")
@@ -198,7 +62,7 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_the_two_commands_of_the_set_up_work(self) -> None:
         self.need("nc", "git")
-        ((run, _), (test, _)) = exchanges(blocks("console", section("Set-up"))[0])
+        ((run, _), (test, _)) = exchanges(blocks(README, "console", section(README, "Set-up"))[0])
         checkout = copy_of_the_checkout(self.home / "checkout")
         shell = Shell(self, self.home)
         shell.type(f"cd {shlex.quote(str(checkout))}")
@@ -229,7 +93,7 @@ class ReadmeTests(SynchronousTestCase):
         self.assertEqual({path.parts[0] for path in found}, set(suites))
 
     def test_the_configuration_table_has_every_key_and_its_default(self) -> None:
-        rows = {key: default for key, default, _ in table("Configuration")}
+        rows = {key: default for key, default, _ in table(README, "Configuration")}
         self.assertEqual(rows.pop("socket"), "see below")
         defaults = config.DEFAULTS._asdict()
         self.assertEqual(rows.pop("mode"), f'"{defaults["mode"]:04o}"')
@@ -243,12 +107,12 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_the_example_configuration_is_a_good_one(self) -> None:
         path = self.home / "config.toml"
-        path.write_text("\n".join(blocks("toml")))
+        path.write_text("\n".join(blocks(README, "toml")))
         settings = settings_of(config.load_config(str(path), TABLES).tables)
         self.assertEqual(sorted(settings.revive), ["claude", "codex"])
 
     def test_the_exit_statuses_are_those_of_the_command(self) -> None:
-        rows = [(int(status), meaning) for status, meaning in table("The command line")]
+        rows = [(int(status), meaning) for status, meaning in table(README, "The command line")]
         self.assertEqual(rows, [(int(status), status.meaning) for status in Exit])
 
 
@@ -266,7 +130,7 @@ class ComingBackTests(AgentTestCase):
         return done.stdout
 
     def test_a_session_that_hits_a_limit_comes_back_by_itself(self) -> None:
-        (revive, _notify) = blocks("toml", section("A session that comes back"))
+        (revive, _notify) = blocks(README, "toml", section(README, "A session that comes back"))
         config_file = self.configure(revive={})
         with open(config_file, "a", encoding="utf-8") as file:
             file.write(revive)
@@ -274,14 +138,16 @@ class ComingBackTests(AgentTestCase):
         self.begin("s", "limit:3", "finish", directory=self.place.path("app")).wait()
         self.wait_for_session("s", state="waiting")
         shown = re.sub(r"(hour|minute|second)s?\b", "hour", self.palingenesis("sessions"))
-        ((_, expected),) = exchanges(blocks("console", section("A session that comes back"))[0])
+        ((_, expected),) = exchanges(
+            blocks(README, "console", section(README, "A session that comes back"))[0]
+        )
         self.assertEqual(
             re.sub(r"\d+", "N", shown).split()[:13],
             re.sub(r"\d+", "N", expected).split()[:13],
         )
         self.wait_for_session("s", kind="finished")
         self.wait_for_event("worked")
-        (story,) = blocks("text", section("A session that comes back"))
+        (story,) = blocks(README, "text", section(README, "A session that comes back"))
         self.assertEqual(
             re.sub(r"\d+", "N", self.palingenesis("log")).strip(), re.sub(r"\d+", "N", story)
         )
