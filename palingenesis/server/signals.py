@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,7 @@ class SignalService(Service):
         self._reactor = reactor
         self._reload = reload
         self._stopping = False
+        self._pid = os.getpid()
 
     def setServiceParent(self, parent: Any) -> None:
         """Add the service to an application, or to another collection of services."""
@@ -50,6 +52,7 @@ class SignalService(Service):
         self._reactor.callWhenRunning(self._install)
 
     def _install(self) -> None:
+        self._pid = os.getpid()
         signal.signal(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminate)
@@ -57,11 +60,21 @@ class SignalService(Service):
             signal.signal(signal.SIGUSR1, self._rotate_nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
-    def _hang_up(self, *_: object) -> None:
-        self._reactor.callFromThread(self._reload)
+    def _hang_up(self, number: int, *_: object) -> None:
+        if not self._is_child(number):
+            self._reactor.callFromThread(self._reload)
 
     def _terminate(self, number: int, *_: object) -> None:
-        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+        if not self._is_child(number):
+            self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _is_child(self, number: int) -> bool:
+        """Let a signal do to a child that was forked without exec what it does to any process."""
+        if os.getpid() == self._pid:
+            return False
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return True
 
     def _rotate_nothing(self, *_: object) -> None:
         self._reactor.callFromThread(
