@@ -34,9 +34,10 @@ def failed(why: object) -> SystemExit:
 
 
 def prepare_process() -> None:
-    """Make the process fit to start: it survives an early SIGHUP, and its lock survives a fork."""
-    # Until there is a handler for it, a reload would kill the daemon that is starting.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    """Make the process fit to start: it survives early signals, and its lock survives a fork."""
+    # Until there are handlers for them, a reload or a rotation of the log would kill the
+    # daemon that is starting.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1])
     # twistd puts /dev/null over the first three as it goes to the background. Where they
     # were closed, one of them would be our lock.
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:

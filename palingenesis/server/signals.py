@@ -11,7 +11,7 @@ from twisted.application.service import Service
 
 from palingenesis.server.log import get_logger
 
-_SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 _log = get_logger(__name__)
 

@@ -25,7 +25,7 @@ class TapTestCase(SynchronousTestCase):
         self.directory = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
         self.addCleanup(shutil.rmtree, self.directory)
         # The options hold SIGHUP back until the daemon runs, which it never does here.
-        self.addCleanup(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGHUP])
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
         self.path = os.path.join(self.directory, "s.sock")
         kept = {
             name: value
