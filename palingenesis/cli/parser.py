@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
-DESCRIPTION = "See how a daemon is, and pause, resume or reload it, through its control socket."
+DESCRIPTION = (
+    "Bring the sessions of coding agents back: start and stop the daemon, see and steer it\n"
+    "through its control socket."
+)
 
 ENVIRONMENT = (
     ("PALINGENESIS_SOCKET", "the daemon's socket, unless --socket names it"),
+    ("PALINGENESIS_STATE", "the state directory, unless `start --state` names it"),
     ("XDG_RUNTIME_DIR", "where the socket is, unless `socket` in config.toml names it"),
     ("XDG_CONFIG_HOME", "where palingenesis/config.toml is (~/.config)"),
     ("NO_COLOR", "no colour, if not empty"),

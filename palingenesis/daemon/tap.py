@@ -27,8 +27,8 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Answer STATUS, PAUSE, RESUME and RELOAD on a Unix socket, for a monitor of the "
-        "sessions of AI coding agents. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
+        "Monitor the sessions of AI coding agents, bring back those that stopped at a limit, and "
+        "answer on a control socket. SIGHUP reloads the configuration; SIGTERM and SIGINT stop."
     )
     optParameters = [
         [

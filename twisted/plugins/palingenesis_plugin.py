@@ -5,6 +5,6 @@ from twisted.application.service import ServiceMaker
 palingenesis = ServiceMaker(
     "palingenesis",
     "palingenesis.daemon.tap",
-    "A control socket: STATUS, PAUSE, RESUME and RELOAD for a daemon.",
+    "Brings sessions of AI coding agents back, with a control socket.",
     "palingenesis",
 )
