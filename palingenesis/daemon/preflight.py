@@ -109,6 +109,7 @@ def claim(
             if not twistd.get("nodaemon"):
                 # The log is elsewhere then.
                 print(f"palingenesis: {text}", file=sys.stderr)
+        file.closed_directory = None  # It has been told.
     return file
 
 

@@ -72,6 +72,14 @@ class FileEndpoint(UNIXServerEndpoint):
                 moved=printable(file.moved),
             )
             file.moved = None
+        if file.closed_directory is not None:
+            _log.warn(
+                "The mode {mode:04o} of {path} lets in other users, but the directory "
+                "{directory} keeps them out",
+                mode=file.mode,
+                path=printable(file.path),
+                directory=printable(file.closed_directory),
+            )
         port.startListening()
         return port
 

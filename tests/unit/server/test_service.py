@@ -407,6 +407,11 @@ class StopTests(ServiceTestCase):
         await deferLater(reactor, 2 * ACCEPT_PAUSE)
         self.assertEqual(self.logged("Clients have to wait"), 1)
 
+    async def test_a_directory_that_keeps_out_whom_the_mode_lets_in_is_told_of(self):
+        os.chmod(self.directory, 0o700)
+        self.started(mode=0o666)
+        self.assertEqual(self.logged("keeps them out"), 1)
+
 
 class WatchTests(ServiceTestCase):
     """A socket that disappears is made again."""
