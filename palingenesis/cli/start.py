@@ -28,6 +28,8 @@ RETRY = 0.05
 
 #: What a start prints that fails before twistd goes to the background.
 _TOLD = "palingenesis: "
+#: What twistd prints before the reason of a daemon that died in the background.
+_DIED = "An error has occurred: "
 
 
 def start(
@@ -77,10 +79,12 @@ def start(
     except OSError as error:
         complain(f"cannot start the daemon: {error.filename}: {in_short(error)}")
         return Exit.USAGE
-    return _start([f"--pidfile={pidfile}", f"--logfile={logfile}", *options], client, pidfile)
+    return _start(
+        [f"--pidfile={pidfile}", f"--logfile={logfile}", *options], client, pidfile, logfile
+    )
 
 
-def _start(options: list[str], client: ControlClient, pidfile: str) -> Exit:
+def _start(options: list[str], client: ControlClient, pidfile: str, logfile: str) -> Exit:
     # Not in the current directory: twistd looks for plugins and writes its files there.
     done = subprocess.run(  # noqa: S603
         [*twistd_command(), *options],
@@ -93,18 +97,20 @@ def _start(options: list[str], client: ControlClient, pidfile: str) -> Exit:
     )
     told = done.stderr.strip().splitlines()
     if done.returncode:
-        reason = printable(told[-1] if told else "twistd said nothing", MESSAGE_LIMIT)
+        reason = told[-1] if told else "twistd said nothing"
         if reason.startswith(_TOLD):
-            complain(reason.removeprefix(_TOLD))
+            complain(printable(reason.removeprefix(_TOLD), MESSAGE_LIMIT))
             return Exit.USAGE
-        complain(f"the daemon died as it started: {reason}")
-        return Exit.NOT_RUNNING
+        for line in told:
+            # What the child told its parent, as twistd shows it; a remark follows it.
+            reason = line.partition(_DIED)[2] or reason
+        return _died(reason)
     for line in told:
         print(printable(line, MESSAGE_LIMIT), file=sys.stderr)
-    return _wait(client, pidfile)
+    return _wait(client, pidfile, logfile)
 
 
-def _wait(client: ControlClient, pidfile: str) -> Exit:
+def _wait(client: ControlClient, pidfile: str, logfile: str) -> Exit:
     """Wait until the daemon answers, or has died."""
     end = time.monotonic() + client.timeout
     pid = _read_pid(pidfile)
@@ -115,8 +121,7 @@ def _wait(client: ControlClient, pidfile: str) -> Exit:
             return Exit.DONE
         pid = pid or _read_pid(pidfile)
         if pid and has_ended(pid):
-            complain(f"the daemon died as it started (pid {pid}); its log says why")
-            return Exit.NOT_RUNNING
+            return _died(_last_line(logfile))
         if not isinstance(answer, NotRunning) or time.monotonic() > end:
             complain(str(answer))
             return Exit.NO_ANSWER
@@ -145,6 +150,23 @@ def _files(socket: str | None, state: str) -> tuple[str, str]:
     if socket is not None:
         name = os.path.basename(socket).removesuffix(".sock") or name
     return os.path.join(runtime, f"{name}.pid"), os.path.join(state, "twistd.log")
+
+
+def _died(reason: str) -> Exit:
+    complain(f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}")
+    return Exit.NOT_RUNNING
+
+
+def _last_line(path: str) -> str:
+    """Return the last line of a log that says something."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError as error:
+        return f"{path}: {in_short(error)}"
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1] if said else f"{path} is empty"
 
 
 def _become(command: list[str]) -> NoReturn:

@@ -14,7 +14,7 @@ from tests.support.activation import INHERITED, activated_twistd
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
-from tests.support.processes import read_pid
+from tests.support.processes import program, read_pid
 from tests.support.sockets import listen_at
 from tests.support.users import NOBODY
 
@@ -113,6 +113,18 @@ class StartTests(StartStopTestCase):
         self.addCleanup(frozen.close)
         done = self.run_command("--timeout", "0.5", "start")
         self.assert_fails(done, Exit.NO_ANSWER, "0.5 s")
+
+    def test_a_daemon_that_dies_is_told_with_its_reason(self) -> None:
+        for kind in ("told", "silent"):
+            done = subprocess.run(
+                [*program("dying_twistd", kind, "start")],
+                env=self.place.environment(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+            with self.subTest(kind=kind):
+                self.assert_fails(done, Exit.NOT_RUNNING, "died", "the disk is full")
 
     def test_it_works_where_no_twistd_is_on_the_path(self) -> None:
         done = self.run_command("start", PATH="/usr/bin:/bin")
