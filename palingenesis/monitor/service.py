@@ -95,6 +95,7 @@ class Monitor(Service):
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
         self._ledger_seen: tuple[int, ...] | None = None
         self._keeper = Keeper(state_directory)
+        self._holder: int | None = None
         self._revivals = Revivals(self._ledger, self._world, self._told)
         self._judge = Judge(
             settings,
@@ -198,7 +199,7 @@ class Monitor(Service):
     @property
     def keeper(self) -> bool | int | None:
         """True where this daemon is the keeper; else the pid of the one that is, if it is known."""
-        return True if self._keeper.held else self._keeper.holder()
+        return True if self._keeper.held else self._holder
 
     @property
     def ledger_trouble(self) -> str | None:
@@ -318,8 +319,10 @@ class Monitor(Service):
                 self._ledger.hand_over()
                 self._revivals.forget()
             self._read_as_guest()
+            # Asked at each look, and not at each STATUS: it is in a file.
+            self._holder = self._keeper.holder()
             if self._keeper.trouble is None:
-                self._say(f"Another daemon is the keeper (pid {self._keeper.holder()})")
+                self._say(f"Another daemon is the keeper (pid {self._holder})")
         trouble = self.ledger_trouble
         if trouble != self._trouble:
             self._trouble = trouble
