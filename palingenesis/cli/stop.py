@@ -11,7 +11,7 @@ import struct
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.client.blocking import Deadline, connect
-from palingenesis.client.errors import connect_error, find_socket, user_name
+from palingenesis.client.errors import ErrorReply, connect_error, find_socket, user_name
 from palingenesis.client.exchange import Exchange
 from palingenesis.procfs import command_of, peer_credentials
 from palingenesis.wire import REPLY_LIMIT, Command
@@ -40,34 +40,35 @@ def stop(given: str | None, timeout: float | None) -> Exit:
     path = location.path
     seconds = STOP_TIMEOUT if timeout is None else timeout
     deadline = Deadline(seconds)
-    if not _NAMES_SENDERS:
-        return _refuse(path, "this system does not tell which process answers", "")
+    exchange = Exchange(location, Command.STATUS)
     try:
-        with connect(path, deadline) as connection:
+        with connect(path, deadline, name_senders=_NAMES_SENDERS) as connection:
+            if not _NAMES_SENDERS:
+                return _refuse(path, "this system does not tell which process answers")
             listener = peer_credentials(connection)
             if listener is None or listener.pid <= 0:
                 return _refuse(
-                    path,
-                    "its process is in another container, and has no pid here",
-                    "; stop it there",
+                    path, "its process is in another container, and has no pid here; stop it there"
                 )
             if listener.uid != os.geteuid():
                 owner = user_name(listener.uid)
-                return _refuse(path, f"{listener} belongs to {owner}", f"; run this as {owner}")
-            sender, process = _answering(connection, Exchange(location, Command.STATUS), deadline)
-        if process is None or sender != listener.pid:
-            return _refuse(
-                path,
-                f"{command_of(listener.pid) or 'a process'} with pid {listener.pid} listens, "
-                f"and pid {sender} answers, as it is when a service manager made the socket",
-                "; stop it by that one, `systemctl --user stop` for example",
-            )
-        with process:
-            return _end(process, listener.pid, seconds)
+                return _refuse(path, f"{listener} belongs to {owner}; run this as {owner}")
+            # Held before the reply: the process that sends it is then still this one.
+            process = _hold(listener.pid)
+            sender = _sender(connection, exchange, deadline)
     except TimeoutError:
-        raise Exchange(location, Command.STATUS).timed_out(seconds) from None
+        raise exchange.timed_out(seconds) from None
     except OSError as error:
         raise connect_error(location, error.errno) from error
+    if process is None or sender != listener.pid:
+        return _refuse(
+            path,
+            f"{command_of(listener.pid) or 'a process'} with pid {listener.pid} listens, "
+            f"and pid {sender} answers, as it is when a service manager made the socket; "
+            "stop it by that one, `systemctl --user stop` for example",
+        )
+    with process:
+        return _end(process, listener.pid, seconds)
 
 
 class _Process:
@@ -86,58 +87,69 @@ class _Process:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
+    def terminate(self) -> bool:
+        """Send SIGTERM, and return whether there was still a process to get it."""
+        try:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
+        except ProcessLookupError:
+            return False
+        return True
 
     def ends_within(self, seconds: float) -> bool:
         """Wait for the end, so many seconds at most."""
         return bool(select.select([self._descriptor], [], [], seconds)[0])
 
 
-def _answering(
-    connection: socket.socket, exchange: Exchange, deadline: Deadline
-) -> tuple[int, _Process | None]:
-    """
-    Ask for a reply, and return the process that sent it, by its pid and held.
-
-    :returns: 0 and None where it has ended since.
-    """
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    listener = peer_credentials(connection)
+def _hold(pid: int) -> _Process | None:
     try:
-        # Held before the reply: the process that sends it is then still this one.
-        process = _Process(listener.pid) if listener else None
+        return _Process(pid)
     except ProcessLookupError:
-        process = None
+        return None
+
+
+def _sender(connection: socket.socket, exchange: Exchange, deadline: Deadline) -> int:
+    """
+    Ask for a reply, and return the pid of the process that sent it.
+
+    An ``ERR:`` will do: a daemon that has too many clients can be stopped too.
+    """
     connection.settimeout(deadline.remaining())
-    connection.sendall(exchange.request)
+    try:  # noqa: SIM105 - contextlib is slow to import
+        connection.sendall(exchange.request)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # It closed first, but may have said why.
     sender, complete = 0, False
     while not complete:
         connection.settimeout(deadline.remaining())
-        data, ancillary, _flags, _address = connection.recvmsg(
-            REPLY_LIMIT, socket.CMSG_SPACE(_UCRED.size)
-        )
+        try:
+            data, ancillary, _flags, _address = connection.recvmsg(
+                REPLY_LIMIT, socket.CMSG_SPACE(_UCRED.size)
+            )
+        except ConnectionResetError:
+            break
         for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            if data and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 sender = _UCRED.unpack(value[: _UCRED.size])[0]
         complete = exchange.receive(data) or not data
-    exchange.status()
-    return sender, process
+    try:  # noqa: SIM105
+        exchange.status()
+    except ErrorReply:
+        pass
+    return sender
 
 
 def _end(process: _Process, pid: int, seconds: float) -> Exit:
-    process.terminate()
-    if process.ends_within(seconds):
-        print(f"stopped: pid {pid}")
-        return Exit.DONE
-    complain(
-        f"pid {pid} ({command_of(pid)}) has SIGTERM, and has not ended after {seconds:g} s; "
-        "it may be busy with a command, or hung"
-    )
-    return Exit.NO_ANSWER
+    name = command_of(pid)
+    if process.terminate() and not process.ends_within(seconds):
+        complain(
+            f"pid {pid} ({name or 'command unknown'}) has SIGTERM, and has not ended after "
+            f"{seconds:g} s; it may be busy with a command, or hung"
+        )
+        return Exit.NO_ANSWER
+    print(f"stopped: pid {pid}")
+    return Exit.DONE
 
 
-def _refuse(path: str, why: str, advice: str) -> Exit:
-    complain(f"cannot stop the daemon at {path}: {why}{advice}")
+def _refuse(path: str, why: str) -> Exit:
+    complain(f"cannot stop the daemon at {path}: {why}")
     return Exit.NO_ANSWER

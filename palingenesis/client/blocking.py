@@ -121,15 +121,20 @@ class Deadline:
         return remaining
 
 
-def connect(path: str, deadline: Deadline) -> socket.socket:
+def connect(path: str, deadline: Deadline, *, name_senders: bool = False) -> socket.socket:
     """
     Connect to a socket, however long its backlog stays full.
 
+    :param name_senders: whether recvmsg(2) also tells which process has sent what is read,
+        ``SO_PASSCRED`` of unix(7); only Linux has it.
     :raises TimeoutError: at the deadline.
     :raises OSError: as connect(2) does; `connect_error` says what it means.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        if name_senders:
+            # Of what is sent before, the kernel keeps no sender, and a rejection comes at once.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         for delay in retry_delays():
             connection.settimeout(deadline.remaining())
             try:

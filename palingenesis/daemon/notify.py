@@ -18,6 +18,10 @@ from twisted.internet.task import LoopingCall
 
 from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import get_logger
+from palingenesis.text import in_short
+
+#: Seconds between two looks at the status, where there is no watchdog.
+STATUS_INTERVAL = 10.0
 
 #: What a service manager sets; a child of the daemon must not take it for its own.
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -30,6 +34,7 @@ class Notifier:
     Sends messages to the service manager; without one it does nothing.
 
     :param environment: where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are.
+    :ivar is_heard: whether there is a service manager to tell.
     :ivar watchdog: seconds after which the service manager gives a silent daemon up; None
         where it does not.
     """
@@ -39,6 +44,7 @@ class Notifier:
         # A leading @ is the abstract namespace's, unix(7).
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._failed = False
+        self.is_heard = bool(address)
         self.watchdog: float | None = None
         meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         with suppress(ValueError):
@@ -48,7 +54,7 @@ class Notifier:
 
     def tell(self, **message: object) -> None:
         """Send one message, a line for each of its variables."""
-        if not self._address:
+        if not self.is_heard:
             return
         lines = "\n".join(f"{name}={value}" for name, value in message.items())
         try:
@@ -58,7 +64,7 @@ class Notifier:
         except OSError as error:
             if not self._failed:
                 self._failed = True
-                _log.warn("Cannot tell the service manager: {reason}", reason=error.strerror)
+                _log.warn("Cannot tell the service manager: {reason}", reason=in_short(error))
 
 
 class NotifyService(Service):
@@ -71,7 +77,8 @@ class NotifyService(Service):
     :param notifier: what sends.
     :param clock: what the watchdog's message is timed with: only as long as the reactor turns
         is it sent, so that a hung daemon is restarted.
-    :param status: says in words how the daemon is.
+    :param status: says in words how the daemon is; a change goes with the watchdog's messages, or
+        is told within `STATUS_INTERVAL` where there is no watchdog.
     """
 
     def __init__(self, notifier: Notifier, clock: Clock, status: Callable[[], str]) -> None:
@@ -81,11 +88,12 @@ class NotifyService(Service):
         self._beats.clock = cast(Any, clock)
         self._clock = clock
         self._ready: Any = None
+        self._told = ""
 
     def startService(self) -> None:
         super().startService()
         # Once the reactor turns: until then a client that connects has to wait.
-        self._ready = self._clock.callLater(0, self._tell_ready)
+        self._ready = self._clock.callLater(0, self._begin)
 
     def stopService(self) -> None:
         super().stopService()
@@ -103,16 +111,27 @@ class NotifyService(Service):
         try:
             yield
         finally:
-            self._notifier.tell(READY=1, STATUS=self._status())
+            self._tell_ready()
+
+    def _begin(self) -> None:
+        self._tell_ready()
+        if self._notifier.is_heard:
+            watchdog = self._notifier.watchdog
+            beating = self._beats.start(STATUS_INTERVAL if watchdog is None else watchdog / 2)
+            beating.addErrback(lambda failure: _log.failure("No word to the manager", failure))
 
     def _tell_ready(self) -> None:
-        self._notifier.tell(READY=1, STATUS=self._status())
-        if self._notifier.watchdog is not None:
-            beating = self._beats.start(self._notifier.watchdog / 2)
-            beating.addErrback(lambda failure: _log.failure("The watchdog is not told", failure))
+        self._told = self._status()
+        self._notifier.tell(READY=1, STATUS=self._told)
 
     def _beat(self) -> None:
-        self._notifier.tell(WATCHDOG=1, STATUS=self._status())
+        message: dict[str, object] = {}
+        if self._notifier.watchdog is not None:
+            message["WATCHDOG"] = 1
+        if (status := self._status()) != self._told:
+            message["STATUS"] = self._told = status
+        if message:
+            self._notifier.tell(**message)
 
 
 def take_environment(environment: MutableMapping[str, str]) -> Notifier:

@@ -159,24 +159,3 @@ class TypeTests(ExampleTestCase):
         errors = self.check(self.place.write("lacking.py", without))
         self.assertEqual(len(errors), 1, errors)
         self.assertIn('"Controllable"', errors[0])
-
-
-class UnitTests(ExampleTestCase):
-    def test_the_systemd_units_are_sound(self) -> None:
-        if shutil.which("systemd-analyze") is None:
-            self.skipTest("systemd-analyze is not installed")
-        binary = Path(self.place.path(".local/bin/palingenesis"))
-        binary.parent.mkdir(parents=True)
-        shutil.copy(shutil.which("true") or "/bin/true", binary)
-        units = [
-            str(shutil.copy(EXAMPLES / "systemd" / f"palingenesis.{kind}", self.place.directory))
-            for kind in ("socket", "service")
-        ]
-        done = subprocess.run(
-            ["systemd-analyze", "verify", "--user", *units],
-            env=self.place.environment(SYSTEMD_LOG_LEVEL="warning"),
-            capture_output=True,
-            text=True,
-        )
-        self.assertNotIn("palingenesis", done.stderr)
-        self.assertEqual(done.returncode, 0, done.stderr)

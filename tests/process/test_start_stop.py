@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from palingenesis.client.listener import has_ended
 from tests.support.activation import INHERITED, activated_twistd
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.needs import needs_linux, needs_root
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import program, read_pid
 from tests.support.sockets import listen_at
 from tests.support.users import NOBODY
@@ -40,6 +41,21 @@ class StartStopTestCase(ProcessTestCase):
         done = self.run_command(*arguments, "start")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return int(done.stdout.removeprefix("started: pid ").partition(",")[0])
+
+    def run_with(self, program_name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command with one of the tests' programs in the place of twistd."""
+        return subprocess.run(
+            program("starting", program_name, *arguments),
+            cwd=self.work,
+            env=self.place.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def daemon_pid(self) -> int:
+        """Ask the daemon for its pid."""
+        return int(json.loads(self.ask())["pid"])
 
     def assert_fails(
         self, done: subprocess.CompletedProcess[str], status: Exit, *told: str
@@ -114,21 +130,65 @@ class StartTests(StartStopTestCase):
         done = self.run_command("--timeout", "0.5", "start")
         self.assert_fails(done, Exit.NO_ANSWER, "0.5 s")
 
-    def test_a_daemon_that_dies_is_told_with_its_reason(self) -> None:
-        for kind in ("told", "silent"):
-            done = subprocess.run(
-                [*program("dying_twistd", kind, "start")],
-                env=self.place.environment(),
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-            )
-            with self.subTest(kind=kind):
-                self.assert_fails(done, Exit.NOT_RUNNING, "died", "the disk is full")
-
     def test_it_works_where_no_twistd_is_on_the_path(self) -> None:
         done = self.run_command("start", PATH="/usr/bin:/bin")
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_current_directory_that_is_gone_is_told_in_one_line(self) -> None:
+        gone = self.place.path("gone")
+        os.mkdir(gone)
+        done = subprocess.run(
+            [
+                "sh",
+                "-c",
+                'rmdir "$PWD" && exec "$@"',
+                "sh",
+                *COMMAND,
+                "start",
+                "--config",
+                "c.toml",
+            ],
+            cwd=gone,
+            env=self.place.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assert_fails(done, Exit.USAGE, "current directory")
+
+    def test_of_several_starts_at_once_each_names_the_same_daemon(self) -> None:
+        starts = [self.place.spawn([*COMMAND, "start"], cwd=self.work) for _ in range(4)]
+        self.assertEqual([start.wait() for start in starts], [0] * 4)
+        told = sorted(start.log for start in starts)
+        where = f"pid {self.daemon_pid()}, socket {self.place.socket}\n"
+        self.assertEqual(told, [f"already running: {where}"] * 3 + [f"started: {where}"])
+
+    def test_a_pid_file_of_a_daemon_with_another_socket_is_told_in_one_line(self) -> None:
+        for name in "one", "other":
+            os.mkdir(self.place.path(name))
+        pid = self.started("--socket", self.place.path("one", "s.sock"))
+        done = self.run_command("--socket", self.place.path("other", "s.sock"), "start")
+        self.assert_fails(done, Exit.USAGE, f"pid {pid}", "s.pid")
+
+    def test_a_start_that_fails_in_the_background_is_told_with_its_reason(self) -> None:
+        gone = self.place.path("gone")
+        os.mkdir(gone)
+        path = os.path.join(gone, "s.sock")
+        done = self.run_with("twistd_unable_to_bind", gone, "--", "--socket", path, "start")
+        self.assert_fails(done, Exit.NOT_RUNNING, "no such file or directory", "twistd.log")
+
+    def test_a_daemon_that_dies_at_once_is_told_with_its_last_error(self) -> None:
+        done = self.run_with("twistd_dying", "loudly", "--", "start")
+        self.assert_fails(done, Exit.NOT_RUNNING, "RuntimeError: out of luck", "twistd.log")
+
+    def test_an_error_of_an_earlier_daemon_is_not_told_again(self) -> None:
+        self.run_with("twistd_dying", "loudly", "--", "start")
+        done = self.run_with("twistd_dying", "silently", "--", "start")
+        self.assert_fails(done, Exit.NOT_RUNNING, "it gave no reason")
+
+    def test_a_daemon_that_is_slow_to_start_is_told_at_the_timeout(self) -> None:
+        done = self.run_command("--timeout", "0.01", "start")
+        self.assert_fails(done, Exit.NO_ANSWER, "0.01 s", "twistd.log")
 
     def test_in_the_foreground_it_logs_where_it_was_started(self) -> None:
         daemon = self.place.spawn([*COMMAND, "start", "--foreground"], cwd=self.work)
@@ -164,6 +224,15 @@ class StopTests(StartStopTestCase):
         done = self.run_command("--timeout", "0.2", "stop")
         self.assert_fails(done, Exit.NO_ANSWER, f"pid {application.pid}", "SIGTERM")
         self.assertEqual(application.wait(), 0)
+
+    def test_a_daemon_with_too_many_clients_is_stopped_as_well(self) -> None:
+        config = self.place.write("c.toml", "max_connections = 1\n")
+        daemon = self.place.daemon("--config", config)
+        client = self.connect()
+        client.sendall(b"STAT")
+        wait_until(lambda: self.ask().startswith(b"ERR: Too many"), "there is no room")
+        self.assertEqual(self.run_command("stop").returncode, 0)
+        self.assertEqual(daemon.wait(), 0)
 
     def test_a_stopped_daemon_is_told_at_the_timeout_and_not_signalled(self) -> None:
         daemon = self.place.daemon()

@@ -1,0 +1,95 @@
+"""When the service manager is told what, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.daemon.notify import STATUS_INTERVAL, Notifier, NotifyService, take_environment
+
+
+class RecordingNotifier(Notifier):
+    """Keeps what it is to tell."""
+
+    def __init__(self, **environment: str) -> None:
+        super().__init__({"NOTIFY_SOCKET": "/nowhere"} | environment)
+        self.told: list[dict[str, object]] = []
+
+    def tell(self, **message: object) -> None:
+        self.told.append(message)
+
+
+class NotifyServiceTests(SynchronousTestCase):
+    def begin(self, **environment: str) -> RecordingNotifier:
+        """Start the service, and forget that it told it was ready."""
+        notifier = RecordingNotifier(**environment)
+        self.clock = Clock()
+        self.status = "monitoring"
+        self.service = NotifyService(notifier, self.clock, lambda: self.status)
+        self.service.startService()
+        self.assertEqual(notifier.told, [])
+        self.clock.advance(0)
+        self.assertEqual(notifier.told.pop(0), {"READY": 1, "STATUS": "monitoring"})
+        return notifier
+
+    def test_the_watchdog_is_told_at_once_and_each_half_of_its_time(self) -> None:
+        notifier = self.begin(WATCHDOG_USEC="60000000")
+        self.assertEqual(notifier.told, [{"WATCHDOG": 1}])
+        self.clock.advance(29.9)
+        self.assertEqual(len(notifier.told), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(notifier.told, [{"WATCHDOG": 1}] * 2)
+
+    def test_a_changed_status_goes_with_the_watchdog_s_message(self) -> None:
+        notifier = self.begin(WATCHDOG_USEC="60000000")
+        self.status = "paused"
+        self.clock.pump([30, 30])
+        self.assertEqual(notifier.told[1:], [{"WATCHDOG": 1, "STATUS": "paused"}, {"WATCHDOG": 1}])
+
+    def test_without_a_watchdog_a_changed_status_is_told_once(self) -> None:
+        notifier = self.begin()
+        self.clock.advance(STATUS_INTERVAL)
+        self.assertEqual(notifier.told, [])
+        self.status = "paused"
+        self.clock.pump([STATUS_INTERVAL] * 2)
+        self.assertEqual(notifier.told, [{"STATUS": "paused"}])
+
+    def test_a_watchdog_of_another_process_is_not_told(self) -> None:
+        notifier = self.begin(WATCHDOG_USEC="60000000", WATCHDOG_PID=str(os.getppid()))
+        self.clock.advance(60)
+        self.assertEqual(notifier.told, [])
+
+    def test_a_watchdog_time_that_is_none_is_not_told(self) -> None:
+        for value in ("", "0", "-1", "soon"):
+            with self.subTest(value=value):
+                self.assertIsNone(RecordingNotifier(WATCHDOG_USEC=value).watchdog)
+
+    def test_after_a_stop_nothing_is_told(self) -> None:
+        notifier = self.begin(WATCHDOG_USEC="60000000")
+        self.service.stopService()
+        self.assertEqual(notifier.told[-1], {"STOPPING": 1, "STATUS": "stopping"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_without_a_service_manager_there_is_nothing_to_time(self) -> None:
+        self.begin(NOTIFY_SOCKET="")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_end_of_a_reload_is_told_when_it_fails_too(self) -> None:
+        notifier = self.begin()
+
+        def reload() -> None:
+            with self.service.reloading():
+                raise ValueError
+
+        self.assertRaises(ValueError, reload)
+        self.assertEqual(notifier.told[-2]["RELOADING"], 1)
+        self.assertEqual(notifier.told[-1], {"READY": 1, "STATUS": "monitoring"})
+
+
+class EnvironmentTests(SynchronousTestCase):
+    def test_its_variables_are_taken_away(self) -> None:
+        environment = {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "A": "b"}
+        take_environment(environment)
+        self.assertEqual(environment, {"A": "b"})
