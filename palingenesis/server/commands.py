@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 
 from palingenesis import wire
+from palingenesis.config import DEFAULTS
 from palingenesis.procfs import Credentials
 from palingenesis.server.interfaces import Clock, CommandRefused, Controllable
 from palingenesis.server.log import get_logger
@@ -97,7 +98,7 @@ class CommandTable:
         self,
         state: Controllable,
         clock: Clock,
-        handler_timeout: float = 30.0,
+        handler_timeout: float = DEFAULTS.handler_timeout,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.handler_timeout = handler_timeout

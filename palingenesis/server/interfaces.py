@@ -79,7 +79,7 @@ def check_state(state: object) -> None:
     :raises TypeError: when it lacks one.
     """
     lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
-    why = f"{' and '.join(lacking)} is missing"
+    why = f"it lacks {', '.join(lacking)}"
     if not lacking:
         try:
             verifyObject(IDaemonState, state, tentative=True)

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from palingenesis import wire
+from palingenesis.config import DEFAULTS
 from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.server.commands import CommandTable, Running
 from palingenesis.server.interfaces import Clock
@@ -220,8 +221,8 @@ class ControlFactory(ServerFactory):
         commands: CommandTable,
         clock: Clock,
         *,
-        timeout: float = 5.0,
-        max_connections: int = 512,
+        timeout: float = DEFAULTS.timeout,
+        max_connections: int = DEFAULTS.max_connections,
         admit_others: bool = False,
     ) -> None:
         self.commands = commands
