@@ -209,10 +209,15 @@ def state_directory(given: str | None = None) -> str:
     Find the state directory; nothing is created.
 
     :param given: the path a person gave, which decides; else ``$PALINGENESIS_STATE`` does, else
-        the platform's own place for the state of a user's programs.
+        the platform's own place for the state of a user's programs, or, without a home
+        directory, a place in the runtime directory.
+    :raises PathError: when it begins with ``~/`` and no home directory is known.
     """
     if path := given or os.environ.get(STATE_VARIABLE):
-        return os.path.abspath(os.path.expanduser(path))
+        return os.path.abspath(expand_home(path))
+    if home_directory() is None and not os.path.isabs(os.environ.get("XDG_STATE_HOME", "")):
+        # A place that a reboot clears is better than one below the current directory.
+        return os.path.join(runtime_directories(os.geteuid())[0][0], "palingenesis")
     import platformdirs
 
     return platformdirs.user_state_dir("palingenesis", appauthor=False)

@@ -91,8 +91,8 @@ class Options(usage.Options):
         twistd: Mapping[str, Any] = self.parent or {}
         # In the background, twistd sets a umask and a directory of its own.
         self.umask = current_umask() if twistd.get("umask") is None else -1
-        self.state_directory = state_directory(self["state"])
         try:
+            self.state_directory = state_directory(self["state"])
             if self["mode"] is not None:
                 self["mode"] = check_mode("--mode", self["mode"])
             if self["config"] is not None:

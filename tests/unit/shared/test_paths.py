@@ -23,6 +23,7 @@ from palingenesis.paths import (
     home_directory,
     runtime_directories,
     socket_path,
+    state_directory,
 )
 from tests.support.sockets import leave_stale
 from tests.support.users import NOBODY
@@ -191,6 +192,12 @@ class ConfiguredTests(PathsTestCase):
         )
         os.makedirs(os.path.join(self.home, ".config/palingenesis/config.toml"))
         self.assertEqual(locate_socket().source, "$XDG_RUNTIME_DIR")
+
+    def test_without_a_home_the_state_is_in_the_runtime_directory(self) -> None:
+        self.no_home()
+        self.environment["XDG_RUNTIME_DIR"] = "/run/user/7"
+        self.assertEqual(state_directory(), "/run/user/7/palingenesis")
+        self.assertRaises(PathError, state_directory, "~/state")
 
     def test_without_a_home_there_is_no_default_configuration(self) -> None:
         self.no_home()
