@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TypeVar
 
 from palingenesis.monitor.sessions import Owner
+from palingenesis.paths import home_directory
 
 Told = TypeVar("Told")
 
@@ -205,7 +206,10 @@ def home_of(environment: Mapping[str, str], variable: str, name: str) -> str:
     if os.path.isabs(given):
         return os.path.normpath(given)
     home = environment.get("HOME", "")
-    return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~"), name)
+    if not os.path.isabs(home):
+        # Without any, a place where nothing is, and not one below the current directory.
+        home = home_directory() or os.devnull
+    return os.path.join(home, name)
 
 
 def bounded(directory: str, limit: int) -> list[str]:
