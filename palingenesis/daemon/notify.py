@@ -23,6 +23,9 @@ from palingenesis.text import in_short
 #: Seconds between two looks at the status, where there is no watchdog.
 STATUS_INTERVAL = 10.0
 
+#: Seconds until a message that must arrive is sent again to a manager that is busy.
+RETRY = 0.1
+
 #: What a service manager sets; a child of the daemon must not take it for its own.
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -52,19 +55,27 @@ class Notifier:
             if address and meant and seconds > 0:
                 self.watchdog = seconds
 
-    def tell(self, **message: object) -> None:
-        """Send one message, a line for each of its variables."""
+    def tell(self, **message: object) -> bool:
+        """
+        Send one message, a line for each of its variables.
+
+        :returns: False if the manager has so many messages to read that it takes no more, and
+            the message is worth another try.
+        """
         if not self.is_heard:
-            return
+            return True
         lines = "\n".join(f"{name}={value}" for name, value in message.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
                 connection.setblocking(False)
                 connection.sendto(lines.encode(), self._address)
+        except BlockingIOError:
+            return False
         except OSError as error:
             if not self._failed:
                 self._failed = True
                 _log.warn("Cannot tell the service manager: {reason}", reason=in_short(error))
+        return True
 
 
 class NotifyService(Service):
@@ -121,17 +132,20 @@ class NotifyService(Service):
             beating.addErrback(lambda failure: _log.failure("No word to the manager", failure))
 
     def _tell_ready(self) -> None:
-        self._told = self._status()
-        self._notifier.tell(READY=1, STATUS=self._told)
+        status = self._status()
+        if self._notifier.tell(READY=1, STATUS=status):
+            self._told = status
+        elif self.running and not self._ready.active():
+            self._ready = self._clock.callLater(RETRY, self._tell_ready)
 
     def _beat(self) -> None:
         message: dict[str, object] = {}
         if self._notifier.watchdog is not None:
             message["WATCHDOG"] = 1
         if (status := self._status()) != self._told:
-            message["STATUS"] = self._told = status
-        if message:
-            self._notifier.tell(**message)
+            message["STATUS"] = status
+        if message and self._notifier.tell(**message):
+            self._told = status
 
 
 def take_environment(environment: MutableMapping[str, str]) -> Notifier:

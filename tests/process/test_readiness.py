@@ -97,6 +97,20 @@ class ReadinessTests(ProcessTestCase):
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(self.receive(receiver)["STOPPING"], "1")
 
+    def test_readiness_reaches_a_manager_that_has_many_messages_to_read(self) -> None:
+        path = self.place.path("notify")
+        receiver = self.listen(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    other.sendto(b"STATUS=somebody else's", path)
+            self.place.daemon(environment={"NOTIFY_SOCKET": path})
+            # The reactor turns: readiness has been told, in vain.
+            self.assert_serves()
+        while "READY" not in self.receive(receiver):
+            pass
+
     def test_a_manager_that_is_gone_costs_nothing(self) -> None:
         daemon = self.place.daemon(environment={"NOTIFY_SOCKET": self.place.path("none")})
         daemon.wait_for_log("Cannot tell the service manager")

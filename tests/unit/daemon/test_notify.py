@@ -7,7 +7,13 @@ import os
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.daemon.notify import STATUS_INTERVAL, Notifier, NotifyService, take_environment
+from palingenesis.daemon.notify import (
+    RETRY,
+    STATUS_INTERVAL,
+    Notifier,
+    NotifyService,
+    take_environment,
+)
 
 
 class RecordingNotifier(Notifier):
@@ -16,9 +22,12 @@ class RecordingNotifier(Notifier):
     def __init__(self, **environment: str) -> None:
         super().__init__({"NOTIFY_SOCKET": "/nowhere"} | environment)
         self.told: list[dict[str, object]] = []
+        self.busy = False
 
-    def tell(self, **message: object) -> None:
-        self.told.append(message)
+    def tell(self, **message: object) -> bool:
+        if not self.busy:
+            self.told.append(message)
+        return not self.busy
 
 
 class NotifyServiceTests(SynchronousTestCase):
@@ -65,6 +74,33 @@ class NotifyServiceTests(SynchronousTestCase):
         for value in ("", "0", "-1", "soon"):
             with self.subTest(value=value):
                 self.assertIsNone(RecordingNotifier(WATCHDOG_USEC=value).watchdog)
+
+    def test_readiness_is_told_again_to_a_manager_that_was_busy(self) -> None:
+        notifier = self.begin()
+        notifier.busy = True
+        with self.service.reloading():
+            pass
+        self.clock.advance(RETRY)
+        notifier.busy = False
+        self.clock.advance(RETRY)
+        self.assertEqual(notifier.told, [{"READY": 1, "STATUS": "monitoring"}])
+
+    def test_a_status_that_a_busy_manager_did_not_take_is_told_later(self) -> None:
+        notifier = self.begin()
+        notifier.busy = True
+        self.status = "paused"
+        self.clock.advance(STATUS_INTERVAL)
+        notifier.busy = False
+        self.clock.advance(STATUS_INTERVAL)
+        self.assertEqual(notifier.told, [{"STATUS": "paused"}])
+
+    def test_a_stop_ends_what_was_to_be_told_again(self) -> None:
+        notifier = self.begin()
+        notifier.busy = True
+        with self.service.reloading():
+            pass
+        self.service.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_after_a_stop_nothing_is_told(self) -> None:
         notifier = self.begin(WATCHDOG_USEC="60000000")
