@@ -15,6 +15,8 @@ from palingenesis.paths import (
 
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
+#: The description of a socket that systemd handed over, for ``twistd palingenesis --endpoint``.
+SYSTEMD_DESCRIPTION = "systemd:domain=UNIX:index=0"
 
 
 class Location(namedtuple("Location", ("path", "source"))):

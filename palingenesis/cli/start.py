@@ -13,7 +13,7 @@ from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
 from palingenesis.client.errors import ClientError, InvalidReply, NotRunning
 from palingenesis.client.listener import has_ended
-from palingenesis.locate import locate_socket
+from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.pathlock import holder
 from palingenesis.paths import (
     STATE_VARIABLE,
@@ -58,6 +58,9 @@ def start(
     """
     Start the daemon, unless one answers already.
 
+    In the foreground it serves the socket that a service manager hands over, sd_listen_fds(3),
+    unless a path is given.
+
     :param socket: the path of the socket, or None to look for it.
     :param config: the configuration file, or None for the default one.
     :param state: the state directory, or None for the default one.
@@ -77,10 +80,12 @@ def start(
         complain(f"the current directory cannot be used: {in_short(error)}")
         return Exit.USAGE
     client = ControlClient(path, START_TIMEOUT if timeout is None else timeout)
-    running = _status(client)
+    inherits = foreground and socket is None and _is_activated()
+    # An inherited socket accepts connections already, and nothing answers yet.
+    running = None if inherits else _status(client)
     if isinstance(running, int):
         return _running_already(running, client)
-    if not isinstance(running, NotRunning):
+    if running is not None and not isinstance(running, NotRunning):
         complain(str(running))
         return exit_status(running)
     options = ["palingenesis", "--state", directory]
@@ -88,6 +93,8 @@ def start(
         options += ["--socket", path]
     if config is not None:
         options += ["--config", config]
+    if inherits:
+        options += ["--endpoint", SYSTEMD_DESCRIPTION]
     try:
         if foreground:
             _become([*twistd_command(), "-n", "--pidfile=", *options])
@@ -255,6 +262,12 @@ def _files(socket: str | None, state: str) -> tuple[str, str]:
     if socket is not None:
         name = os.path.basename(socket).removesuffix(".sock") or name
     return os.path.join(runtime, f"{name}.pid"), os.path.join(state, "twistd.log")
+
+
+def _is_activated() -> bool:
+    """Return whether a service manager has handed a socket to this very process."""
+    meant = os.environ.get("LISTEN_PID") == str(os.getpid())
+    return meant and os.environ.get("LISTEN_FDS", "0") != "0"
 
 
 def _become(command: list[str]) -> NoReturn:

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from palingenesis.daemon.pidfile import clear_unusable
-from palingenesis.locate import Location, locate_socket, other_places
+from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, locate_socket, other_places
 from palingenesis.paths import PathError
 from palingenesis.procfs import peer_credentials
-from palingenesis.server.endpoints import SYSTEMD_DESCRIPTION, SYSTEMD_PATTERN
+from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import MESSAGE_LIMIT, printable

@@ -13,11 +13,11 @@ from palingenesis import __version__
 from palingenesis.config import DEFAULTS, Config, check_mode, load_config
 from palingenesis.daemon import preflight
 from palingenesis.daemon.service import DaemonService
+from palingenesis.locate import SYSTEMD_DESCRIPTION
 from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
 from palingenesis.server.clock import use_monotonic_time
-from palingenesis.server.endpoints import SYSTEMD_DESCRIPTION
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import in_short
 

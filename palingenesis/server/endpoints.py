@@ -25,8 +25,6 @@ from palingenesis.server.socketfile import BACKLOG, SocketFile
 from palingenesis.server.transport import ControlPort, ListeningSocket
 from palingenesis.text import printable
 
-#: The description of a socket that systemd handed over.
-SYSTEMD_DESCRIPTION = "systemd:domain=UNIX:index=0"
 #: What such a description looks like, by index or by name.
 SYSTEMD_PATTERN = re.compile(r"systemd:domain=UNIX:(?:index=(?P<index>[0-9]{1,4})|name=[^:=]+)")
 #: The first descriptor that systemd hands over, sd_listen_fds(3).

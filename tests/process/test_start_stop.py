@@ -190,6 +190,28 @@ class StartTests(StartStopTestCase):
         done = self.run_command("--timeout", "0.01", "start")
         self.assert_fails(done, Exit.NO_ANSWER, "0.01 s", "twistd.log")
 
+    def test_in_the_foreground_a_path_that_is_given_goes_before_an_inherited_socket(self) -> None:
+        listening = listen_at(self.place.path("inherited.sock"))
+        self.addCleanup(listening.close)
+        number = listening.fileno()
+        start = [*COMMAND, "--socket", self.place.path("given.sock"), "start", "--foreground"]
+        daemon = self.place.spawn(
+            program("launcher", "child", str(number), *start), pass_fds=[number]
+        )
+        daemon.wait_for_log("Listening on")
+        self.assert_serves(self.place.path("given.sock"))
+
+    def test_in_the_foreground_a_socket_meant_for_another_process_is_not_served(self) -> None:
+        listening = listen_at(self.place.path("inherited.sock"))
+        self.addCleanup(listening.close)
+        number = listening.fileno()
+        daemon = self.place.spawn(
+            program("launcher", "parent", str(number), *COMMAND, "start", "--foreground"),
+            pass_fds=[number],
+        )
+        daemon.wait_for_log("Listening on")
+        self.assert_serves()
+
     def test_in_the_foreground_it_logs_where_it_was_started(self) -> None:
         daemon = self.place.spawn([*COMMAND, "start", "--foreground"], cwd=self.work)
         daemon.wait_for_log("Listening on")
