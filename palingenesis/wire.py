@@ -192,7 +192,7 @@ def render_value(value: object) -> bytes:
     :raises Unfit: when it is not fit for JSON (NaN, a key that is no string, a type that
         JSON does not have), or the line would be longer than `REPLY_LIMIT`.
     """
-    return _whole_line(_to_json(value))
+    return whole_line(_to_json(value))
 
 
 def render_status(status: DaemonStatus, uptime_secs: int = 0) -> bytes:
@@ -203,16 +203,26 @@ def render_status(status: DaemonStatus, uptime_secs: int = 0) -> bytes:
     :raises Unfit: when an extra value is not fit for JSON, or the line would be longer
         than `REPLY_LIMIT`.
     """
-    state, uptime, current_session, saves_count, total_resumes, extra = status
+    before, after = render_around_uptime(status)
+    uptime = status.uptime_secs
+    return whole_line(f"{before}{uptime_secs if uptime is None else uptime}{after}")
+
+
+def render_around_uptime(status: DaemonStatus) -> tuple[str, str]:
+    """
+    Render what stands before the uptime and what stands behind it, the newline left out.
+
+    :raises Unfit: when an extra value is not fit for JSON.
+    """
+    state, _uptime, current_session, saves_count, total_resumes, extra = status
     session = "null" if current_session is None else _to_json(current_session)
     # Without the braces: its keys go on where the five end.
     further = f", {_to_json(dict(extra))[1:-1]}" if extra else ""
     # By hand, because this is what the daemon is asked most: a third of the encoder's time.
-    return _whole_line(
-        f'{{"state": {_RENDERED_STATES.get(state) or _to_json(state)}, '
-        f'"uptime_secs": {uptime_secs if uptime is None else uptime}, '
-        f'"current_session": {session}, '
-        f'"saves_count": {saves_count}, "total_resumes": {total_resumes}{further}}}'
+    return (
+        f'{{"state": {_RENDERED_STATES.get(state) or _to_json(state)}, "uptime_secs": ',
+        f', "current_session": {session}, '
+        f'"saves_count": {saves_count}, "total_resumes": {total_resumes}{further}}}',
     )
 
 
@@ -255,7 +265,12 @@ def _parse_object(line: bytes) -> dict[str, Any]:
     return fields
 
 
-def _whole_line(text: str) -> bytes:
+def whole_line(text: str) -> bytes:
+    """
+    End a reply's text with its newline.
+
+    :raises Unfit: when the line would be longer than `REPLY_LIMIT`.
+    """
     line = text.encode() + b"\n"
     if len(line) > REPLY_LIMIT:
         raise Unfit(f"{len(line)} bytes long, {REPLY_LIMIT} at most")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from zope.interface import implementer
@@ -37,25 +38,26 @@ class MonitorState:
         self._monitor = monitor
         self._reload = reload
         self._peer = peer
+        self._known: tuple[Any, ...] = ()
+        self._status = DaemonStatus(MONITORING)
 
     def get_status(self) -> DaemonStatus:
         """Return what the monitor does, and its counts; the service fills in the uptime."""
         monitor = self._monitor
-        return DaemonStatus(
-            PAUSED if monitor.paused else MONITORING,
-            None,
+        known = (
+            monitor.paused,
             monitor.current_session,
             monitor.worked,
             monitor.started,
-            {
-                "pid": os.getpid(),
-                "version": __version__,
-                "sessions": monitor.sessions_by_state,
-                "next_revival": monitor.next_revival,
-                "keeper": monitor.keeper,
-                "ledger": monitor.ledger_trouble or "ok",
-            },
+            monitor.sessions_by_state,
+            monitor.next_revival,
+            monitor.keeper,
+            monitor.ledger_trouble,
         )
+        if known != self._known:
+            # Only then is a status made, and rendered: it is asked for more often.
+            self._known, self._status = known, _status(*known)
+        return self._status
 
     def pause(self) -> None:
         """
@@ -92,3 +94,25 @@ class MonitorState:
     def _who(self) -> str:
         peer = self._peer()
         return "an unknown client" if peer is None else f"uid {peer.uid}, pid {peer.pid}"
+
+
+def _status(
+    paused: bool,
+    current_session: str | None,
+    worked: int,
+    started: int,
+    sessions: Mapping[str, int],
+    next_revival: float | None,
+    keeper: bool | int | None,
+    ledger_trouble: str | None,
+) -> DaemonStatus:
+    extra = {
+        "pid": os.getpid(),
+        "version": __version__,
+        "sessions": sessions,
+        "next_revival": next_revival,
+        "keeper": keeper,
+        "ledger": ledger_trouble or "ok",
+    }
+    state = PAUSED if paused else MONITORING
+    return DaemonStatus(state, None, current_session, worked, started, MappingProxyType(extra))

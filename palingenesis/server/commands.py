@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -110,6 +111,8 @@ class CommandTable:
         self._reloading = DeferredLock()
         self._entries: dict[bytes, Entry] = {}
         self._own = 0
+        self._status: DaemonStatus | None = None
+        self._around_uptime = ("", "")
         for command, run, render, summary in (
             (Command.STATUS, state.get_status, self._render_status, "show the daemon's status"),
             (Command.PAUSE, state.pause, _render_ok, "pause the daemon"),
@@ -328,7 +331,15 @@ class CommandTable:
     def _render_status(self, result: Any) -> bytes:
         if not isinstance(result, DaemonStatus):
             raise Unfit(f"no DaemonStatus but {printable(repr(result), VALUE_LIMIT)}")
-        return wire.render_status(result, int(self._monotonic() - self._started))
+        uptime = int(self._monotonic() - self._started)
+        if result.uptime_secs is not None or result.extra.__class__ is not MappingProxyType:
+            return wire.render_status(result, uptime)
+        if result is not self._status:
+            # Keys that nobody can change, in a status that is returned again: rendered once.
+            self._around_uptime = wire.render_around_uptime(result)
+            self._status = result
+        before, after = self._around_uptime
+        return wire.whole_line(f"{before}{uptime}{after}")
 
 
 @dataclass(frozen=True, slots=True)

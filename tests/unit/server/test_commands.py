@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -17,6 +18,7 @@ from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable, Running
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.state import DaemonState
+from palingenesis.wire import DaemonStatus
 
 PEER = Credentials(77, 1000, 1000)
 FAILED = b"ERR: FLUSH failed; the daemon's log says why\n"
@@ -279,6 +281,28 @@ class TimeTests(TableTestCase):
         self.clock.advance(30)
         self.result.errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_status_of_read_only_keys_that_is_returned_again_has_its_own_uptime(self) -> None:
+        status = DaemonStatus("paused", extra=MappingProxyType({"jobs": 3}))
+        self.patch(DaemonState, "get_status", lambda _: status)
+        table = CommandTable(DaemonState(), self.clock, monotonic=self.clock.seconds)
+        for seconds in (0, 5):
+            self.clock.advance(seconds)
+            self.assertEqual(
+                table.run(b"STATUS\n", None),
+                wire.render_status(DaemonStatus("paused", seconds, extra={"jobs": 3})),
+            )
+
+    def test_keys_that_change_under_a_status_that_is_returned_again_are_told(self) -> None:
+        extra = {"jobs": 3}
+        status = DaemonStatus("paused", 1, extra=extra)
+        self.patch(DaemonState, "get_status", lambda _: status)
+        table = CommandTable(DaemonState(), self.clock)
+        table.run(b"STATUS\n", None)
+        extra["jobs"] = 4
+        reply = table.run(b"STATUS\n", None)
+        assert isinstance(reply, bytes)
+        self.assertEqual(json.loads(reply)["jobs"], 4)
 
     def test_the_uptime_is_the_monotonic_clock_s(self) -> None:
         self.clock.advance(12.9)
