@@ -73,8 +73,9 @@ What is done for speed
 A trick stays only with a figure. These pay: no ``dataclasses`` and no ``typing`` on the command
 line's path (8.5 and 3.0 ms of 36), ``gc.freeze`` there (3.3 ms), the status line rendered by
 hand (0.7 instead of 2.9 microseconds), and the daemon's own status rendered once for as long as
-nothing in it changes (1.0 instead of 6.7 microseconds a command). These do not: a parser that is made on first
-attribute access (0.4 ms, invisible), and aliases for the members of an enumeration.
+nothing in it changes (1.0 instead of 6.7 microseconds a command). These do not: a parser that
+is made on first attribute access (0.4 ms, invisible), and aliases for the members of an
+enumeration.
 """
 
 TRIAL = "A trial of short turns: these figures show that everything works, and nothing else."
