@@ -158,7 +158,7 @@ class CommandTests(PageTestCase):
 
 
 class TrialTests(PageTestCase):
-    """What operations.rst says of cleaners and of mounts."""
+    """The trials of operations.rst: cleaners and mounts."""
 
     def begin(self) -> Shell:
         shell = Shell(self, self.home)
