@@ -24,10 +24,10 @@ class Page(Resource):
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, state: DaemonState) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.state = state
         self.served = 0
+        self.state = DaemonState(extra=lambda: {"served": self.served})
 
     def render_GET(self, request: Any) -> bytes:  # noqa: N802 - Twisted's name
         """Answer a request."""
@@ -38,10 +38,9 @@ class Page(Resource):
         return b"hello\n"
 
 
-state = DaemonState(extra=lambda: {"served": page.served})
-page = Page(state)
+page = Page()
 
 application = Application("web")
-ControlService(state, "web.sock").setServiceParent(application)
+ControlService(page.state, "web.sock").setServiceParent(application)
 web = serverFromString(reactor, "unix:web-http.sock")
 StreamServerEndpointService(web, Site(page)).setServiceParent(application)

@@ -13,7 +13,15 @@ from palingenesis.monitor.settings import TABLES, settings_of
 from tests.support.agents import AgentTestCase
 from tests.support.cases import COMMAND
 from tests.support.checkout import ROOT, copy_of_the_checkout
-from tests.support.pages import PageTestCase, Shell, blocks, exchanges, section, table
+from tests.support.pages import (
+    PageTestCase,
+    Shell,
+    blocks,
+    console_blocks,
+    exchanges,
+    section,
+    table,
+)
 
 README = ROOT / "README.rst"
 
@@ -29,8 +37,23 @@ class ReadmeTests(PageTestCase):
         self.need("nc")
         self.type_all(Shell(self, self.home), blocks(README, "console")[:1])
 
-    def test_the_command_line_does_what_it_says(self) -> None:
-        self.follow("The command line")
+    def test_it_has_what_a_first_visit_needs_and_no_more(self) -> None:
+        self.assertLessEqual(len(README.read_text().splitlines()), 300)
+
+    def test_no_section_has_commands_that_are_not_typed_here(self) -> None:
+        typed = {
+            "palingenesis",
+            "Set-up",
+            "A session that comes back",
+            "Configuration",
+            "Embedding",
+        }
+        self.assertEqual(set(console_blocks(README)), typed)
+
+    def test_every_page_that_it_names_is_there(self) -> None:
+        names = re.findall(r"<([\w./-]+)>`_", README.read_text())
+        self.assertIn("docs/embedding.rst", names)
+        self.assertEqual([name for name in names if not (ROOT / name).exists()], [])
 
     def test_the_completions_are_printed_as_shown(self) -> None:
         (_, block) = blocks(README, "console", section(README, "Set-up"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import docutils.core
 import docutils.nodes
@@ -23,6 +25,16 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 PATIENCE = 120
 
 PROGRAMS = Path(sys.executable).parent
+
+#: Variables that would lead out of the home: to a user's own daemon, files or agents.
+_OF_THE_USER = (
+    "PALINGENESIS_SOCKET",
+    "PALINGENESIS_STATE",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "CLAUDE_CONFIG_DIR",
+    "CODEX_HOME",
+)
 
 docutils.parsers.rst.directives.register_directive("code-block", CodeBlock)
 
@@ -42,20 +54,39 @@ def blocks(page: Path, language: str, node: docutils.nodes.Element | None = None
 
 
 def section(page: Path, title: str) -> docutils.nodes.Element:
-    for found in document(page).findall(docutils.nodes.section):
+    whole = document(page)
+    for found in (whole, *whole.findall(docutils.nodes.section)):
         if found[0].astext() == title:
             return found
     raise AssertionError(f"no section {title!r}")
 
 
 def table(page: Path, title: str) -> list[list[str]]:
-    """The rows of the first table of a section, its heading left out."""
-    (body, *_) = section(page, title).findall(docutils.nodes.tbody)
+    """The rows, less the heading, of the table of that title or the first of that section."""
+    titled = (
+        node
+        for node in document(page).findall(docutils.nodes.table)
+        if isinstance(node[0], docutils.nodes.title) and node[0].astext() == title
+    )
+    place: docutils.nodes.Element = next(titled, None) or section(page, title)
+    (body, *_) = place.findall(docutils.nodes.tbody)
     rows = body.findall(docutils.nodes.row)
     return [
         [entry.astext().replace("\n", " ") for entry in row.findall(docutils.nodes.entry)]
         for row in rows
     ]
+
+
+def console_blocks(page: Path) -> dict[str, list[str]]:
+    """The transcripts of a page, by the title of the section that each is in."""
+    found: dict[str, list[str]] = {}
+    for node in document(page).findall(docutils.nodes.literal_block):
+        if "console" in node["classes"]:
+            place: Any = node.parent
+            while not isinstance(place, docutils.nodes.section | docutils.nodes.document):
+                place = place.parent
+            found.setdefault(place[0].astext(), []).append(node.astext())
+    return found
 
 
 def exchanges(block: str) -> list[tuple[str, str]]:
@@ -70,7 +101,7 @@ class Shell:
     def __init__(self, case: SynchronousTestCase, home: Path) -> None:
         self.home = home
         environment = dict(os.environ, HOME=str(home), PATH=f"{PROGRAMS}:{os.environ['PATH']}")
-        for name in ("PALINGENESIS_SOCKET", "XDG_CONFIG_HOME"):
+        for name in _OF_THE_USER:
             environment.pop(name, None)
         environment["XDG_RUNTIME_DIR"] = str(home / "run")
         (home / "run").mkdir(mode=0o700)
@@ -106,8 +137,9 @@ class Shell:
         return "".join(lines).rstrip("\n")
 
     def _end(self) -> None:
-        for pidfile in self.home.glob("*.pid"):
-            os.kill(int(pidfile.read_text()), signal.SIGKILL)
+        for pidfile in (*self.home.glob("*.pid"), *self.home.glob("run/*.pid")):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pidfile.read_text()), signal.SIGKILL)
         os.killpg(self._bash.pid, signal.SIGKILL)
         self._bash.communicate()
 
