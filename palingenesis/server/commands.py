@@ -34,8 +34,17 @@ SUMMARY_LIMIT = 80
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _ARGUMENT = re.compile(rf"{_NAME.pattern}|\[{_NAME.pattern}\]")
 
-#: How asyncio complains when Twisted drives a coroutine that awaits one of its futures.
-_ASYNCIO_COMPLAINTS = ("await wasn't used with future", "no running event loop")
+#: How asyncio complains when Twisted drives a coroutine that awaits what is asyncio's.
+_ASYNCIO_COMPLAINTS = (
+    "await wasn't used with future",
+    "no running event loop",
+    "should be used inside a task",
+    "cannot determine the parent task",
+)
+_ASYNCIO_ADVICE = (
+    "Twisted drives a handler's coroutine, which awaits Deferreds only; wrap an asyncio "
+    "future with Deferred.fromFuture"
+)
 
 _log = get_logger(__name__)
 
@@ -247,6 +256,10 @@ class CommandTable:
                 result = Deferred.fromCoroutine(result)
             if isinstance(result, Deferred):
                 return self._wait(_Call(entry, arguments, peer, by), result)
+            if hasattr(result, "__await__"):
+                # An asyncio future, say: an OK would tell that it is done.
+                shown = printable(repr(result), VALUE_LIMIT)
+                result = Failure(Unfit(f"no Deferred but {shown}; {_ASYNCIO_ADVICE}"))
         return self._conclude(_Call(entry, arguments, peer, by) if entry.audit else entry, result)
 
     def _wait(self, call: _Call, result: Deferred[Any]) -> bytes | Running:
@@ -401,11 +414,10 @@ def _failed(entry: Entry) -> bytes:
 
 
 def _hint(error: BaseException) -> str:
-    if isinstance(error, RuntimeError) and str(error) in _ASYNCIO_COMPLAINTS:
-        return (
-            ": Twisted drives a handler's coroutine, which awaits Deferreds only; wrap an "
-            "asyncio future with Deferred.fromFuture"
-        )
+    if isinstance(error, RuntimeError):
+        text = str(error)
+        if any(complaint in text for complaint in _ASYNCIO_COMPLAINTS):
+            return f": {_ASYNCIO_ADVICE}"
     return ""
 
 

@@ -21,8 +21,8 @@ from palingenesis.server.express import Express
 from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.server.socketfile import BACKLOG, SocketFile
-from palingenesis.server.transport import ControlPort, ListeningSocket
+from palingenesis.server.socketfile import SocketFile
+from palingenesis.server.transport import BACKLOG, ControlPort, ListeningSocket
 from palingenesis.text import printable
 
 #: What such a description looks like, by index or by name.
@@ -78,7 +78,12 @@ class FileEndpoint(UNIXServerEndpoint):
                 path=printable(file.path),
                 directory=printable(file.closed_directory),
             )
-        port.startListening()
+        try:
+            port.startListening()
+        except BaseException:
+            port.connectionLost()
+            file.remove()
+            raise
         return port
 
 

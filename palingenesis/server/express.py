@@ -94,7 +94,8 @@ class Express:
 
     def _hand_over(self, accepted: socket.socket) -> ControlProtocol:
         """Let a protocol go on after the command has run."""
-        protocol = self._factory.take_over()
+        protocol = ControlProtocol()
+        self._factory.take_over(protocol)
         self._connect(accepted, protocol)
         return protocol
 

@@ -90,7 +90,10 @@ class ControlProtocol(LineReceiver):
     def lineReceived(self, line: bytes) -> None:
         self.setRawMode()
         self._discarded = len(self.clearLineBuffer())
+        # A handler may stop the daemon, and wait for it: not for its own client, then.
+        self.factory.forget(self)
         reply = self.factory.commands.run(line, self.peer)
+        self.factory.take_over(self)
         if isinstance(reply, Running):
             self.wait_for(reply)
         else:
@@ -131,11 +134,7 @@ class ControlProtocol(LineReceiver):
         self._clear_deadline()
         self.setRawMode()
         self._running = running
-        running.reply.addCallback(self._done)
-
-    def _done(self, line: bytes) -> None:
-        self._running = None
-        self.reply(line)
+        running.reply.addCallback(self.reply)
 
     def reply(self, line: bytes) -> None:
         """
@@ -147,6 +146,7 @@ class ControlProtocol(LineReceiver):
             # Its command has not ended, but is waited for no more.
             self.factory.forget(self)
         elif self._phase is not _Phase.REPLIED:
+            self._running = None
             self._send(line, half_close=self._discarded > 0)
 
     def reject(self, line: bytes) -> None:
@@ -263,12 +263,10 @@ class ControlFactory(ServerFactory):
             self._strangers.happened(client.peer)
         return rejection
 
-    def take_over(self) -> ControlProtocol:
-        """Make the protocol of a client that has been admitted already."""
-        client = ControlProtocol()
+    def take_over(self, client: ControlProtocol) -> None:
+        """Count a client whose command has been run, whatever the limit is."""
         client.factory = self
         self._clients.add(client)
-        return client
 
     def keep_rejected(self, client: ControlProtocol) -> bool:
         """Tell whether a rejected client may stay until it hangs up by itself."""

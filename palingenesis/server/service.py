@@ -178,15 +178,15 @@ class ControlService(Service):
             and a half seconds, and within half a second where no command is under way.
         """
         super().stopService()
-        _started_here.discard(self)
         if self._listening is not None:
             self._listening.cancel()
         if self._checks.running:
             self._checks.stop()
         if self._file is not None:
             self._file.remove()
-        port, self._port = self._port, None
+        port = self._port
         stopped = succeed(None) if port is None else maybeDeferred(port.stopListening)
+        self._port = None
         stopped.addCallback(lambda _: self.factory.stop())
         return stopped.addBoth(self._release)
 
@@ -225,8 +225,10 @@ class ControlService(Service):
 
     def _release(self, result: Any = None) -> Any:
         # Not where it has been started again before all clients were gone.
-        if self._file is not None and not self.running:
-            self._file.release()
+        if not self.running:
+            _started_here.discard(self)
+            if self._file is not None:
+                self._file.release()
         return result
 
     def _check_file(self) -> None:

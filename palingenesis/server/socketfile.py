@@ -19,11 +19,8 @@ from palingenesis.config import DEFAULTS, check_mode
 from palingenesis.pathlock import LockHeld, PathLock, PathLockError, holder
 from palingenesis.paths import Exposure, PathError, exposure, move_aside, socket_path
 from palingenesis.procfs import peer_credentials, user_in_words
-from palingenesis.server.transport import ListeningSocket
+from palingenesis.server.transport import BACKLOG, ListeningSocket
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
-
-#: Clients that the kernel lets wait to be accepted; it takes ``net.core.somaxconn`` if less.
-BACKLOG = 4096
 
 _KINDS = {
     stat.S_IFDIR: "a directory",

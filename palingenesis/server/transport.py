@@ -26,6 +26,8 @@ from zope.interface import implementer
 from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 
+#: Clients that the kernel lets wait to be accepted; it takes ``net.core.somaxconn`` if less.
+BACKLOG = 4096
 #: Connections that are accepted before the reactor's other work has its turn.
 ACCEPTS_A_TURN = 64
 #: Seconds without accepting after that has failed, as it does without file descriptors.
@@ -132,7 +134,7 @@ class ControlPort:
     def stopListening(self) -> Deferred[None]:
         if not self._shared:
             # A client that has connected already is served, not reset.
-            self._accept(socket.SOMAXCONN)
+            self._accept(BACKLOG + 1)
         self.connectionLost()
         return succeed(None)
 

@@ -68,6 +68,19 @@ class ChildrenTests(ProcessTestCase):
         self.assertFalse(os.path.lexists(self.place.socket))
         self.assert_next_start_succeeds()
 
+    def test_a_child_of_a_daemon_that_stops_keeps_no_client_waiting(self) -> None:
+        daemon = self.application("-no")
+        daemon.wait_for_log("Listening on")
+        client = self.connect()
+        client.sendall(b"LATE\n")
+        self.assert_serves()
+        daemon.send(signal.SIGTERM)
+        child = int(read_all(client))
+        self.addCleanup(kill_if_there, child)
+        self.assertEqual(daemon.wait(), 0)
+        self.assertFalse(has_ended(child))
+        self.assert_next_start_succeeds()
+
     def test_a_signal_ends_a_child_and_not_the_daemon(self) -> None:
         daemon = self.application("-no")
         daemon.wait_for_log("Listening on")

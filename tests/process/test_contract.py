@@ -28,14 +28,34 @@ from tests.support.sockets import (
 from tests.support.users import NOBODY
 
 
-class ClientTests(ProcessTestCase):
-    """Clients that are slow, rude or many."""
+class ContractTestCase(ProcessTestCase):
+    """Served by a port of our own, which has a fast lane."""
 
-    def configured(self, content: str, **how: object) -> Process:
+    def serve(self, limits: dict[str, float] | None = None, **how: object) -> Process:
+        """Start ``twistd palingenesis``."""
+        content = "".join(f"{name} = {value}\n" for name, value in (limits or {}).items())
         return self.place.daemon("--config", self.place.write("c.toml", content), **how)
 
+    def application(self, limits: dict[str, float] | None = None, **behaviour: object) -> Process:
+        """Start an application whose handlers behave as they are told to."""
+        return self.place.application(limits, **behaviour)
+
+
+class WithoutLane:
+    """Served by Twisted's own port and transports, which the same protocol has to do with."""
+
+    def serve(self, limits: dict[str, float] | None = None) -> Process:
+        return self.application(limits)
+
+    def application(self, limits: dict[str, float] | None = None, **behaviour: object) -> Process:
+        return self.place.application(limits, f"unix:{self.place.socket}", **behaviour)
+
+
+class ClientTests(ContractTestCase):
+    """Clients that are slow, rude or many."""
+
     def test_four_hundred_that_keep_it_waiting_slow_nobody_down(self):
-        self.configured("timeout = 3")
+        self.serve({"timeout": 3})
         began = time.monotonic()
         clients = [self.connect() for _ in range(400)]
         silent, partial, dribbling, never_reading = (clients[i::4] for i in range(4))
@@ -63,7 +83,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_linux
     def test_clients_that_keep_it_waiting_are_gone_by_the_deadline(self):
-        daemon = self.configured("timeout = 0.5")
+        daemon = self.serve({"timeout": 0.5})
         self.assert_serves()
         before = len(descriptors(daemon.pid))
         for request in (b"", b"STAT", b"x" * 600, b"STATUS\nSTATUS\n", b"\n\n"):
@@ -73,7 +93,7 @@ class ClientTests(ProcessTestCase):
         self.assert_no_traceback(daemon)
 
     def test_one_client_too_many_is_told_so_at_once(self):
-        daemon = self.configured("max_connections = 5")
+        daemon = self.serve({"max_connections": 5})
         within = [self.connect() for _ in range(5)]
         began = time.monotonic()
         for _ in range(20):
@@ -86,7 +106,7 @@ class ClientTests(ProcessTestCase):
         self.assert_no_traceback(daemon)
 
     def test_every_split_of_a_command_is_the_same_command(self):
-        self.place.daemon()
+        self.serve()
         command = b"STATUS\r\n"
         for cuts in itertools.product((False, True), repeat=len(command) - 1):
             parts, rest = [], command
@@ -101,7 +121,7 @@ class ClientTests(ProcessTestCase):
             client.close()
 
     def test_what_is_no_command_is_answered_with_one_printable_line(self):
-        daemon = self.place.daemon()
+        daemon = self.serve()
         for request in (
             b"\0STATUS\n",
             b"STATUS\0\n",
@@ -126,7 +146,7 @@ class ClientTests(ProcessTestCase):
         self.assert_no_traceback(daemon)
 
     def test_a_line_that_is_too_long_is_told_so_without_its_end(self):
-        self.place.daemon()
+        self.serve()
         for size in (513, 65536, 2 * 1024 * 1024):
             self.assertEqual(self.ask(b"x" * size), TOO_LONG)
         client = self.connect()
@@ -135,7 +155,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_linux
     def test_long_lines_take_no_memory(self):
-        daemon = self.place.daemon()
+        daemon = self.serve()
         for _ in range(100):
             self.ask(b"x" * 10_000)
             self.assert_serves()
@@ -155,14 +175,35 @@ class ClientTests(ProcessTestCase):
         self.assert_serves()
 
     def test_only_the_first_of_a_thousand_commands_is_run(self):
-        daemon = self.place.daemon()
+        daemon = self.serve()
         self.assertEqual(self.ask(b"PAUSE\n" + b"RESUME\n" * 999), b"OK\n")
         self.assertIn(b'"paused"', self.ask())
         self.assertNotIn("RESUME", daemon.log)
 
     @needs_linux
+    def test_nothing_is_left_of_five_thousand_commands(self):
+        daemon = self.serve()
+        requests = (b"STATUS\n", b"STATUS\n", b"PAUSE\n", b"RELOAD\n", b"nonsense\n")
+        for number in range(1000):
+            self.ask(requests[number % len(requests)])
+        files, resident = len(descriptors(daemon.pid)), memory(daemon.pid)
+        for number in range(5000):
+            self.ask(requests[number % len(requests)])
+        self.assertEqual(len(descriptors(daemon.pid)), files)
+        self.assertLess(memory(daemon.pid) - resident, 1024 * 1024)
+        self.assert_no_traceback(daemon)
+
+
+class ClientWithoutLaneTests(WithoutLane, ClientTests):
+    """The same clients, where there is no fast lane."""
+
+
+class DescriptorTests(ContractTestCase):
+    """A process that has no file descriptors left."""
+
+    @needs_linux
     def test_a_process_out_of_descriptors_waits_and_recovers(self):
-        daemon = self.configured("timeout = 60", files=64)
+        daemon = self.serve({"timeout": 60}, files=64)
         clients = []
         for _ in range(200):
             client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -188,7 +229,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_linux
     def test_a_stop_while_out_of_descriptors_is_clean(self):
-        daemon = self.configured("timeout = 60", files=64)
+        daemon = self.serve({"timeout": 60}, files=64)
         for _ in range(100):
             self.connect()
         daemon.wait_for_log("Clients have to wait")
@@ -196,7 +237,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_linux
     def test_a_socket_deleted_while_out_of_descriptors_is_bound_anew_later(self):
-        daemon = self.configured("timeout = 60", files=64)
+        daemon = self.serve({"timeout": 60}, files=64)
         clients = [self.connect() for _ in range(100)]
         daemon.wait_for_log("Clients have to wait")
         os.unlink(self.place.socket)
@@ -207,18 +248,9 @@ class ClientTests(ProcessTestCase):
         self.assert_serves()
         self.assert_stops_cleanly(daemon)
 
-    @needs_linux
-    def test_nothing_is_left_of_five_thousand_commands(self):
-        daemon = self.place.daemon()
-        requests = (b"STATUS\n", b"STATUS\n", b"PAUSE\n", b"RELOAD\n", b"nonsense\n")
-        for number in range(1000):
-            self.ask(requests[number % len(requests)])
-        files, resident = len(descriptors(daemon.pid)), memory(daemon.pid)
-        for number in range(5000):
-            self.ask(requests[number % len(requests)])
-        self.assertEqual(len(descriptors(daemon.pid)), files)
-        self.assertLess(memory(daemon.pid) - resident, 1024 * 1024)
-        self.assert_no_traceback(daemon)
+
+class OtherUserTests(ContractTestCase):
+    """Clients of other users, and a daemon that became another one."""
 
     @needs_root
     @needs_linux
@@ -269,11 +301,11 @@ class ClientTests(ProcessTestCase):
         return done.stdout
 
 
-class HandlerTests(ProcessTestCase):
+class HandlerTests(ContractTestCase):
     """An application's own handlers, which may be slow, wrong or stuck."""
 
     def test_a_half_close_before_a_slow_handler_is_done_loses_nothing(self):
-        self.place.application(get_status=("slow", 2), pause=("slow", 2))
+        self.application(get_status=("slow", 2), pause=("slow", 2))
         clients = []
         for request in (b"STATUS", b"STATUS\n", b"PAUSE", b"PAUSE\nmore"):
             client = self.connect()
@@ -288,7 +320,7 @@ class HandlerTests(ProcessTestCase):
 
     @needs_linux
     def test_a_client_that_vanishes_does_not_undo_its_command(self):
-        daemon = self.place.application(pause=("slow", 0.5))
+        daemon = self.application(pause=("slow", 0.5))
         self.ask()
         before = len(descriptors(daemon.pid))
         client = self.connect()
@@ -302,7 +334,7 @@ class HandlerTests(ProcessTestCase):
         self.assert_stops_cleanly(daemon)
 
     def test_a_handler_that_raises_is_logged_and_told_in_one_line(self):
-        daemon = self.place.application(
+        daemon = self.application(
             pause=("raise", "secret"), get_status=("raise", "secret"), resume=("refuse", "no\nway")
         )
         for command in (b"PAUSE", b"STATUS"):
@@ -314,20 +346,20 @@ class HandlerTests(ProcessTestCase):
 
     def test_a_status_that_is_none_is_told_in_one_line(self):
         for nonsense in (None, ["monitoring", 1, None, 0, 0, {}]):
-            daemon = self.place.application(get_status=("answer", nonsense))
+            daemon = self.application(get_status=("answer", nonsense))
             self.assertEqual(self.ask(), b"ERR: STATUS failed; the daemon's log says why\n")
             daemon.wait_for_log("no DaemonStatus")
             self.assertEqual(self.ask(b"PAUSE\n"), b"OK\n")
             daemon.kill()
 
     def test_a_handler_that_never_answers_is_given_up_and_the_rest_goes_on(self):
-        daemon = self.place.application({"handler_timeout": 0.5}, pause=("never", None))
+        daemon = self.application({"handler_timeout": 0.5}, pause=("never", None))
         self.assertEqual(self.ask(b"PAUSE\n"), b"ERR: PAUSE is not done after 0.5 seconds\n")
         self.assertTrue(self.ask().startswith(b'{"state": '))
         self.assert_stops_cleanly(daemon)
 
     def test_reloads_are_carried_out_one_after_the_other(self):
-        daemon = self.place.application(reload_config=("slow", 0.3))
+        daemon = self.application(reload_config=("slow", 0.3))
         clients = [self.connect() for _ in range(4)]
         for client in clients:
             client.sendall(b"RELOAD\n")
@@ -338,3 +370,64 @@ class HandlerTests(ProcessTestCase):
         steps = re.findall("reload_config (begins|is done)", log)
         self.assertEqual(steps, ["begins", "is done"] * 5)
         daemon.wait_for_log("RELOAD by SIGHUP: OK")
+
+    def test_a_handler_that_exits_ends_nothing(self):
+        daemon = self.application(flush=("exit", 3), pause=("exit", 3))
+        for command in (b"FLUSH", b"PAUSE"):
+            answer = self.ask(command + b"\n")
+            self.assertEqual(answer, b"ERR: %s failed; the daemon's log says why\n" % command)
+        self.assert_serves()
+        daemon.wait_for_log("SystemExit: 3", 2)
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_a_handler_that_stops_the_service_has_its_reply(self):
+        for request in ((b"FLUSH\n",), (b"FLU", b"SH\n")):
+            daemon = self.application(flush=("stop", None))
+            client = self.connect()
+            for part in request:
+                client.sendall(part)
+            self.assertEqual(read_all(client), b'{"flushed": []}\n')
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_a_client_of_a_slow_handler_is_told_when_the_daemon_stops(self):
+        daemon = self.application(flush=("never", None))
+        client = self.connect()
+        client.sendall(b"FLUSH\n")
+        daemon.wait_for_log("flush begins")
+        daemon.send(signal.SIGTERM)
+        self.assertEqual(read_all(client), b"ERR: The daemon is stopping\n")
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_a_command_under_way_is_answered_before_the_daemon_stops(self):
+        daemon = self.application(flush=("slow", 0.5))
+        client = self.connect()
+        client.sendall(b"FLUSH mail\n")
+        daemon.wait_for_log("flush begins")
+        daemon.send(signal.SIGTERM)
+        self.assertEqual(json.loads(read_all(client)), {"flushed": ["mail"]})
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_an_own_command_is_like_one_that_is_built_in(self):
+        daemon = self.application()
+        for request, answer in (
+            (b"FLUSH\n", b'{"flushed": []}\n'),
+            (b" flush \t mail \r\nPAUSE\n", b'{"flushed": ["mail"]}\n'),
+            ("FLUSH pöst\n".encode(), '{"flushed": ["pöst"]}\n'.encode()),
+            (b"FLUSH".ljust(512, b" ") + b"\n", b'{"flushed": []}\n'),
+            (b"FLUSH".ljust(513, b" ") + b"\n", TOO_LONG),
+            (b"FLUSH \xff\n", b"ERR: FLUSH [QUEUE]: the argument is not UTF-8\n"),
+        ):
+            self.assertEqual(self.ask(request), answer)
+        self.assertEqual(
+            json.loads(self.ask(b"HELP\n"))["FLUSH [QUEUE]"], "drop what waits in a queue"
+        )
+        daemon.wait_for_log(r"FLUSH mail by uid \d+, pid \d+: OK")
+
+    def test_a_late_outcome_of_an_own_command_is_logged(self):
+        daemon = self.application({"handler_timeout": 0.3}, flush=("slow", 0.6))
+        self.assertEqual(self.ask(b"FLUSH\n"), b"ERR: FLUSH is not done after 0.3 seconds\n")
+        daemon.wait_for_log(r"FLUSH by uid \d+, pid \d+: OK \(late\)")
+
+
+class HandlerWithoutLaneTests(WithoutLane, HandlerTests):
+    """The same handlers, where there is no fast lane."""

@@ -12,7 +12,7 @@ import threading
 import time
 
 from palingenesis.server.protocol import REJECTED_LIMIT
-from palingenesis.server.socketfile import BACKLOG
+from palingenesis.server.transport import BACKLOG
 from tests.support.cases import ProcessTestCase
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE

@@ -1,8 +1,9 @@
 """
 An application that embeds the service, as ``twistd -y`` runs it.
 
-The methods of its state do what ``$TEST_BEHAVIOUR`` says, JSON: method to ``[kind, value]``.
-``$TEST_SOCKET`` is the path, ``$TEST_LIMITS`` what else the service is given.
+The methods of its state, and its command FLUSH, do what ``$TEST_BEHAVIOUR`` says, JSON: method
+to ``[kind, value]``. ``$TEST_SOCKET`` is the path, or ``$TEST_ENDPOINT`` what to listen on
+instead, and ``$TEST_LIMITS`` what else the service is given.
 """
 
 from __future__ import annotations
@@ -14,15 +15,10 @@ from typing import Any
 from twisted.application.service import Application
 from twisted.internet import defer, reactor, task
 from twisted.python import log
-from zope.interface import implementer
 
-from palingenesis.server.interfaces import CommandRefused, IDaemonState
-from palingenesis.server.service import ControlService
-from palingenesis.server.signals import SignalService
-from palingenesis.wire import DaemonStatus
+from palingenesis import CommandRefused, ControlService, DaemonState, SignalService
 
 TOLD = json.loads(os.environ["TEST_BEHAVIOUR"])
-STATUS = DaemonStatus("monitoring", 1)
 
 
 def behave(name: str, result: Any = None) -> Any:
@@ -34,6 +30,10 @@ def behave(name: str, result: Any = None) -> Any:
         raise CommandRefused(value)
     if kind == "answer":
         return value
+    if kind == "exit":
+        raise SystemExit(value)
+    if kind == "stop":
+        control.stopService()
     if kind == "never":
         return defer.Deferred()
     if kind == "slow":
@@ -46,17 +46,33 @@ def behave(name: str, result: Any = None) -> Any:
     return result
 
 
-@implementer(IDaemonState)
-class State:
-    get_status = staticmethod(lambda: behave("get_status", STATUS))
-    pause = staticmethod(lambda: behave("pause"))
-    resume = staticmethod(lambda: behave("resume"))
-    reload_config = staticmethod(lambda: behave("reload_config"))
+class State(DaemonState):
+    def get_status(self) -> Any:
+        return behave("get_status", super().get_status()._replace(uptime_secs=1))
+
+    def pause(self) -> Any:
+        return behave("pause", super().pause())
+
+    def resume(self) -> Any:
+        return behave("resume", super().resume())
+
+    def reload_config(self) -> Any:
+        return behave("reload_config")
 
 
 application = Application("test")
+endpoint = os.environ.get("TEST_ENDPOINT") or None
 control = ControlService(
-    State(), os.environ["TEST_SOCKET"], **json.loads(os.environ["TEST_LIMITS"])
+    State(),
+    None if endpoint else os.environ["TEST_SOCKET"],
+    endpoint=endpoint,
+    **json.loads(os.environ["TEST_LIMITS"]),
+)
+control.command(
+    "FLUSH",
+    lambda *queue: behave("flush", {"flushed": queue}),
+    "drop what waits in a queue",
+    argument="[QUEUE]",
 )
 SignalService(control.reload).setServiceParent(application)
 control.setServiceParent(application)

@@ -16,10 +16,12 @@ from typing import Any
 from twisted.application.service import Application
 from twisted.internet import reactor
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 
 from palingenesis import ControlService, DaemonState, SignalService
 
 LIFE = 60
+clock: Any = reactor
 SLEEP = f"import time; time.sleep({LIFE})"
 
 
@@ -40,6 +42,12 @@ def fork() -> int:
     return child
 
 
+async def late() -> int:
+    """Fork when the reply has been waited for, as long as a stop lets it."""
+    await deferLater(clock, 0.5)
+    return fork()
+
+
 def pool() -> int | None:
     """Fork without exec, as multiprocessing does."""
     # One that is no daemon's is waited for at exit.
@@ -57,15 +65,14 @@ def run() -> int:
 
 def spawn() -> Any:
     """Start a program with Twisted."""
-    started: Any = reactor
-    return started.spawnProcess(ProcessProtocol(), sys.executable, ["python", "-c", SLEEP]).pid
+    return clock.spawnProcess(ProcessProtocol(), sys.executable, ["python", "-c", SLEEP]).pid
 
 
 endpoint = os.environ.get("TEST_ENDPOINT")
 control = ControlService(
     DaemonState(), None if endpoint else os.environ["TEST_SOCKET"], endpoint=endpoint
 )
-for handler in (fork, pool, run, spawn):
+for handler in (fork, late, pool, run, spawn):
     control.command(handler.__name__.upper(), handler, "leave a child behind")
 
 application = Application("forking")

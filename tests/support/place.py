@@ -133,13 +133,17 @@ class Place:
         return process
 
     def application(
-        self, limits: dict[str, float] | None = None, **behaviour: tuple[str, Any]
+        self,
+        limits: dict[str, float] | None = None,
+        endpoint: str = "",
+        **behaviour: tuple[str, Any],
     ) -> Process:
         """
         Start an application that embeds the service, and wait until it listens.
 
         :param limits: what the service is told besides its path.
-        :param behaviour: what the methods of its state do.
+        :param endpoint: what to listen on instead of the path.
+        :param behaviour: what the methods of its state do, and its own command FLUSH.
         """
         process = self.spawn(
             [
@@ -150,6 +154,7 @@ class Place:
             ],
             environment={
                 "TEST_SOCKET": self.socket,
+                "TEST_ENDPOINT": endpoint,
                 "TEST_BEHAVIOUR": json.dumps(behaviour),
                 "TEST_LIMITS": json.dumps(limits or {}),
             },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -236,15 +237,72 @@ class ResultTests(TableTestCase):
         self.own(handler)
         self.assertEqual(self.ask(b"FLUSH\n"), b"ERR: no such queue\n")
 
+    def test_an_exit_in_a_coroutine_and_in_a_callback_is_only_a_failure(self) -> None:
+        async def leave() -> None:
+            sys.exit(3)
+
+        for handler in leave, lambda: succeed(3).addCallback(sys.exit):
+            self.setUp()
+            self.own(handler)
+            self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
+            self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
     def test_a_handler_that_awaits_asyncio_is_told_the_way(self) -> None:
-        async def handler() -> None:
+        async def sleep() -> None:
             await asyncio.sleep(1)
 
-        self.own(handler)
+        async def future() -> None:
+            await loop.create_future()
+
+        async def timeout() -> None:
+            async with asyncio.timeout(1):
+                pass
+
+        async def group() -> None:
+            async with asyncio.TaskGroup():
+                pass
+
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        for handler in sleep, future, timeout, group:
+            for running in None, loop:
+                with self.subTest(handler=handler.__name__, running=running):
+                    self.setUp()
+                    self.own(handler)
+                    asyncio._set_running_loop(running)
+                    try:
+                        self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
+                    finally:
+                        asyncio._set_running_loop(None)
+                    (event,) = [event for event in self.log if "log_failure" in event]
+                    self.assertIn("Deferred.fromFuture", str(formatEvent(event)))
+                    self.flushLoggedErrors(RuntimeError)
+
+    def test_another_error_is_told_without_advice(self) -> None:
+        for error in RuntimeError("no running engine"), ValueError("no running event loop"):
+            self.setUp()
+            self.own(lambda error=error: fail(error))
+            self.ask(b"FLUSH\n")
+            (event,) = [event for event in self.log if "log_failure" in event]
+            self.assertEqual(formatEvent(event), "FLUSH failed")
+            self.flushLoggedErrors(type(error))
+
+    def test_an_asyncio_future_is_no_result(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        self.own(loop.create_future)
         self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
-        (event,) = [event for event in self.log if "log_failure" in event]
-        self.assertIn("Deferred.fromFuture", str(formatEvent(event)))
-        self.flushLoggedErrors(RuntimeError)
+        self.assertIn("Deferred.fromFuture", self.lines()[0])
+
+    def test_an_asyncio_future_does_not_pass_for_a_pause(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        state = DaemonState()
+        self.patch(state, "pause", loop.create_future)
+        table = CommandTable(state, self.clock)
+        self.assertEqual(
+            table.run(b"PAUSE\n", PEER), b"ERR: PAUSE failed; the daemon's log says why\n"
+        )
 
 
 class TimeTests(TableTestCase):

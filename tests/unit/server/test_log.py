@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.logger import InvalidLogLevelError, Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.server.log import get_logger, set_log_level
+from palingenesis.server.log import Repeats, get_logger, set_log_level
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 
@@ -51,3 +52,44 @@ class LevelTests(SynchronousTestCase):
         with capturedLogs() as events:
             get_logger("palingenesis.x").info("{what}", what="a line")
         self.assertEqual([event["log_namespace"] for event in events], ["palingenesis.x"])
+
+
+class RepeatsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.told: list[tuple[object, int]] = []
+        self.repeats = Repeats(self.clock, lambda what, count: self.told.append((what, count)))
+
+    def test_the_first_time_is_told_at_once(self) -> None:
+        self.repeats.happened("a")
+        self.assertEqual(self.told, [("a", 1)])
+
+    def test_once_is_told_once(self) -> None:
+        self.repeats.happened("a")
+        self.clock.advance(3600)
+        self.assertEqual(self.told, [("a", 1)])
+
+    def test_what_follows_within_a_minute_is_told_as_one_number_with_the_last(self) -> None:
+        for what in "abcd":
+            self.repeats.happened(what)
+        self.clock.advance(59.9)
+        self.assertEqual(self.told, [("a", 1)])
+        self.clock.advance(0.1)
+        self.assertEqual(self.told, [("a", 1), ("d", 3)])
+
+    def test_after_a_minute_it_begins_anew(self) -> None:
+        for what in "ab":
+            self.repeats.happened(what)
+            self.clock.advance(60)
+        self.assertEqual(self.told, [("a", 1), ("b", 1)])
+
+    def test_what_was_counted_can_be_told_before_the_minute_is_over(self) -> None:
+        for what in "abc":
+            self.repeats.happened(what)
+        self.repeats.tell()
+        self.assertEqual(self.told, [("a", 1), ("c", 2)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_can_be_told_that_nothing_happened(self) -> None:
+        self.repeats.tell()
+        self.assertEqual(self.told, [])

@@ -848,6 +848,32 @@ class StopTests(ProtocolTestCase):
         self.clock.advance(GRACE)
         self.assertEqual((client.received, client.saw_the_end), (STOPPING, True))
 
+    def test_it_is_done_when_a_client_has_taken_its_last_words(self) -> None:
+        client = self.connect().send(b"PAUSE\n")
+        stopped = self.factory.stop()
+        self.clock.advance(GRACE)
+        client.vanish(ConnectionDone)
+        self.assertIsNone(self.successResultOf(stopped))
+
+    def test_a_handler_that_stops_it_has_its_own_client_answered(self) -> None:
+        stops: list[Deferred[None]] = []
+        self.daemon.answer = lambda: stops.append(self.factory.stop())
+        client = self.connect().send(b"PAUSE\n")
+        self.assertEqual(client.received, wire.OK)
+        self.assertIsNone(self.successResultOf(stops[0]))
+
+    def test_a_handler_that_waits_for_the_stop_does_not_wait_for_itself(self) -> None:
+        self.daemon.answer = self.factory.stop
+        self.assertEqual(self.connect().send(b"PAUSE\n").received, wire.OK)
+
+    def test_a_handler_that_stops_it_leaves_its_client_to_the_next_stop(self) -> None:
+        self.daemon.answer = lambda: self.factory.stop() and None
+        client = self.connect().send(b"PAUSE\n")
+        stopped = self.factory.stop()
+        self.assertNoResult(stopped)
+        client.vanish(ConnectionDone)
+        self.assertIsNone(self.successResultOf(stopped))
+
     def test_who_does_not_take_the_last_words_is_aborted(self) -> None:
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()

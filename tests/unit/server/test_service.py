@@ -29,8 +29,8 @@ from palingenesis.server import service as service_module
 from palingenesis.server import socketfile as socketfile_module
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.service import ControlService
-from palingenesis.server.socketfile import BACKLOG, SocketFile, SocketFileError, SocketInUse
-from palingenesis.server.transport import ACCEPT_PAUSE, ListeningSocket
+from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
+from palingenesis.server.transport import ACCEPT_PAUSE, BACKLOG, ListeningSocket
 from palingenesis.wire import DaemonStatus
 from tests.support.measures import descriptors
 from tests.support.needs import needs_linux, needs_root
