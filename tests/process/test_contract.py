@@ -241,7 +241,7 @@ class ClientTests(ProcessTestCase):
         os.chmod(self.place.directory, 0o755)
         os.chmod(self.place.runtime, 0o755)
         self.assertIn('"state"', self.ask_as(NOBODY))
-        self.assertNotIn("Refused", daemon.log)
+        self.assertNotIn("Rejected", daemon.log)
 
     @needs_root
     @needs_linux
