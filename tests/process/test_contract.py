@@ -1,4 +1,4 @@
-"""The contract on the wire, with real clients of the real daemon."""
+"""The contract on the wire, with real clients, with the fast lane and without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from tests.support.cases import ProcessTestCase
+from tests.support.cases import TWISTED_ENDPOINT, ContractTestCase, ProcessTestCase
 from tests.support.measures import descriptors, median_seconds, memory, processor_time
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, in_background, wait_until
@@ -28,14 +28,11 @@ from tests.support.sockets import (
 from tests.support.users import NOBODY
 
 
-class ClientTests(ProcessTestCase):
+class ClientTests(ContractTestCase):
     """Clients that are slow, rude or many."""
 
-    def configured(self, content: str, **how: object) -> Process:
-        return self.place.daemon("--config", self.place.write("c.toml", content), **how)
-
     def test_four_hundred_that_keep_it_waiting_slow_nobody_down(self):
-        self.configured("timeout = 3")
+        self.serve({"timeout": 3.0})
         began = time.monotonic()
         clients = [self.connect() for _ in range(400)]
         silent, partial, dribbling, never_reading = (clients[i::4] for i in range(4))
@@ -63,7 +60,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_linux
     def test_clients_that_keep_it_waiting_are_gone_by_the_deadline(self):
-        daemon = self.configured("timeout = 0.5")
+        daemon = self.serve({"timeout": 0.5})
         self.assert_serves()
         before = len(descriptors(daemon.pid))
         for request in (b"", b"STAT", b"x" * 600, b"STATUS\nSTATUS\n", b"\n\n"):
@@ -73,7 +70,7 @@ class ClientTests(ProcessTestCase):
         self.assert_no_traceback(daemon)
 
     def test_one_client_too_many_is_told_so_at_once(self):
-        daemon = self.configured("max_connections = 5")
+        daemon = self.serve({"max_connections": 5})
         within = [self.connect() for _ in range(5)]
         began = time.monotonic()
         for _ in range(20):
@@ -86,7 +83,7 @@ class ClientTests(ProcessTestCase):
         self.assert_no_traceback(daemon)
 
     def test_every_split_of_a_command_is_the_same_command(self):
-        self.place.daemon()
+        self.serve()
         command = b"STATUS\r\n"
         for cuts in itertools.product((False, True), repeat=len(command) - 1):
             parts, rest = [], command
@@ -101,7 +98,7 @@ class ClientTests(ProcessTestCase):
             client.close()
 
     def test_what_is_no_command_is_answered_with_one_printable_line(self):
-        daemon = self.place.daemon()
+        daemon = self.serve()
         for request in (
             b"\0STATUS\n",
             b"STATUS\0\n",
@@ -126,7 +123,7 @@ class ClientTests(ProcessTestCase):
         self.assert_no_traceback(daemon)
 
     def test_a_line_that_is_too_long_is_told_so_without_its_end(self):
-        self.place.daemon()
+        self.serve()
         for size in (513, 65536, 2 * 1024 * 1024):
             self.assertEqual(self.ask(b"x" * size), TOO_LONG)
         client = self.connect()
@@ -135,7 +132,7 @@ class ClientTests(ProcessTestCase):
 
     @needs_linux
     def test_long_lines_take_no_memory(self):
-        daemon = self.place.daemon()
+        daemon = self.serve()
         for _ in range(100):
             self.ask(b"x" * 10_000)
             self.assert_serves()
@@ -155,10 +152,102 @@ class ClientTests(ProcessTestCase):
         self.assert_serves()
 
     def test_only_the_first_of_a_thousand_commands_is_run(self):
-        daemon = self.place.daemon()
+        daemon = self.serve()
         self.assertEqual(self.ask(b"PAUSE\n" + b"RESUME\n" * 999), b"OK\n")
-        self.assertIn(b'"paused"', self.ask())
+        self.assert_stops_cleanly(daemon)
+        self.assertEqual(daemon.log.count("PAUSE by"), 1)
         self.assertNotIn("RESUME", daemon.log)
+        self.assertNotIn("resume begins", daemon.log)
+
+
+class ClientOfTwistedEndpointTests(ClientTests):
+    """The same without the fast lane."""
+
+    endpoint = TWISTED_ENDPOINT
+
+
+class HandlerTests(ContractTestCase):
+    """An application's own handlers, which may be slow, wrong or stuck."""
+
+    def test_a_half_close_before_a_slow_handler_is_done_loses_nothing(self):
+        self.serve(get_status=("slow", 2), pause=("slow", 2))
+        clients = []
+        for request in (b"STATUS", b"STATUS\n", b"PAUSE", b"PAUSE\nmore"):
+            client = self.connect()
+            client.sendall(request)
+            client.shutdown(socket.SHUT_WR)
+            clients.append(client)
+        answers = [read_all(client) for client in clients]
+        for answer in answers[:2]:
+            self.assertEqual(json.loads(answer)["uptime_secs"], 1)
+            self.assertTrue(answer.endswith(b"}\n"))
+        self.assertEqual(answers[2:], [b"OK\n"] * 2)
+
+    @needs_linux
+    def test_a_client_that_vanishes_does_not_undo_its_command(self):
+        daemon = self.serve(pause=("slow", 0.5))
+        self.ask()
+        before = len(descriptors(daemon.pid))
+        client = self.connect()
+        client.sendall(b"PAUSE\n")
+        daemon.wait_for_log("pause begins")
+        client.close()
+        daemon.wait_for_log(r"PAUSE by uid \d+, pid \d+: OK")
+        self.assertEqual(daemon.log.count("pause is done"), 1)
+        self.assertEqual(daemon.log.count("PAUSE by"), 1)
+        wait_until(lambda: len(descriptors(daemon.pid)) <= before, "the connection is closed")
+        self.assert_stops_cleanly(daemon)
+
+    def test_a_handler_that_raises_is_logged_and_told_in_one_line(self):
+        daemon = self.serve(
+            pause=("raise", "secret"), get_status=("raise", "secret"), resume=("refuse", "no\nway")
+        )
+        for command in (b"PAUSE", b"STATUS"):
+            answer = self.ask(command + b"\n")
+            self.assertEqual(answer, b"ERR: %s failed; the daemon's log says why\n" % command)
+        self.assertEqual(self.ask(b"RESUME\n"), b"ERR: no\\nway\n")
+        self.assertEqual(daemon.wait_for_log("RuntimeError: secret", 2).count("Traceback"), 2)
+        self.assertEqual(self.ask(b"RELOAD\n"), b"OK\n")
+
+    def test_a_status_that_is_none_is_told_in_one_line(self):
+        for nonsense in (None, ["monitoring", 1, None, 0, 0, {}]):
+            daemon = self.serve(get_status=("answer", nonsense))
+            self.assertEqual(self.ask(), b"ERR: STATUS failed; the daemon's log says why\n")
+            daemon.wait_for_log("no DaemonStatus")
+            self.assertEqual(self.ask(b"PAUSE\n"), b"OK\n")
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_a_handler_that_never_answers_is_given_up_and_the_rest_goes_on(self):
+        daemon = self.serve({"handler_timeout": 0.5}, pause=("never", None))
+        self.assertEqual(self.ask(b"PAUSE\n"), b"ERR: PAUSE is not done after 0.5 seconds\n")
+        self.assertTrue(self.ask().startswith(b'{"state": '))
+        self.assert_stops_cleanly(daemon)
+
+    def test_reloads_are_carried_out_one_after_the_other(self):
+        daemon = self.serve(reload_config=("slow", 0.3))
+        clients = [self.connect() for _ in range(4)]
+        for client in clients:
+            client.sendall(b"RELOAD\n")
+        daemon.send(signal.SIGHUP)
+        for client in clients:
+            self.assertEqual(read_all(client), b"OK\n")
+        log = daemon.wait_for_log("reload_config is done", 5)
+        steps = re.findall("reload_config (begins|is done)", log)
+        self.assertEqual(steps, ["begins", "is done"] * 5)
+        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+
+
+class HandlerBehindTwistedEndpointTests(HandlerTests):
+    """The same without the fast lane."""
+
+    endpoint = TWISTED_ENDPOINT
+
+
+class DaemonTests(ProcessTestCase):
+    """The daemon without descriptors, after thousands of commands, and with other users."""
+
+    def configured(self, content: str, **how: object) -> Process:
+        return self.place.daemon("--config", self.place.write("c.toml", content), **how)
 
     @needs_linux
     def test_a_process_out_of_descriptors_waits_and_recovers(self):
@@ -267,74 +356,3 @@ class ClientTests(ProcessTestCase):
         )
         self.assertEqual(done.stderr, "")
         return done.stdout
-
-
-class HandlerTests(ProcessTestCase):
-    """An application's own handlers, which may be slow, wrong or stuck."""
-
-    def test_a_half_close_before_a_slow_handler_is_done_loses_nothing(self):
-        self.place.application(get_status=("slow", 2), pause=("slow", 2))
-        clients = []
-        for request in (b"STATUS", b"STATUS\n", b"PAUSE", b"PAUSE\nmore"):
-            client = self.connect()
-            client.sendall(request)
-            client.shutdown(socket.SHUT_WR)
-            clients.append(client)
-        answers = [read_all(client) for client in clients]
-        for answer in answers[:2]:
-            self.assertEqual(json.loads(answer)["uptime_secs"], 1)
-            self.assertTrue(answer.endswith(b"}\n"))
-        self.assertEqual(answers[2:], [b"OK\n"] * 2)
-
-    @needs_linux
-    def test_a_client_that_vanishes_does_not_undo_its_command(self):
-        daemon = self.place.application(pause=("slow", 0.5))
-        self.ask()
-        before = len(descriptors(daemon.pid))
-        client = self.connect()
-        client.sendall(b"PAUSE\n")
-        daemon.wait_for_log("pause begins")
-        client.close()
-        daemon.wait_for_log(r"PAUSE by uid \d+, pid \d+: OK")
-        self.assertEqual(daemon.log.count("pause is done"), 1)
-        self.assertEqual(daemon.log.count("PAUSE by"), 1)
-        wait_until(lambda: len(descriptors(daemon.pid)) <= before, "the connection is closed")
-        self.assert_stops_cleanly(daemon)
-
-    def test_a_handler_that_raises_is_logged_and_told_in_one_line(self):
-        daemon = self.place.application(
-            pause=("raise", "secret"), get_status=("raise", "secret"), resume=("refuse", "no\nway")
-        )
-        for command in (b"PAUSE", b"STATUS"):
-            answer = self.ask(command + b"\n")
-            self.assertEqual(answer, b"ERR: %s failed; the daemon's log says why\n" % command)
-        self.assertEqual(self.ask(b"RESUME\n"), b"ERR: no\\nway\n")
-        self.assertEqual(daemon.wait_for_log("RuntimeError: secret", 2).count("Traceback"), 2)
-        self.assertEqual(self.ask(b"RELOAD\n"), b"OK\n")
-
-    def test_a_status_that_is_none_is_told_in_one_line(self):
-        for nonsense in (None, ["monitoring", 1, None, 0, 0, {}]):
-            daemon = self.place.application(get_status=("answer", nonsense))
-            self.assertEqual(self.ask(), b"ERR: STATUS failed; the daemon's log says why\n")
-            daemon.wait_for_log("no DaemonStatus")
-            self.assertEqual(self.ask(b"PAUSE\n"), b"OK\n")
-            daemon.kill()
-
-    def test_a_handler_that_never_answers_is_given_up_and_the_rest_goes_on(self):
-        daemon = self.place.application({"handler_timeout": 0.5}, pause=("never", None))
-        self.assertEqual(self.ask(b"PAUSE\n"), b"ERR: PAUSE is not done after 0.5 seconds\n")
-        self.assertTrue(self.ask().startswith(b'{"state": '))
-        self.assert_stops_cleanly(daemon)
-
-    def test_reloads_are_carried_out_one_after_the_other(self):
-        daemon = self.place.application(reload_config=("slow", 0.3))
-        clients = [self.connect() for _ in range(4)]
-        for client in clients:
-            client.sendall(b"RELOAD\n")
-        daemon.send(signal.SIGHUP)
-        for client in clients:
-            self.assertEqual(read_all(client), b"OK\n")
-        log = daemon.wait_for_log("reload_config is done", 5)
-        steps = re.findall("reload_config (begins|is done)", log)
-        self.assertEqual(steps, ["begins", "is done"] * 5)
-        daemon.wait_for_log("RELOAD by SIGHUP: OK")

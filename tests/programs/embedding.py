@@ -2,7 +2,7 @@
 An application that embeds the service, as ``twistd -y`` runs it.
 
 The methods of its state do what ``$TEST_BEHAVIOUR`` says, JSON: method to ``[kind, value]``.
-``$TEST_SOCKET`` is the path, ``$TEST_LIMITS`` what else the service is given.
+``$TEST_SERVICE`` is what the service is given besides the state, JSON too.
 """
 
 from __future__ import annotations
@@ -55,8 +55,6 @@ class State:
 
 
 application = Application("test")
-control = ControlService(
-    State(), os.environ["TEST_SOCKET"], **json.loads(os.environ["TEST_LIMITS"])
-)
+control = ControlService(State(), **json.loads(os.environ["TEST_SERVICE"]))
 SignalService(control.reload).setServiceParent(application)
 control.setServiceParent(application)

@@ -71,6 +71,28 @@ class ProcessTestCase(SynchronousTestCase):
         self.assertFalse(os.path.lexists(self.place.pidfile))
 
 
+class ContractTestCase(ProcessTestCase):
+    """
+    A test of the contract on the wire, with an application that embeds the service.
+
+    :cvar endpoint: what the application listens on, in which ``{}`` is the path; the path
+        itself, with the fast lane, where None.
+    """
+
+    endpoint: str | None = None
+
+    def serve(
+        self, limits: dict[str, float] | None = None, **behaviour: tuple[str, Any]
+    ) -> Process:
+        """Start the application; see `Place.application`."""
+        endpoint = None if self.endpoint is None else self.endpoint.format(self.place.socket)
+        return self.place.application(limits, endpoint, **behaviour)
+
+
+#: Twisted's own endpoint for a path: a `ContractTestCase` has no fast lane there.
+TWISTED_ENDPOINT = "unix:{}:mode=600"
+
+
 class CommandTestCase(ProcessTestCase):
     """
     A test of the ``palingenesis`` command.

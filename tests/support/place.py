@@ -133,14 +133,19 @@ class Place:
         return process
 
     def application(
-        self, limits: dict[str, float] | None = None, **behaviour: tuple[str, Any]
+        self,
+        limits: dict[str, float] | None = None,
+        endpoint: str | None = None,
+        **behaviour: tuple[str, Any],
     ) -> Process:
         """
         Start an application that embeds the service, and wait until it listens.
 
         :param limits: what the service is told besides its path.
+        :param endpoint: the description of what it listens on instead of the path.
         :param behaviour: what the methods of its state do.
         """
+        where: dict[str, Any] = {"endpoint": endpoint} if endpoint else {"path": self.socket}
         process = self.spawn(
             [
                 *twistd_command(),
@@ -149,9 +154,8 @@ class Place:
                 str(PROGRAMS / "embedding.py"),
             ],
             environment={
-                "TEST_SOCKET": self.socket,
                 "TEST_BEHAVIOUR": json.dumps(behaviour),
-                "TEST_LIMITS": json.dumps(limits or {}),
+                "TEST_SERVICE": json.dumps(where | (limits or {})),
             },
         )
         process.wait_for_log("Listening on")
