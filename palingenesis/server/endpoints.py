@@ -126,7 +126,8 @@ def make_endpoint(reactor: Reactor, given: IStreamServerEndpoint | str) -> IStre
     """
     Make an endpoint from a description, and replace Twisted's own for inherited sockets.
 
-    :raises ValueError: when a description is malformed, or no such socket was inherited.
+    :raises ValueError: when it is neither, a description is malformed, or no such socket was
+        inherited.
     :raises LookupError: when no socket of that name was inherited.
     """
     if isinstance(given, str):
@@ -143,6 +144,8 @@ def make_endpoint(reactor: Reactor, given: IStreamServerEndpoint | str) -> IStre
         and endpoint.addressFamily == socket.AF_UNIX
     ):
         return InheritedEndpoint(reactor, endpoint.fileno)
+    if not callable(getattr(endpoint, "listen", None)):
+        raise ValueError(f"endpoint: expected one, or the description of one, not {endpoint!r}")
     return cast(IStreamServerEndpoint, endpoint)
 
 

@@ -48,6 +48,10 @@ class Express:
 
         :param accepted: the connection, which is closed here or by what it is handed on to.
         """
+        if accepted.gettimeout():
+            # An application has called socket.setdefaulttimeout(): Python would wait that
+            # long for input, whatever the flags say, and every client with it.
+            accepted.setblocking(False)
         factory = self._factory
         peer = peer_credentials(accepted)
         if factory.rejection(peer) is not None:

@@ -78,16 +78,20 @@ def check_state(state: object) -> None:
 
     :raises TypeError: when it lacks one.
     """
+    own_class = state if isinstance(state, type) else type(state)
     lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
-    why = f"it lacks {', '.join(lacking)}"
-    if not lacking:
+    if lacking:
+        why = f"it lacks {', '.join(lacking)}"
+    else:
         try:
             verifyObject(IDaemonState, state, tentative=True)
         except Invalid as invalid:
-            why = str(invalid)
+            why = " ".join(str(invalid).split())
+            if state is own_class:
+                why = "it is a class; give an object of it"
         else:
             return
-    raise TypeError(f"{type(state).__name__} does not provide IDaemonState: {why}")
+    raise TypeError(f"{own_class.__name__} does not provide IDaemonState: {why}")
 
 
 class Clock(Protocol):

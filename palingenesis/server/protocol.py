@@ -270,10 +270,10 @@ class ControlFactory(ServerFactory):
 
     def keep_rejected(self, client: ControlProtocol) -> bool:
         """Tell whether a rejected client may stay until it hangs up by itself."""
-        if len(self._rejected) >= REJECTED_LIMIT:
-            return False
+        may_stay = len(self._rejected) < REJECTED_LIMIT
+        # Known even if it may not stay: a child that is forked meanwhile has to let it go.
         self._rejected.add(client)
-        return True
+        return may_stay
 
     def forget(self, client: ControlProtocol) -> None:
         """Forget a client: its connection is closed, and nothing is under way for it."""

@@ -271,9 +271,15 @@ class ControlService(Service):
 
     def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""
+        if self._checks.running:
+            # A child that goes on as a copy of the daemon would take the path back one day.
+            self._checks.stop()
         port: Any = self._port
         if isinstance(port, ControlPort):
             port.forget()
+        elif (listening := getattr(port, "socket", None)) is not None:
+            # Of the ports that another endpoint makes, Twisted's own.
+            listening.close()
         for client in self.factory.connections():
             client.forget()
         if self._file is not None:
@@ -294,4 +300,9 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def _socket_file(path: str | os.PathLike[str] | None, mode: int) -> SocketFile:
-    return SocketFile(locate_socket().path if path is None else os.fspath(path), mode)
+    if path is None:
+        return SocketFile(locate_socket().path, mode)
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise ValueError(f"path: expected text or a path of it, not {path!r}")
+    return SocketFile(text, mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -16,6 +17,7 @@ from palingenesis.server.express import Express
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
 from palingenesis.server.state import DaemonState
 from palingenesis.server.transport import Connection
+from tests.support.patience import PATIENCE
 
 STATUS = b'{"state": "monitoring", '
 
@@ -102,6 +104,14 @@ class AtOnceTests(ExpressTestCase):
 
 
 class HandedOnTests(ExpressTestCase):
+    def test_a_silent_client_is_not_waited_for_whatever_the_default_timeout(self) -> None:
+        self.addCleanup(socket.setdefaulttimeout, socket.getdefaulttimeout())
+        socket.setdefaulttimeout(PATIENCE)
+        begin = time.monotonic()
+        client = self.connect()
+        self.assertEqual((self.known, self.read(client)), (1, b"[open]"))
+        self.assertLess(time.monotonic() - begin, PATIENCE / 2)
+
     def test_a_client_that_has_sent_nothing_has_its_deadline(self) -> None:
         client = self.connect()
         self.assertEqual((self.known, self.read(client)), (1, b"[open]"))

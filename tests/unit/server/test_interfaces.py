@@ -8,7 +8,7 @@ from zope.interface import implementer
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
-from palingenesis.server.interfaces import CommandRefused, IDaemonState
+from palingenesis.server.interfaces import CommandRefused, IDaemonState, check_state
 from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus
 
@@ -71,6 +71,31 @@ class DaemonStateInterfaceTests(SynchronousTestCase):
             get_status = resume = reload_config = AnswersNow.get_status
 
         self.assertRaises(Invalid, verifyClass, IDaemonState, Unstoppable)
+
+    def test_a_class_in_the_place_of_an_object_is_named(self) -> None:
+        error = self.assertRaises(TypeError, check_state, AnswersNow)
+        self.assertEqual(
+            str(error),
+            "AnswersNow does not provide IDaemonState: it is a class; give an object of it",
+        )
+
+    def test_a_class_whose_methods_need_no_object_is_one(self) -> None:
+        class Alone:
+            get_status = staticmethod(AnswersNow().get_status)
+            pause = resume = reload_config = staticmethod(AnswersNow().pause)
+
+        check_state(Alone)
+
+    def test_a_method_that_wants_an_argument_is_named_in_one_line(self) -> None:
+        class Wanting(AnswersNow):
+            def pause(self, wanted: object) -> None: ...  # type: ignore[override]
+
+            def resume(self, wanted: object) -> None: ...  # type: ignore[override]
+
+        error = self.assertRaises(TypeError, check_state, Wanting())
+        self.assertRegex(
+            str(error), r"\AWanting does not provide IDaemonState: .*pause.*resume.*\Z"
+        )
 
     def test_it_asks_for_one_method_for_each_command(self) -> None:
         self.assertEqual(

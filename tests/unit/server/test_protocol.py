@@ -412,6 +412,13 @@ class AdmissionTests(ProtocolTestCase):
             (b"ERR: Too many connections\n", True),
         )
 
+    def test_one_that_is_closed_at_once_is_known_until_it_is_gone(self) -> None:
+        self.take_every_slot()
+        *_, client = [self.connect() for _ in range(65)]
+        self.assertIn(client.protocol, self.factory.connections())
+        client.vanish()
+        self.assertNotIn(client.protocol, self.factory.connections())
+
     def test_a_rejected_client_that_left_makes_room_for_the_next(self) -> None:
         self.take_every_slot()
         rejected = [self.connect() for _ in range(64)]

@@ -229,6 +229,15 @@ class StartTests(ServiceTestCase):
         self.assertRaises(ValueError, ControlService, self.state, self.path, mode=0o400)
         self.assertRaises(PathError, ControlService, self.state, self.at("x" * 110))
         self.assertRaises(ValueError, ControlService, self.state, endpoint="nonsense:1")
+        self.assertRaises(ValueError, ControlService, self.state, endpoint=5)
+        for path in (5, b"s.sock"):
+            self.assertRaises(ValueError, ControlService, self.state, path)
+        for limit in ("timeout", "handler_timeout", "max_connections"):
+            for value in (0, -3, "5", None, True, float("nan")):
+                error = self.assertRaises(
+                    ValueError, ControlService, self.state, self.path, **{limit: value}
+                )
+                self.assertIn(f"{limit}: expected", str(error))
         self.assertEqual(os.listdir(self.directory), [])
 
 
