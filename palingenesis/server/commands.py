@@ -119,7 +119,6 @@ class CommandTable:
         self._reload_config = state.reload_config
         self._reloading = DeferredLock()
         self._entries: dict[bytes, Entry] = {}
-        self._own = 0
         self._status: DaemonStatus | None = None
         self._around_uptime = ("", "")
         for command, run, render, summary in (
@@ -180,15 +179,13 @@ class CommandTable:
             )
         if not callable(handler):
             raise ValueError(f"handler of {name}: {handler!r} cannot be called")
-        if self._own >= OWN_COMMANDS_LIMIT:
+        if len(self._entries) >= len(Command) + OWN_COMMANDS_LIMIT:
             raise ValueError(f"command {name} is one more than {OWN_COMMANDS_LIMIT}")
         self._entries[key] = Entry(name, handler, _render_own, summary, argument, audit)
-        self._own += 1
         try:
             wire.render_value(self.help())
         except Unfit as unfit:
             del self._entries[key]
-            self._own -= 1
             raise ValueError(f"with command {name} the answer to HELP is {unfit.reason}") from None
 
     def help(self) -> dict[str, str]:

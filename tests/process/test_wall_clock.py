@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import socket
 
 from tests.support.cases import ProcessTestCase
@@ -19,12 +20,13 @@ class WallClockTests(ProcessTestCase):
     if not LIBRARIES:
         skip = "needs Debian's faketime"
 
-    def daemon(self, timeout: float) -> Process:
+    def daemon(self, timeout: float, reactor: str = "default") -> Process:
         self.set_clock("+0")
         self.place.write("c.toml", f"timeout = {timeout}")
         return self.place.daemon(
             "--config",
             self.place.path("c.toml"),
+            before=("-n", f"--reactor={reactor}"),
             environment={
                 "LD_PRELOAD": LIBRARIES[0],
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -43,10 +45,20 @@ class WallClockTests(ProcessTestCase):
         self.place.write("clock", f"{offset}\n")
 
     def test_a_clock_that_is_set_back_holds_up_no_deadline(self) -> None:
-        self.daemon(timeout=2)
-        connection = self.accepted()
+        for reactor in "default", "select", "asyncio":
+            with self.subTest(reactor=reactor):
+                daemon = self.daemon(timeout=2, reactor=reactor)
+                connection = self.accepted()
+                self.set_clock("-3600")
+                self.assertEqual(read_all(connection), b"ERR: Connection timeout\n")
+                self.assertEqual(daemon.stop(), 0)
+
+    def test_a_socket_that_is_deleted_under_a_clock_that_was_set_back_is_bound_anew(self) -> None:
+        daemon = self.daemon(timeout=PATIENCE)
         self.set_clock("-3600")
-        self.assertEqual(read_all(connection), b"ERR: Connection timeout\n")
+        os.unlink(self.place.socket)
+        daemon.wait_for_log("was deleted: bound it anew")
+        self.assert_serves()
 
     def test_a_clock_that_is_set_forward_cuts_nobody_off(self) -> None:
         daemon = self.daemon(timeout=PATIENCE)

@@ -362,11 +362,39 @@ class TimeTests(TableTestCase):
         assert isinstance(reply, bytes)
         self.assertEqual(json.loads(reply)["jobs"], 4)
 
+    def test_an_uptime_of_the_state_s_own_is_left_alone(self) -> None:
+        for extra in {}, MappingProxyType({"jobs": 3}):
+            state = DaemonState()
+            status = DaemonStatus("paused", 77, extra=extra)
+            self.patch(state, "get_status", lambda status=status: status)
+            table = CommandTable(state, self.clock, monotonic=self.clock.seconds)
+            self.clock.advance(5)
+            reply = table.run(b"STATUS\n", PEER)
+            assert isinstance(reply, bytes)
+            self.assertEqual(json.loads(reply)["uptime_secs"], 77)
+
     def test_the_uptime_is_the_monotonic_clock_s(self) -> None:
         self.clock.advance(12.9)
         self.table.start_clock()
         self.clock.advance(3.9)
         self.assertEqual(json.loads(self.ask(b"STATUS\n"))["uptime_secs"], 3)
+
+
+class OwnReloadTests(TableTestCase):
+    """RELOAD as the daemon itself runs it."""
+
+    def test_one_that_is_done_at_once_has_its_reply(self) -> None:
+        self.assertEqual(self.successResultOf(self.table.reload()), b"OK\n")
+        self.assertEqual(self.lines(), ["RELOAD by SIGHUP: OK"])
+
+    def test_one_under_way_has_its_reply_when_it_is_done(self) -> None:
+        done: Deferred[None] = Deferred()
+        state = DaemonState(reload=lambda: done)
+        table = CommandTable(state, self.clock)
+        reply = table.reload()
+        self.assertNoResult(reply)
+        done.callback(None)
+        self.assertEqual(self.successResultOf(reply), b"OK\n")
 
 
 class AuditTests(TableTestCase):
@@ -380,10 +408,22 @@ class AuditTests(TableTestCase):
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), [r"FLUSH by uid 1000, pid 77: ERR: no\nway"])
 
+    def test_it_is_audited_where_nothing_is_said_about_it(self) -> None:
+        self.table.register("FLUSH", lambda: None, "drop what waits")
+        self.ask(b"FLUSH\n")
+        self.assertEqual(self.lines(), ["FLUSH by uid 1000, pid 77: OK"])
+
     def test_one_that_only_reads_may_leave_none(self) -> None:
         self.own(lambda: [1], audit=False)
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), [])
+
+    def test_a_slow_one_that_only_reads_may_leave_none(self) -> None:
+        done: Deferred[int] = Deferred()
+        self.own(lambda: done, audit=False)
+        _, replies = self.running()
+        done.callback(1)
+        self.assertEqual((replies, self.lines()), ([b"1\n"], []))
 
     def test_a_line_that_is_no_command_leaves_none(self) -> None:
         self.own(lambda _: None, "QUEUE")

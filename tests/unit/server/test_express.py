@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -18,6 +21,7 @@ from palingenesis.server.protocol import ControlFactory, ControlProtocol
 from palingenesis.server.state import DaemonState
 from palingenesis.server.transport import Connection
 from tests.support.patience import PATIENCE
+from palingenesis.testing import ControlHarness
 
 STATUS = b'{"state": "monitoring", '
 
@@ -73,6 +77,52 @@ class ExpressTestCase(SynchronousTestCase):
     def known(self) -> int:
         """How many connections the reactor knows."""
         return len({*self.reactor.getReaders(), *self.reactor.getWriters()})
+
+
+class Full(socket.socket):
+    """A connection whose send buffer has no room at first."""
+
+    full = True
+
+    def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
+        if self.full:
+            self.full = False
+            raise BlockingIOError
+        return super().send(data, flags)
+
+
+class SameTests(ExpressTestCase):
+    """What comes back does not depend on the way it takes."""
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                b"STATUS|pause|Resume|ECHO|NONE|HELP|\n|\r\n| |\t|\x0b|\0|x|\xff|\xc3\xa9".split(
+                    b"|"
+                )
+            ),
+            max_size=6,
+        ).map(b"".join)
+        | st.binary(min_size=500, max_size=530),
+        st.booleans(),
+    )
+    def test_whatever_is_sent_the_lane_answers_as_the_protocol_does(
+        self, sent: bytes, at_once: bool
+    ) -> None:
+        self.setUp()
+        harness = ControlHarness(paused := DaemonState())
+        for register in self.commands.register, harness.command:
+            register("ECHO", lambda *text: list(text), "echo", "[TEXT]")
+            register("NONE", lambda: None, "do nothing")
+        client = self.connect(sent if at_once else b"")
+        with contextlib.suppress(BrokenPipeError):
+            client.sendall(b"" if at_once else sent)
+        client.shutdown(socket.SHUT_WR)
+        while self.known:
+            self.turn()
+        self.assertEqual(self.read(client), harness.send(sent))
+        self.assertEqual(self.state.paused, paused.paused)
+        client.close()
 
 
 class AtOnceTests(ExpressTestCase):
@@ -155,6 +205,27 @@ class HandedOnTests(ExpressTestCase):
             received += self.read(client).removesuffix(b"[open]")
             self.turn()
         self.assertEqual(len(received), 60_003)
+
+    def test_a_reply_waits_for_a_buffer_that_is_full(self) -> None:
+        accepted, client = socket.socketpair()
+        self.addCleanup(client.close)
+        client.sendall(b"PAUSE\n")
+        client.settimeout(0)
+        self.express.serve(Full(fileno=accepted.detach()))
+        self.assertEqual(self.read(client), b"[open]")
+        self.turn()
+        self.assertEqual(self.read(client), b"OK\n")
+
+    def test_a_protocol_that_raises_lets_its_connection_go(self) -> None:
+        def broken(_: object, __: bytes) -> None:
+            raise ZeroDivisionError("as the test wants it")
+
+        self.patch(ControlProtocol, "dataReceived", broken)
+        client = self.connect(b"STA")
+        self.assertEqual((self.read(client), self.known), (b"", 0))
+        self.assertEqual(self.factory.connections(), [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_input_that_came_meanwhile_does_not_lose_the_reply(self) -> None:
         peer: list[socket.socket] = []
