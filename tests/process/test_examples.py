@@ -15,16 +15,16 @@ from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import Process, twistd_command
-from tests.support.sockets import ask, connect, read_all
+from tests.support.sockets import accepts, ask, connect, read_all
 
 EXAMPLES = ROOT / "examples"
 
 
 class ExampleTestCase(ProcessTestCase):
     def begin(self, command: list[str], name: str, **variables: str) -> Process:
-        """Start an example in the place, and wait until its socket is there."""
+        """Start an example in the place, and wait until its socket takes connections."""
         process = self.place.spawn(command, environment=variables)
-        wait_until(lambda: os.path.exists(self.place.path(name)), f"{name} is there")
+        wait_until(lambda: accepts(self.place.path(name)), f"{name} takes connections")
         return process
 
     def application(self, example: str, name: str) -> Process:
@@ -68,7 +68,7 @@ class ApplicationTests(ExampleTestCase):
     def test_a_web_server_is_paused(self) -> None:
         self.application("with_web.py", "web.sock")
         path = self.place.path("web-http.sock")
-        wait_until(lambda: os.path.exists(path), "the web server listens")
+        wait_until(lambda: accepts(path), "the web server listens")
 
         def get() -> bytes:
             with connect(path) as connection:

@@ -63,6 +63,15 @@ def connect(path: str) -> socket.socket:
     return connection
 
 
+def accepts(path: str) -> bool:
+    """Tell whether a socket takes connections: its file is there a moment before it listens."""
+    try:
+        connect(path).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
+
+
 def ask(path: str, request: bytes = b"STATUS\n") -> bytes:
     """Send a request and return all that comes back."""
     with connect(path) as connection:
