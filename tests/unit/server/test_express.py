@@ -20,8 +20,8 @@ from palingenesis.server.express import Express
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
 from palingenesis.server.state import DaemonState
 from palingenesis.server.transport import Connection
-from tests.support.patience import PATIENCE
 from palingenesis.testing import ControlHarness
+from tests.support.patience import PATIENCE
 
 STATUS = b'{"state": "monitoring", '
 
