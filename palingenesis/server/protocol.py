@@ -88,7 +88,6 @@ class ControlProtocol(LineReceiver):
             self.reject(rejection)
 
     def lineReceived(self, line: bytes) -> None:
-        self.setRawMode()
         self._discarded = len(self.clearLineBuffer())
         # A handler may stop the daemon, and wait for it: not for its own client, then.
         self.factory.forget(self)

@@ -215,6 +215,12 @@ class RequestTests(ProtocolTestCase):
             (client.transport.half_closed, client.transport.disconnecting), (True, False)
         )
 
+    def test_a_client_whose_line_is_too_long_may_finish(self) -> None:
+        client = self.connect().send(b"x" * 513)
+        self.assertEqual(
+            (client.transport.half_closed, client.transport.disconnecting), (True, False)
+        )
+
     def test_a_client_that_sent_more_is_closed_when_it_has_finished(self) -> None:
         client = self.connect().send(b"STATUS\nmore").end_input()
         self.assertTrue(client.transport.disconnecting)
@@ -825,6 +831,22 @@ class StopTests(ProtocolTestCase):
         clients[0].vanish(ConnectionDone)
         self.assertNoResult(stopped)
         clients[1].vanish(ConnectionDone)
+        self.assertIsNone(self.successResultOf(stopped))
+
+    def test_it_takes_two_and_a_half_seconds_at_most(self) -> None:
+        self.connect().send(b"PAUSE\n")
+        stopped = self.factory.stop()
+        self.clock.pump([2.0, 0.49])
+        self.assertNoResult(stopped)
+        self.clock.advance(0.01)
+        self.assertIsNone(self.successResultOf(stopped))
+
+    def test_it_takes_half_a_second_at_most_where_no_command_is_under_way(self) -> None:
+        self.connect()
+        stopped = self.factory.stop()
+        self.clock.advance(0.49)
+        self.assertNoResult(stopped)
+        self.clock.advance(0.01)
         self.assertIsNone(self.successResultOf(stopped))
 
     def test_it_leaves_no_call_behind(self) -> None:
