@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from palingenesis.client.exchange import Exchange
-from palingenesis.config import DEFAULTS
+from palingenesis.config import DEFAULTS, check_count, check_seconds
 from palingenesis.locate import Location
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import Controllable, check_state
@@ -95,6 +95,7 @@ class ControlHarness:
     :param handler_timeout: seconds a command may take until its client gets ``ERR:``.
     :param max_connections: clients served at once.
     :raises TypeError: when the state lacks a method.
+    :raises ValueError: when a limit makes no sense, as for the service.
     :ivar clock: a ``twisted.internet.task.Clock``; ``clock.advance(seconds)`` lets time pass for
         every deadline and for the uptime.
     """
@@ -110,10 +111,16 @@ class ControlHarness:
         check_state(state)
         self.clock = Clock()
         self._commands = CommandTable(
-            state, self.clock, handler_timeout, monotonic=self.clock.seconds
+            state,
+            self.clock,
+            check_seconds("handler_timeout", handler_timeout),
+            monotonic=self.clock.seconds,
         )
         self._factory = ControlFactory(
-            self._commands, self.clock, timeout=timeout, max_connections=max_connections
+            self._commands,
+            self.clock,
+            timeout=check_seconds("timeout", timeout),
+            max_connections=check_count("max_connections", max_connections),
         )
         self._factory.startFactory()
 
@@ -139,11 +146,13 @@ class ControlHarness:
 
     def send(self, data: bytes) -> bytes:
         """
-        Send bytes, half-close, and return what comes back at once.
+        Send bytes, half-close, take what comes back at once, and hang up.
 
         :returns: the reply's line; empty where the command is under way.
         """
-        return self.connect().send(data).end_input().received
+        client = self.connect().send(data).end_input()
+        client.vanish(ConnectionDone)
+        return client.received
 
     def ask(self, name: str, argument: str | None = None) -> Any:
         """

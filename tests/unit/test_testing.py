@@ -54,6 +54,30 @@ class HarnessTests(SynchronousTestCase):
         self.harness.command("SLOW", lambda: Deferred(), "be slow")
         self.assertRaises(InvalidReply, self.harness.ask, "SLOW")
 
+    def test_its_limits_are_checked_as_the_service_s_are(self) -> None:
+        for limit in "timeout", "handler_timeout", "max_connections":
+            error = self.assertRaises(ValueError, ControlHarness, self.state, **{limit: -3})
+            self.assertTrue(str(error).startswith(f"{limit}: expected"), error)
+
+    def test_it_can_be_asked_any_number_of_times(self) -> None:
+        harness = ControlHarness(self.state, max_connections=1)
+        done: Deferred[None] = Deferred()
+        harness.command("SLOW", lambda: done, "be slow")
+        for _ in range(3):
+            self.assertEqual(harness.send(b"PAUSE\n"), b"OK\n")
+        self.assertEqual(harness.send(b"SLOW\n"), b"")
+        done.callback(None)
+        self.assertEqual(harness.send(b"PAUSE\n"), b"OK\n")
+        self.assertEqual(harness.clock.getDelayedCalls(), [])
+
+    def test_its_limits_hold(self) -> None:
+        harness = ControlHarness(self.state, handler_timeout=2.0, max_connections=1)
+        harness.command("SLOW", lambda: Deferred(), "be slow")
+        client = harness.connect().send(b"SLOW\n")
+        self.assertEqual(harness.send(b"STATUS\n"), b"ERR: Too many connections\n")
+        harness.clock.advance(2)
+        self.assertEqual(client.received, b"ERR: SLOW is not done after 2 seconds\n")
+
     def test_a_state_that_lacks_a_method_is_named(self) -> None:
         class Lacking:
             def get_status(self) -> None: ...

@@ -833,6 +833,13 @@ class StopTests(ProtocolTestCase):
         clients[1].vanish(ConnectionDone)
         self.assertIsNone(self.successResultOf(stopped))
 
+    def test_rejections_that_were_counted_are_told(self) -> None:
+        for _ in range(3):
+            self.connect_as(12345).vanish()
+        self.factory.stop()
+        self.assertIn("Rejected 2 more clients of uid 12345", self.lines()[-1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_it_takes_two_and_a_half_seconds_at_most(self) -> None:
         self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
