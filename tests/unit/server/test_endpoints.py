@@ -82,6 +82,14 @@ class FileEndpointTests(EndpointTestCase):
         port.stopListening()
         self.assertTrue(os.path.lexists(self.path))
 
+    def test_after_its_port_s_stop_a_copy_of_the_socket_takes_nobody(self) -> None:
+        port = self.listen(self.endpoint())
+        copy = os.dup(port.fileno())
+        self.addCleanup(os.close, copy)
+        port.stopListening()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            self.assertRaises(ConnectionRefusedError, client.connect, self.path)
+
     def test_a_reactor_that_cannot_take_the_port_leaves_no_socket(self) -> None:
         def full(_: object) -> None:
             raise OSError("as the test wants it")
