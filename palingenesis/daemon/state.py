@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from zope.interface import implementer
@@ -13,7 +12,7 @@ from palingenesis import __version__
 from palingenesis.monitor.service import Monitor
 from palingenesis.paths import PathError
 from palingenesis.procfs import Credentials
-from palingenesis.server.interfaces import CommandRefused, IDaemonState
+from palingenesis.server.interfaces import CommandRefused, FixedKeys, IDaemonState
 from palingenesis.text import VALUE_LIMIT, printable
 from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
 
@@ -115,4 +114,4 @@ def _status(
         "ledger": ledger_trouble or "ok",
     }
     state = PAUSED if paused else MONITORING
-    return DaemonStatus(state, None, current_session, worked, started, MappingProxyType(extra))
+    return DaemonStatus(state, None, current_session, worked, started, FixedKeys(extra))

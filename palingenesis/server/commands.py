@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -21,7 +20,7 @@ from twisted.python.failure import Failure
 from palingenesis import wire
 from palingenesis.config import DEFAULTS
 from palingenesis.procfs import Credentials
-from palingenesis.server.interfaces import Clock, CommandRefused, Controllable
+from palingenesis.server.interfaces import Clock, CommandRefused, Controllable, FixedKeys
 from palingenesis.server.log import get_logger
 from palingenesis.text import NAME_LIMIT, VALUE_LIMIT, printable
 from palingenesis.wire import Command, DaemonStatus, Unfit
@@ -342,10 +341,10 @@ class CommandTable:
         if not isinstance(result, DaemonStatus):
             raise Unfit(f"no DaemonStatus but {printable(repr(result), VALUE_LIMIT)}")
         uptime = int(self._monotonic() - self._started)
-        if result.uptime_secs is not None or result.extra.__class__ is not MappingProxyType:
+        if result.uptime_secs is not None or result.extra.__class__ is not FixedKeys:
             return wire.render_status(result, uptime)
         if result is not self._status:
-            # Keys that nobody can change, in a status that is returned again: rendered once.
+            # Keys that never change, in a status that is returned again: rendered once.
             self._around_uptime = wire.render_around_uptime(result)
             self._status = result
         before, after = self._around_uptime

@@ -29,6 +29,14 @@ class CommandRefused(Exception):
         self.message = str(message)
 
 
+class FixedKeys(dict[str, Any]):
+    """
+    Further keys of a `DaemonStatus` that never change, nor do their values.
+
+    A status with such keys is rendered once, however often the state returns it.
+    """
+
+
 class IDaemonState(Interface):
     """
     A daemon as its control socket sees it.

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import wire
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable, Running
-from palingenesis.server.interfaces import CommandRefused
+from palingenesis.server.interfaces import CommandRefused, FixedKeys
 from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus
 
@@ -340,8 +340,8 @@ class TimeTests(TableTestCase):
         self.result.errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_a_status_of_read_only_keys_that_is_returned_again_has_its_own_uptime(self) -> None:
-        status = DaemonStatus("paused", extra=MappingProxyType({"jobs": 3}))
+    def test_a_status_of_fixed_keys_that_is_returned_again_has_its_own_uptime(self) -> None:
+        status = DaemonStatus("paused", extra=FixedKeys({"jobs": 3}))
         self.patch(DaemonState, "get_status", lambda _: status)
         table = CommandTable(DaemonState(), self.clock, monotonic=self.clock.seconds)
         for seconds in (0, 5):
@@ -353,7 +353,7 @@ class TimeTests(TableTestCase):
 
     def test_keys_that_change_under_a_status_that_is_returned_again_are_told(self) -> None:
         extra = {"jobs": 3}
-        status = DaemonStatus("paused", 1, extra=extra)
+        status = DaemonStatus("paused", extra=MappingProxyType(extra))
         self.patch(DaemonState, "get_status", lambda _: status)
         table = CommandTable(DaemonState(), self.clock)
         table.run(b"STATUS\n", None)
@@ -363,7 +363,7 @@ class TimeTests(TableTestCase):
         self.assertEqual(json.loads(reply)["jobs"], 4)
 
     def test_an_uptime_of_the_state_s_own_is_left_alone(self) -> None:
-        for extra in {}, MappingProxyType({"jobs": 3}):
+        for extra in {}, FixedKeys({"jobs": 3}):
             state = DaemonState()
             status = DaemonStatus("paused", 77, extra=extra)
             self.patch(state, "get_status", lambda status=status: status)
