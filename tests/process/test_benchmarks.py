@@ -94,22 +94,26 @@ class CopiedPagesTests(SynchronousTestCase):
         kept[section]["rows"][row][quantity] = values
         self.figures.write_text(json.dumps(kept))
 
+    def each_round(self, value: float) -> list[float]:
+        """Make the values of a quantity that was the same in each of the kept rounds."""
+        return [value] * len(self.kept()["commands"]["rows"]["palingenesis"]["rate"])
+
     def test_a_changed_figure_is_noticed_on_both_pages(self) -> None:
-        self.change("commands", "palingenesis", "rate", [12345])
+        self.change("commands", "palingenesis", "rate", self.each_round(12_345))
         checked = run(self.root, "--check")
         self.assertEqual(checked.returncode, 1)
         for page in self.pages:
             self.assertIn(str(page.resolve()), checked.stderr)
 
     def test_rendering_puts_a_changed_figure_on_both_pages(self) -> None:
-        self.change("commands", "palingenesis", "rate", [12345])
+        self.change("commands", "palingenesis", "rate", self.each_round(12_345))
         rendered = run(self.root, "--render")
         self.assertEqual((rendered.returncode, rendered.stderr), (0, ""))
         for page in self.pages:
             self.assertIn("12,345", page.read_text())
 
     def test_rendering_leaves_the_rest_of_the_readme_alone(self) -> None:
-        self.change("commands", "palingenesis", "rate", [12345])
+        self.change("commands", "palingenesis", "rate", self.each_round(12_345))
         marker = re.compile(r"(?<=\.\. benchmarks begin\n).*(?=\.\. benchmarks end)", re.DOTALL)
         before = marker.sub("", self.pages[1].read_text())
         run(self.root, "--render")
