@@ -103,7 +103,8 @@ def start(
     except PathError as error:
         complain(f"cannot start the daemon: {error}")
     except OSError as error:
-        complain(f"cannot start the daemon: {error.filename}: {in_short(error)}")
+        name = printable(str(error.filename))
+        complain(f"cannot start the daemon: {name}: {in_short(error)}")
     return Exit.USAGE
 
 
@@ -136,7 +137,7 @@ def _start(options: list[str], client: ControlClient, pidfile: str, logfile: str
     # twistd has written its PID file by now; a daemon that ends removes it.
     answer = _wait(client, lambda: pid != 0 and not has_ended(pid), deadline)
     if isinstance(answer, int):
-        print(f"started: {_pid_in_words(answer or pid)}, socket {client.path}")
+        print(f"started: {_pid_in_words(answer or pid)}, socket {printable(client.path)}")
         return Exit.DONE
     if answer is None:
         return _failed([], pidfile, logfile, logged)
@@ -180,14 +181,14 @@ def _status(client: ControlClient) -> int | ClientError:
 
 
 def _running_already(pid: int, client: ControlClient) -> Exit:
-    print(f"already running: {_pid_in_words(pid)}, socket {client.path}")
+    print(f"already running: {_pid_in_words(pid)}, socket {printable(client.path)}")
     return Exit.DONE
 
 
 def _no_answer(which: str, client: ControlClient, logfile: str) -> Exit:
     complain(
         f"the daemon{which} has not answered after {client.timeout:g} s, and may still do so; "
-        f"its log is {logfile}"
+        f"its log is {printable(logfile)}"
     )
     return Exit.NO_ANSWER
 
@@ -200,14 +201,17 @@ def _failed(told: list[str], pidfile: str, logfile: str, logged: int) -> Exit:
     if any(line.startswith(_PIDFILE_IN_USE) for line in told):
         pid = _read_pid(pidfile)
         complain(
-            f"cannot start the daemon: the PID file {pidfile} is kept by pid {pid} "
+            f"cannot start the daemon: the PID file {printable(pidfile)} is kept by pid {pid} "
             f"({command_of(pid) or 'command unknown'}), which serves another socket; stop that "
             "one, or give --socket another file name"
         )
         return Exit.USAGE
     # In the log, the error may yet be written when twistd has printed it.
     reason = _told_by_child(told) or _last_error(logfile, logged) or "it gave no reason"
-    complain(f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}; see {logfile}")
+    complain(
+        f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}; "
+        f"see {printable(logfile)}"
+    )
     return Exit.NOT_RUNNING
 
 

@@ -14,6 +14,7 @@ from palingenesis.client.blocking import Deadline, connect
 from palingenesis.client.errors import ErrorReply, connect_error, find_socket, user_name
 from palingenesis.client.exchange import Exchange
 from palingenesis.procfs import command_of, peer_credentials
+from palingenesis.text import printable
 from palingenesis.wire import REPLY_LIMIT, Command
 
 #: Seconds that the daemon has to end.
@@ -151,5 +152,5 @@ def _end(process: _Process, pid: int, seconds: float) -> Exit:
 
 
 def _refuse(path: str, why: str) -> Exit:
-    complain(f"cannot stop the daemon at {path}: {why}")
+    complain(f"cannot stop the daemon at {printable(path)}: {why}")
     return Exit.NO_ANSWER

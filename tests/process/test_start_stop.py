@@ -92,6 +92,13 @@ class StartTests(StartStopTestCase):
         self.assertEqual(read_pid(os.path.join(self.place.runtime, "jobs.pid")), pid)
         self.assert_serves(path)
 
+    def test_a_path_that_a_terminal_would_obey_is_shown_in_escapes(self) -> None:
+        os.mkdir(self.place.path("a\nb\x1b[2J"), 0o700)
+        path = self.place.path("a\nb\x1b[2J", "s.sock")
+        for said in "started", "already running":
+            done = self.run_command("--socket", path, "start")
+            self.assertRegex(done.stdout, rf"\A{said}: [^\n]*/a\\nb\\x1b\[2J/s\.sock\n\Z")
+
     def test_a_second_start_says_that_it_runs_already(self) -> None:
         pid = self.started()
         done = self.run_command("start")
