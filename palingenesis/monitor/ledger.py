@@ -606,6 +606,9 @@ class Ledger:
         if not self._keeping:
             self._own_pause, self._pauser = event is Event.PAUSED, by[:_BY_LIMIT]
             return None
+        if self._descriptor is None:
+            # The next look is seconds away, and the disk may have room by now.
+            self.open()
         if self.paused == (event is Event.PAUSED) and not self._waiting:
             return None
         return self._append(Entry(self._clock(), event, by=by[:_BY_LIMIT]))

@@ -358,6 +358,13 @@ class FullDiskTests(LedgerCase):
         self.assertIsNone(self.ledger.open())
         self.assertTrue(self.opened_elsewhere().paused)
 
+    def test_a_pause_is_promised_as_soon_as_the_disk_has_room(self) -> None:
+        """ipfs/kubo#5300: there, the error stayed until a restart."""
+        with self.full():
+            self.assertIn("No space left", self.ledger.pause("uid 0") or "")
+        self.assertIsNone(self.ledger.pause("uid 0"))
+        self.assertTrue(self.opened_elsewhere().paused)
+
     def opened_elsewhere(self) -> Ledger:
         other = self.unopened()
         other.read()
