@@ -95,6 +95,8 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
     if error is None:
         if told.get("restart") == RED:
             say("verdict", "the daemon is well, and would not start again", YELLOW)
+        elif told.get("ledger") == RED:
+            say("verdict", "the daemon is well, but revives nothing without its ledger", YELLOW)
         else:
             say("verdict", "the daemon is well", GREEN)
         return Exit.DONE

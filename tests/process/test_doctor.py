@@ -51,6 +51,15 @@ class DoctorTests(DoctorTestCase):
         self.assertTrue(found["config"].startswith("none at "), found)
         self.assertEqual(found["verdict"], "the daemon is well")
 
+    def test_a_daemon_without_its_ledger_is_told_to_revive_nothing(self) -> None:
+        os.mkdir(self.place.state, 0o755)
+        self.place.daemon()
+        found = self.examine(Exit.DONE)
+        self.assertIn("the state directory has mode 0755", found["ledger"])
+        self.assertEqual(
+            found["verdict"], "the daemon is well, but revives nothing without its ledger"
+        )
+
     def test_the_rule_that_led_to_the_path_is_told(self) -> None:
         path = self.place.path("p.sock")
         found = self.examine(Exit.NOT_RUNNING, "--socket", path)
