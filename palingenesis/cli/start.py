@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -276,6 +277,8 @@ def _is_activated() -> bool:
 
 def _become(command: list[str]) -> NoReturn:
     os.chdir("/")
+    # Until twistd has loaded the plugin, which goes on so, a reload would kill the daemon.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1])
     os.execv(command[0], command)  # noqa: S606
 
 

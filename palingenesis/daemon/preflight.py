@@ -34,10 +34,11 @@ def failed(why: object) -> SystemExit:
 
 
 def prepare_process() -> None:
-    """Make the process fit to start: it survives early signals, and its lock survives a fork."""
+    """Make the process fit to start: a signal mask of its own, and a lock that survives a fork."""
     # Until there are handlers for them, a reload or a rotation of the log would kill the
-    # daemon that is starting.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1])
+    # daemon that is starting. A mask inherited from the starting program would stay for good,
+    # in the agents too: daemon(7).
+    signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGHUP, signal.SIGUSR1])
     # twistd puts /dev/null over the first three as it goes to the background. Where they
     # were closed, one of them would be our lock.
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:

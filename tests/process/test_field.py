@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from palingenesis.procfs import arguments_of
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.checkout import PROGRAMS
 from tests.support.needs import needs_linux
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import read_pid, twistd_command
 from tests.support.sockets import identity
 
@@ -63,6 +64,46 @@ class SocketFileTests(ProcessTestCase):
             daemon = self.place.daemon()
             self.assert_serves()
             self.assert_stops_cleanly(daemon)
+
+
+class SignalTests(ProcessTestCase):
+    @needs_linux
+    def test_a_reload_while_the_daemon_starts_is_carried_out_when_it_runs(self) -> None:
+        """avahi/avahi#73, OpenIPC/firmware#2369."""
+        daemon = self.place.spawn([*COMMAND, "start", "--foreground"])
+        # As early as the command has become twistd, which knows nothing of the plugin yet.
+        wait_until(lambda: "-n" in arguments_of(daemon.pid), "twistd runs")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+        self.assert_serves()
+
+    @needs_linux
+    def test_a_signal_mask_that_was_inherited_is_undone(self) -> None:
+        """What daemon(7) asks for; util-linux/util-linux#4014 has a brother of it."""
+        signals = [signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP]
+        daemon = self.place.daemon(
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        )
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+        self.assertIn("SigBlk:\t0000000000000000", Path(f"/proc/{daemon.pid}/status").read_text())
+
+
+class OutputTests(ProcessTestCase):
+    def test_a_daemon_whose_output_nobody_reads_any_more_serves_on(self) -> None:
+        """BasedHardware/omi#7010, systemd/systemd#6620."""
+        readable, writable = os.pipe()
+        command = [*twistd_command(), "--pidfile=", "-n", "palingenesis"]
+        environment = self.place.environment()
+        with subprocess.Popen(command, stdout=writable, stderr=writable, env=environment) as daemon:
+            self.addCleanup(daemon.kill)
+            os.close(writable)
+            wait_until(lambda: os.path.exists(self.place.socket), "it listens")
+            os.close(readable)
+            for request in (b"PAUSE\n", b"RESUME\n", b"RELOAD\n"):
+                self.assertEqual(self.ask(request), b"OK\n")
+            daemon.send_signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(PATIENCE), 0)
 
 
 class ClientTests(ProcessTestCase):
