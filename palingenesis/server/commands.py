@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
+from twisted.python.reflect import safe_str
 
 from palingenesis import wire
 from palingenesis.config import DEFAULTS
@@ -244,18 +245,13 @@ class CommandTable:
         self.peer = peer
         try:
             result = entry.run(*arguments)
+            if result.__class__ is not DaemonStatus:
+                result = _to_deferred(result)
         except BaseException:
             # A client's command must not stop the daemon, not even with SystemExit.
             result = Failure()
-        if result.__class__ is not DaemonStatus:
-            if isinstance(result, Coroutine):
-                result = Deferred.fromCoroutine(result)
-            if isinstance(result, Deferred):
-                return self._wait(_Call(entry, arguments, peer, by), result)
-            if hasattr(result, "__await__"):
-                # An asyncio future, say: an OK would tell that it is done.
-                shown = printable(repr(result), VALUE_LIMIT)
-                result = Failure(Unfit(f"no Deferred but {shown}; {_ASYNCIO_ADVICE}"))
+        if isinstance(result, Deferred):
+            return self._wait(_Call(entry, arguments, peer, by), result)
         return self._conclude(_Call(entry, arguments, peer, by) if entry.audit else entry, result)
 
     def _wait(self, call: _Call, result: Deferred[Any]) -> bytes | Running:
@@ -309,11 +305,13 @@ class CommandTable:
         """Make the reply from a result, and leave the audit line."""
         entry = call.entry if isinstance(call, _Call) else call
         try:
-            if isinstance(result, Failure):
-                result.raiseException()
-            reply = entry.render(result)
-        except CommandRefused as refused:
-            reply = wire.render_error(refused.message)
+            try:
+                if isinstance(result, Failure):
+                    result.raiseException()
+                reply = entry.render(result)
+            except CommandRefused as refused:
+                # A subclass may have forgotten its message, which is a failure as well.
+                reply = wire.render_error(refused.message)
         except Unfit as unfit:
             _log.error(
                 "{command} failed: its result is {reason}",
@@ -397,6 +395,16 @@ class _Turn(Deferred[Any]):
             self.callback(result)
 
 
+def _to_deferred(result: Any) -> Any:
+    """Return a Deferred for a coroutine, and any other result as it is."""
+    if isinstance(result, Coroutine):
+        return Deferred.fromCoroutine(result)
+    if hasattr(result, "__await__") and not isinstance(result, Deferred):
+        # An asyncio future, say: an OK would tell that it is done.
+        raise Unfit(f"no Deferred but {printable(repr(result), VALUE_LIMIT)}; {_ASYNCIO_ADVICE}")
+    return result
+
+
 def _render_ok(_result: Any) -> bytes:
     return wire.OK
 
@@ -411,7 +419,7 @@ def _failed(entry: Entry) -> bytes:
 
 def _hint(error: BaseException) -> str:
     if isinstance(error, RuntimeError):
-        text = str(error)
+        text = safe_str(error)
         if any(complaint in text for complaint in _ASYNCIO_COMPLAINTS):
             return f": {_ASYNCIO_ADVICE}"
     return ""

@@ -89,8 +89,7 @@ class ControlProtocol(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         self._discarded = len(self.clearLineBuffer())
-        # A handler may stop the daemon, and wait for it: not for its own client, then.
-        self.factory.forget(self)
+        self.factory.set_aside(self)
         reply = self.factory.commands.run(line, self.peer)
         self.factory.take_over(self)
         if isinstance(reply, Running):
@@ -233,6 +232,7 @@ class ControlFactory(ServerFactory):
         self._open = True
         self._clients: set[ControlProtocol] = set()
         self._rejected: set[ControlProtocol] = set()
+        self._calling: set[ControlProtocol] = set()
         self._strangers = Repeats(clock, _tell_strangers)
         self._departures: list[tuple[set[ControlProtocol], Deferred[None]]] = []
 
@@ -262,9 +262,19 @@ class ControlFactory(ServerFactory):
             self._strangers.happened(client.peer)
         return rejection
 
+    def set_aside(self, client: ControlProtocol) -> None:
+        """
+        Leave a client out of a stop while its handler is called.
+
+        The handler may stop the daemon, and wait for that.
+        """
+        self.forget(client)
+        self._calling.add(client)
+
     def take_over(self, client: ControlProtocol) -> None:
         """Count a client whose command has been run, whatever the limit is."""
         client.factory = self
+        self._calling.discard(client)
         self._clients.add(client)
 
     def keep_rejected(self, client: ControlProtocol) -> bool:
@@ -278,6 +288,7 @@ class ControlFactory(ServerFactory):
         """Forget a client: its connection is closed, and nothing is under way for it."""
         self._clients.discard(client)
         self._rejected.discard(client)
+        self._calling.discard(client)
         for departure in list(self._departures):
             leaving, all_gone = departure
             leaving.discard(client)
@@ -286,8 +297,8 @@ class ControlFactory(ServerFactory):
                 all_gone.callback(None)
 
     def connections(self) -> list[ControlProtocol]:
-        """List the clients that are connected, rejected ones included."""
-        return [*self._clients, *self._rejected]
+        """List the clients that are connected, those rejected or set aside included."""
+        return [*self._clients, *self._rejected, *self._calling]
 
     def stop(self) -> Deferred[None]:
         """

@@ -125,7 +125,8 @@ class ControlPort:
         self._out_of_descriptors = False
         self._expected = 1
         self._retry: Any = None
-        self._serving: socket.socket | None = None
+        # More than one where a handler stops the port: the others are served within its call.
+        self._serving: list[socket.socket] = []
 
     def startListening(self) -> None:
         self._factory.doStart()
@@ -141,8 +142,8 @@ class ControlPort:
     def forget(self) -> None:
         """In a forked child: close its copies of the sockets, which are the parent's."""
         self._listening.close()
-        if self._serving is not None:
-            self._serving.close()
+        for accepted in self._serving:
+            accepted.close()
 
     def getHost(self) -> UNIXAddress:
         return UNIXAddress(self._listening.getsockname())
@@ -190,14 +191,14 @@ class ControlPort:
             except OSError as error:
                 self._pause(error)
                 return max(count, 1)
-            self._serving = accepted
+            self._serving.append(accepted)
             try:
                 self._serve(accepted)
             except BaseException:
                 _log.failure("A connection could not be served")
                 accepted.close()
             finally:
-                self._serving = None
+                self._serving.pop()
         return most
 
     def _pause(self, error: OSError) -> None:

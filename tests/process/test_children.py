@@ -81,6 +81,32 @@ class ChildrenTests(ProcessTestCase):
         self.assertFalse(has_ended(child))
         self.assert_next_start_succeeds()
 
+    def assert_no_child_keeps_its_own_client(self, daemon: Process) -> None:
+        """Kill the daemon while a client waits for a handler that has forked."""
+        client = self.connect()
+        # Connections are accepted in turn: once this is answered, the client is in.
+        self.assert_serves()
+        client.sendall(b"STUCK\n")
+        log = daemon.wait_for_log(r"forked \d+")
+        child = int(log.rpartition("forked ")[2].split()[0])
+        self.addCleanup(kill_if_there, child)
+        daemon.kill()
+        self.assertIn(read_all(client), (b"", b"[reset]"))
+        self.assertFalse(has_ended(child))
+
+    def test_a_killed_daemon_s_client_is_not_kept_by_the_child_it_asked_for(self) -> None:
+        daemon = self.application("-no")
+        daemon.wait_for_log("Listening on")
+        self.assert_no_child_keeps_its_own_client(daemon)
+
+    def test_a_child_keeps_nothing_of_twisted_s_own_port(self) -> None:
+        daemon = self.application(
+            "-no", TEST_ENDPOINT=f"unix:{self.place.socket}:mode=600", TEST_SOCKET=""
+        )
+        daemon.wait_for_log("Listening on")
+        self.assert_no_child_keeps_its_own_client(daemon)
+        self.assertRaises(ConnectionRefusedError, self.connect)
+
     def test_a_signal_ends_a_child_and_not_the_daemon(self) -> None:
         daemon = self.application("-no")
         daemon.wait_for_log("Listening on")

@@ -274,7 +274,7 @@ class OtherUserTests(ContractTestCase):
         os.chmod(self.place.directory, 0o755)
         os.chmod(self.place.runtime, 0o755)
         self.assertIn('"state"', self.ask_as(NOBODY))
-        self.assertNotIn("Refused", daemon.log)
+        self.assertNotIn("Rejected", daemon.log)
 
     @needs_root
     @needs_linux

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.checkout import ROOT
@@ -117,41 +115,3 @@ class AskingTests(ExampleTestCase):
     def test_by_the_command(self) -> None:
         told = self.run_program(*COMMAND, "--socket", "jobs.sock", "send", "FLUSH", "print")
         self.assertEqual(told, '{"dropped": 1}\n')
-
-
-class TypeTests(ExampleTestCase):
-    """What an application sees that runs mypy without any plug-in."""
-
-    def check(self, *paths: Path | str) -> list[str]:
-        """Return mypy's errors, less those of what Twisted itself leaves untyped."""
-        config = self.place.write("mypy.ini", "[mypy]\nstrict = true\n")
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "mypy", "--config-file", config),
-                *("--cache-dir", self.place.path("cache"), *map(str, paths)),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=self.place.directory,
-        )
-        if "No module named mypy" in done.stderr:
-            self.skipTest("mypy is not installed")
-        return [
-            line
-            for line in done.stdout.splitlines()
-            if " error: " in line
-            and not line.endswith("[no-untyped-call]")
-            and 'cannot subclass "Resource"' not in line
-        ]
-
-    def test_the_examples_pass(self) -> None:
-        examples = sorted(EXAMPLES.rglob("*.py"))
-        self.assertIn(EXAMPLES / "own_commands.py", examples)
-        self.assertEqual(self.check(*examples), [])
-
-    def test_a_state_that_lacks_a_method_is_rejected(self) -> None:
-        text = (EXAMPLES / "own_commands.py").read_text()
-        without = re.sub(r"    def resume\(self\).*?(?=    def )", "", text, flags=re.DOTALL)
-        errors = self.check(self.place.write("lacking.py", without))
-        self.assertEqual(len(errors), 1, errors)
-        self.assertIn('"Controllable"', errors[0])

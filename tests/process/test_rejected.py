@@ -10,12 +10,14 @@ import socket
 import subprocess
 import threading
 import time
+from typing import Any
 
 from palingenesis.server.protocol import REJECTED_LIMIT
 from palingenesis.server.transport import BACKLOG
 from tests.support.cases import ProcessTestCase
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
+from tests.support.processes import Process
 from tests.support.sockets import connect, read_all
 from tests.support.users import NOBODY, as_user
 
@@ -25,8 +27,11 @@ TOO_MANY = b"ERR: Too many connections\n"
 class LateWriterTests(ProcessTestCase):
     """A client that writes only after it was turned away reads why, and gets no broken pipe."""
 
+    def serve(self, limits: dict[str, float] | None = None, **behaviour: Any) -> Process:
+        return self.place.application(limits, **behaviour)
+
     def crowded(self) -> None:
-        self.place.application({"max_connections": 1})
+        self.serve({"max_connections": 1})
         self.connect()
         # Connections are accepted in turn: once this one is told, the first one is in.
         self.assertEqual(self.ask(), TOO_MANY)
@@ -54,7 +59,7 @@ class LateWriterTests(ProcessTestCase):
     @needs_root
     @needs_linux
     def test_another_user_s_client(self) -> None:
-        self.place.application()
+        self.serve()
         os.chmod(self.place.directory, 0o755)
         os.chmod(self.place.runtime, 0o755)
         os.chmod(self.place.socket, 0o666)
@@ -68,7 +73,7 @@ class LateWriterTests(ProcessTestCase):
         self.assertTrue(as_user(NOBODY, converse).startswith("ERR: Permission denied: "))
 
     def test_a_client_of_a_daemon_that_stops(self) -> None:
-        application = self.place.application(pause=("never", None))
+        application = self.serve(pause=("never", None))
         busy, idle = self.connect(), self.connect()
         busy.sendall(b"PAUSE\n")
         application.wait_for_log("pause begins")
@@ -80,7 +85,7 @@ class LateWriterTests(ProcessTestCase):
         self.assertEqual(application.wait(), 0)
 
     def test_those_that_stay_are_bounded_in_number_and_time(self) -> None:
-        self.place.application({"max_connections": 1, "timeout": 1.0})
+        self.serve({"max_connections": 1, "timeout": 1.0})
         holder = self.connect()
         self.assertEqual(self.ask(), TOO_MANY)
         stay = [self.connect() for _ in range(REJECTED_LIMIT + 20)]
@@ -88,6 +93,13 @@ class LateWriterTests(ProcessTestCase):
             self.assertEqual(read_all(client), TOO_MANY)
         self.assertEqual(read_all(holder), b"ERR: Connection timeout\n")
         self.assert_serves()
+
+
+class LateWriterWithoutLaneTests(LateWriterTests):
+    """The same on Twisted's own port."""
+
+    def serve(self, limits: dict[str, float] | None = None, **behaviour: Any) -> Process:
+        return self.place.application(limits, f"unix:{self.place.socket}:mode=600", **behaviour)
 
 
 class BurstTests(ProcessTestCase):

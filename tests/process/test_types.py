@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.support.cases import ProcessTestCase
 from tests.support.checkout import PROGRAMS, ROOT
@@ -13,28 +14,34 @@ EXAMPLES = ROOT / "examples"
 
 
 class TypeTests(ProcessTestCase):
-    def check(self, *paths: str) -> list[str]:
-        """Return mypy's errors, those of Twisted's own untyped functions left out."""
+    def check(self, *paths: Path | str) -> list[str]:
+        """Return mypy's errors, less those of what Twisted itself leaves untyped."""
         config = self.place.write("mypy.ini", "[mypy]\nstrict = true\n")
-        options = ["--config-file", config, "--cache-dir", self.place.path("cache")]
         done = subprocess.run(
-            [sys.executable, "-m", "mypy", *options, *paths],
+            [
+                *(sys.executable, "-m", "mypy", "--config-file", config),
+                *("--cache-dir", self.place.path("cache"), *map(str, paths)),
+            ],
             capture_output=True,
             text=True,
             cwd=self.place.directory,
         )
         if "No module named mypy" in done.stderr:
             self.skipTest("mypy is not installed")
-        self.assertRegex(done.stdout, r"(?m)^(Success|Found \d+ errors? ).* source files?", done)
+        # A run that judged nothing would find nothing either.
+        self.assertRegex(done.stdout, r"(?m)^(Success: |Found \d+ errors? ).* source files?", done)
         return [
             line
             for line in done.stdout.splitlines()
-            if " error: " in line and not line.endswith("[no-untyped-call]")
+            if " error: " in line
+            and not line.endswith("[no-untyped-call]")
+            and 'cannot subclass "Resource"' not in line
         ]
 
     def test_the_examples_pass(self) -> None:
-        for example in ("own_commands.py", "smallest.py", "plain_reactor.py", "asyncio_reactor.py"):
-            self.assertEqual(self.check(str(EXAMPLES / example)), [])
+        examples = sorted(EXAMPLES.rglob("*.py"))
+        self.assertIn(EXAMPLES / "own_commands.py", examples)
+        self.assertEqual(self.check(*examples), [])
 
     def test_a_state_that_lacks_a_method_is_rejected(self) -> None:
         text = (EXAMPLES / "own_commands.py").read_text()
@@ -44,4 +51,4 @@ class TypeTests(ProcessTestCase):
         self.assertIn('"Controllable"', errors[0])
 
     def test_states_of_every_sort_pass_and_each_lack_is_an_error(self) -> None:
-        self.assertEqual(self.check(str(PROGRAMS / "typed.py")), [])
+        self.assertEqual(self.check(PROGRAMS / "typed.py"), [])

@@ -15,8 +15,10 @@ from typing import Any
 
 from twisted.application.service import Application
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
+from twisted.python import log
 
 from palingenesis import ControlService, DaemonState, SignalService
 
@@ -48,6 +50,12 @@ async def late() -> int:
     return fork()
 
 
+def stuck() -> Deferred[None]:
+    """Fork, tell the log, and never answer."""
+    log.msg(f"forked {fork()}")
+    return Deferred()
+
+
 def pool() -> int | None:
     """Fork without exec, as multiprocessing does."""
     # One that is no daemon's is waited for at exit.
@@ -72,7 +80,7 @@ endpoint = os.environ.get("TEST_ENDPOINT")
 control = ControlService(
     DaemonState(), None if endpoint else os.environ["TEST_SOCKET"], endpoint=endpoint
 )
-for handler in (fork, late, pool, run, spawn):
+for handler in (fork, late, pool, run, spawn, stuck):
     control.command(handler.__name__.upper(), handler, "leave a child behind")
 
 application = Application("forking")

@@ -287,6 +287,24 @@ class ResultTests(TableTestCase):
             self.assertEqual(formatEvent(event), "FLUSH failed")
             self.flushLoggedErrors(type(error))
 
+    def test_a_refusal_without_its_message_is_a_failure(self) -> None:
+        class QueueFull(CommandRefused):
+            def __init__(self) -> None:
+                self.queue = "mail"
+
+        self.own(lambda: fail(QueueFull()))
+        self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
+    def test_an_exception_without_a_text_is_a_failure(self) -> None:
+        class Mute(RuntimeError):
+            def __str__(self) -> str:
+                raise ValueError
+
+        self.own(lambda: fail(Mute()))
+        self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
+        self.assertEqual(len(self.flushLoggedErrors(Mute)), 1)
+
     def test_an_asyncio_future_is_no_result(self) -> None:
         loop = asyncio.new_event_loop()
         self.addCleanup(loop.close)
