@@ -84,6 +84,16 @@ class PathLock:
         self._is_new = False
         self._pid = os.getpid()
 
+    def note(self, text: bytes) -> None:
+        """
+        Write a few bytes into the lock file, for other processes to read.
+
+        :raises OSError: when that fails; the lock is held all the same.
+        """
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
+
     def release(self) -> None:
         """
         Give the lock up; the file stays.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import suppress
 
 from palingenesis.monitor.statedir import StateError, prepare_directory
+from palingenesis.pathlock import LockHeld, PathLock, PathLockError
 
 LOCK_NAME = "keeper.lock"
 
@@ -24,14 +24,14 @@ class Keeper:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._path = os.path.join(directory, LOCK_NAME)
-        self._descriptor: int | None = None
+        self._lock = PathLock(os.path.join(directory, LOCK_NAME))
+        self._held = False
         self.trouble: str | None = None
 
     @property
     def held(self) -> bool:
         """Whether this daemon was the keeper when it last tried the lock."""
-        return self._descriptor is not None
+        return self._held
 
     def take(self) -> bool:
         """
@@ -40,28 +40,34 @@ class Keeper:
         If the lock's file was deleted or replaced, a second daemon could hold the new one: the
         lock is then taken afresh, or given up to that daemon.
         """
-        if self._descriptor is not None and self._is_at_path(self._descriptor):
+        if self._held and self._lock.held:
             return True
+        self.release()
+        self.trouble = None
         try:
             prepare_directory(self._directory)
-            descriptor = self._lock()
+            self._lock.take()
+        except LockHeld:
+            return False
+        except PathLockError as error:
+            self.trouble = str(StateError(error.path, f"cannot lock: {error.reason}"))
+            return False
         except StateError as error:
-            self.trouble, descriptor = str(error), None
-        except OSError as error:
-            reason = f"cannot lock: {error.strerror}"
-            self.trouble, descriptor = str(StateError(self._path, reason)), None
-        else:
-            self.trouble = None
-        self.release()
-        self._descriptor = descriptor
-        return descriptor is not None
+            self.trouble = str(error)
+            return False
+        self._lock.keep()
+        with suppress(OSError):
+            # The lock counts, the pid only tells: a full disk must not cost the lock.
+            self._lock.note(b"%d\n" % os.getpid())
+        self._held = True
+        return True
 
     def holder(self) -> int | None:
         """Tell the pid that the keeper left in the lock's file; None where none can be read."""
-        if self.held:
+        if self._held:
             return os.getpid()
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(self._lock.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
         try:
@@ -74,32 +80,5 @@ class Keeper:
 
     def release(self) -> None:
         """Let go of the lock; its file stays, since deleting it would race with a taker."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _lock(self) -> int | None:
-        descriptor = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
-        )
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_at_path(descriptor):
-                # The lock counts, the pid only tells: a full disk must not cost the lock.
-                with suppress(OSError):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-                return descriptor
-        except BlockingIOError:
-            pass
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
-
-    def _is_at_path(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.stat(self._path), os.fstat(descriptor))
-        except OSError:
-            return False
+        self._held = False
+        self._lock.release()
