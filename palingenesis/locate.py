@@ -12,6 +12,13 @@ from palingenesis.paths import (
     runtime_directories,
     socket_path,
 )
+from palingenesis.procfs import peer_credentials
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from palingenesis.procfs import Credentials
 
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
@@ -87,6 +94,31 @@ def other_places(location: Location, uid: int | None = None) -> list[Location]:
         for directory, place in places
         if place.path != location.path and os.path.lexists(place.path) and _is_safe(directory, uid)
     ]
+
+
+def serving_elsewhere(
+    location: Location, uid: int | None = None
+) -> Iterator[tuple[Location, Credentials | None]]:
+    """
+    Yield the other default places at which a process listens, each with that process.
+
+    The process is None where the kernel does not tell it.
+
+    :param location: what `locate_socket` found.
+    :param uid: the user whose sockets they are; our own where None.
+    """
+    import socket
+
+    for place in other_places(location, uid):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.setblocking(False)
+            try:
+                connection.connect(place.path)
+            except BlockingIOError:
+                pass  # Its backlog is full, and so it is some process's.
+            except OSError:
+                continue
+            yield place, peer_credentials(connection)
 
 
 def _is_safe(directory: str, uid: int) -> bool:

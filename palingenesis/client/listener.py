@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 
-from palingenesis.locate import other_places
+from palingenesis.locate import serving_elsewhere
 from palingenesis.procfs import peer_credentials, process_stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from palingenesis.locate import Location
+    from palingenesis.procfs import Credentials
 
 
 def listener_of(connection: socket.socket) -> str:
@@ -20,7 +21,10 @@ def listener_of(connection: socket.socket) -> str:
     The kernel names the process that called listen(2). If that one has ended, another has
     inherited the socket, and a dead process is not worth naming.
     """
-    credentials = peer_credentials(connection)
+    return _in_words(peer_credentials(connection))
+
+
+def _in_words(credentials: Credentials | None) -> str:
     if credentials is None:
         return "a process that the kernel does not name"
     if credentials.pid and has_ended(credentials.pid):
@@ -48,12 +52,6 @@ def listener_elsewhere(location: Location) -> str | None:
 
     :returns: the process and its socket, or None if there is none.
     """
-    for place in other_places(location):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.setblocking(False)
-            try:
-                connection.connect(place.path)
-            except OSError:
-                continue
-            return f"{listener_of(connection)}, listens at {place.path}"
+    for place, credentials in serving_elsewhere(location):
+        return f"{_in_words(credentials)}, listens at {place.path}"
     return None

@@ -10,16 +10,14 @@ import atexit
 import os
 import pwd
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from palingenesis.daemon.pidfile import clear_unusable
-from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, locate_socket, other_places
+from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, locate_socket, serving_elsewhere
 from palingenesis.paths import PathError
-from palingenesis.procfs import peer_credentials
 from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
@@ -134,21 +132,12 @@ def _warnings(location: Location, file: SocketFile, uid: int | None) -> Iterator
             f"{file.closed_directory} keeps them out; chmod it, or choose another path",
             MESSAGE_LIMIT,
         )
-    for place in other_places(location, uid):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            try:
-                probe.connect(place.path)
-            except BlockingIOError:
-                pass
-            except OSError:
-                continue
-            peer = peer_credentials(probe) or "another process"
-            yield printable(
-                f"{peer} serves {place.path} already ({place.source}), the default place of "
-                "programs started in another environment",
-                MESSAGE_LIMIT,
-            )
+    for place, credentials in serving_elsewhere(location, uid):
+        yield printable(
+            f"{credentials or 'another process'} serves {place.path} already ({place.source}), the "
+            "default place of programs started in another environment",
+            MESSAGE_LIMIT,
+        )
 
 
 @contextmanager

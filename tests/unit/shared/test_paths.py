@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import paths
 from palingenesis.config import ConfigError
-from palingenesis.locate import Location, locate_socket, other_places
+from palingenesis.locate import Location, locate_socket, other_places, serving_elsewhere
 from palingenesis.paths import (
     PATH_LIMIT,
     Exposure,
@@ -25,7 +25,8 @@ from palingenesis.paths import (
     socket_path,
     state_directory,
 )
-from tests.support.sockets import leave_stale
+from tests.support.needs import needs_linux
+from tests.support.sockets import fill_backlog, leave_stale, listen_at
 from tests.support.users import NOBODY
 
 
@@ -334,6 +335,27 @@ class OtherPlacesTests(PathsTestCase):
     def test_a_socket_that_somebody_chose_has_no_other_place(self) -> None:
         leave_stale(self.socket)
         self.assertEqual(other_places(locate_socket("/x")), [])
+
+    def serving(self) -> list[str]:
+        return [place.path for place, _ in serving_elsewhere(locate_socket())]
+
+    def test_a_process_that_listens_there_is_named(self) -> None:
+        self.addCleanup(listen_at(self.socket).close)
+        ((place, credentials),) = serving_elsewhere(locate_socket())
+        self.assertEqual(place.path, self.socket)
+        if credentials is not None:
+            self.assertEqual(credentials.pid, os.getpid())
+
+    def test_a_stale_socket_there_is_nobody_s(self) -> None:
+        leave_stale(self.socket)
+        self.assertEqual(self.serving(), [])
+
+    @needs_linux
+    def test_a_process_there_whose_backlog_is_full_listens_as_well(self) -> None:
+        self.addCleanup(listen_at(self.socket, backlog=0).close)
+        for connection in fill_backlog(self.socket):
+            self.addCleanup(connection.close)
+        self.assertEqual(self.serving(), [self.socket])
 
 
 class ExposureTests(SynchronousTestCase):
