@@ -183,9 +183,8 @@ class Judge:
         for session in self._roster.sessions.values():
             if session.settled or session.state is not State.WAITING:
                 continue
-            history = self._ledger.history(*session.name)
-            end = plan.ending(session, history, circumstances)
-            if end is not None and self._held(session, history, end, circumstances) is None:
+            _, end, held = self._weigh(session, circumstances)
+            if end is not None and held is None:
                 ready.append((end.due or 0.0, session.name, session.verdict.key))
         return sorted(ready)
 
@@ -246,6 +245,14 @@ class Judge:
             )
         )
 
+    def _weigh(
+        self, session: Session, circumstances: Circumstances
+    ) -> tuple[History, Ending | None, Reason | None]:
+        """Tell what is known of a session's end, and what holds it now."""
+        history = self._ledger.history(*session.name)
+        end = plan.ending(session, history, circumstances)
+        return history, end, self._held(session, history, end, circumstances)
+
     def _can_use(self, session: Session) -> bool:
         trouble = self._world.directory_trouble(session.identity.directory)
         if trouble is not None:
@@ -294,16 +301,12 @@ class Judge:
         for session in self._roster.sessions.values():
             if session.settled:
                 continue
-            history = self._ledger.history(*session.name)
-            end = plan.ending(session, history, circumstances)
-            held = self._held(session, history, end, circumstances)
+            history, end, held = self._weigh(session, circumstances)
             self._set_state(session, history, end, held, circumstances)
 
     def told(self, session: Session, circumstances: Circumstances) -> dict[str, Any]:
         """Tell a session as ``SESSIONS`` does."""
-        history = self._ledger.history(*session.name)
-        end = plan.ending(session, history, circumstances)
-        held = self._held(session, history, end, circumstances)
+        history, end, held = self._weigh(session, circumstances)
         acts = end is not None and end.kind in REVIVABLE
         return {
             "agent": session.agent,
