@@ -61,17 +61,6 @@ class Settings:
     notify: tuple[str, ...] = ()
 
 
-def make_settings(tables: Mapping[str, object] = _NOTHING) -> Settings:
-    """
-    Make the settings from the monitor's tables of a configuration file.
-
-    :param tables: ``sessions``, ``revive`` and ``notify``; each may be left out.
-    :raises ValueError: when one has a key that is unknown, of the wrong type or out of range.
-    """
-    checked = {name: TABLES[name](name, table) for name, table in tables.items()}
-    return settings_of(checked)
-
-
 def settings_of(checked: Mapping[str, Any]) -> Settings:
     """Make the settings from tables that have been checked by :data:`TABLES` already."""
     return Settings(

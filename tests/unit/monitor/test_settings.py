@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.settings import Settings, make_settings
+from palingenesis.monitor.settings import TABLES, Settings, settings_of
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
+
+
+def make_settings(tables: Mapping[str, object]) -> Settings:
+    """Make settings as the daemon does from the tables of a configuration file."""
+    return settings_of({name: TABLES[name](name, table) for name, table in tables.items()})
 
 
 class SettingsTests(SynchronousTestCase):
@@ -15,7 +22,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertNotIn("\n", str(error))
 
     def test_nothing_configured_gives_the_defaults(self) -> None:
-        self.assertEqual(make_settings(), Settings())
+        self.assertEqual(make_settings({}), Settings())
 
     def test_empty_tables_give_the_defaults(self) -> None:
         self.assertEqual(make_settings({"sessions": {}, "revive": {}}), Settings())
