@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
@@ -229,11 +229,7 @@ class CommandTable:
         :returns: a Deferred of the reply that a client would get; it never fails.
         """
         reply = self._run(self._entries[Command.RELOAD.encode()], (), None, by="SIGHUP")
-        if isinstance(reply, Running):
-            return reply.reply
-        done: Deferred[bytes] = Deferred()
-        done.callback(reply)
-        return done
+        return reply.reply if isinstance(reply, Running) else succeed(reply)
 
     def _run(
         self,

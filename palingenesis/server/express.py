@@ -55,7 +55,7 @@ class Express:
         factory = self._factory
         peer = peer_credentials(accepted)
         if factory.rejection(peer) is not None:
-            self._hand_on(accepted, ControlProtocol(), b"")
+            self._hand_on(accepted, b"")
             return
         try:
             received = accepted.recv(REQUEST_LIMIT + 2, _AT_ONCE)
@@ -66,7 +66,7 @@ class Express:
             return
         if not 0 < received.find(b"\n") + 1 == len(received) <= REQUEST_LIMIT + 1:
             # Nothing yet, or half a line, or more than one, or one that is too long.
-            self._hand_on(accepted, ControlProtocol(), received)
+            self._hand_on(accepted, received)
             return
         reply = factory.commands.run(received, peer)
         if isinstance(reply, Running):
@@ -84,8 +84,9 @@ class Express:
         else:
             accepted.close()
 
-    def _hand_on(self, accepted: socket.socket, protocol: ControlProtocol, received: bytes) -> None:
+    def _hand_on(self, accepted: socket.socket, received: bytes) -> None:
         """Let a protocol begin from the beginning, with what was read."""
+        protocol = ControlProtocol()
         protocol.factory = self._factory
         connection = self._connect(accepted, protocol)
         if received:
