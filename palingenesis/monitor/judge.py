@@ -97,7 +97,7 @@ class Judge:
 
         It yields wherever about `SLICE` seconds of work are done.
 
-        :param living: who is alive; None where nobody was looked for.
+        :param living: the processes that live; None where none was looked for.
         """
         began = self._timer()
         for session in list(self._roster.sessions.values()):

@@ -465,7 +465,7 @@ class Ledger:
         Take the ledger for writing, or try again after a trouble; tells the trouble, or None.
 
         Whatever waits for the disk is written. A pause of this daemon's own, from when it was
-        not the keeper, is written too; a resumption of its own is dropped, since the pause was
+        not the keeper, is written too; a RESUME of its own is dropped, since the pause was
         given to the keeper.
         """
         if self._descriptor is not None:

@@ -285,7 +285,7 @@ class Monitor(Service):
             self._summarize()
 
     async def _see(self, homes: Mapping[str, str], session: str | None = None) -> Living:
-        """Look who is alive."""
+        """Look which processes live."""
         if self._world.slow:
             return await deferToThread(self._world.look, homes, session)
         return self._world.look(homes, session)

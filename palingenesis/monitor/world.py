@@ -112,7 +112,7 @@ class World:
 
     def look(self, homes: Mapping[str, str], session: str | None = None) -> Living:
         """
-        Look who is alive.
+        Look which processes live.
 
         :param session: the id of a session that is about to be revived: a process that has it
             in its command line counts as its owner, whatever its name.

@@ -18,7 +18,7 @@ from palingenesis.monitor.transcript import Record, opened
 
 
 class Owners(Protocol):
-    """What an agent's own files and the processes tell, at one moment, of who is alive."""
+    """What an agent's own files and the processes tell, at one moment, of the processes that live."""
 
     def owner(self, identity: Identity) -> Owner:
         """Tell whether a process of this session lives."""
@@ -55,7 +55,7 @@ class Agent(Protocol):
         """
 
     def owners(self, home: str, processes: Processes) -> Owners:
-        """Look who is alive."""
+        """Look which processes live."""
 
 
 #: The agents by the name under which they are configured and shown.
