@@ -18,7 +18,7 @@ from palingenesis.monitor.transcript import Record, opened
 
 
 class Owners(Protocol):
-    """What an agent's own files and the processes tell, at one moment, of the processes that live."""
+    """What an agent's own files and the process table tell, at one moment, of its processes."""
 
     def owner(self, identity: Identity) -> Owner:
         """Tell whether a process of this session lives."""
