@@ -287,7 +287,7 @@ class Judge:
         circumstances: Circumstances,
     ) -> None:
         session.state = self._state(session, history, end, held, circumstances)
-        waits = session.state is State.WAITING and end is not None
+        waits = session.state is State.WAITING
         session.due = end.due if waits and end is not None else None
 
     def unsettle(self) -> None:
