@@ -28,11 +28,9 @@ from palingenesis.monitor.revive import (
     start,
 )
 from palingenesis.monitor.sessions import Identity
-from tests.support.checkout import PROGRAMS
 from tests.support.patience import PATIENCE
+from tests.support.processes import program
 
-BEHAVING = str(PROGRAMS / "behaving.py")
-ADOPTING = str(PROGRAMS / "adopting.py")
 STALL = 600.0
 ID = "0c1f4a5e-2222-4b7b-9d9d-000000000001"
 
@@ -62,7 +60,7 @@ class ReviveCase(SynchronousTestCase):
         self.now = 0.0
 
     def command(self, way: str, *arguments: str, **known: Any) -> Command:
-        return Command([sys.executable, BEHAVING, way, self.told, *arguments], **known)
+        return Command(program("behaving", way, self.told, *arguments), **known)
 
     def start(self, command: Command, **known: Any) -> Revival:
         session = Identity(ID, self.directory)
@@ -276,7 +274,7 @@ class DirectoryTests(ReviveCase):
 
 class EndTests(ReviveCase):
     def test_the_exit_status_is_told(self) -> None:
-        revival = self.start(Command([sys.executable, BEHAVING, "exit", "3"]))
+        revival = self.start(Command(program("behaving", "exit", "3")))
         self.assertEqual(self.ended(revival), Ended(3, stalled=False, quick=True))
 
     def test_a_signal_is_told_as_a_negative_status(self) -> None:
@@ -285,7 +283,7 @@ class EndTests(ReviveCase):
         self.assertEqual(self.ended(revival).exit, -signal.SIGKILL)
 
     def test_an_end_after_ten_seconds_is_not_quick(self) -> None:
-        revival = self.start(Command([sys.executable, BEHAVING, "exit", "3"]))
+        revival = self.start(Command(program("behaving", "exit", "3")))
         self.now = 10.0
         self.assertFalse(self.ended(revival).quick)
 
@@ -354,11 +352,10 @@ class ReactorTests(TestCase):
     def test_twisted_and_a_revival_do_not_reap_each_others_children(self) -> Deferred[None]:
         state = os.path.realpath(self.mktemp())
         os.mkdir(state, 0o700)
-        command = Command([sys.executable, BEHAVING, "exit", "3"])
+        command = Command(program("behaving", "exit", "3"))
         revivals = [start(command, "claude", Identity(ID, state), state, 0.0) for _ in range(3)]
-        theirs = [
-            getProcessValue(sys.executable, [BEHAVING, "exit", "4"], os.environ) for _ in range(3)
-        ]
+        python, *arguments = program("behaving", "exit", "4")
+        theirs = [getProcessValue(python, arguments, os.environ) for _ in range(3)]
 
         def ended(values: list[int]) -> None:
             self.assertEqual(values, [4, 4, 4])
@@ -373,12 +370,12 @@ class AdoptionTests(ReviveCase):
         """Start a revival from another daemon, which is killed at once."""
         done = subprocess.run(
             [
-                sys.executable, ADOPTING, self.state, self.directory, ID,
-                sys.executable, BEHAVING, way, self.told, "{id}",
+                *program("adopting", self.state, self.directory, ID),
+                *program("behaving", way, self.told, "{id}"),
             ],
             stdout=subprocess.PIPE,
             check=False,
-        )  # fmt: skip
+        )
         pid, began, output = json.loads(done.stdout)
         self.addCleanup(self.kill_orphan, pid, began)
         self.report()

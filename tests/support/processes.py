@@ -17,10 +17,20 @@ from typing import Any
 from tests.support.checkout import PROGRAMS
 from tests.support.patience import PATIENCE
 
-# A process in the background of a script has SIGINT ignored, and so have its children: a
-# Ctrl-C would end none of them.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def _outlive(number: int, frame: object) -> None:
+    """Do nothing: the signal does not end the tests, and children do not inherit this."""
+
+
+# nohup(1) has SIGHUP ignored, and a script's background SIGINT and SIGQUIT. What is ignored,
+# children inherit: execve(2). A Ctrl-C would end none of them.
+for _number, _handler in (
+    (signal.SIGHUP, _outlive),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, _outlive),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 def twistd_command() -> list[str]:
