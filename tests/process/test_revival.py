@@ -24,7 +24,7 @@ class ComingBackTests(AgentTestCase):
         for agent in AGENTS:
             self.wait_for_session(agent, state="stopped", kind="finished", attempts=0)
             (_, run) = self.runs(agent)
-            self.assertEqual(run["arguments"][-2:], [agent, "continue"])
+            self.assertEqual(run["arguments"][-2:], [self.id_of(agent), "continue"])
             self.assertEqual(run["directory"], self.place.path(f"project-{agent}"))
             self.assertTrue(run["leads"])
         status = self.reply("STATUS")
@@ -47,7 +47,7 @@ class ComingBackTests(AgentTestCase):
         self.assertEqual(
             [entry["event"] for entry in entries], ["stopped", "intent", "started", "worked"]
         )
-        self.assertEqual({entry["session"] for entry in entries}, {"s"})
+        self.assertEqual({entry["session"] for entry in entries}, {self.id_of("s")})
         self.assertEqual(entries[2]["pid"], self.runs("s")[1]["pid"])
 
     def test_a_transient_error_is_tried_again(self) -> None:
@@ -101,7 +101,7 @@ class ComingBackTests(AgentTestCase):
         wait_until(lambda: os.path.exists(told), "the event is told")
         with open(told, encoding="utf-8") as file:
             event = json.load(file)
-        self.assertEqual((event["event"], event["session"]), ("worked", "s"))
+        self.assertEqual((event["event"], event["session"]), ("worked", self.id_of("s")))
 
 
 class NeverTests(AgentTestCase):
@@ -265,13 +265,17 @@ class NeverTests(AgentTestCase):
 
     def test_after_the_same_quick_failure_twice(self) -> None:
         self.monitor()
-        for way in ("nothing", "fail", "prompt-only"):
+        exits = {"nothing": 0, "fail": 3, "prompt-only": 3}
+        for way in exits:
             self.begin(way, "limit:0", way).wait()
-        for way in ("nothing", "fail", "prompt-only"):
+        for way in exits:
             self.wait_for_session(way, state="given-up")
             self.assertEqual(len(self.runs(way)), 3)
-        exits = {(e["session"], e["exit"]) for e in self.reply("LOG 100") if e["event"] == "failed"}
-        self.assertEqual(exits, {("nothing", 0), ("fail", 3), ("prompt-only", 3)})
+        failed = [entry for entry in self.reply("LOG 100") if entry["event"] == "failed"]
+        self.assertEqual(
+            {(entry["session"], entry["exit"]) for entry in failed},
+            {(self.id_of(way), exit_) for way, exit_ in exits.items()},
+        )
 
     def test_for_longer_than_the_stall_limit_without_growth(self) -> None:
         self.monitor(stall=1.5)

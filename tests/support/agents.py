@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import uuid
 from typing import Any
 
 from tests.support.cases import ProcessTestCase
@@ -34,6 +35,9 @@ class AgentTestCase(ProcessTestCase):
     """
     A test of the real daemon with stand-in agents.
 
+    A test calls its sessions by short names. Their ids are different for each test, as real
+    ones are: a session is left alone while any command line of the user's has its id as a word.
+
     :ivar state: the state directory.
     :ivar told: where agents are told how to behave, and tell what they did.
     :ivar bin: where the agents are.
@@ -41,6 +45,7 @@ class AgentTestCase(ProcessTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.namespace = uuid.uuid4()
         self.state = self.place.state
         self.told = self.place.path("stand-in")
         self.bin = self.place.path("bin")
@@ -90,18 +95,23 @@ class AgentTestCase(ProcessTestCase):
         variables = {**self.variables, **environment}
         return self.place.daemon("--config", config, environment=variables)
 
+    def id_of(self, session: str) -> str:
+        """Tell the id of the session that this test calls so."""
+        return str(uuid.uuid5(self.namespace, session))
+
     def begin(self, session: str, *ways: str, agent: str = "claude", **how: Any) -> Process:
         """Begin a session in a directory of its own; the ways are those of its runs."""
-        with open(os.path.join(self.told, f"{session}.json"), "w", encoding="utf-8") as file:
+        session_id = self.id_of(session)
+        with open(os.path.join(self.told, f"{session_id}.json"), "w", encoding="utf-8") as file:
             json.dump(ways, file)
         directory = how.pop("directory", None) or self.place.path(f"project-{session}")
         os.makedirs(directory, exist_ok=True)
-        command = [os.path.join(self.bin, agent), "start", session]
+        command = [os.path.join(self.bin, agent), "start", session_id]
         return self.place.spawn(command, environment=self.variables, cwd=directory, **how)
 
     def runs(self, session: str) -> list[dict[str, Any]]:
         """Tell each run of the agent in a session, the first one by ourselves."""
-        path = os.path.join(self.told, f"{session}.runs")
+        path = os.path.join(self.told, f"{self.id_of(session)}.runs")
         if not os.path.exists(path):
             return []
         with open(path, encoding="utf-8") as file:
@@ -112,7 +122,8 @@ class AgentTestCase(ProcessTestCase):
 
     def session(self, session: str) -> dict[str, Any]:
         """Tell a session as SESSIONS does; empty where it is not told."""
-        return next((each for each in self.reply("SESSIONS") if each["id"] == session), {})
+        session_id = self.id_of(session)
+        return next((each for each in self.reply("SESSIONS") if each["id"] == session_id), {})
 
     def story(self) -> list[str]:
         return [entry["event"] for entry in self.reply("LOG 1000")]
