@@ -29,6 +29,9 @@ nox.options.sessions = [
 #: The Pythons that are supported.
 PYTHONS = ("3.11", "3.12", "3.13")
 
+#: Tests at once: most of them wait for processes, and two hold up nobody on two cores.
+WORKERS = "--jobs=2"
+
 
 def python(session: nox.Session, *arguments: str, **variables: str) -> None:
     """Run a module or a script by the Python that runs nox."""
@@ -43,7 +46,8 @@ def trial(session: nox.Session, suite: str) -> None:
     temporary = session.cache_dir / suite
     python(
         session,
-        *("-m", "coverage", "run", "-m", "twisted.trial", f"--temp-directory={temporary}"),
+        *("-m", "coverage", "run", "-m", "twisted.trial", WORKERS),
+        f"--temp-directory={temporary}",
         *(session.posargs or [suite]),
         COVERAGE_FILE=data,
         PYTHONDONTWRITEBYTECODE="1",
@@ -119,9 +123,9 @@ def others(session: nox.Session) -> None:
         own = os.path.join(base, "bin", "python")
         session.run(found, "-m", "venv", base, external=True)
         session.run(own, "-m", "pip", "install", "--quiet", ".[test]", external=True)
-        temporary = f"--temp-directory={base}/trial"
+        command = [own, "-m", "twisted.trial", WORKERS, f"--temp-directory={base}/trial"]
         try:
-            session.run(own, "-m", "twisted.trial", temporary, "tests.unit", external=True)
+            session.run(*command, "tests.unit", external=True)
         except nox.command.CommandFailed:
             failed.append(version)
     if failed:
