@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support.cases import ProcessTestCase
 from tests.support.checkout import PROGRAMS
+from tests.support.needs import needs_revivals
 from tests.support.patience import wait_until
 from tests.support.processes import Process
 
@@ -31,6 +32,7 @@ QUICK = {
 }
 
 
+@needs_revivals
 class AgentTestCase(ProcessTestCase):
     """
     A test of the real daemon with stand-in agents.
