@@ -28,8 +28,8 @@ def clear_unusable(path: str) -> list[str]:
     """
     Remove a PID file that no living daemon keeps.
 
-    That is so when it holds no PID, when the PID is our own or a zombie's, and when the
-    process of that PID is no twistd and began after the file was written. A file that is
+    That is so when it holds no PID, when the PID is our own, nobody's or a zombie's, and when
+    the process of that PID is no twistd and began after the file was written. A file that is
     longer than a PID is some other file, and moved aside.
 
     :returns: what to log.
@@ -70,10 +70,20 @@ def _parse(content: bytes) -> int | None:
 
 def _may_keep(pid: int, path: str, written: float) -> bool:
     """Tell whether a process may keep its PID in a file that was written then."""
-    if pid == os.getpid():
+    if pid == os.getpid() or not _exists(pid):
         return False
     # Times are compared last: the clock may have been set since the file was written.
     return _is_kept_by(pid, path) or _began(pid) <= written + 1
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # It is another user's, kill(2).
+    return True
 
 
 def _is_kept_by(pid: int, path: str) -> bool:

@@ -37,6 +37,12 @@ class ClearTests(PidFileTestCase):
         self.write(f"{pid}\n")
         self.assertFalse(self.is_kept())
 
+    def test_a_pid_that_nobody_has_any_more_is_a_dead_daemon_s(self) -> None:
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            process.wait()
+        self.write(f"{process.pid}\n")
+        self.assertFalse(self.is_kept())
+
     def test_a_process_that_wrote_the_file_keeps_it(self) -> None:
         self.write(f"{self.other_process()}\n")
         self.assertTrue(self.is_kept())

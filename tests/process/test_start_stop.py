@@ -15,7 +15,7 @@ from tests.support.activation import INHERITED, activated_twistd
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, wait_until
-from tests.support.processes import program, read_pid
+from tests.support.processes import program, read_pid, wait_for_end
 from tests.support.sockets import listen_at
 from tests.support.users import NOBODY
 
@@ -106,6 +106,12 @@ class StartTests(StartStopTestCase):
             (done.returncode, done.stdout),
             (0, f"already running: pid {pid}, socket {self.place.socket}\n"),
         )
+
+    def test_after_a_kill_it_starts_and_says_no_more_than_that(self) -> None:
+        pid = self.started()
+        os.kill(pid, signal.SIGKILL)
+        wait_for_end(pid)
+        self.assertNotEqual(self.started(), pid)
 
     def test_a_relative_configuration_file_is_found_from_where_it_was_named(self) -> None:
         with open(os.path.join(self.work, "c.toml"), "w", encoding="utf-8") as file:
