@@ -61,17 +61,27 @@ class Judge:
         self._say = say
         self._timer = timer
 
-    def observe(self) -> None:
-        """Judge the revivals under way by their transcripts as they are now."""
+    def observe(self, living: Living | None) -> None:
+        """
+        Judge the revivals under way by their transcripts as they are now.
+
+        :param living: the processes that live; None where no command has ended.
+        """
         now, monotonic = self._wall(), self._monotonic()
         for name, running in list(self._revivals.running.items()):
-            session = self._roster.sessions.get(name)
-            if session is None and running.ended is not None:
+            known = session = self._roster.sessions.get(name)
+            if known is not None:
+                session = self._roster.refresh(known, now, monotonic)
+            elif running.ended is not None:
                 stop = running.attempt.stop
                 session = self._roster.find(stop.agent, stop.transcript, now, monotonic)
-            elif session is not None:
-                session = self._roster.refresh(session, now, monotonic)
-            self._revivals.observe(running, session, now, monotonic)
+            if running.ended is not None and known is not None and session is not known:
+                # It grew after its command had ended: the next look tells by whom.
+                continue
+            owner = Owner.UNKNOWN
+            if session is not None and living is not None:
+                owner = living.owner(session.agent, session.identity, session.path)
+            self._revivals.observe(running, session, owner, now, monotonic)
 
     def wants_a_look(self) -> bool:
         """Tell whether it matters now for any session if its process lives."""

@@ -10,6 +10,7 @@ from palingenesis.monitor.ledger import Attempt, Event, History, Ledger, LedgerE
 from palingenesis.monitor.plan import Ending
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.sessions import Owner
 from palingenesis.monitor.stops import trusted
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
@@ -67,6 +68,10 @@ class Revivals:
         attempts = [each.attempt for each in self.running.values() if not each.worked]
         return max(attempts, key=lambda attempt: attempt.at, default=None)
 
+    def any_ended(self) -> bool:
+        """Tell whether a command has ended whose attempt is still to be judged."""
+        return any(each.ended is not None for each in self.running.values())
+
     def forget(self) -> None:
         """Leave everything to another daemon, which is the keeper."""
         self.running.clear()
@@ -122,12 +127,18 @@ class Revivals:
         return None
 
     def observe(
-        self, running: Running, session: Session | None, now: float, monotonic: float
+        self,
+        running: Running,
+        session: Session | None,
+        owner: Owner,
+        now: float,
+        monotonic: float,
     ) -> None:
         """
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session; None where its transcript is gone.
+        :param owner: whether another process of the session lives, once the command has ended.
         :param now: the time, in seconds since the epoch.
         """
         if session is not None:
@@ -142,19 +153,19 @@ class Revivals:
             stop = running.attempt.stop
             del self.running[stop.agent, stop.session]
             if not running.worked:
-                self._end(running, session)
+                self._end(running, session, owner)
 
-    def _end(self, running: Running, session: Session | None) -> None:
+    def _end(self, running: Running, session: Session | None, owner: Owner) -> None:
         ended = running.ended or _GONE
-        prompt = None if session is None else found_in(session)
         same = session is None or session.verdict.key == running.attempt.stop.key
-        # A prompt in the transcript of a command that nobody saw run may be the user's.
-        known = same or running.revival is not None
+        # A prompt may be the user's where nobody saw the command run, or somebody is back.
+        ours = same or (running.revival is not None and owner is Owner.GONE)
+        prompt = found_in(session) if session is not None and ours else None
         self._fail(
             running.attempt,
             ended.exit,
             quick=ended.quick and (prompt is not None or same),
-            found=prompt if known else None,
+            found=prompt,
             stalled=ended.stalled,
         )
 

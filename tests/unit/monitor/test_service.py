@@ -333,6 +333,35 @@ class RevivingTests(MonitorTestCase):
         self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
         self.assertEqual(len(self.world.starts), 1)
 
+    def test_a_prompt_in_a_session_whose_user_is_back_may_be_the_user_s(self) -> None:
+        revival = self.revive()
+        self.pass_time(30)
+        revival.finish(1)
+        self.world.write("s", None)
+        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.pass_time(10)
+        self.world.owners.clear()
+        self.pass_time(4000)
+        self.assertEqual(self.story()[-2:], ["failed", "stopped"])
+        self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_so_it_is_where_the_user_comes_back_while_processes_are_looked_at(self) -> None:
+        def come_back() -> None:
+            self.world.on_look.clear()
+            self.world.write("s", None)
+            self.world.owners["claude", "s"] = Owner.ALIVE
+
+        revival = self.revive()
+        self.pass_time(30)
+        revival.finish(1)
+        self.world.on_look.append(come_back)
+        self.pass_time(10)
+        self.world.owners.clear()
+        self.pass_time(4000)
+        self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
+        self.assertEqual(len(self.world.starts), 1)
+
     def test_the_same_quick_failure_twice_is_the_end(self) -> None:
         for _ in range(2):
             if not self.world.files:
