@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 from palingenesis.server.protocol import REJECTED_LIMIT
 from palingenesis.server.transport import BACKLOG
 from tests.support.cases import ProcessTestCase
+from tests.support.descriptors import allow_descriptors
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
 from tests.support.processes import Process
@@ -112,12 +112,7 @@ class BurstTests(ProcessTestCase):
             with open(somaxconn, encoding="ascii") as file:
                 if int(file.read()) < self.CLIENTS:
                     self.skipTest("net.core.somaxconn cuts the backlog shorter")
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = self.CLIENTS + 200
-        if hard < needed:
-            self.skipTest("too few file descriptors")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        allow_descriptors(self, self.CLIENTS)
         daemon = self.place.application({"max_connections": 4000, "timeout": 60.0})
         # Stopped, it accepts nobody: the backlog alone has to hold them all.
         daemon.send(signal.SIGSTOP)

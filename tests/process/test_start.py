@@ -13,8 +13,10 @@ import sys
 import time
 
 from palingenesis.paths import PATH_LIMIT
+from palingenesis.server.transport import BACKLOG
 from tests.support.activation import INHERITED, activated_twistd
 from tests.support.cases import ProcessTestCase
+from tests.support.descriptors import allow_descriptors
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, REPEATS, wait_until
 from tests.support.processes import kill_if_there, program, read_pid, twistd_command, wait_for_end
@@ -127,6 +129,7 @@ class StartTests(ProcessTestCase):
 
     @needs_linux
     def test_a_frozen_daemon_keeps_its_socket(self):
+        allow_descriptors(self, BACKLOG)
         daemon = self.place.daemon()
         daemon.send(signal.SIGSTOP)
         waiting = fill_backlog(self.place.socket)
@@ -144,6 +147,7 @@ class StartTests(ProcessTestCase):
         self.assert_serves()
 
     def test_a_frozen_daemon_in_the_background_is_named(self):
+        allow_descriptors(self, BACKLOG)
         self.assertEqual(self.place.twistd(before=()).wait(), 0)
         pid = wait_until(lambda: read_pid(self.place.pidfile), "the daemon has a PID file")
         self.addCleanup(kill_if_there, pid)
