@@ -36,7 +36,8 @@ class ComingBackTests(AgentTestCase):
         self.monitor()
         self.begin("s", "limit:4", "finish").wait()
         told = self.wait_for_session("s", state="waiting", kind="limit", held="not-due")
-        self.assertEqual(self.reply("STATUS")["next_revival"], told["due"])
+        # STATUS counts when a look is over, SESSIONS tells each session as it is judged.
+        wait_until(lambda: self.reply("STATUS")["next_revival"] == told["due"], "STATUS tells when")
         self.wait_for_session("s", kind="finished")
         self.assertGreaterEqual(self.runs("s")[1]["at"], told["due"])
 
