@@ -17,6 +17,8 @@ import docutils.nodes
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.checkout import ROOT
+from tests.support.impostors import STATUS_LINE, answer, impostor
+from tests.support.place import Place
 
 #: Seconds that a short run may take on a busy machine.
 PATIENCE = 300
@@ -41,6 +43,29 @@ def parse(page: Path) -> docutils.nodes.document:
     return docutils.core.publish_doctree(
         page.read_text(), settings_overrides={"halt_level": 2, "report_level": 5}
     )
+
+
+class LoadTests(SynchronousTestCase):
+    """The load of either generator."""
+
+    def test_a_load_that_is_over_before_its_first_answer_counts_that_one(self) -> None:
+        place = Place(self)
+        generators = [[sys.executable, str(ROOT / "benchmarks" / "loadgen.py")]]
+        if compiler := shutil.which("cc"):
+            compiled = place.path("loadgen")
+            source = str(ROOT / "benchmarks" / "loadgen.c")
+            subprocess.run([compiler, "-o", compiled, source], check=True, timeout=PATIENCE)
+            generators.append([compiled])
+        with impostor(place.socket, answer(STATUS_LINE)):
+            for command in generators:
+                loaded = subprocess.run(
+                    [*command, place.socket, "1", "0.000001"],
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE,
+                )
+                self.assertEqual(loaded.returncode, 0, loaded.stderr)
+                self.assertRegex(loaded.stdout, r"\Acount=1 ")
 
 
 class KeptPagesTests(SynchronousTestCase):
