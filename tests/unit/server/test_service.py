@@ -32,6 +32,7 @@ from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
 from palingenesis.server.transport import ACCEPT_PAUSE, BACKLOG, ListeningSocket
 from palingenesis.wire import DaemonStatus
+from tests.support.descriptors import allow_descriptors
 from tests.support.measures import descriptors
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
@@ -294,6 +295,7 @@ class StopTests(ServiceTestCase):
         self.assertTrue(read_all(client).startswith(STATUS))
 
     async def test_all_that_connected_before_the_stop_are_answered(self):
+        allow_descriptors(self, 2 * BACKLOG)
         control = self.started()
         clients = [self.connect() for _ in range(BACKLOG)]
         for client in clients:
