@@ -71,6 +71,17 @@ def process_stat(pid: int) -> list[bytes]:
         return []
 
 
+def has_ended(pid: int) -> bool:
+    """Return whether a process is gone, or a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return process_stat(pid)[:1] == [b"Z"]
+
+
 def command_of(pid: int) -> str | None:
     """Return the name of a process, fit to print, or None where it is gone or hidden."""
     try:

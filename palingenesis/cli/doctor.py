@@ -20,11 +20,11 @@ from palingenesis.client.errors import (
     user_name,
 )
 from palingenesis.client.exchange import Exchange
-from palingenesis.client.listener import has_ended, listener_elsewhere, listener_of
+from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.config import ConfigError, load_config
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, config_file, exposure
-from palingenesis.procfs import peer_credentials, process_stat
+from palingenesis.procfs import has_ended, peer_credentials, process_stat
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
 

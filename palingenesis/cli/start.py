@@ -13,7 +13,6 @@ from palingenesis.cli.format import complain
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
 from palingenesis.client.errors import ClientError, InvalidReply, NotRunning
-from palingenesis.client.listener import has_ended
 from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.pathlock import holder
 from palingenesis.paths import (
@@ -24,7 +23,7 @@ from palingenesis.paths import (
     runtime_directories,
     state_directory,
 )
-from palingenesis.procfs import command_of
+from palingenesis.procfs import command_of, has_ended
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 
 TYPE_CHECKING = False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 from palingenesis.locate import serving_elsewhere
-from palingenesis.procfs import peer_credentials, process_stat
+from palingenesis.procfs import has_ended, peer_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,17 +29,6 @@ def _in_words(credentials: Credentials | None) -> str:
     if credentials.pid and has_ended(credentials.pid):
         return "a process that inherited the socket"
     return str(credentials)
-
-
-def has_ended(pid: int) -> bool:
-    """Return whether a process is gone, or a zombie."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return process_stat(pid)[:1] == [b"Z"]
 
 
 def listener_elsewhere(location: Location) -> str | None:

@@ -9,12 +9,11 @@ socket's lock to say. A file that a living twistd keeps is always left for twist
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 
 from palingenesis.paths import PathError, move_aside
-from palingenesis.procfs import arguments_of, process_stat
+from palingenesis.procfs import arguments_of, has_ended, process_stat
 from palingenesis.text import VALUE_LIMIT, in_short, printable
 
 #: The longest content that a torn PID file can have, in bytes; more is something else.
@@ -70,20 +69,10 @@ def _parse(content: bytes) -> int | None:
 
 def _may_keep(pid: int, path: str, written: float) -> bool:
     """Tell whether a process may keep its PID in a file that was written then."""
-    if pid == os.getpid() or not _exists(pid):
+    if pid == os.getpid() or has_ended(pid):
         return False
     # Times are compared last: the clock may have been set since the file was written.
     return _is_kept_by(pid, path) or _began(pid) <= written + 1
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # It is another user's, kill(2).
-    return True
 
 
 def _is_kept_by(pid: int, path: str) -> bool:
@@ -100,16 +89,9 @@ def _is_kept_by(pid: int, path: str) -> bool:
 
 
 def _began(pid: int) -> float:
-    """
-    Return when a process began, in seconds since the epoch.
-
-    Infinity for a zombie, 0 if unknown.
-    """
-    state, *numbers = process_stat(pid) or [b""]
-    if state in (b"Z", b"X"):
-        return math.inf
+    """Return when a process began, in seconds since the epoch; 0 if unknown."""
     try:
-        ticks = int(numbers[18])
+        ticks = int(process_stat(pid)[19])
         # Of a boot the kernel tells whole seconds only.
         with open("/proc/stat", encoding="ascii") as file:
             boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))

@@ -6,8 +6,8 @@ import json
 import os
 import signal
 
-from palingenesis.client.listener import has_ended
 from palingenesis.pathlock import holder
+from palingenesis.procfs import has_ended
 from tests.support.activation import activated_twistd
 from tests.support.cases import ProcessTestCase
 from tests.support.checkout import PROGRAMS

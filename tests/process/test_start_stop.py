@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from palingenesis.cli.exit_status import Exit
-from palingenesis.client.listener import has_ended
+from palingenesis.procfs import has_ended
 from tests.support.activation import INHERITED, activated_twistd
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.needs import needs_linux, needs_root

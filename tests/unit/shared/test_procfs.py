@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -15,6 +16,7 @@ from palingenesis.procfs import (
     Credentials,
     arguments_of,
     command_of,
+    has_ended,
     peer_credentials,
     process_stat,
     user_in_words,
@@ -117,6 +119,13 @@ class ProcessTests(SynchronousTestCase):
     def raw(self) -> list[bytes]:
         with open("/proc/self/cmdline", "rb") as file:
             return file.read().split(b"\0")[:-1]
+
+    def test_a_process_that_may_not_be_signalled_has_not_ended(self) -> None:
+        def refuse(*_: int) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        self.patch(os, "kill", refuse)
+        self.assertFalse(has_ended(os.getpid()))
 
     def test_a_process_that_is_gone_has_none(self) -> None:
         self.assertEqual(process_stat(2**31 - 1), [])
