@@ -275,8 +275,8 @@ class Monitor(Service):
         for _ in looking:
             await self._pause_for_others()
         # After the transcripts are read: a user who wrote in one is seen to live.
-        all_homes = self._world.homes(AGENTS) if self._revivals.any_ended() else None
-        self._judge.observe(None if all_homes is None else await self._see(all_homes))
+        ended = self._revivals.any_ended()
+        self._judge.observe(await self._see(self._world.homes(AGENTS)) if ended else None)
         living = await self._see(homes) if self._judge.wants_a_look() else None
         for _ in self._judge.judge_all(living):
             await self._pause_for_others()

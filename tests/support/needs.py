@@ -6,16 +6,15 @@ import os
 import sys
 from typing import TypeVar
 
-_T = TypeVar("_T")
+from palingenesis.monitor.alive import FIRST_NAMESPACE
 
-#: The first PID namespace, ``PROC_PID_INIT_INO`` of Linux.
-_FIRST_NAMESPACE = "pid:[4026531836]"
+_T = TypeVar("_T")
 
 
 def _in_a_shared_volume(directory: str) -> bool:
     """Tell whether processes that are not seen here may write to a directory."""
     try:
-        isolated = os.readlink("/proc/self/ns/pid") != _FIRST_NAMESPACE
+        isolated = os.readlink("/proc/self/ns/pid") != FIRST_NAMESPACE
     except OSError:
         return False
     return isolated and os.stat(directory).st_dev != os.stat("/").st_dev
