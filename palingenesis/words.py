@@ -1,0 +1,151 @@
+"""
+The words of the contract: what sessions, stops and replies are called on the wire.
+
+Server, monitor and command line read them from here, so that a word has one spelling. The
+members are strings, and go into a reply as they are.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How a session stopped, by its last meaningful record."""
+
+    LIMIT = "limit"
+    TRANSIENT = "transient"
+    CONTEXT = "context"
+    REFUSED = "refused"
+    USER = "user"
+    FINISHED = "finished"
+    ASKING = "asking"
+    DIED = "died"
+    CONTINUED = "continued"
+    UNKNOWN = "unknown"
+
+
+#: The kinds that waiting can cure: a session that stopped otherwise is never revived.
+REVIVABLE = frozenset({Kind.LIMIT, Kind.TRANSIENT, Kind.DIED})
+
+
+class State(StrEnum):
+    """What a session is doing."""
+
+    WORKING = "working"
+    QUIET = "quiet"
+    STOPPED = "stopped"
+    WAITING = "waiting"
+    REVIVING = "reviving"
+    LEFT = "left"
+    GIVEN_UP = "given-up"
+
+
+class Reason(StrEnum):
+    """Why a session is not revived, in the order in which the gate asks."""
+
+    PAUSED = "paused"
+    NO_METHOD = "no-method"
+    NOT_THE_KEEPER = "not-the-keeper"
+    LEDGER = "ledger"
+    KIND = "kind"
+    CRASHES = "crashes"
+    GIVEN_UP = "given-up"
+    NEWER_RECORD = "newer-record"
+    TOO_FAR = "too-far"
+    TOO_OLD = "too-old"
+    NOT_DUE = "not-due"
+    ALREADY_RUNNING = "already-running"
+    OWNER_ALIVE = "owner-alive"
+    OWNER_UNKNOWN = "owner-unknown"
+    DIRECTORY = "directory"
+    ATTEMPTS = "attempts"
+    HOURLY_LIMIT = "hourly-limit"
+    NO_BINARY = "no-binary"
+
+
+class Event(StrEnum):
+    """What an entry of the ledger reports."""
+
+    STOPPED = "stopped"
+    INTENT = "intent"
+    STARTED = "started"
+    WORKED = "worked"
+    FAILED = "failed"
+    GAVE_UP = "gave-up"
+    LEFT = "left"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+
+
+class Method(StrEnum):
+    """How a session is brought back."""
+
+    COMMAND = "command"
+
+
+class Owner(StrEnum):
+    """Who can write to a session now; only `GONE` is a proof that nobody can."""
+
+    GONE = "gone"
+    PROGRAM = "program"
+    SERVER = "server"
+    UNKNOWN = "unknown"
+
+
+class DaemonWord(StrEnum):
+    """The states of ``twistd palingenesis`` in `STATUS`; an application may have others."""
+
+    MONITORING = "monitoring"
+    PAUSED = "paused"
+
+
+class Key(StrEnum):
+    """The keys of the replies to STATUS, SESSIONS, LOG and INSPECT."""
+
+    # STATUS
+    STATE = "state"
+    UPTIME_SECS = "uptime_secs"
+    CURRENT_SESSION = "current_session"
+    SAVES_COUNT = "saves_count"
+    TOTAL_RESUMES = "total_resumes"
+    PID = "pid"
+    VERSION = "version"
+    SESSIONS = "sessions"
+    NEXT_REVIVAL = "next_revival"
+    KEEPER = "keeper"
+    LEDGER = "ledger"
+    # SESSIONS
+    AGENT = "agent"
+    ID = "id"
+    DIRECTORY = "directory"
+    TRANSCRIPT = "transcript"
+    KIND = "kind"
+    SINCE = "since"
+    DUE = "due"
+    ATTEMPTS = "attempts"
+    HELD = "held"
+    # LOG
+    AT = "at"
+    EVENT = "event"
+    SESSION = "session"
+    ATTEMPT = "attempt"
+    EXIT = "exit"
+    BY = "by"
+    # INSPECT
+    CONFIGURATION = "configuration"
+    PATH = "path"
+    EXISTS = "exists"
+    MISTAKE = "mistake"
+    AGENTS = "agents"
+    MONITORED = "monitored"
+    COMMANDS = "commands"
+    COMMAND = "command"
+    PROGRAM = "program"
+    TROUBLE = "trouble"
+    STATE_DIRECTORY = "state_directory"
+    PAUSED = "paused"
+
+
+#: What ``ledger`` in STATUS says if nothing is wrong.
+OK_WORD = "ok"
