@@ -16,7 +16,7 @@ from section import Section
 from tables import Table, middle, ratio
 
 from palingenesis.monitor.agents import AGENTS, read
-from palingenesis.monitor.look import Look, Place
+from palingenesis.monitor.scan import Look, Place
 
 DIRECTORIES = 300
 TRANSCRIPTS = 6_000

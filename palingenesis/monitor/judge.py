@@ -11,13 +11,13 @@ from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.gate import reason_not_to_revive
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Event, History, Ledger
-from palingenesis.monitor.look import SLICE
 from palingenesis.monitor.plan import Circumstances, Ending
+from palingenesis.monitor.resets import ended
 from palingenesis.monitor.revivals import Revivals, Tell, stop_of
 from palingenesis.monitor.roster import Roster, Session
+from palingenesis.monitor.scan import SLICE
 from palingenesis.monitor.sessions import REVIVABLE, Kind, Owner, Reason, State
 from palingenesis.monitor.settings import Settings
-from palingenesis.monitor.stops import ended
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from palingenesis.monitor import stops
+from palingenesis.monitor import resets
 from palingenesis.monitor.gate import Facts, reason_not_to_revive
 from palingenesis.monitor.ledger import History
 from palingenesis.monitor.roster import Session
@@ -84,7 +84,7 @@ def ending(session: Session, history: History, circumstances: Circumstances) -> 
     if kind is None:
         return None
     settings = circumstances.settings
-    verdict = stops.trusted(session.verdict, circumstances.now)
+    verdict = resets.trusted(session.verdict, circumstances.now)
     at = min(session.since, circumstances.now) if verdict.at is None else verdict.at
     fresh = (
         verdict.key not in (history.key, history.found)
@@ -94,7 +94,7 @@ def ending(session: Session, history: History, circumstances: Circumstances) -> 
     )
     attempts = 0 if fresh else history.attempts
     failed_at = None if fresh else history.failed_at
-    due = stops.due(
+    due = resets.due(
         kind,
         verdict.reset,
         at if failed_at is None else max(at, failed_at),

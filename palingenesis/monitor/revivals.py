@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt, Event, History, Ledger, LedgerError, Stop
 from palingenesis.monitor.plan import Ending
+from palingenesis.monitor.resets import trusted
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.sessions import Owner
-from palingenesis.monitor.stops import trusted
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
 

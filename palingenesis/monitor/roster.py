@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from palingenesis.monitor.gate import TOO_FAR
-from palingenesis.monitor.look import SLICE, Change
+from palingenesis.monitor.scan import SLICE, Change
 from palingenesis.monitor.sessions import Identity, Kind, Owner, State, Verdict
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World

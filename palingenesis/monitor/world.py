@@ -11,12 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from palingenesis.monitor import alive, processes, revive
+from palingenesis.monitor import processes, revive
 from palingenesis.monitor.agents import AGENTS, Owners, owner_of, read
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt
-from palingenesis.monitor.look import Change, Look, Place
+from palingenesis.monitor.owners import Processes
+from palingenesis.monitor.owners import look as look_at_processes
 from palingenesis.monitor.revive import Command, Revival
+from palingenesis.monitor.scan import Change, Look, Place
 from palingenesis.monitor.sessions import Identity, Owner, Verdict
 from palingenesis.monitor.transcript import Stamp
 
@@ -31,7 +33,7 @@ class Living:
     """
 
     def __init__(
-        self, looked: alive.Processes, owners: Mapping[str, Owners], *, mentioned: bool = False
+        self, looked: Processes, owners: Mapping[str, Owners], *, mentioned: bool = False
     ) -> None:
         self._processes = looked
         self._owners = owners
@@ -117,7 +119,7 @@ class World:
         :param session: the id of a session that is about to be revived: a process that has it
             in its command line counts as its owner, whatever its name.
         """
-        looked = alive.look()
+        looked = look_at_processes()
         owners = {name: AGENTS[name].owners(home, looked) for name, home in homes.items()}
         mentioned = session is not None and processes.mentioning(session) is not None
         return Living(looked, owners, mentioned=mentioned)

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TypeVar
 
-from palingenesis.monitor.alive import FIRST_NAMESPACE
+from palingenesis.monitor.owners import FIRST_NAMESPACE
 
 _T = TypeVar("_T")
 

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from typing import Protocol
 
 from palingenesis.monitor.agents import claude, codex
-from palingenesis.monitor.alive import Processes
+from palingenesis.monitor.owners import Processes
 from palingenesis.monitor.sessions import Identity, Owner, Verdict
 from palingenesis.monitor.transcript import Record, opened
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from itertools import islice
 
-from palingenesis.monitor.alive import Processes, bounded, home_of
+from palingenesis.monitor.owners import Processes, bounded, home_of
+from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict, identified
-from palingenesis.monitor.stops import reset_in, stated
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
 
 #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.

@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import tzinfo
 from itertools import islice
 
-from palingenesis.monitor.alive import Processes, home_of
+from palingenesis.monitor.owners import Processes, home_of
+from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict, identified
-from palingenesis.monitor.stops import reset_in, stated
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
 
 #: Compressed rollouts (``.jsonl.zst``) are old ones.

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from palingenesis.monitor.alive import Processes
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt
-from palingenesis.monitor.look import Change
+from palingenesis.monitor.owners import Processes
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
+from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import Living, World

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import AGENTS, owner_of, read
-from palingenesis.monitor.alive import Mount, Processes
+from palingenesis.monitor.owners import Mount, Processes
 from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
 from tests.unit.monitor.transcripts import (
     DIRECTORY,

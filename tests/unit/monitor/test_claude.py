@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import claude as agent
-from palingenesis.monitor.alive import Process, Processes
+from palingenesis.monitor.owners import Process, Processes
 from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from tests.unit.monitor.transcripts import (

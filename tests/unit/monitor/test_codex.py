@@ -6,7 +6,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import codex as agent
-from palingenesis.monitor.alive import Lock, Process, Processes
+from palingenesis.monitor.owners import Lock, Process, Processes
 from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from tests.unit.monitor.transcripts import DIRECTORY, META, SESSION, codex, event, item, judge

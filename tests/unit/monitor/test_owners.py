@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor import alive
-from palingenesis.monitor.alive import FIRST_NAMESPACE, Lock, Mount, Processes
+from palingenesis.monitor import owners
+from palingenesis.monitor.owners import FIRST_NAMESPACE, Lock, Mount, Processes
 from palingenesis.monitor.sessions import Owner
 
 CLAUDE = frozenset({"claude"})
@@ -18,11 +18,11 @@ STAT = "42 (a) b (c) S " + " ".join(str(n) for n in range(4, 53))
 
 class ParsingTests(SynchronousTestCase):
     def test_a_command_may_have_any_name(self) -> None:
-        self.assertEqual(alive.parse_stat(STAT), ("a) b (c", "S", "22"))
+        self.assertEqual(owners.parse_stat(STAT), ("a) b (c", "S", "22"))
 
     def test_half_a_stat_tells_nothing(self) -> None:
         for text in ("", "42 (a", "42 (a) S 1 2", ")"):
-            self.assertIsNone(alive.parse_stat(text))
+            self.assertIsNone(owners.parse_stat(text))
 
     def test_locks_that_are_held(self) -> None:
         text = (
@@ -32,7 +32,7 @@ class ParsingTests(SynchronousTestCase):
             "3: FLOCK  ADVISORY  READ  -1 fe:10:77 0 EOF\n"
         )
         expected = {Lock(os.makedev(8, 1), 123456), Lock(os.makedev(0xFE, 0x10), 77)}
-        self.assertEqual(alive.parse_locks(text), expected)
+        self.assertEqual(owners.parse_locks(text), expected)
 
     def test_mounts(self) -> None:
         text = (
@@ -44,7 +44,7 @@ class ParsingTests(SynchronousTestCase):
             Mount("/proc", "proc", os.makedev(0, 21)),
             Mount("/mnt/a b", "ext3", os.makedev(98, 0)),
         )
-        self.assertEqual(alive.parse_mountinfo(text), expected)
+        self.assertEqual(owners.parse_mountinfo(text), expected)
 
     def test_mounts_on_macos(self) -> None:
         text = (
@@ -52,7 +52,7 @@ class ParsingTests(SynchronousTestCase):
             "//you@server/share on /Volumes/a (b) (smbfs, nodev, nosuid, mounted by you)\n"
         )
         expected = (Mount("/", "apfs"), Mount("/Volumes/a (b)", "smbfs"))
-        self.assertEqual(alive.parse_mount(text), expected)
+        self.assertEqual(owners.parse_mount(text), expected)
 
     def test_processes_on_macos(self) -> None:
         text = (
@@ -61,25 +61,25 @@ class ParsingTests(SynchronousTestCase):
             "  502   501 Z    claude\n"
             "  503   501 S    /opt/homebrew/bin/codex exec\n"
         )
-        found = alive.parse_ps(text, 501)
+        found = owners.parse_ps(text, 501)
         self.assertEqual(found[501], {"node", "claude"})
         self.assertEqual(found[503], {"codex"})
         self.assertEqual(set(found), {501, 503})
 
     def test_directories_on_macos(self) -> None:
         text = "p501\nfcwd\nn/Users/you/app\np502\nfcwd\nn/private/tmp (denied)\nnrelative\n"
-        found = alive.parse_lsof(text)
+        found = owners.parse_lsof(text)
         self.assertEqual(found, {501: "/Users/you/app", 502: "/private/tmp (denied)"})
 
     @given(st.text())
     def test_any_text_is_parsed(self, text: str) -> None:
         for told in (text, text * 30):
-            self.assertIn(type(alive.parse_stat(told)), (tuple, type(None)))
-            self.assertIsInstance(alive.parse_locks(told), frozenset)
-            self.assertIsInstance(alive.parse_mountinfo(told), tuple)
-            self.assertIsInstance(alive.parse_mount(told), tuple)
-            self.assertIsInstance(alive.parse_ps(told, 0), dict)
-            self.assertIsInstance(alive.parse_lsof(told), dict)
+            self.assertIn(type(owners.parse_stat(told)), (tuple, type(None)))
+            self.assertIsInstance(owners.parse_locks(told), frozenset)
+            self.assertIsInstance(owners.parse_mountinfo(told), tuple)
+            self.assertIsInstance(owners.parse_mount(told), tuple)
+            self.assertIsInstance(owners.parse_ps(told, 0), dict)
+            self.assertIsInstance(owners.parse_lsof(told), dict)
 
     def test_names_of_commands(self) -> None:
         for arguments, name in (
@@ -91,11 +91,11 @@ class ParsingTests(SynchronousTestCase):
             (["python3.11", "/x/claude"], "claude"),
             (["bun", "claude"], "claude"),
         ):
-            self.assertIn(name, alive.names_of(arguments), arguments)
+            self.assertIn(name, owners.names_of(arguments), arguments)
 
     def test_an_agent_s_name_as_an_argument_is_no_agent(self) -> None:
         for arguments in (["vim", "claude"], ["python3", "script.py", "claude"], [], [""]):
-            self.assertNotIn("claude", alive.names_of(arguments), arguments)
+            self.assertNotIn("claude", owners.names_of(arguments), arguments)
 
 
 class ProcTests(SynchronousTestCase):
@@ -124,7 +124,7 @@ class ProcTests(SynchronousTestCase):
     def look(self) -> Processes:
         if sys.platform != "linux":
             raise SkipTest("macOS has no /proc")
-        return alive.look(self.proc)
+        return owners.look(self.proc)
 
     def test_a_process_of_ours(self) -> None:
         self.process()
@@ -143,7 +143,7 @@ class ProcTests(SynchronousTestCase):
 
     def test_a_process_of_another_user_is_not_ours(self) -> None:
         self.process()
-        found = alive.look(self.proc, uid=os.geteuid() + 1)
+        found = owners.look(self.proc, uid=os.geteuid() + 1)
         self.assertFalse(found.alive(42))
 
     def test_a_process_whose_directory_cannot_be_read_proves_nothing(self) -> None:
@@ -171,7 +171,7 @@ class ProcTests(SynchronousTestCase):
         self.assertIsNone(self.look().living)
 
     def test_without_proc_everything_is_unknown(self) -> None:
-        found = alive.look(self.mktemp())
+        found = owners.look(self.mktemp())
         self.assertIsNone(found.living)
         self.assertEqual(found.running(CLAUDE, "/"), Owner.UNKNOWN)
         self.assertFalse(found.sees_all_of(__file__))
@@ -191,8 +191,8 @@ class ToolTests(SynchronousTestCase):
 
     def look(self, ps: str | None, lsof: str | None, mount: str | None) -> Processes:
         printed = {"ps": ps, "lsof": lsof, "mount": mount}
-        self.patch(alive, "_run", lambda path, *_: printed[os.path.basename(path)])
-        return alive._look_with_tools(7)
+        self.patch(owners, "_run", lambda path, *_: printed[os.path.basename(path)])
+        return owners._look_with_tools(7)
 
     def test_a_process_and_its_directory(self) -> None:
         found = self.look(self.PS, self.LSOF, self.MOUNT)
@@ -215,14 +215,14 @@ class ToolTests(SynchronousTestCase):
         self.assertFalse(self.look(self.PS, self.LSOF, None).sees_all_of("/bin/sh"))
 
     def test_a_program_that_hangs_is_given_up(self) -> None:
-        self.patch(alive, "TOOL_TIMEOUT", 0.05)
-        self.assertIsNone(alive._run("/bin/sleep", "60"))
+        self.patch(owners, "TOOL_TIMEOUT", 0.05)
+        self.assertIsNone(owners._run("/bin/sleep", "60"))
 
     def test_a_program_that_is_not_there(self) -> None:
-        self.assertIsNone(alive._run("/nonexistent/ps"))
+        self.assertIsNone(owners._run("/nonexistent/ps"))
 
     def test_what_a_program_prints(self) -> None:
-        self.assertEqual(alive._run("/bin/echo", "a"), "a\n")
+        self.assertEqual(owners._run("/bin/echo", "a"), "a\n")
 
 
 class ReachTests(SynchronousTestCase):
@@ -301,5 +301,5 @@ class MachineTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self.assertEqual(alive.look().holder(path), Owner.ALIVE)
-        self.assertNotEqual(alive.look().holder(path), Owner.ALIVE)
+            self.assertEqual(owners.look().holder(path), Owner.ALIVE)
+        self.assertNotEqual(owners.look().holder(path), Owner.ALIVE)

@@ -7,8 +7,8 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor import alive
-from palingenesis.monitor.alive import Process
+from palingenesis.monitor import owners
+from palingenesis.monitor.owners import Process
 from palingenesis.monitor.sessions import Owner
 
 
@@ -18,8 +18,8 @@ class MachineTests(SynchronousTestCase):
         os.mkdir(directory)
         commands = frozenset({"cat"})
         with subprocess.Popen(["cat"], cwd=directory, stdin=subprocess.PIPE) as child:
-            process = (alive.look().living or {}).get(child.pid)
-            running = alive.look().running(commands, directory)
+            process = (owners.look().living or {}).get(child.pid)
+            running = owners.look().running(commands, directory)
         self.assertIsInstance(process, Process)
         self.assertEqual(running, Owner.ALIVE)
-        self.assertEqual(alive.look().running(commands, directory), Owner.GONE)
+        self.assertEqual(owners.look().running(commands, directory), Owner.GONE)

@@ -5,7 +5,7 @@ import os
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.look import SLICE, Change, Look, Place
+from palingenesis.monitor.scan import SLICE, Change, Look, Place
 
 NOBODY = 65534
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor.resets import due, ended, reset_in, share, trusted
 from palingenesis.monitor.sessions import Kind, Owner, Verdict
-from palingenesis.monitor.stops import due, ended, reset_in, share, trusted
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
