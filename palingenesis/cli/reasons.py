@@ -10,6 +10,7 @@ KINDS = {
     "user": "its user interrupted or left it, so it is left alone",
     "asking": "a question waits for a person; answer it in the agent",
     "died": "it ended in the middle of a turn, and its process is gone",
+    "continued": "it goes on under another id; look for the newer session of its directory",
     "unknown": "how it ended cannot be read; look at it in the agent",
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from palingenesis.monitor.sessions import REVIVABLE, Kind, Owner, Reason
+from palingenesis.monitor.sessions import Reason
+from palingenesis.words import REVIVABLE, Kind, Owner
 
 #: Seconds ahead beyond which a reset is not waited for: eight days.
 TOO_FAR = 8 * 86400.0
@@ -83,6 +84,8 @@ def _too_old(facts: Facts) -> bool:
     return facts.now - since > facts.max_age
 
 
+_ALIVE = frozenset({Owner.PROGRAM, Owner.SERVER})
+
 #: The owner is asked twice; an answer that changes in between can only forbid.
 _QUESTIONS: tuple[tuple[Reason, Callable[[Facts], bool]], ...] = (
     (Reason.PAUSED, lambda facts: facts.paused),
@@ -97,7 +100,7 @@ _QUESTIONS: tuple[tuple[Reason, Callable[[Facts], bool]], ...] = (
     (Reason.TOO_OLD, _too_old),
     (Reason.NOT_DUE, lambda facts: facts.due is None or facts.now < facts.due),
     (Reason.ALREADY_RUNNING, lambda facts: facts.running),
-    (Reason.OWNER_ALIVE, lambda facts: facts.owner() is Owner.ALIVE),
+    (Reason.OWNER_ALIVE, lambda facts: facts.owner() in _ALIVE),
     (Reason.OWNER_UNKNOWN, lambda facts: facts.owner() is not Owner.GONE),
     (Reason.DIRECTORY, lambda facts: not facts.directory()),
     (Reason.ATTEMPTS, lambda facts: facts.attempts >= facts.attempts_limit),

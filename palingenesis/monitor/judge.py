@@ -16,10 +16,11 @@ from palingenesis.monitor.resets import ended
 from palingenesis.monitor.revivals import Revivals, Tell, stop_of
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.scan import SLICE
-from palingenesis.monitor.sessions import REVIVABLE, Kind, Owner, Reason, State
+from palingenesis.monitor.sessions import Reason
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import REVIVABLE, Kind, Owner, State
 
 
 class Judge:

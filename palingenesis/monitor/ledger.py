@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from palingenesis.monitor.sessions import Kind
 from palingenesis.monitor.statedir import StateError, prepare_directory
+from palingenesis.words import Kind
 
 LEDGER_NAME = "ledger.jsonl"
 OLD_NAME = "ledger.jsonl.1"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from palingenesis.monitor.sessions import Owner
 from palingenesis.paths import home_directory
+from palingenesis.words import Owner
 
 Told = TypeVar("Told")
 
@@ -120,7 +120,7 @@ class Processes:
         if not candidates:
             return Owner.GONE
         if any(_within(process, directory) for process in candidates):
-            return Owner.ALIVE
+            return Owner.PROGRAM
         if any(process.directory is None for process in candidates):
             return Owner.UNKNOWN
         return Owner.GONE
@@ -142,7 +142,7 @@ class Processes:
         if self.locks is None:
             return Owner.UNKNOWN
         if Lock(status.st_dev, status.st_ino) in self.locks:
-            return Owner.ALIVE
+            return Owner.PROGRAM
         if self.isolated or any(lock.inode == status.st_ino for lock in self.locks):
             return Owner.UNKNOWN
         return Owner.GONE

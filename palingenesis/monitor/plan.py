@@ -13,8 +13,9 @@ from palingenesis.monitor import resets
 from palingenesis.monitor.gate import Facts, reason_not_to_revive
 from palingenesis.monitor.ledger import History
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.sessions import REVIVABLE, Kind, Owner, Reason, State
+from palingenesis.monitor.sessions import Reason
 from palingenesis.monitor.settings import Settings
+from palingenesis.words import REVIVABLE, Kind, Owner, State
 
 #: What may hold a session that goes on by itself, sooner or later.
 _PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURLY_LIMIT})

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from palingenesis.monitor.sessions import REVIVABLE, Kind, Owner, Verdict
+from palingenesis.monitor.sessions import Verdict
+from palingenesis.words import REVIVABLE, Kind, Owner
 
 #: Characters of a text in which a reset is looked for.
 TEXT_LIMIT = 4096

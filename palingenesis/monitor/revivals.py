@@ -11,9 +11,9 @@ from palingenesis.monitor.plan import Ending
 from palingenesis.monitor.resets import trusted
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.sessions import Owner
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
+from palingenesis.words import Owner
 
 #: Called with an event that has been recorded, its stop, and a few words about it.
 Tell = Callable[[Event, Stop, str], None]

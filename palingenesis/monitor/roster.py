@@ -9,10 +9,11 @@ from operator import attrgetter
 
 from palingenesis.monitor.gate import TOO_FAR
 from palingenesis.monitor.scan import SLICE, Change
-from palingenesis.monitor.sessions import Identity, Kind, Owner, State, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Kind, Owner, State
 
 #: Sessions that are kept in memory however old they are.
 KEPT = 2000

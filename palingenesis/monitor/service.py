@@ -24,10 +24,10 @@ from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
-from palingenesis.monitor.sessions import State
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+from palingenesis.words import State
 
 #: Seconds by which the two clocks may disagree between two looks: more is a sleep or a step.
 STEP = 60.0

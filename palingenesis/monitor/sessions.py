@@ -5,37 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 
-
-class Kind(StrEnum):
-    """How a session stopped, as its last meaningful record tells."""
-
-    LIMIT = "limit"
-    TRANSIENT = "transient"
-    CONTEXT = "context"
-    REFUSED = "refused"
-    USER = "user"
-    FINISHED = "finished"
-    ASKING = "asking"
-    DIED = "died"
-    UNKNOWN = "unknown"
-
-
-#: The kinds that waiting can cure: a session that stopped otherwise is never revived.
-REVIVABLE = frozenset({Kind.LIMIT, Kind.TRANSIENT, Kind.DIED})
-
-
-class State(StrEnum):
-    """What a session is doing."""
-
-    WORKING = "working"
-    QUIET = "quiet"
-    STOPPED = "stopped"
-    WAITING = "waiting"
-    REVIVING = "reviving"
-    LEFT = "left"
-    GIVEN_UP = "given-up"
+from palingenesis.words import Kind
 
 
 class Reason(StrEnum):
@@ -59,14 +31,6 @@ class Reason(StrEnum):
     ATTEMPTS = "attempts"
     HOURLY_LIMIT = "hourly-limit"
     NO_BINARY = "no-binary"
-
-
-class Owner(Enum):
-    """Whether the process that a session belongs to lives; only GONE is proof."""
-
-    ALIVE = "alive"
-    GONE = "gone"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from palingenesis.monitor.owners import Processes
 from palingenesis.monitor.owners import look as look_at_processes
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Look, Place
-from palingenesis.monitor.sessions import Identity, Owner, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Stamp
+from palingenesis.words import Owner
 
 
 class Living:
@@ -42,7 +43,7 @@ class Living:
     def owner(self, agent: str, session: Identity, transcript: str) -> Owner:
         """Tell whether a session's process lives."""
         if self._mentioned:
-            return Owner.ALIVE
+            return Owner.PROGRAM
         owners = self._owners.get(agent)
         if owners is None:
             return Owner.UNKNOWN

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import owners
 from palingenesis.monitor.owners import Process
-from palingenesis.monitor.sessions import Owner
+from palingenesis.words import Owner
 
 
 class MachineTests(SynchronousTestCase):
@@ -21,5 +21,5 @@ class MachineTests(SynchronousTestCase):
             process = (owners.look().living or {}).get(child.pid)
             running = owners.look().running(commands, directory)
         self.assertIsInstance(process, Process)
-        self.assertEqual(running, Owner.ALIVE)
+        self.assertEqual(running, Owner.PROGRAM)
         self.assertEqual(owners.look().running(commands, directory), Owner.GONE)

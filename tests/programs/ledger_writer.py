@@ -9,7 +9,7 @@ from typing import Any
 
 from palingenesis.monitor import ledger as module
 from palingenesis.monitor.ledger import Ledger, Stop
-from palingenesis.monitor.sessions import Kind
+from palingenesis.words import Kind
 
 
 def die_at(step: int) -> None:

@@ -26,9 +26,10 @@ from twisted.logger import Logger, LogPublisher
 from palingenesis.monitor.ledger import HOUR, Ledger
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor
-from palingenesis.monitor.sessions import Identity, Kind, Owner
+from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.world import Living
+from palingenesis.words import Kind, Owner
 from tests.unit.monitor.fake_world import FakeRevival, FakeWorld
 
 EPOCH = 1_800_000_000.0
@@ -186,7 +187,7 @@ class Night:
         self.clock.advance(1)
         for number in range(SESSIONS):
             self.write(self.name(number), None, progress=True)
-            self.world.owners[self.agent(number), self.name(number)] = Owner.ALIVE
+            self.world.owners[self.agent(number), self.name(number)] = Owner.PROGRAM
         for _ in range(LENGTH // STEP):
             self.clock.advance(STEP)
             self.live()
@@ -221,7 +222,7 @@ class Night:
             if self.living_command(session) is not None:
                 continue
             owner = self.world.owners.get((agent, session), Owner.GONE)
-            if owner is Owner.ALIVE:
+            if owner is Owner.PROGRAM:
                 self.work(agent, session)
             elif self.random.random() < 0.05:
                 self.come_back(session)
@@ -229,7 +230,7 @@ class Night:
     def come_back(self, session: str) -> None:
         """Have the user take a session further, in a process of its own."""
         self.counts["user came back"] += 1
-        self.world.owners[self.agent_of(session), session] = Owner.ALIVE
+        self.world.owners[self.agent_of(session), session] = Owner.PROGRAM
         self.write(session, None)
 
     def work(self, agent: str, session: str) -> None:

@@ -13,8 +13,9 @@ from typing import Protocol
 
 from palingenesis.monitor.agents import claude, codex
 from palingenesis.monitor.owners import Processes
-from palingenesis.monitor.sessions import Identity, Owner, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Record, opened
+from palingenesis.words import Owner
 
 
 class Owners(Protocol):

@@ -18,8 +18,9 @@ from itertools import islice
 
 from palingenesis.monitor.owners import Processes, bounded, home_of
 from palingenesis.monitor.resets import reset_in, stated
-from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict, identified
+from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
+from palingenesis.words import Kind, Owner
 
 #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
 TRANSCRIPTS = "projects/*/*.jsonl"
@@ -185,7 +186,7 @@ class Registry:
         """Tell whether a process of this session lives."""
         for entry in self._living:
             if identity.id == entry.session or identity.directory == entry.directory:
-                return Owner.ALIVE
+                return Owner.PROGRAM
         if self._unreadable:
             return Owner.UNKNOWN
         return self._processes.running(COMMANDS, identity.directory)

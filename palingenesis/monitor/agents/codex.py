@@ -15,8 +15,9 @@ from itertools import islice
 
 from palingenesis.monitor.owners import Processes, home_of
 from palingenesis.monitor.resets import reset_in, stated
-from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict, identified
+from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
+from palingenesis.words import Kind, Owner
 
 #: Compressed rollouts (``.jsonl.zst``) are old ones.
 TRANSCRIPTS = "sessions/[0-9]*/[0-9]*/[0-9]*/rollout-*.jsonl"
@@ -141,7 +142,7 @@ class Locks:
     def owner(self, identity: Identity) -> Owner:
         """Tell whether a process of this session lives."""
         running = self._processes.running(COMMANDS, identity.directory)
-        if running is Owner.ALIVE:
+        if running is Owner.PROGRAM:
             return running
         holder = self._processes.holder(os.path.join(self._directory, f"{identity.id}.lock"))
         return holder if holder is not Owner.GONE else running

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli.reasons import KINDS, REASONS
-from palingenesis.monitor.sessions import Kind, Reason
+from palingenesis.monitor.sessions import Reason
+from palingenesis.words import Kind
 
 
 class ReasonTests(SynchronousTestCase):

@@ -16,11 +16,11 @@ from palingenesis.daemon.commands import add_commands, fitting
 from palingenesis.daemon.state import MonitorState
 from palingenesis.monitor.ledger import LEDGER_NAME
 from palingenesis.monitor.service import Monitor
-from palingenesis.monitor.sessions import Kind
 from palingenesis.monitor.settings import Settings
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
+from palingenesis.words import Kind
 from tests.unit.monitor.fake_world import FakeWorld
 
 EPOCH = 1_800_000_000.0

@@ -12,9 +12,10 @@ from palingenesis.monitor.ledger import Attempt
 from palingenesis.monitor.owners import Processes
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
-from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import Living, World
+from palingenesis.words import Kind, Owner
 
 
 @dataclass
@@ -200,7 +201,7 @@ class FakeWorld(World):
         owners = dict(self.owners)
         for start in self.starts:
             if start.revival.alive and start.session.id == session:
-                owners[start.agent, start.session.id] = Owner.ALIVE
+                owners[start.agent, start.session.id] = Owner.PROGRAM
         living = FakeLiving(owners, self.waiting)
         for do in self.on_look:
             do()

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import AGENTS, owner_of, read
 from palingenesis.monitor.owners import Mount, Processes
-from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
+from palingenesis.words import Kind, Owner
 from tests.unit.monitor.transcripts import (
     DIRECTORY,
     META,

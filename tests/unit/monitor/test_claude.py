@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import claude as agent
 from palingenesis.monitor.owners import Process, Processes
-from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
+from palingenesis.words import Kind, Owner
 from tests.unit.monitor.transcripts import (
     DIRECTORY,
     SESSION,
@@ -305,11 +306,11 @@ class OwnerTests(SynchronousTestCase):
 
     def test_an_entry_of_a_living_process(self) -> None:
         self.entry()
-        self.assertEqual(self.owner(self.process()), Owner.ALIVE)
+        self.assertEqual(self.owner(self.process()), Owner.PROGRAM)
 
     def test_a_start_time_may_be_a_number(self) -> None:
         self.entry(procStart=777)
-        self.assertEqual(self.owner(self.process("anything")), Owner.ALIVE)
+        self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)
 
     def test_an_entry_that_a_kill_left_behind(self) -> None:
         self.entry()
@@ -321,12 +322,12 @@ class OwnerTests(SynchronousTestCase):
 
     def test_an_entry_without_a_start_time_is_taken_for_living(self) -> None:
         self.entry(procStart=None)
-        self.assertEqual(self.owner(self.process("anything")), Owner.ALIVE)
+        self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)
 
     def test_another_session_in_the_same_directory(self) -> None:
         # anthropics/claude-code#37737
         self.entry(sessionId="other", cwd=self.directory)
-        self.assertEqual(self.owner(self.process("anything")), Owner.ALIVE)
+        self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)
 
     def test_another_session_elsewhere(self) -> None:
         self.entry(sessionId="other")
@@ -353,7 +354,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(self.owner(), Owner.GONE)
 
     def test_a_process_in_the_directory_that_no_entry_tells_of(self) -> None:
-        self.assertEqual(self.owner(self.process(directory=self.directory)), Owner.ALIVE)
+        self.assertEqual(self.owner(self.process(directory=self.directory)), Owner.PROGRAM)
 
     def test_another_program_in_the_directory(self) -> None:
         self.assertEqual(self.owner(self.process("vim", directory=self.directory)), Owner.GONE)

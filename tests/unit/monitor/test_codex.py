@@ -7,8 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import codex as agent
 from palingenesis.monitor.owners import Lock, Process, Processes
-from palingenesis.monitor.sessions import Identity, Kind, Owner, Verdict
+from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
+from palingenesis.words import Kind, Owner
 from tests.unit.monitor.transcripts import DIRECTORY, META, SESSION, codex, event, item, judge
 
 AT = 1789652700.0
@@ -221,7 +222,7 @@ class OwnerTests(SynchronousTestCase):
 
     def test_a_held_lock(self) -> None:
         self.make_lock()
-        self.assertEqual(self.owner(held=True), Owner.ALIVE)
+        self.assertEqual(self.owner(held=True), Owner.PROGRAM)
 
     def test_a_free_lock(self) -> None:
         self.make_lock()
@@ -236,7 +237,7 @@ class OwnerTests(SynchronousTestCase):
 
     def test_a_process_in_the_directory_outweighs_a_free_lock(self) -> None:
         self.make_lock()
-        self.assertEqual(self.owner(cwd=DIRECTORY), Owner.ALIVE)
+        self.assertEqual(self.owner(cwd=DIRECTORY), Owner.PROGRAM)
 
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()

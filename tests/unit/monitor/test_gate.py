@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.gate import TOO_FAR, Facts, reason_not_to_revive
-from palingenesis.monitor.sessions import REVIVABLE, Kind, Owner, Reason
+from palingenesis.monitor.sessions import Reason
+from palingenesis.words import REVIVABLE, Kind, Owner
 
 NOW = 1_000_000.0
 FREE = Facts(
@@ -50,7 +51,7 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.TOO_OLD: {"not_before": NOW},
     Reason.NOT_DUE: {"due": NOW + 1},
     Reason.ALREADY_RUNNING: {"running": True},
-    Reason.OWNER_ALIVE: {"owner": lambda: Owner.ALIVE},
+    Reason.OWNER_ALIVE: {"owner": lambda: Owner.PROGRAM},
     Reason.OWNER_UNKNOWN: {"owner": lambda: Owner.UNKNOWN},
     Reason.DIRECTORY: {"directory": lambda: False},
     Reason.ATTEMPTS: {"attempts": 5},

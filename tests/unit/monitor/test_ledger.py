@@ -28,7 +28,7 @@ from palingenesis.monitor.ledger import (
     Stop,
     Sums,
 )
-from palingenesis.monitor.sessions import Kind
+from palingenesis.words import Kind
 
 START = 1_700_000_000.0
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.ledger import LEDGER_NAME
 from palingenesis.monitor.service import Monitor
-from palingenesis.monitor.sessions import Kind
+from palingenesis.words import Kind
 from tests.programs.nights import EPOCH, SETTINGS, Broken, Killed, Night, Writes, play
 from tests.unit.monitor.fake_world import FakeWorld
 

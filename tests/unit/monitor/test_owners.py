@@ -10,7 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis.monitor import owners
 from palingenesis.monitor.owners import FIRST_NAMESPACE, Lock, Mount, Processes
-from palingenesis.monitor.sessions import Owner
+from palingenesis.words import Owner
 
 CLAUDE = frozenset({"claude"})
 STAT = "42 (a) b (c) S " + " ".join(str(n) for n in range(4, 53))
@@ -130,7 +130,7 @@ class ProcTests(SynchronousTestCase):
         self.process()
         found = self.look()
         self.assertTrue(found.alive(42, "22"))
-        self.assertEqual(found.running(CLAUDE, self.directory), Owner.ALIVE)
+        self.assertEqual(found.running(CLAUDE, self.directory), Owner.PROGRAM)
         self.assertEqual((found.isolated, found.locks), (False, {Lock(os.makedev(8, 1), 5)}))
 
     def test_a_pid_that_is_used_again_is_another_process(self) -> None:
@@ -157,7 +157,7 @@ class ProcTests(SynchronousTestCase):
         link = self.mktemp()
         os.symlink(self.directory, link)
         self.assertEqual(self.look().running(CLAUDE, self.directory + "x"), Owner.GONE)
-        self.assertEqual(self.look().running(CLAUDE, link), Owner.ALIVE)
+        self.assertEqual(self.look().running(CLAUDE, link), Owner.PROGRAM)
 
     def test_a_process_that_ended_meanwhile_is_left_out(self) -> None:
         os.mkdir(os.path.join(self.proc, "42"))
@@ -196,7 +196,7 @@ class ToolTests(SynchronousTestCase):
 
     def test_a_process_and_its_directory(self) -> None:
         found = self.look(self.PS, self.LSOF, self.MOUNT)
-        self.assertEqual(found.running(CLAUDE, "/Users/you/app"), Owner.ALIVE)
+        self.assertEqual(found.running(CLAUDE, "/Users/you/app"), Owner.PROGRAM)
         self.assertEqual(found.running(CLAUDE, "/Users/you"), Owner.GONE)
         self.assertTrue(found.sees_all_of("/bin/sh"))
         self.assertEqual(set(found.living or ()), {501})
@@ -277,7 +277,7 @@ class LockTests(SynchronousTestCase):
 
     def test_a_lock_is_known_by_device_and_inode(self) -> None:
         lock = Lock(self.status.st_dev, self.status.st_ino)
-        self.assertEqual(self.holder(lock, isolated=True), Owner.ALIVE)
+        self.assertEqual(self.holder(lock, isolated=True), Owner.PROGRAM)
         self.assertEqual(self.holder(), Owner.GONE)
 
     def test_the_same_inode_on_another_device_proves_nothing(self) -> None:
@@ -301,5 +301,5 @@ class MachineTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self.assertEqual(owners.look().holder(path), Owner.ALIVE)
-        self.assertNotEqual(owners.look().holder(path), Owner.ALIVE)
+            self.assertEqual(owners.look().holder(path), Owner.PROGRAM)
+        self.assertNotEqual(owners.look().holder(path), Owner.PROGRAM)

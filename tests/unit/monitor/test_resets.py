@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.resets import due, ended, reset_in, share, trusted
-from palingenesis.monitor.sessions import Kind, Owner, Verdict
+from palingenesis.monitor.sessions import Verdict
+from palingenesis.words import Kind, Owner
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -199,7 +200,9 @@ class JudgementTests(SynchronousTestCase):
 
     def test_the_middle_of_a_turn_is_a_death_only_with_proof(self) -> None:
         verdict = Verdict(None, "k")
-        found = [ended(verdict, owner, False) for owner in (Owner.ALIVE, Owner.UNKNOWN, Owner.GONE)]
+        found = [
+            ended(verdict, owner, False) for owner in (Owner.PROGRAM, Owner.UNKNOWN, Owner.GONE)
+        ]
         self.assertEqual(found, [None, None, Kind.DIED])
 
     def test_a_session_that_waits_for_a_person_did_not_die(self) -> None:

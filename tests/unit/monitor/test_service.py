@@ -16,8 +16,8 @@ from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
-from palingenesis.monitor.sessions import Kind, Owner
 from palingenesis.monitor.settings import Settings
+from palingenesis.words import Kind, Owner
 from tests.unit.monitor.fake_world import FakeWorld
 
 #: Where the clock begins, in seconds since the epoch.
@@ -122,7 +122,7 @@ class SeeingTests(MonitorTestCase):
         self.assertEqual(self.monitor.current_session, "/transcripts/s.jsonl")
 
     def test_a_session_in_the_middle_of_a_turn_is_quiet_while_its_owner_lives(self) -> None:
-        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.owners["claude", "s"] = Owner.PROGRAM
         self.world.write("s", None, progress=True)
         self.pass_time(60)
         self.assertEqual(self.told("state", "kind"), ("quiet", None))
@@ -149,7 +149,7 @@ class SeeingTests(MonitorTestCase):
         self.assertNotIn("stopped", self.story())
 
     def test_a_session_that_waits_for_a_person_asks(self) -> None:
-        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.owners["claude", "s"] = Owner.PROGRAM
         self.world.waiting.add("s")
         self.world.write("s", None, progress=True)
         self.pass_time(60)
@@ -338,7 +338,7 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(30)
         revival.finish(1)
         self.world.write("s", None)
-        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.owners["claude", "s"] = Owner.PROGRAM
         self.pass_time(10)
         self.world.owners.clear()
         self.pass_time(4000)
@@ -350,7 +350,7 @@ class RevivingTests(MonitorTestCase):
         def come_back() -> None:
             self.world.on_look.clear()
             self.world.write("s", None)
-            self.world.owners["claude", "s"] = Owner.ALIVE
+            self.world.owners["claude", "s"] = Owner.PROGRAM
 
         revival = self.revive()
         self.pass_time(30)
@@ -503,7 +503,7 @@ class HoldingTests(MonitorTestCase):
         self.assertEqual(self.world.starts, [])
 
     def test_a_living_owner(self) -> None:
-        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.owners["claude", "s"] = Owner.PROGRAM
         self.assert_held("owner-alive")
         self.assertEqual(self.told("state", "kind"), ("stopped", "limit"))
 
@@ -512,7 +512,7 @@ class HoldingTests(MonitorTestCase):
         self.assert_held("owner-unknown")
 
     def test_an_owner_that_dies_later_holds_no_longer(self) -> None:
-        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.owners["claude", "s"] = Owner.PROGRAM
         self.assert_held("owner-alive")
         self.world.owners.clear()
         self.pass_time(10)
@@ -521,7 +521,7 @@ class HoldingTests(MonitorTestCase):
     def test_an_owner_that_comes_at_the_last_moment(self) -> None:
         self.limited(100)
         self.pass_time(98)
-        self.world.owners["claude", "s"] = Owner.ALIVE
+        self.world.owners["claude", "s"] = Owner.PROGRAM
         self.pass_time(60)
         self.assertEqual(self.world.starts, [])
 
