@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 
 from palingenesis.monitor import child, processes
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.ledger import Attempt
 from palingenesis.monitor.sessions import Identity
+from palingenesis.monitor.times import Times
 
 OUTPUT_DIRECTORY = "output"
 #: Files of output that are kept, beside those of commands that still run.
@@ -94,7 +96,7 @@ def find_program(command: Command, environment: Mapping[str, str] | None = None)
     """
     Find the program of a command, as it would be found at its start.
 
-    :param environment: the daemon's environment; that of this process where None.
+    :param environment: the daemon's environment; that of this process if None.
     :raises CommandError: when there is none that can be run.
     """
     inherited = os.environ if environment is None else environment
@@ -123,12 +125,9 @@ class Revival:
     """
     A command that runs for a session; made by :func:`start` or :func:`adopt`.
 
-    Every time is in seconds, of a clock that is never set back.
-
     :ivar pid: its process id, which is its group's as well.
-    :ivar began: its start time, as `processes.Process` has it; None where it cannot be read.
-    :ivar output: the path of the file that takes its output; None where it is unknown.
-    :ivar program: the path of the program; None where it is unknown.
+    :ivar began: its start time, as `processes.Process` has it; None if it cannot be read.
+    :ivar output: the path of the file that takes its output; None if it is unknown.
     """
 
     def __init__(
@@ -136,49 +135,47 @@ class Revival:
         pid: int,
         began: str | None,
         output: str | None,
-        now: float,
+        times: Times,
         process: subprocess.Popen[bytes] | None = None,
-        program: str | None = None,
     ) -> None:
         self.pid = pid
         self.began = began
         self.output = output
-        self.program = program
+        self._times = times
         self._process = process
-        self._started = now
-        self._grown = now
+        self._started = self._grown = times.monotonic()
         self._killing: float | None = None
         self._stalled = False
 
     @property
     def ending(self) -> bool:
-        """Whether it has been told to end."""
+        """Whether it was sent SIGTERM."""
         return self._killing is not None
 
-    def grew(self, now: float) -> None:
+    def grew(self) -> None:
         """Note that the session's transcript has grown."""
-        self._grown = now
+        self._grown = self._times.monotonic()
 
-    def end(self, now: float) -> None:
+    def end(self) -> None:
         """Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later."""
         if self._killing is None:
-            self._killing = now + GRACE
+            self._killing = self._times.monotonic() + GRACE
             self._signal(signal.SIGTERM)
 
-    def poll(self, now: float, stall: float) -> Ended | None:
+    def poll(self, stall: float) -> Ended | None:
         """
-        Look after it: tell how it ended, or None while it runs; made to be called at each look.
+        Return how it ended, or None while it runs; made to be called at each tick.
 
         :param stall: seconds without growth after which it is ended.
         """
         self._bound_output()
+        now = self._times.monotonic()
         if self._killing is None:
             if self._is_gone():
                 return self._ended(now)
-            if now - self._grown < stall:
-                return None
-            self._stalled = True
-            self.end(now)
+            if now - self._grown >= stall:
+                self._stalled = True
+                self.end()
             return None
         if now < self._killing:
             # An unreaped child holds its pid, so its group can still be signalled below. What
@@ -231,7 +228,7 @@ def start(
     agent: str,
     session: Identity,
     state_directory: str,
-    now: float,
+    times: Times,
     *,
     in_use: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
@@ -241,10 +238,9 @@ def start(
     Start the command that revives a session. The intent must be in the ledger before.
 
     :param agent: the agent's name, for the name of the output file.
-    :param now: the time, in seconds, of the clock that :meth:`Revival.poll` is given.
     :param in_use: the output files of the revivals that run.
-    :param environment: the daemon's environment; that of this process where None.
-    :param umask: the command's umask; the daemon's own where negative.
+    :param environment: the daemon's environment; that of this process if None.
+    :param umask: the command's umask; the daemon's own if negative.
     :raises CommandError: when it cannot be started; then nothing runs.
     """
     arguments = arguments_for(command, session)
@@ -264,22 +260,22 @@ def start(
         os.close(descriptor)
     found = processes.look_at(process.pid)
     began = None if found is None else found.began
-    return Revival(process.pid, began, path, now, process, program)
+    return Revival(process.pid, began, path, times, process)
 
 
-def adopt(
-    pid: int | None, began: str | None, session_id: str, output: str | None, now: float
-) -> Revival | None:
+def adopt(attempt: Attempt, times: Times) -> Revival | None:
     """
-    Find a command again that a daemon before this one started; None where it runs no more.
+    Find a command again that a daemon before this one started; None if it no longer runs.
 
     Without a pid and start time, the daemon ended between the intent and the record of the
     start: then a process of ours that has the session's id in its command line is that one.
     """
-    if pid is not None and began is not None:
-        return Revival(pid, began, output, now) if processes.is_alive(pid, began) else None
-    found = processes.mentioning(session_id)
-    return None if found is None else Revival(found.pid, found.began, output, now)
+    if attempt.pid is not None and attempt.began is not None:
+        if not processes.is_alive(attempt.pid, attempt.began):
+            return None
+        return Revival(attempt.pid, attempt.began, attempt.output, times)
+    found = processes.mentioning(attempt.stop.session)
+    return None if found is None else Revival(found.pid, found.began, attempt.output, times)
 
 
 def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tuple[int, str]:

@@ -1,40 +1,43 @@
-"""The monitor as a service: it looks at the sessions again and again, and acts on its plans."""
+"""The monitor as a service: it scans the sessions at each tick, and acts on what they need."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.case import TOO_FAR
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.judge import Judge
+from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import LEDGER_NAME, Event, Ledger, Stop
+from palingenesis.monitor.ledger import LEDGER_NAME, Ledger, Stop
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
-from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
-from palingenesis.words import State
+from palingenesis.text import MESSAGE_LIMIT, printable
+from palingenesis.words import OK_WORD, Event, Key, State
 
-#: Seconds by which the two clocks may disagree between two looks: more is a sleep or a step.
+#: Seconds by which the two clocks may disagree between two ticks: more is a sleep or a step.
 STEP = 60.0
-#: Sessions that :meth:`Monitor.sessions` tells.
-SESSIONS_TOLD = 100
-#: Different troubles that are logged, and events that are told by default.
-_TROUBLE_LIMIT = 1000
+#: Seconds of work between two turns of the reactor.
+SLICE = 0.002
+#: Sessions that :meth:`Monitor.sessions` returns.
+SESSIONS_LIMIT = 100
+#: Different warnings that are logged; further ones are not.
+_WARNING_LIMIT = 1000
 
 
 class Clock(Protocol):
@@ -44,24 +47,22 @@ class Clock(Protocol):
         """Call something after a number of seconds."""
 
     def seconds(self) -> float:
-        """Tell the time, in seconds from any beginning."""
+        """Return the time, in seconds from any beginning."""
 
 
 class Monitor(Service):
     """
     Monitors the sessions of agents, and revives those that it may.
 
-    It tells of itself through its attributes and methods, and knows of no socket.
+    It reports through its attributes and methods, and knows of no socket.
 
     :param settings: what an operator has set.
     :param state_directory: where the ledger, the keeper's lock and the commands' output are.
-    :param reactor: what to run on; the global reactor where None.
-    :param world: the world; that of this user on this machine where None.
-    :param wall: tells the time in seconds since the epoch.
-    :param monotonic: tells seconds, from any beginning, that never run backwards.
-    :param timer: tells seconds, to measure slices of work with.
-    :param umask: the umask of the commands; the daemon's own where negative.
-    :param log: where it is told what the monitor does.
+    :param reactor: what to run on; the global reactor if None.
+    :param times: the clocks; those of this machine if None.
+    :param world: the world; that of this user on this machine if None.
+    :param umask: the umask of the commands; the daemon's own if negative.
+    :param log: where what the monitor does is logged.
     """
 
     name = "monitor"
@@ -72,10 +73,8 @@ class Monitor(Service):
         state_directory: str,
         *,
         reactor: Clock | None = None,
+        times: Times | None = None,
         world: World | None = None,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        timer: Callable[[], float] = time.perf_counter,
         umask: int = -1,
         log: Logger | None = None,
     ) -> None:
@@ -84,45 +83,42 @@ class Monitor(Service):
 
             reactor = global_reactor
         self._clock: Any = reactor
-        self._wall = wall
-        self._monotonic = monotonic
-        self._timer = timer
+        self._times = times = times or Times()
         self._log = log or Logger("palingenesis.monitor")
-        self._said: set[str] = set()
-        self._world = world or World(state_directory, self._say, umask=umask)
-        self._roster = Roster(self._world, self._say, timer)
-        self._ledger = Ledger(state_directory, wall)
+        self._warned: set[str] = set()
+        self._world = world or World(state_directory, self._warn, times, umask=umask)
+        self._roster = Roster(self._world, times, self._warn)
+        self._ledger = Ledger(state_directory, times)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
         self._ledger_seen: tuple[int, ...] | None = None
         self._keeper = Keeper(state_directory)
         self._holder: int | None = None
-        self._revivals = Revivals(self._ledger, self._world, self._told)
+        self._revivals = Revivals(self._ledger, self._world, times, self._recorded)
         self._judge = Judge(
             settings,
             world=self._world,
+            times=times,
             roster=self._roster,
             keeper=self._keeper,
             ledger=self._ledger,
             revivals=self._revivals,
-            wall=wall,
-            monotonic=monotonic,
-            tell=self._told,
-            say=self._say,
-            timer=timer,
+            recorded=self._recorded,
+            warn=self._warn,
         )
         self._notifier = Notifier(settings.notify)
         self._settings = settings
         self._clocks: tuple[float, float] | None = None
         self._next: Any = None
+        self._cooperator: Cooperator | None = None
         self._tick_under_way: Deferred[None] | None = None
-        self._trouble: str | None = None
+        self._ledger_warning: str | None = None
         self._failure: str | None = None
         self.state_directory = state_directory
         #: How many sessions are in which state, of those that grew within ``max_age``.
         self.sessions_by_state: Mapping[str, int] = {}
         #: The transcript of the session that is being revived or grew last; None without one.
         self.current_session: str | None = None
-        #: When a session goes on, in seconds since the epoch; None where nothing is planned.
+        #: When a session goes on, in seconds since the epoch; None if nothing is planned.
         self.next_revival: float | None = None
 
     # Control
@@ -130,14 +126,20 @@ class Monitor(Service):
     def startService(self) -> None:
         super().startService()
         self._keep()
-        self._next = self._clock.callLater(0, self._look)
+        self._cooperator = Cooperator(
+            terminationPredicateFactory=self._slice,
+            scheduler=lambda work: self._clock.callLater(0, work),
+        )
+        self._next = self._clock.callLater(0, self._begin_tick)
 
     def stopService(self) -> Deferred[None] | None:
-        """Stop looking, and let the keeper's lock go. Commands that run are left to run on."""
+        """Stop monitoring, and release the keeper's lock. Commands that run go on."""
         super().stopService()
         if self._next is not None:
             self._next.cancel()
             self._next = None
+        if self._cooperator is not None:
+            self._cooperator.stop()
         if self._tick_under_way is not None:
             self._tick_under_way.cancel()
         self._revivals.forget()
@@ -146,7 +148,7 @@ class Monitor(Service):
         return None
 
     def configure(self, settings: Settings) -> None:
-        """Apply other settings: every plan is made afresh, and what runs goes on."""
+        """Apply other settings: every session is assessed afresh, and what runs goes on."""
         self._settings = self._judge.settings = settings
         self._notifier.command = settings.notify
         self._judge.unsettle()
@@ -161,25 +163,25 @@ class Monitor(Service):
         Pause, for after a restart too.
 
         :param by: who asks for it.
-        :return: why the pause ends with this daemon, in one line; None where it does not.
+        :return: why the pause ends with this daemon, in one line; None if it does not.
         """
-        trouble = self._ledger.pause(by)
+        warning = self._ledger.pause(by)
         self._judge.restate()
         self._summarize()
-        return trouble or self._keeper.trouble
+        return warning or self._keeper.trouble
 
     def resume(self, by: str) -> str | None:
         """
         Undo :meth:`pause`.
 
-        :return: why a restart undoes this, in one line; None where it does not.
+        :return: why a restart undoes this, in one line; None if it does not.
         """
-        trouble = self._ledger.resume(by)
+        warning = self._ledger.resume(by)
         self._judge.restate()
         self._summarize()
-        return trouble or self._keeper.trouble
+        return warning or self._keeper.trouble
 
-    # What it tells
+    # Reports
 
     @property
     def paused(self) -> bool:
@@ -198,88 +200,85 @@ class Monitor(Service):
 
     @property
     def keeper(self) -> bool | int | None:
-        """True where this daemon is the keeper; else the pid of the one that is, if it is known."""
+        """True if this daemon is the keeper; else the pid of the one that is, if it is known."""
         return True if self._keeper.held else self._holder
 
     @property
     def ledger_trouble(self) -> str | None:
-        """What is wrong with the ledger or its directory, in one line; None where nothing is."""
+        """What is wrong with the ledger or its directory, in one line; None if nothing is."""
         return self._keeper.trouble or self._ledger.trouble
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Tell the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
+        """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
         latest = sorted(self._roster.sessions.values(), key=lambda s: s.since, reverse=True)
         circumstances = self._judge.circumstances()
-        return [self._judge.told(each, circumstances) for each in latest[:SESSIONS_TOLD]]
+        return [self._judge.session_report(each, circumstances) for each in latest[:SESSIONS_LIMIT]]
 
     def log(self, count: int = 20) -> list[dict[str, Any]]:
-        """Tell the last entries of the ledger as ``LOG`` does, the oldest first."""
+        """Return the last entries of the ledger as ``LOG`` does, the oldest first."""
         return self._ledger.last(count)
 
     def inspect(self) -> dict[str, Any]:
-        """Tell what only the monitor knows about its surroundings."""
+        """Return what only the monitor knows about its surroundings."""
         settings = self._settings
         monitored = self._world.homes(settings.agents)
         return {
-            "agents": {
+            Key.AGENTS: {
                 agent: {
-                    "directory": home,
-                    "exists": os.path.isdir(home),
-                    "monitored": agent in monitored,
+                    Key.DIRECTORY: home,
+                    Key.EXISTS: os.path.isdir(home),
+                    Key.MONITORED: agent in monitored,
                 }
                 for agent, home in self._world.homes(AGENTS).items()
             },
-            "commands": {
-                agent: {"command": list(command.arguments), **self._find(command)}
+            Key.COMMANDS: {
+                agent: {Key.COMMAND: list(command.arguments), **self._find(command)}
                 for agent, command in settings.revive.items()
             },
-            "state_directory": self.state_directory,
-            "keeper": self.keeper,
-            "ledger": self.ledger_trouble or "ok",
-            "paused": self.paused,
+            Key.STATE_DIRECTORY: self.state_directory,
+            Key.KEEPER: self.keeper,
+            Key.LEDGER: self.ledger_trouble or OK_WORD,
+            Key.PAUSED: self.paused,
         }
 
     def _find(self, command: Command) -> dict[str, str | None]:
         try:
-            return {"program": self._world.program(command), "trouble": None}
+            return {Key.PROGRAM: self._world.program(command), Key.TROUBLE: None}
         except CommandError as error:
-            return {"program": None, "trouble": str(error)}
+            return {Key.PROGRAM: None, Key.TROUBLE: str(error)}
 
-    # One look
+    # One tick
 
-    def _look(self) -> None:
+    def _begin_tick(self) -> None:
         self._next = None
         tick = self._tick_under_way = Deferred.fromCoroutine(self._tick())
-        tick.addBoth(self._looked)
+        tick.addBoth(self._end_tick)
 
-    def _looked(self, result: Failure | None) -> None:
+    def _end_tick(self, result: Failure | None) -> None:
         self._tick_under_way = None
-        if result is not None and not result.check(CancelledError):
-            # The next look may do better; the same failure again is no news.
+        if result is not None and not result.check(CancelledError, SchedulerStopped):
+            # The next tick may succeed; the same failure again is no news.
             text, before = result.getBriefTraceback(), self._failure
             if text != before:
-                self._log.failure("A look failed", result)
+                self._log.failure("A tick failed", result)
                 self._failure = text
         if self.running:
-            self._next = self._clock.callLater(self._settings.interval, self._look)
+            self._next = self._clock.callLater(self._settings.interval, self._begin_tick)
 
     async def _tick(self) -> None:
         acts = not self._stepped()
         self._keep()
         if self._keeper.held:
-            self._revivals.poll(self._monotonic(), self._settings.stall)
-        for trouble in self._notifier.poll(self._monotonic()):
-            self._say(trouble)
+            self._revivals.poll(self._settings.stall)
+        for warning in self._notifier.poll(self._times.monotonic()):
+            self._warn(warning)
         homes = self._world.homes(self._settings.agents)
-        looking = self._roster.look(homes, self._wall(), self._monotonic(), self._settings.max_age)
-        for _ in looking:
-            await self._pause_for_others()
+        await self._in_slices(self._roster.scan(homes, self._settings.max_age + TOO_FAR))
         # After the transcripts are read: a user who wrote in one is seen to live.
         ended = self._revivals.any_ended()
         self._judge.observe(await self._see(self._world.homes(AGENTS)) if ended else None)
         living = await self._see(homes) if self._judge.wants_a_look() else None
-        for _ in self._judge.judge_all(living):
-            await self._pause_for_others()
+        await self._in_slices(self._judge.judge_all(living))
         self._summarize()
         if acts:
             for _, name, key in self._judge.ready():
@@ -292,12 +291,17 @@ class Monitor(Service):
             return await deferToThread(self._world.look, homes, session)
         return self._world.look(homes, session)
 
-    def _pause_for_others(self) -> Deferred[None]:
-        return deferLater(self._clock, 0)
+    def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
+        assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service
+        return self._cooperator.coiterate(work)
+
+    def _slice(self) -> Callable[[], bool]:
+        end = self._times.timer() + SLICE
+        return lambda: self._times.timer() >= end
 
     def _stepped(self) -> bool:
-        """Tell whether the machine slept, or a clock was set, since the last look."""
-        wall, monotonic = self._wall(), self._monotonic()
+        """Return whether the machine slept, or a clock was set, since the last tick."""
+        wall, monotonic = self._times.wall(), self._times.monotonic()
         before, self._clocks = self._clocks, (wall, monotonic)
         if before is None:
             return False
@@ -309,7 +313,7 @@ class Monitor(Service):
         return True
 
     def _keep(self) -> None:
-        """Try to be the keeper, and have the ledger open as it belongs to that."""
+        """Try to be the keeper, and open the ledger accordingly."""
         held = self._keeper.held
         if self._keeper.take():
             if not held:
@@ -321,17 +325,17 @@ class Monitor(Service):
                 self._ledger.hand_over()
                 self._revivals.forget()
             self._read_as_guest()
-            # Asked at each look, and not at each STATUS: it is in a file.
+            # Asked at each tick, and not at each STATUS: it is in a file.
             self._holder = self._keeper.holder()
             if self._keeper.trouble is None:
-                self._say(f"Another daemon is the keeper (pid {self._holder})")
-        trouble = self.ledger_trouble
-        if trouble != self._trouble:
-            self._trouble = trouble
-            if trouble is None:
+                self._warn(f"Another daemon is the keeper (pid {self._holder})")
+        warning = self.ledger_trouble
+        if warning != self._ledger_warning:
+            self._ledger_warning = warning
+            if warning is None:
                 self._log.info("The ledger can be written again")
             else:
-                self._log.error("Nothing is revived: {trouble}", trouble=trouble)
+                self._log.error("Nothing is revived: {warning}", warning=warning)
 
     def _read_as_guest(self) -> None:
         try:
@@ -345,7 +349,7 @@ class Monitor(Service):
             self._ledger.read()
 
     def _summarize(self) -> None:
-        oldest = self._wall() - self._settings.max_age
+        oldest = self._times.wall() - self._settings.max_age
         counts: Counter[str] = Counter()
         latest: Session | None = None
         due: float | None = None
@@ -365,29 +369,26 @@ class Monitor(Service):
         else:
             self.current_session = None if latest is None else latest.path
 
-    # Telling
+    # Log and notifications
 
-    def _told(self, event: Event, stop: Stop, words: str) -> None:
-        """Log an event that was recorded, and tell a person of it where that is wanted."""
+    def _recorded(self, event: Event, stop: Stop, words: str) -> None:
+        """Log an event that was recorded, and notify a person if that is wanted."""
         self._log.info(
             "{session}: {event}{words}",
-            session=_named((stop.agent, stop.session)),
+            session=named((stop.agent, stop.session)),
             event=event.value,
             words=f" ({words})" if words else "",
             transcript=stop.transcript,
         )
         entry = self._ledger.last(1)
-        if entry and entry[0]["event"] == event:
-            trouble = self._notifier.tell(entry[0], self._monotonic(), stop.directory or None)
-            if trouble is not None:
-                self._say(trouble)
+        if entry and entry[0][Key.EVENT] == event:
+            now = self._times.monotonic()
+            warning = self._notifier.tell(entry[0], now, stop.directory or None)
+            if warning is not None:
+                self._warn(warning)
 
-    def _say(self, trouble: str) -> None:
-        """Log a trouble, once."""
-        if trouble not in self._said and len(self._said) < _TROUBLE_LIMIT:
-            self._said.add(trouble)
-            self._log.warn("{trouble}", trouble=printable(trouble, MESSAGE_LIMIT))
-
-
-def _named(name: tuple[str, str]) -> str:
-    return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+    def _warn(self, warning: str) -> None:
+        """Log a warning, once."""
+        if warning not in self._warned and len(self._warned) < _WARNING_LIMIT:
+            self._warned.add(warning)
+            self._log.warn("{warning}", warning=printable(warning, MESSAGE_LIMIT))

@@ -1,36 +1,12 @@
-"""The monitor's words: what a session is, how its end reads, and why it is left alone."""
+"""A session's identity, and the verdict that its last records give."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 
 from palingenesis.words import Kind
-
-
-class Reason(StrEnum):
-    """Why a session is not revived, in the order in which the gate asks."""
-
-    PAUSED = "paused"
-    NO_COMMAND = "no-command"
-    NOT_THE_KEEPER = "not-the-keeper"
-    LEDGER = "ledger"
-    KIND = "kind"
-    CRASHES = "crashes"
-    GIVEN_UP = "given-up"
-    NEWER_RECORD = "newer-record"
-    TOO_FAR = "too-far"
-    TOO_OLD = "too-old"
-    NOT_DUE = "not-due"
-    ALREADY_RUNNING = "already-running"
-    OWNER_ALIVE = "owner-alive"
-    OWNER_UNKNOWN = "owner-unknown"
-    DIRECTORY = "directory"
-    ATTEMPTS = "attempts"
-    HOURLY_LIMIT = "hourly-limit"
-    NO_BINARY = "no-binary"
 
 
 @dataclass(frozen=True, slots=True)

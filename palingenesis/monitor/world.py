@@ -20,6 +20,7 @@ from palingenesis.monitor.owners import look as look_at_processes
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Look, Place
 from palingenesis.monitor.sessions import Identity, Verdict
+from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import Owner
 
@@ -72,12 +73,14 @@ class World:
         self,
         state_directory: str,
         trouble: Callable[[str], None],
+        times: Times,
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
     ) -> None:
         self._state_directory = state_directory
         self._environment = os.environ if environment is None else environment
         self._umask = umask
+        self._times = times
         self._look = Look(trouble)
 
     def homes(self, agents: Iterable[str] | None) -> dict[str, str]:
@@ -142,7 +145,7 @@ class World:
         return revive.find_program(command, self._environment)
 
     def start(
-        self, command: Command, agent: str, session: Identity, now: float, in_use: Iterable[str]
+        self, command: Command, agent: str, session: Identity, in_use: Iterable[str]
     ) -> Revival:
         """
         Start the command that revives a session; see `revive.start`.
@@ -154,12 +157,12 @@ class World:
             agent,
             session,
             self._state_directory,
-            now,
+            self._times,
             in_use=in_use,
             environment=self._environment,
             umask=self._umask,
         )
 
-    def adopt(self, attempt: Attempt, now: float) -> Revival | None:
+    def adopt(self, attempt: Attempt) -> Revival | None:
         """Find the command of an attempt again; see `revive.adopt`."""
-        return revive.adopt(attempt.pid, attempt.began, attempt.stop.session, attempt.output, now)
+        return revive.adopt(attempt, self._times)

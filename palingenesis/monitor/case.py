@@ -1,0 +1,341 @@
+"""
+A case: what is known of one session at one moment, and the assessment that follows from it.
+
+Nothing here does I/O, so that a test plays a whole night in milliseconds. What needs a look at
+the system is asked through `System`, and only if nothing cheaper forbids a revival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from palingenesis.monitor import resets
+from palingenesis.monitor.ledger import History
+from palingenesis.monitor.roster import Session
+from palingenesis.monitor.settings import Settings
+from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
+
+#: Seconds ahead beyond which a reset is not waited for: eight days.
+TOO_FAR = 8 * 86400.0
+
+
+class System(Protocol):
+    """What only a look at the system can answer about a session."""
+
+    def owner(self) -> Owner:
+        """Return who can write to the session."""
+
+    def directory(self) -> bool:
+        """Return whether the session's directory can be used."""
+
+    def program(self) -> bool:
+        """Return whether the program of the command that revives is found."""
+
+
+class Permissive:
+    """A `System` that forbids nothing, for a case whose other facts are asked first."""
+
+    def owner(self) -> Owner:
+        """Return that nobody has the session."""
+        return Owner.GONE
+
+    def directory(self) -> bool:
+        """Return that the directory can be used."""
+        return True
+
+    def program(self) -> bool:
+        """Return that the program is found."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """
+    What holds for all sessions at one moment.
+
+    :ivar now: the time, in seconds since the epoch.
+    :ivar monotonic: the time, in seconds of a clock that is never set back.
+    :ivar keeper: whether this daemon is the keeper.
+    :ivar ledger: whether the ledger can be written.
+    :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
+    :ivar starts: commands started in the last hour, over all sessions.
+    """
+
+    now: float
+    monotonic: float
+    settings: Settings
+    paused: bool
+    keeper: bool
+    ledger: bool
+    first_at: float | None
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """
+    How a session ended.
+
+    :ivar at: when, in seconds since the epoch.
+    :ivar due: when it may go on, in seconds since the epoch; None if it never may.
+    :ivar reset_stated: whether ``due`` follows from a reset that the record states.
+    :ivar fresh: whether the agent made progress since the stop before this one.
+    :ivar attempts: attempts since the last progress.
+    """
+
+    kind: Kind
+    at: float
+    due: float | None
+    reset_stated: bool
+    fresh: bool
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """
+    All that is known of one session at one moment.
+
+    :ivar ending: how it ended; None if it has not, or that is not known yet.
+    :ivar running: whether a command that revives it runs.
+    :ivar reviving: whether that command's revival has not worked yet.
+    :ivar newer_record: whether the transcript has grown since the revival was planned.
+    """
+
+    session: Session
+    history: History
+    circumstances: Circumstances
+    ending: Ending | None
+    running: bool = False
+    reviving: bool = False
+    newer_record: bool = False
+    system: System = Permissive()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that hold."""
+        return self.circumstances.settings
+
+    @property
+    def kind(self) -> Kind | None:
+        """How the session stopped; None if it has not, or that is not known yet."""
+        return None if self.ending is None else self.ending.kind
+
+    @property
+    def due(self) -> float | None:
+        """When the session may go on, in seconds since the epoch; None if it never may."""
+        return None if self.ending is None else self.ending.due
+
+    @property
+    def method(self) -> Method | None:
+        """The method that revives the session; None if the configuration names none."""
+        return Method.COMMAND if self.session.agent in self.settings.revive else None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the session has not grown for long enough that its end can be read."""
+        return self.circumstances.monotonic - self.session.grown >= self.settings.quiet
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the session is given up: until it makes progress by other means."""
+        return self.history.given_up and not (self.ending is not None and self.ending.fresh)
+
+    @property
+    def is_from_before(self) -> bool:
+        """Whether the session stopped before the ledger began, and such stops are left alone."""
+        if self.settings.backlog:
+            return False
+        first_at = self.circumstances.first_at
+        stopped = self.session.since if self.ending is None else self.ending.at
+        return first_at is None or stopped < first_at
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session stopped too long ago, or was due too long ago, to be revived."""
+        end = self.ending
+        if end is None:
+            since = self.session.since
+        else:
+            since = end.due if end.reset_stated and end.due is not None else end.at
+        return self.circumstances.now - since > self.settings.max_age
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing can change about the session until it grows."""
+        if self.ending is None:
+            return self.session.owner is not None and self.is_over
+        return self.ending.kind not in REVIVABLE or self.is_over
+
+    @property
+    def belongs_in_the_ledger(self) -> bool:
+        """Whether the ledger records this stop: nobody has to act on any other."""
+        end = self.ending
+        if end is None or end.kind is Kind.FINISHED:
+            return False
+        return not self.is_from_before and not self.is_over
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """
+    What follows from a case.
+
+    :ivar kind: how the session stopped; None if it has not, or that is not known yet.
+    :ivar due: when it may go on, in seconds since the epoch; None if it never may.
+    :ivar held: the first reason not to revive it now; None if nothing forbids it.
+    :ivar method: how it is brought back; None if the configuration names no method.
+    """
+
+    kind: Kind | None
+    state: State
+    due: float | None
+    held: Reason | None
+    method: Method | None
+
+
+def assess(case: Case) -> Assessment:
+    """Assess a case."""
+    held = next((reason for reason, forbids in GATE if forbids(case)), None)
+    return Assessment(case.kind, _state(case, held), case.due, held, case.method)
+
+
+def ending_of(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
+    """Return how a session ended; None if it has not, or that is not known yet."""
+    if session.kind is None:
+        return None
+    settings = circumstances.settings
+    verdict = resets.trusted(session.verdict, circumstances.now)
+    at = min(session.since, circumstances.now) if verdict.at is None else verdict.at
+    fresh = (
+        verdict.key not in (history.key, history.found)
+        and verdict.progress is not None
+        and history.stopped_at is not None
+        and verdict.progress > history.stopped_at
+    )
+    attempts = 0 if fresh else history.attempts
+    failed_at = None if fresh else history.failed_at
+    due = resets.due(
+        session.kind,
+        verdict.reset,
+        at if failed_at is None else max(at, failed_at),
+        session.identity.id,
+        # An attempt that is under way has not failed.
+        attempts - 1 if history.open is not None and attempts else attempts,
+        margin=settings.margin,
+        stagger=settings.stagger,
+        retry=settings.retry,
+    )
+    return Ending(session.kind, at, due, verdict.reset is not None, fresh, attempts)
+
+
+def owner_matters(case: Case) -> bool:
+    """
+    Return whether it matters now who has the session: to learn that costs a look at processes.
+
+    It does for a session that is quiet in the middle of a turn, and for a stopped one that
+    nothing else keeps from being revived.
+    """
+    session = case.session
+    if not case.is_quiet:
+        return False
+    if session.kind is None and (case.running or session.verdict.kind or goes_on(case)):
+        # The end is known without the owner, or the command that revives it is the owner.
+        return False
+    if case.ending is None:
+        return session.owner is None or not case.is_over
+    return assess(replace(case, system=Permissive())).held in _AFTER_OWNER
+
+
+def goes_on(case: Case) -> bool:
+    """
+    Return whether the transcript ends with what a failed attempt left there.
+
+    The command has written its own prompt: the stop before it is still the session's last.
+    """
+    verdict = case.session.verdict
+    return verdict.kind is None and verdict.key == case.history.found
+
+
+def kind_of(case: Case, asking: bool | None) -> Kind | None:
+    """
+    Return how the session stopped; None if it has not, or that is not known yet.
+
+    :param asking: whether the agent said that it waits for a person; None if nobody asked.
+    """
+    session = case.session
+    if not case.is_quiet:
+        return None
+    if goes_on(case):
+        return case.history.kind
+    if session.verdict.kind is not None:
+        return session.verdict.kind
+    if case.running:
+        # The command that revives it lives, whatever its name.
+        return None
+    if session.kind is not None or asking is None or session.owner is None:
+        return session.kind
+    if asking:
+        return Kind.ASKING
+    return Kind.DIED if session.owner is Owner.GONE else None
+
+
+def _state(case: Case, held: Reason | None) -> State:
+    if case.reviving:
+        return State.REVIVING
+    if case.ending is None:
+        return State.QUIET if case.is_quiet else State.WORKING
+    if case.kind is Kind.USER:
+        return State.LEFT
+    if case.kind not in REVIVABLE:
+        return State.STOPPED
+    if case.is_given_up:
+        return State.GIVEN_UP
+    return State.WAITING if held in _PASSING else State.STOPPED
+
+
+def _is_too_far(case: Case) -> bool:
+    return case.due is not None and case.due - case.circumstances.now > TOO_FAR
+
+
+def _is_too_old(case: Case) -> bool:
+    return case.is_from_before or case.is_over
+
+
+def _is_not_due(case: Case) -> bool:
+    return case.due is None or case.circumstances.now < case.due
+
+
+def _has_had_its_attempts(case: Case) -> bool:
+    return case.ending is not None and case.ending.attempts >= case.settings.attempts
+
+
+#: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.
+#: The owner is asked twice; an answer that changes in between can only forbid.
+GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
+    (Reason.PAUSED, lambda case: case.circumstances.paused),
+    (Reason.NO_METHOD, lambda case: case.method is None),
+    (Reason.NOT_THE_KEEPER, lambda case: not case.circumstances.keeper),
+    (Reason.LEDGER, lambda case: not case.circumstances.ledger),
+    (Reason.KIND, lambda case: case.kind not in REVIVABLE),
+    (Reason.CRASHES, lambda case: case.kind is Kind.DIED and not case.settings.crashes),
+    (Reason.GIVEN_UP, lambda case: case.is_given_up),
+    (Reason.NEWER_RECORD, lambda case: case.newer_record),
+    (Reason.TOO_FAR, _is_too_far),
+    (Reason.TOO_OLD, _is_too_old),
+    (Reason.NOT_DUE, _is_not_due),
+    (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
+    (Reason.OWNER_ALIVE, lambda case: case.system.owner() in (Owner.PROGRAM, Owner.SERVER)),
+    (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is not Owner.GONE),
+    (Reason.DIRECTORY, lambda case: not case.system.directory()),
+    (Reason.ATTEMPTS, _has_had_its_attempts),
+    (Reason.HOURLY_LIMIT, lambda case: case.circumstances.starts >= case.settings.hourly),
+    (Reason.NO_BINARY, lambda case: not case.system.program()),
+)
+
+#: The reasons that hold a session which goes on by itself, sooner or later.
+_PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURLY_LIMIT})
+#: The reasons that a look at processes, directories and programs cannot change.
+_AFTER_OWNER = frozenset({None, Reason.ATTEMPTS, Reason.HOURLY_LIMIT, Reason.NO_BINARY})
