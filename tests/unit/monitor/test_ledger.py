@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor import ledger as module
 from palingenesis.monitor.ledger import (
     LEDGER_NAME,
     OLD_NAME,
@@ -28,6 +27,7 @@ from palingenesis.monitor.ledger import (
     Stop,
     Sums,
 )
+from palingenesis.monitor.ledger import file as module
 from palingenesis.monitor.sessions import Kind
 
 START = 1_700_000_000.0
