@@ -10,7 +10,7 @@ from palingenesis.monitor import plan
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.gate import reason_not_to_revive
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import Event, History, Ledger
+from palingenesis.monitor.ledger import History, Ledger
 from palingenesis.monitor.look import SLICE
 from palingenesis.monitor.plan import Circumstances, Ending
 from palingenesis.monitor.revivals import Revivals, Tell, stop_of
@@ -20,6 +20,7 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.stops import ended
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Event
 
 
 class Judge:

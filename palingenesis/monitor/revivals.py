@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.ledger import Attempt, Event, History, Ledger, LedgerError, Stop
+from palingenesis.monitor.ledger import Attempt, History, Ledger, LedgerError, Stop
 from palingenesis.monitor.plan import Ending
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
@@ -14,6 +14,7 @@ from palingenesis.monitor.sessions import Owner
 from palingenesis.monitor.stops import trusted
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
+from palingenesis.words import Event
 
 #: Called with an event that has been recorded, its stop, and a few words about it.
 Tell = Callable[[Event, Stop, str], None]

@@ -19,7 +19,7 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import LEDGER_NAME, Event, Ledger, Stop
+from palingenesis.monitor.ledger import LEDGER_NAME, Ledger, Stop
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.revive import Command
@@ -28,6 +28,7 @@ from palingenesis.monitor.sessions import State
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+from palingenesis.words import Event
 
 #: Seconds by which the two clocks may disagree between two looks: more is a sleep or a step.
 STEP = 60.0

@@ -7,35 +7,9 @@ import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-
-class Kind(StrEnum):
-    """How a session stopped, as its last meaningful record tells."""
-
-    LIMIT = "limit"
-    TRANSIENT = "transient"
-    CONTEXT = "context"
-    REFUSED = "refused"
-    USER = "user"
-    FINISHED = "finished"
-    ASKING = "asking"
-    DIED = "died"
-    UNKNOWN = "unknown"
-
-
-#: The kinds that waiting can cure: a session that stopped otherwise is never revived.
-REVIVABLE = frozenset({Kind.LIMIT, Kind.TRANSIENT, Kind.DIED})
-
-
-class State(StrEnum):
-    """What a session is doing."""
-
-    WORKING = "working"
-    QUIET = "quiet"
-    STOPPED = "stopped"
-    WAITING = "waiting"
-    REVIVING = "reviving"
-    LEFT = "left"
-    GIVEN_UP = "given-up"
+from palingenesis.words import REVIVABLE as REVIVABLE
+from palingenesis.words import Kind as Kind
+from palingenesis.words import State as State
 
 
 class Reason(StrEnum):

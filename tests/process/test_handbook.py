@@ -17,11 +17,11 @@ from palingenesis import ControlService, IDaemonState
 from palingenesis.client import errors
 from palingenesis.config import load_config
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.ledger import Event
 from palingenesis.monitor.sessions import REVIVABLE, Kind, Reason, State
 from palingenesis.monitor.settings import TABLES, settings_of
 from palingenesis.monitor.stops import reset_in
 from palingenesis.server.socketfile import SocketFile
+from palingenesis.words import Event
 from tests.support.agents import AgentTestCase
 from tests.support.checkout import ROOT
 from tests.support.house import modules
