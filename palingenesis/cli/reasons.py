@@ -18,7 +18,7 @@ KINDS = {
 #: tables of the configuration that would name a command.
 REASONS = {
     "paused": "the monitor is paused; `palingenesis resume` ends that",
-    "no-command": "no command is named; name one in {tables}, and the session is revived when "
+    "no-method": "no command is named; name one in {tables}, and the session is revived when "
     "it is due, unless something else holds it",
     "not-the-keeper": "another daemon of yours revives; `palingenesis doctor` names it",
     "ledger": "the ledger cannot be written; `palingenesis doctor` says why",

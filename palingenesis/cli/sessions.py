@@ -101,7 +101,7 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool) -> list[str]:
     """Explain the words of the table, each once, with what to do."""
     words = dict.fromkeys(word for each in sessions for word in _words(each))
     waiting = dict.fromkeys(
-        f"[revive.{_text(each, 'agent')}]" for each in sessions if each.get("held") == "no-command"
+        f"[revive.{_text(each, 'agent')}]" for each in sessions if each.get("held") == "no-method"
     )
     meanings = {
         word: text.format(tables=" or ".join(waiting))

@@ -50,6 +50,9 @@ class Permissive:
         return True
 
 
+PERMISSIVE = Permissive()
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """
@@ -111,7 +114,7 @@ class Case:
     running: bool = False
     reviving: bool = False
     newer_record: bool = False
-    system: System = Permissive()
+    system: System = PERMISSIVE
 
     @property
     def settings(self) -> Settings:
@@ -246,7 +249,7 @@ def owner_matters(case: Case) -> bool:
         return False
     if case.ending is None:
         return session.owner is None or not case.is_over
-    return assess(replace(case, system=Permissive())).held in _AFTER_OWNER
+    return assess(replace(case, system=PERMISSIVE)).held in _AFTER_OWNER
 
 
 def goes_on(case: Case) -> bool:

@@ -14,8 +14,9 @@ from typing import Any
 
 from palingenesis.monitor import child
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.ledger import HOUR, Event
+from palingenesis.monitor.ledger import HOUR
 from palingenesis.text import MESSAGE_LIMIT, printable
+from palingenesis.words import Event
 
 #: The events that are told.
 TOLD = frozenset({Event.WORKED, Event.GAVE_UP, Event.LEFT})

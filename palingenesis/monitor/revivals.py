@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from palingenesis.monitor.case import Case
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Stop
+from palingenesis.monitor.resets import trusted
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.resets import trusted
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
@@ -146,9 +146,7 @@ class Revivals:
             if not running.worked:
                 self._end(running, running.ended, session, owner)
 
-    def _end(
-        self, running: Running, ended: Ended, session: Session | None, owner: Owner
-    ) -> None:
+    def _end(self, running: Running, ended: Ended, session: Session | None, owner: Owner) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
         # A prompt may be the user's if nobody saw the command run, or if somebody is back.
         ours = same or (running.revival is not None and owner is Owner.GONE)

@@ -88,7 +88,7 @@ class Monitor(Service):
         self._warned: set[str] = set()
         self._world = world or World(state_directory, self._warn, times, umask=umask)
         self._roster = Roster(self._world, times, self._warn)
-        self._ledger = Ledger(state_directory, times)
+        self._ledger = Ledger(state_directory, times.wall)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
         self._ledger_seen: tuple[int, ...] | None = None
         self._keeper = Keeper(state_directory)

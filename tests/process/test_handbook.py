@@ -17,12 +17,10 @@ from palingenesis import ControlService, IDaemonState
 from palingenesis.client import errors
 from palingenesis.config import load_config
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.ledger import Event
 from palingenesis.monitor.resets import reset_in
-from palingenesis.monitor.sessions import Reason
 from palingenesis.monitor.settings import TABLES, settings_of
 from palingenesis.server.socketfile import SocketFile
-from palingenesis.words import REVIVABLE, Kind, State
+from palingenesis.words import REVIVABLE, Event, Kind, Reason, State
 from tests.support.agents import AgentTestCase
 from tests.support.checkout import ROOT
 from tests.support.house import modules

@@ -230,7 +230,7 @@ class NeverTests(AgentTestCase):
     def test_without_a_command(self) -> None:
         self.monitor(revive={})
         self.begin("s", "limit:1", "finish").wait()
-        self.wait_for_session("s", state="stopped", kind="limit", held="no-command")
+        self.wait_for_session("s", state="stopped", kind="limit", held="no-method")
         self.assert_left_alone("s")
 
     def test_after_the_command_was_taken_out_of_the_configuration(self) -> None:
@@ -239,7 +239,7 @@ class NeverTests(AgentTestCase):
         self.wait_for_session("s", state="waiting")
         self.configure(revive={"codex": RESUME["codex"]})
         self.assertEqual(self.ask(b"RELOAD\n"), b"OK\n")
-        self.wait_for_session("s", held="no-command")
+        self.wait_for_session("s", held="no-method")
         self.assert_left_alone("s")
 
     def test_by_a_daemon_that_is_not_the_keeper(self) -> None:

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from palingenesis.monitor import child, processes, revive
 from palingenesis.monitor.child import CommandError, find_program
+from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.revive import (
     GRACE,
     Command,
@@ -29,8 +30,11 @@ from palingenesis.monitor.revive import (
     start,
 )
 from palingenesis.monitor.sessions import Identity
+from palingenesis.monitor.times import Times
+from palingenesis.words import Kind
 from tests.support.patience import PATIENCE
 from tests.support.processes import program
+from tests.support.times import StagedTimes
 
 STALL = 600.0
 #: Of this process alone: tests that run beside it look at every command line too.
@@ -60,13 +64,18 @@ class ReviveCase(SynchronousTestCase):
         os.makedirs(self.directory)
         self.told = os.path.join(base, "told.json")
         self.now = 0.0
+        self.times = StagedTimes(time.time, lambda: self.now)
+
+    def poll(self, revival: Revival, now: float) -> Ended | None:
+        self.now = now
+        return revival.poll(STALL)
 
     def command(self, way: str, *arguments: str, **known: Any) -> Command:
         return Command(program("behaving", way, self.told, *arguments), **known)
 
     def start(self, command: Command, **known: Any) -> Revival:
         session = Identity(ID, self.directory)
-        revival = start(command, "claude", session, self.state, self.now, **known)
+        revival = start(command, "claude", session, self.state, self.times, **known)
         self.addCleanup(self.kill, revival)
         return revival
 
@@ -76,7 +85,7 @@ class ReviveCase(SynchronousTestCase):
             revival._process.wait()
 
     def ended(self, revival: Revival) -> Ended:
-        return eventually(lambda: revival.poll(self.now, STALL))
+        return eventually(lambda: revival.poll(STALL))
 
     def report(self, path: str | None = None) -> dict[str, Any]:
         def read() -> dict[str, Any] | None:
@@ -298,14 +307,15 @@ class EndTests(ReviveCase):
         revival = self.start(self.command("hang"))
         self.report()
         for now in (500.0, 1000.0, 1500.0):
-            revival.grew(now)
-            self.assertIsNone(revival.poll(now + 99, STALL))
+            self.now = now
+            revival.grew()
+            self.assertIsNone(self.poll(revival, now + 99))
         self.assertFalse(revival.ending)
 
     def test_one_that_does_not_grow_is_ended(self) -> None:
         revival = self.start(self.command("hang"))
         pid = self.report()["pid"]
-        self.assertIsNone(revival.poll(STALL, STALL))
+        self.assertIsNone(self.poll(revival, STALL))
         eventually(lambda: gone(pid))
         self.now = STALL + GRACE
         self.assertEqual(self.ended(revival), Ended(-signal.SIGTERM, stalled=True, quick=False))
@@ -313,15 +323,15 @@ class EndTests(ReviveCase):
     def test_one_that_ignores_sigterm_is_killed(self) -> None:
         revival = self.start(self.command("stubborn"))
         self.report()
-        revival.poll(STALL, STALL)
-        self.assertIsNone(revival.poll(STALL + GRACE - 0.1, STALL))
+        self.poll(revival, STALL)
+        self.assertIsNone(self.poll(revival, STALL + GRACE - 0.1))
         self.now = STALL + GRACE
         self.assertEqual(self.ended(revival).exit, -signal.SIGKILL)
 
     def test_the_children_of_one_that_is_ended_are_ended_too(self) -> None:
         revival = self.start(self.command("fork"))
         told = self.report()
-        revival.poll(STALL, STALL)
+        self.poll(revival, STALL)
         eventually(lambda: gone(told["pid"]))
         self.assertIsNone(gone(told["child"]))
         self.now = STALL + GRACE
@@ -331,7 +341,7 @@ class EndTests(ReviveCase):
     def test_one_that_closes_its_output_still_runs(self) -> None:
         revival = self.start(self.command("close"))
         self.report()
-        self.assertIsNone(revival.poll(1.0, STALL))
+        self.assertIsNone(self.poll(revival, 1.0))
 
     def test_one_that_writes_too_much_has_its_file_emptied_and_goes_on(self) -> None:
         self.patch(revive, "OUTPUT_SIZE", 100_000)
@@ -340,7 +350,7 @@ class EndTests(ReviveCase):
         self.report()
         output = revival.output or ""
         self.assertGreater(os.path.getsize(output), 200_000)
-        self.assertIsNone(revival.poll(1.0, STALL))
+        self.assertIsNone(self.poll(revival, 1.0))
         with open(f"{self.told}.go", "w"):
             self.report(f"{self.told}.done")
         with open(output, encoding="utf-8") as file:
@@ -355,19 +365,25 @@ class ReactorTests(TestCase):
         state = os.path.realpath(self.mktemp())
         os.mkdir(state, 0o700)
         command = Command(program("behaving", "exit", "3"))
-        revivals = [start(command, "claude", Identity(ID, state), state, 0.0) for _ in range(3)]
+        revivals = [start(command, "claude", Identity(ID, state), state, Times()) for _ in range(3)]
         python, *arguments = program("behaving", "exit", "4")
         theirs = [getProcessValue(python, arguments, os.environ) for _ in range(3)]
 
         def ended(values: list[int]) -> None:
             self.assertEqual(values, [4, 4, 4])
-            ours = [eventually(lambda: each.poll(0.0, STALL)) for each in revivals]  # noqa: B023
+            ours = [eventually(lambda: each.poll(STALL)) for each in revivals]  # noqa: B023
             self.assertEqual([each.exit for each in ours], [3, 3, 3])
 
         return gatherResults(theirs).addCallback(ended)
 
 
 class AdoptionTests(ReviveCase):
+    def attempt(
+        self, pid: int | None, began: str | None, output: str | None, session: str = ID
+    ) -> Attempt:
+        stop = Stop("claude", session, "a-key", Kind.LIMIT, "/transcript", self.directory)
+        return Attempt(stop, 1, 0.0, pid, began, output)
+
     def orphan(self, way: str) -> tuple[int, str, str]:
         """Start a revival from another daemon, which is killed at once."""
         done = subprocess.run(
@@ -389,35 +405,35 @@ class AdoptionTests(ReviveCase):
 
     def test_it_survives_its_daemon_and_is_found_again(self) -> None:
         pid, began, output = self.orphan("hang")
-        revival = adopt(pid, began, ID, output, 0.0)
+        revival = adopt(self.attempt(pid, began, output), self.times)
         assert revival is not None
-        self.assertIsNone(revival.poll(1.0, STALL))
+        self.assertIsNone(self.poll(revival, 1.0))
         os.kill(pid, signal.SIGKILL)
         self.assertEqual(self.ended(revival), Ended(None, stalled=False, quick=False))
 
     def test_it_is_ended_like_one_of_our_own(self) -> None:
         pid, began, output = self.orphan("stubborn")
-        revival = adopt(pid, began, ID, output, 0.0)
+        revival = adopt(self.attempt(pid, began, output), self.times)
         assert revival is not None
-        revival.poll(STALL, STALL)
+        self.poll(revival, STALL)
         self.now = STALL + GRACE
         self.assertEqual(self.ended(revival), Ended(None, stalled=True, quick=False))
         self.assertTrue(gone(pid))
 
     def test_without_a_pid_it_is_found_by_the_id_in_its_command_line(self) -> None:
         pid, began, _ = self.orphan("hang")
-        revival = adopt(None, None, ID, None, 0.0)
+        revival = adopt(self.attempt(None, None, None), self.times)
         assert revival is not None
         self.assertEqual((revival.pid, revival.began), (pid, began))
 
     def test_a_pid_that_is_used_again_is_another_process(self) -> None:
         pid, _, output = self.orphan("hang")
-        self.assertIsNone(adopt(pid, "1@another", ID, output, 0.0))
+        self.assertIsNone(adopt(self.attempt(pid, "1@another", output), self.times))
 
     def test_one_whose_pid_passed_to_another_process_is_never_signalled(self) -> None:
         pid, began, output = self.orphan("hang")
-        revival = Revival(pid, "1@another", output, 0.0)
-        revival.end(0.0)
+        revival = Revival(pid, "1@another", output, self.times)
+        revival.end()
         self.assertEqual(self.ended(revival).exit, None)
         self.assertTrue(processes.is_alive(pid, began))
 
@@ -425,13 +441,15 @@ class AdoptionTests(ReviveCase):
         with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as other:
             found = processes.look_at(other.pid)
             assert found is not None
-            Revival(other.pid, found.began, None, 0.0).end(0.0)
+            Revival(other.pid, found.began, None, self.times).end()
             assert other.stdin is not None
             other.stdin.close()
             self.assertEqual(other.wait(), 0)
 
     def test_nothing_is_found_where_nothing_runs(self) -> None:
-        self.assertIsNone(adopt(None, None, "no-process-has-this-id", None, 0.0))
+        self.assertIsNone(
+            adopt(self.attempt(None, None, None, "no-process-has-this-id"), self.times)
+        )
 
 
 class MentionTests(SynchronousTestCase):

@@ -48,7 +48,7 @@ class SessionsTests(MonitoredTestCase):
             SESSIONS=[
                 # Half a minute more than is told: the daemon's start takes some of it.
                 session(
-                    directory=app, state="stopped", kind="limit", due=now + 7530, held="no-command"
+                    directory=app, state="stopped", kind="limit", due=now + 7530, held="no-method"
                 ),
                 session(agent="codex", state="stopped", kind="finished", since=now - 7200),
             ]
@@ -58,10 +58,10 @@ class SessionsTests(MonitoredTestCase):
             shown,
             r"\Aagent   directory  state    attempts  stop\n"
             r"claude  ~/app      stopped  0         limit; due in 2 hours 5 minutes;\n"
-            r" {38}no-command\n"
+            r" {38}no-method\n"
             r"codex   /srv/app   stopped  0         finished 2 hours ago\n"
             r"\n"
-            r"no-command  .* name one in \[revive\.claude\]",
+            r"no-method  .* name one in \[revive\.claude\]",
         )
         self.assertLessEqual(max(map(len, shown.splitlines())), 80)
 

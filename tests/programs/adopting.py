@@ -9,11 +9,12 @@ import sys
 
 from palingenesis.monitor.revive import Command, start
 from palingenesis.monitor.sessions import Identity
+from palingenesis.monitor.times import Times
 
 
 def main() -> None:
     state, directory, session, *arguments = sys.argv[1:]
-    revival = start(Command(arguments), "claude", Identity(session, directory), state, 0.0)
+    revival = start(Command(arguments), "claude", Identity(session, directory), state, Times())
     print(json.dumps([revival.pid, revival.began, revival.output]), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -7,8 +7,8 @@ import signal
 import sys
 from typing import Any
 
-from palingenesis.monitor import ledger as module
 from palingenesis.monitor.ledger import Ledger, Stop
+from palingenesis.monitor.ledger import file as module
 from palingenesis.words import Kind
 
 

@@ -30,6 +30,7 @@ from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.world import Living
 from palingenesis.words import Kind, Owner
+from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeRevival, FakeWorld
 
 EPOCH = 1_800_000_000.0
@@ -95,9 +96,7 @@ class Daemon:
             night.directory,
             reactor=night.clock,
             world=self.world,
-            wall=night.now,
-            monotonic=night.clock.seconds,
-            timer=lambda: 0.0,
+            times=night.times,
             log=Logger("palingenesis.monitor", observer=publisher),
         )
         night.writes.hook(self.monitor._ledger, self.die)
@@ -125,7 +124,7 @@ class NightWorld(FakeWorld):
         return living
 
     def start(
-        self, command: Command, agent: str, session: Identity, now: float, in_use: Iterable[str]
+        self, command: Command, agent: str, session: Identity, in_use: Iterable[str]
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
@@ -133,7 +132,7 @@ class NightWorld(FakeWorld):
         if self.night.random.random() < 0.02:
             self.daemon.die()
             raise Killed  # just before it starts
-        revival = super().start(command, agent, session, now, in_use)
+        revival = super().start(command, agent, session, in_use)
         assert isinstance(revival, FakeRevival)
         self.night.began(session.id, revival)
         if self.night.random.random() < 0.05:
@@ -155,9 +154,10 @@ class Night:
         self.random = random.Random(seed)
         self.directory = directory
         self.clock = Clock()
+        self.times = StagedTimes(self.now, self.clock.seconds)
         self.set_by = 0.0
         self.slept = 0.0
-        self.world = NightWorld(self.now)
+        self.world = NightWorld(self.times)
         self.world.night = self
         self.writes = Writes()
         self.counts: Counter[str] = Counter()

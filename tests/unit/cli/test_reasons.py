@@ -5,8 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli.reasons import KINDS, REASONS
-from palingenesis.monitor.sessions import Reason
-from palingenesis.words import Kind
+from palingenesis.words import Kind, Reason
 
 
 class ReasonTests(SynchronousTestCase):

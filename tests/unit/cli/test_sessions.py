@@ -45,8 +45,8 @@ class TableTests(SynchronousTestCase):
         )
 
     def test_a_stop_is_told_with_its_due_time_and_what_holds_it(self) -> None:
-        row = self.row(state="stopped", kind="limit", due=NOW + 7500, held="no-command")
-        self.assertIn("limit; due in 2 hours 5 minutes; no-command", row)
+        row = self.row(state="stopped", kind="limit", due=NOW + 7500, held="no-method")
+        self.assertIn("limit; due in 2 hours 5 minutes; no-method", row)
 
     def test_a_due_time_in_the_past_is_told_as_such(self) -> None:
         row = self.row(state="stopped", kind="died", due=NOW - 60, held="crashes")
@@ -109,8 +109,8 @@ class LegendTests(SynchronousTestCase):
 
     def test_the_table_that_would_name_a_command_is_named(self) -> None:
         shown = self.legend(
-            session(kind="limit", held="no-command"),
-            session(kind="limit", held="no-command", agent="codex"),
+            session(kind="limit", held="no-method"),
+            session(kind="limit", held="no-method", agent="codex"),
             session(kind="limit", held="paused", agent="other"),
         )
         self.assertIn("name one in [revive.claude] or [revive.codex]", " ".join(shown.split()))

@@ -21,6 +21,7 @@ from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.words import Kind
+from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeWorld
 
 EPOCH = 1_800_000_000.0
@@ -32,15 +33,14 @@ class StateTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory, 0o700)
-        self.world = FakeWorld(self.now)
+        self.times = StagedTimes(self.now, self.clock.seconds)
+        self.world = FakeWorld(self.times)
         self.monitor = Monitor(
             Settings(),
             self.directory,
             reactor=self.clock,
             world=self.world,
-            wall=self.now,
-            monotonic=self.clock.seconds,
-            timer=lambda: 0.0,
+            times=self.times,
         )
         self.monitor.startService()
         self.addCleanup(self.monitor.stopService)
@@ -165,7 +165,7 @@ class CommandTests(StateTestCase):
                 "held",
             ],
         )
-        self.assertEqual((session["kind"], session["held"]), ("limit", "no-command"))
+        self.assertEqual((session["kind"], session["held"]), ("limit", "no-method"))
 
     def test_sessions_leaves_out_what_does_not_fit(self) -> None:
         for number in range(40):

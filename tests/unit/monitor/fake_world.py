@@ -13,6 +13,7 @@ from palingenesis.monitor.owners import Processes
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
+from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import Living, World
 from palingenesis.words import Kind, Owner
@@ -41,8 +42,8 @@ class File:
 class FakeRevival(Revival):
     """A command that runs until a test ends it."""
 
-    def __init__(self, pid: int, began: str, now: float, *, ours: bool = True) -> None:
-        super().__init__(pid, began, f"/output/{pid}", now)
+    def __init__(self, pid: int, began: str, times: Times, *, ours: bool = True) -> None:
+        super().__init__(pid, began, f"/output/{pid}", times)
         self.ours = ours
         self.exit: int | None = None
         self.alive = True
@@ -50,7 +51,8 @@ class FakeRevival(Revival):
     def finish(self, status: int = 0) -> None:
         self.alive, self.exit = False, status
 
-    def poll(self, now: float, stall: float) -> Ended | None:
+    def poll(self, stall: float) -> Ended | None:
+        now = self._times.monotonic()
         if not self.alive:
             soon = self.ours and now - self._started < QUICK and not self.ending
             return Ended(self.exit if self.ours else None, self._stalled, soon)
@@ -60,8 +62,8 @@ class FakeRevival(Revival):
             self.finish(-9)
         return None
 
-    def adopted(self, now: float) -> FakeRevival:
-        other = FakeRevival(self.pid, self.began or "", now, ours=False)
+    def adopted(self) -> FakeRevival:
+        other = FakeRevival(self.pid, self.began or "", self._times, ours=False)
         other.alive, other.exit = self.alive, self.exit
         return other
 
@@ -96,14 +98,14 @@ class FakeWorld(World):
     """
     A world that a test arranges.
 
-    :param now: tells the time, in seconds since the epoch.
     :ivar checks: called before every command that is started.
     """
 
     slow = False
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.now = now
+    def __init__(self, times: Times) -> None:
+        self.times = times
+        self.now = times.wall
         self.files: dict[str, File] = {}
         self.owners: dict[tuple[str, str], Owner] = {}
         self.waiting: set[str] = set()
@@ -216,25 +218,25 @@ class FakeWorld(World):
         return f"/bin/{command.arguments[0]}"
 
     def start(
-        self, command: Command, agent: str, session: Identity, now: float, in_use: Iterable[str]
+        self, command: Command, agent: str, session: Identity, in_use: Iterable[str]
     ) -> Revival:
         if self.start_error is not None:
             raise CommandError(self.start_error)
         for check in self.checks:
             check(agent, session)
         pid = 1000 + len(self.starts)
-        revival = FakeRevival(pid, f"began-{pid}", now)
+        revival = FakeRevival(pid, f"began-{pid}", self.times)
         self.commands[pid] = revival
         self.starts.append(Start(self.now(), command, agent, session, revival))
         assert revival.output not in in_use
         return revival
 
-    def adopt(self, attempt: Attempt, now: float) -> Revival | None:
+    def adopt(self, attempt: Attempt) -> Revival | None:
         for start in self.starts:
             found = start.revival
             mentioned = attempt.pid is None and start.session.id == attempt.stop.session
             if found.alive and (found.pid == attempt.pid or mentioned):
-                other = found.adopted(now)
+                other = found.adopted()
                 # Whatever ends the one ends the other.
                 start.revival = self.commands[found.pid] = other
                 return other

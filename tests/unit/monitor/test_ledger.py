@@ -16,19 +16,20 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor import ledger as module
 from palingenesis.monitor.ledger import (
     LEDGER_NAME,
     OLD_NAME,
     Attempt,
     Entry,
-    Event,
     Ledger,
     LedgerError,
     Stop,
     Sums,
 )
-from palingenesis.words import Kind
+from palingenesis.monitor.ledger import file as module
+from palingenesis.monitor.ledger.history import SESSIONS_LIMIT
+from palingenesis.monitor.ledger.records import render
+from palingenesis.words import Event, Kind
 
 START = 1_700_000_000.0
 
@@ -170,9 +171,9 @@ class SumsTests(LedgerCase):
     def test_histories_are_bounded_and_open_attempts_are_kept(self) -> None:
         sums = Sums()
         sums.add(Entry(START, Event.INTENT, "open", "claude", key="a", attempt=1))
-        for number in range(2 * module.SESSIONS_LIMIT):
+        for number in range(2 * SESSIONS_LIMIT):
             sums.add(Entry(START, Event.STOPPED, str(number), "claude", key="a"))
-        self.assertEqual(len(sums.sessions), module.SESSIONS_LIMIT)
+        self.assertEqual(len(sums.sessions), SESSIONS_LIMIT)
         self.assertIn(("claude", "open"), sums.sessions)
 
 
@@ -298,7 +299,7 @@ class FileTests(LedgerCase):
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=400))
     def test_any_bytes_at_all_can_follow(self, content: bytes) -> None:
-        base = module._json({"at": START, "event": "paused"})
+        base = render({"at": START, "event": "paused"})
         with open(self.path, "wb") as file:
             file.write(base + content)
         again = self.opened()

@@ -14,6 +14,7 @@ from palingenesis.monitor.ledger import LEDGER_NAME
 from palingenesis.monitor.service import Monitor
 from palingenesis.words import Kind
 from tests.programs.nights import EPOCH, SETTINGS, Broken, Killed, Night, Writes, play
+from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeWorld
 
 #: The nights that are played here; all of them by ``python -m tests.programs.nights 1000``.
@@ -49,7 +50,8 @@ class ShortNight:
     def __init__(self, directory: str, write: int, byte: int) -> None:
         self.directory = directory
         self.clock = Clock()
-        self.world = FakeWorld(self.now)
+        self.times = StagedTimes(self.now, self.clock.seconds)
+        self.world = FakeWorld(self.times)
         self.writes = Writes()
         self.writes.kill = (write, byte)
         self.killed = False
@@ -64,9 +66,7 @@ class ShortNight:
             self.directory,
             reactor=self.clock,
             world=self.world,
-            wall=self.now,
-            monotonic=self.clock.seconds,
-            timer=lambda: 0.0,
+            times=self.times,
             log=Logger("palingenesis.monitor", observer=publisher),
         )
         self.writes.hook(monitor._ledger, self.kill)

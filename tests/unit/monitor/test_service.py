@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.settings import Settings
 from palingenesis.words import Kind, Owner
+from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeWorld
 
 #: Where the clock begins, in seconds since the epoch.
@@ -36,7 +38,8 @@ class MonitorTestCase(SynchronousTestCase):
         self.clock_was_set = 0.0
         self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory, 0o700)
-        self.world = FakeWorld(self.now)
+        self.times = StagedTimes(self.now, self.clock.seconds)
+        self.world = FakeWorld(self.times)
         self.events: list[dict[str, Any]] = []
         self.monitor = self.make()
         self.start()
@@ -51,10 +54,8 @@ class MonitorTestCase(SynchronousTestCase):
             self.directory,
             reactor=self.clock,
             world=self.world,
-            wall=self.now,
-            monotonic=self.clock.seconds,
             log=Logger("palingenesis.monitor", observer=publisher),
-            **{"timer": lambda: 0.0, **more},
+            **{"times": self.times, **more},
         )
         self.addCleanup(self.stop, monitor)
         return monitor
@@ -239,13 +240,13 @@ class SeeingTests(MonitorTestCase):
         self.assertEqual(self.monitor.sessions_by_state, {"stopped": 1})
         self.assertEqual(len(self.monitor.sessions()), 2)
 
-    def test_a_look_that_fails_is_logged_once_and_the_next_goes_on(self) -> None:
+    def test_a_tick_that_fails_is_logged_once_and_the_next_goes_on(self) -> None:
         self.world.homes = self.fail_once_more  # type: ignore[assignment]
         self.pass_time(60)
         del self.world.homes
         self.limited(1000)
         self.pass_time(30)
-        self.assertEqual(self.logged().count("A look failed"), 1)
+        self.assertEqual(self.logged().count("A tick failed"), 1)
         self.assertEqual(self.told("kind"), ("limit",))
 
     def fail_once_more(self, _agents: object) -> dict[str, str]:
@@ -536,7 +537,7 @@ class HoldingTests(MonitorTestCase):
 
     def test_no_command(self) -> None:
         self.monitor.configure(Settings(margin=0, stagger=0))
-        self.assert_held("no-command")
+        self.assert_held("no-method")
         self.assertEqual(self.told("state"), ("stopped",))
 
     def test_a_pause(self) -> None:
@@ -767,7 +768,7 @@ class ConfiguringTests(MonitorTestCase):
         self.limited(100)
         self.pass_time(50)
         self.monitor.configure(Settings(margin=0, stagger=0))
-        self.assertEqual(self.told("held"), ("no-command",))
+        self.assertEqual(self.told("held"), ("no-method",))
         self.pass_time(300)
         self.assertEqual(self.world.starts, [])
 
@@ -812,53 +813,61 @@ class ConfiguringTests(MonitorTestCase):
 
 
 class SlicesTests(MonitorTestCase):
-    """A look that takes its time, and lets others have theirs."""
+    """A tick that takes its time, and gives the reactor turns in between."""
 
     def setUp(self) -> None:
         super().setUp()
         self.stop(self.monitor)
-        self.pauses: list[Deferred[None]] = []
-        self.patch(service, "deferLater", self.later)
         for number in range(30):
             self.limited(100, f"s{number}")
         self.pass_time(200)
-        self.monitor = self.make(timer=itertools.count().__next__)
+        #: What waits for the next turn of the reactor, and the call that stands for it.
+        self.turns: list[tuple[Callable[[], object], Any]] = []
+        self.call_later = self.clock.callLater
+        self.patch(self.clock, "callLater", self.later)
+        timer = itertools.count().__next__
+        self.times = StagedTimes(self.now, self.clock.seconds, timer)
+        self.monitor = self.make()
         self.monitor.startService()
-        self.clock.advance(0)
+        self.go_on(1)
 
-    def later(self, _clock: object, _seconds: float) -> Deferred[None]:
-        self.pauses.append(Deferred())
-        return self.pauses[-1]
+    def later(self, seconds: float, call: Callable[[], object]) -> Any:
+        if seconds:
+            return self.call_later(seconds, call)
+        self.turns.append((call, self.call_later(1e9, call)))
+        return self.turns[-1][1]
 
-    def go_on(self, slices: int | None = None) -> int:
-        """Go on with a look for some slices, or to its end; tell how many there were."""
+    def go_on(self, turns: int | None = None) -> int:
+        """Go on with a tick for some turns of the reactor, or to its end; return how many."""
         done = 0
-        while self.pauses and done != slices:
-            self.pauses.pop().callback(None)
+        while self.turns and done != turns:
+            call, stand_in = self.turns.pop()
+            stand_in.cancel()
+            call()
             done += 1
         return done
 
-    def test_each_slice_is_followed_by_a_pause(self) -> None:
+    def test_each_slice_is_followed_by_a_turn_of_the_reactor(self) -> None:
         self.assertEqual(self.monitor.sessions_by_state, {})
         self.assertGreaterEqual(self.go_on(), 60)
         self.assertEqual(len(self.world.starts), 6)
 
-    def test_no_look_begins_before_the_last_one_has_ended(self) -> None:
+    def test_no_tick_begins_before_the_last_one_has_ended(self) -> None:
         self.go_on(10)
         self.pass_time(100)
-        self.assertEqual(len(self.pauses), 1)
+        self.assertEqual(len(self.turns), 1)
 
-    def test_a_stop_in_the_middle_of_a_look_ends_it(self) -> None:
-        self.go_on(10)
+    def test_a_stop_in_the_middle_of_a_tick_ends_it(self) -> None:
+        self.go_on(40)
         reads = self.world.reads
         self.monitor.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.pass_time(10)
         self.assertEqual((self.world.reads, self.world.starts), (reads, []))
-        self.assertNotIn("A look failed", self.logged())
+        self.assertNotIn("failed", self.logged())
 
-    def test_a_pause_in_the_middle_of_a_look_counts(self) -> None:
-        self.go_on(45)
+    def test_a_pause_in_the_middle_of_a_tick_counts(self) -> None:
+        self.go_on(70)
         self.monitor.pause("a test")
         self.go_on()
         self.assertEqual(self.world.starts, [])
@@ -908,7 +917,7 @@ class SlowLookTests(MonitorTestCase):
         self.pass_time(100)
         self.monitor.configure(Settings(margin=0, stagger=0))
         self.see()
-        self.assertEqual((self.world.starts, self.told("held")), ([], ("no-command",)))
+        self.assertEqual((self.world.starts, self.told("held")), ([], ("no-method",)))
 
 
 class TellingTests(MonitorTestCase):

@@ -9,19 +9,17 @@ of ``palingenesis log`` as well.
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
 import stat
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
-from enum import StrEnum
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History, Sums
+from palingenesis.monitor.ledger.records import HOUR, SUMS, Entry, Stop, entry_of, lines
 from palingenesis.monitor.statedir import StateError, prepare_directory
-from palingenesis.words import Kind
+from palingenesis.words import Event
 
 LEDGER_NAME = "ledger.jsonl"
 OLD_NAME = "ledger.jsonl.1"
@@ -29,367 +27,14 @@ OLD_NAME = "ledger.jsonl.1"
 ROTATION_SIZE = 1024 * 1024
 #: Bytes beyond which a file is not the daemon's work, and is not read.
 SIZE_LIMIT = 8 * 1024 * 1024
-#: Sessions whose history is kept; of more, those that were touched last.
-SESSIONS_LIMIT = 500
-#: Entries that `Ledger.last` can tell, starts of the last hour, and entries that wait for a disk.
-ENTRIES_LIMIT = 1000
-HOUR = 3600.0
-
-_SUMS = "sums"
 #: Characters of the text that says who paused.
-_BY_LIMIT = 200
+BY_LIMIT = 200
 #: More than any block of a file system: a probe of this size needs room that is really free.
 _PROBE = b" " * 65535 + b"\n"
 
 
 class LedgerError(StateError):
     """The ledger cannot be read or written, so nothing can be promised and nothing is started."""
-
-
-class Event(StrEnum):
-    """What an entry tells."""
-
-    STOPPED = "stopped"
-    INTENT = "intent"
-    STARTED = "started"
-    WORKED = "worked"
-    FAILED = "failed"
-    GAVE_UP = "gave-up"
-    LEFT = "left"
-    PAUSED = "paused"
-    RESUMED = "resumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """
-    One stop of one session; agent, session and key tell it from every other.
-
-    :ivar key: the key of the record that it was read from.
-    """
-
-    agent: str
-    session: str
-    key: str
-    kind: Kind | None
-    transcript: str
-    directory: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """
-    One line of the ledger; times are in seconds since the epoch.
-
-    :ivar attempt: which attempt since the session's last progress, from 1.
-    :ivar exit: a command's exit status, negative for a signal; None where it is unknown.
-    :ivar by: who paused or resumed.
-    :ivar began: the start time of the process ``pid``, as `processes.Process` has it.
-    :ivar output: the file that takes the command's output.
-    :ivar fresh: whether the session made progress between this stop and the one before.
-    :ivar quick: whether a command ended soon after its start and left no record.
-    :ivar found: the key of the last record that a failed command left in the transcript.
-    """
-
-    at: float
-    event: Event
-    session: str | None = None
-    agent: str | None = None
-    kind: Kind | None = None
-    attempt: int | None = None
-    pid: int | None = None
-    exit: int | None = None
-    due: float | None = None
-    by: str | None = None
-    key: str | None = None
-    transcript: str | None = None
-    directory: str | None = None
-    began: str | None = None
-    output: str | None = None
-    fresh: bool | None = None
-    quick: bool | None = None
-    found: str | None = None
-
-    def line(self) -> bytes:
-        """Render the entry as it is in the file, newline included."""
-        known = {name: getattr(self, name) for name in _NAMES}
-        return _json({name: value for name, value in known.items() if value is not None})
-
-    def public(self) -> dict[str, Any]:
-        """Tell the entry as ``LOG`` does: the first five keys always, others where they belong."""
-        told = {name: getattr(self, name) for name in _NAMES[:5]}
-        for name in _PUBLIC:
-            value = getattr(self, name)
-            if value is not None or (name == "exit" and self.event is Event.FAILED):
-                told[name] = value
-        return told
-
-
-_NAMES = tuple(each.name for each in fields(Entry))
-_PUBLIC = ("attempt", "pid", "exit", "due", "by")
-_TEXTS = ("session", "agent", "by", "key", "transcript", "directory", "began", "output", "found")
-_NUMBERS = ("attempt", "pid", "exit")
-_FLAGS = ("fresh", "quick")
-
-
-@dataclass(slots=True)
-class Attempt:
-    """An intent that has no outcome yet; ``pid`` and ``began`` are None until it has started."""
-
-    stop: Stop
-    attempt: int
-    at: float
-    pid: int | None = None
-    began: str | None = None
-    output: str | None = None
-
-
-@dataclass(slots=True)
-class History:
-    """
-    What the ledger knows of one session.
-
-    :ivar key: the key of its last stop.
-    :ivar kind: how it stopped then.
-    :ivar stopped_at: when that was recorded, in seconds since the epoch.
-    :ivar due: when that stop was last said to be due.
-    :ivar attempts: attempts since its last progress.
-    :ivar failed_at: when the last attempt failed, in seconds since the epoch.
-    :ivar quick: quick failures in a row, with the same exit.
-    :ivar found: the key of the last record that the last failed attempt left, which is no
-        stop of its own.
-    :ivar open: the intent without outcome.
-    :ivar last: the last attempt that worked, whose command may still run.
-    """
-
-    key: str | None = None
-    kind: Kind | None = None
-    stopped_at: float | None = None
-    due: float | None = None
-    attempts: int = 0
-    given_up: bool = False
-    left: bool = False
-    failed_at: float | None = None
-    quick: int = 0
-    quick_exit: int | None = None
-    closed: tuple[str | None, int] | None = None
-    found: str | None = None
-    open: Attempt | None = None
-    last: Attempt | None = None
-
-
-@dataclass(slots=True)
-class Sums:
-    """
-    What follows from all entries, in their order.
-
-    :ivar first_at: the time of the first entry ever, in seconds since the epoch.
-    :ivar started: commands really started.
-    :ivar worked: revivals that worked.
-    :ivar intents: when the last intents were, in the order of the file.
-    """
-
-    first_at: float | None = None
-    started: int = 0
-    worked: int = 0
-    paused: bool = False
-    intents: deque[float] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
-    sessions: OrderedDict[tuple[str, str], History] = field(default_factory=OrderedDict)
-
-    def add(self, entry: Entry) -> None:
-        """Take one more entry into account; a repetition of the last ones changes nothing."""
-        if self.first_at is None:
-            self.first_at = entry.at
-        if entry.event is Event.PAUSED or entry.event is Event.RESUMED:
-            self.paused = entry.event is Event.PAUSED
-        elif entry.agent is not None and entry.session is not None:
-            self._add(entry, self._touch(entry.agent, entry.session))
-
-    def _touch(self, agent: str, session: str) -> History:
-        history = self.sessions.setdefault((agent, session), History())
-        self.sessions.move_to_end((agent, session))
-        if len(self.sessions) > SESSIONS_LIMIT:
-            # An open attempt is never forgotten, however many sessions there are.
-            for name, each in self.sessions.items():
-                if each.open is None:
-                    del self.sessions[name]
-                    break
-        return history
-
-    def _add(self, entry: Entry, history: History) -> None:
-        match entry.event:
-            case Event.STOPPED:
-                if entry.key != history.key:
-                    history.key, history.left = entry.key, False
-                    history.kind, history.stopped_at = entry.kind, entry.at
-                    if entry.fresh:
-                        _progress(history)
-                history.due = entry.due
-            case Event.INTENT:
-                self.intents.append(entry.at)
-                history.open, history.closed = _attempt(entry), None
-                history.kind, history.last = entry.kind, None
-                history.attempts = max(history.attempts + 1, history.open.attempt)
-            case Event.STARTED:
-                self._start(entry, history)
-            case Event.WORKED:
-                worked = history.open
-                if _close(entry, history):
-                    history.last = worked
-                    self.worked += 1
-                    _progress(history)
-            case Event.FAILED:
-                if _close(entry, history):
-                    _fail(entry, history)
-            case Event.GAVE_UP:
-                history.given_up = True
-            case Event.LEFT:
-                history.key, history.left = entry.key, True
-
-    def _start(self, entry: Entry, history: History) -> None:
-        attempt = _attempt(entry)
-        if history.closed == (entry.key, attempt.attempt):
-            return
-        known = history.open
-        if known is None or (known.stop.key, known.attempt) != (entry.key, attempt.attempt):
-            # The line of its intent was lost.
-            history.open = known = attempt
-            history.attempts = max(history.attempts, attempt.attempt)
-        elif known.pid is not None:
-            return
-        known.pid, known.began, known.output = entry.pid, entry.began, entry.output
-        self.started += 1
-
-    def header(self, at: float) -> bytes:
-        """Render the sums as the first line of a file that goes on from here."""
-        return _json(
-            {
-                "at": at,
-                "event": _SUMS,
-                "first_at": at if self.first_at is None else self.first_at,
-                "started": self.started,
-                "worked": self.worked,
-                "paused": self.paused,
-                "intents": list(self.intents),
-                "sessions": [[*name, asdict(each)] for name, each in self.sessions.items()],
-            }
-        )
-
-    @classmethod
-    def from_header(cls, told: dict[str, Any]) -> Sums:
-        """
-        Read back what :meth:`header` wrote.
-
-        :raises ValueError: when it is not that.
-        """
-        try:
-            sums = cls(
-                float(told["first_at"]),
-                int(told["started"]),
-                int(told["worked"]),
-                bool(told["paused"]),
-            )
-            sums.intents.extend(float(at) for at in told["intents"])
-            for agent, session, history in told["sessions"]:
-                sums.sessions[str(agent), str(session)] = _history(history)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError("not a line of sums") from None
-        return sums
-
-
-def _progress(history: History) -> None:
-    history.attempts = history.quick = 0
-    history.given_up = False
-    history.quick_exit = history.failed_at = history.found = None
-
-
-def _close(entry: Entry, history: History) -> bool:
-    """End the open attempt; False where the entry only repeats an end that is known."""
-    ended = (entry.key, entry.attempt or 0)
-    if history.closed == ended:
-        return False
-    history.closed, history.open = ended, None
-    return True
-
-
-def _fail(entry: Entry, history: History) -> None:
-    history.attempts = max(history.attempts, entry.attempt or 0)
-    history.failed_at, history.found = entry.at, entry.found
-    if not entry.quick:
-        history.quick, history.quick_exit = 0, None
-    elif history.quick and history.quick_exit == entry.exit:
-        history.quick += 1
-    else:
-        history.quick, history.quick_exit = 1, entry.exit
-
-
-def _attempt(entry: Entry) -> Attempt:
-    stop = Stop(
-        entry.agent or "",
-        entry.session or "",
-        entry.key or "",
-        entry.kind,
-        entry.transcript or "",
-        entry.directory or "",
-    )
-    return Attempt(stop, entry.attempt or 1, entry.at)
-
-
-def _history(told: dict[str, Any]) -> History:
-    history = History(**told)
-    if history.closed is not None:
-        key, attempt = history.closed
-        history.closed = key, int(attempt)
-    history.kind = None if history.kind is None else Kind(history.kind)
-    history.open, history.last = _restored(told.get("open")), _restored(told.get("last"))
-    history.attempts, history.quick = int(history.attempts), int(history.quick)
-    return history
-
-
-def _restored(told: dict[str, Any] | None) -> Attempt | None:
-    if told is None:
-        return None
-    known = dict(told)
-    stop = Stop(**known.pop("stop"))
-    kind = None if stop.kind is None else Kind(stop.kind)
-    return Attempt(replace(stop, kind=kind), **known)
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        told = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) and _is_number(told.get("at")) else None
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
-
-
-def _entry(told: dict[str, Any]) -> Entry | None:
-    """Make an entry of a line that was read; None where it is not one, or a part is nonsense."""
-    known = {name: told[name] for name in _NAMES if told.get(name) is not None}
-    try:
-        known["event"] = Event(known["event"])
-        if "kind" in known:
-            known["kind"] = Kind(known["kind"])
-    except (KeyError, ValueError):
-        return None
-    sane = (
-        all(isinstance(known.get(name, ""), str) for name in _TEXTS)
-        and all(isinstance(known.get(name, 0), int) for name in _NUMBERS)
-        and all(_is_number(known.get(name, 0)) for name in _NUMBERS)
-        and _is_number(known.get("due", 0))
-        and all(isinstance(known.get(name, False), bool) for name in _FLAGS)
-    )
-    return Entry(**known) if sane else None
 
 
 class Ledger:
@@ -604,14 +249,14 @@ class Ledger:
 
     def _set_paused(self, event: Event, by: str) -> str | None:
         if not self._keeping:
-            self._own_pause, self._pauser = event is Event.PAUSED, by[:_BY_LIMIT]
+            self._own_pause, self._pauser = event is Event.PAUSED, by[:BY_LIMIT]
             return None
         if self._descriptor is None:
             # The next look is seconds away, and the disk may have room by now.
             self.open()
         if self.paused == (event is Event.PAUSED) and not self._waiting:
             return None
-        return self._append(Entry(self._clock(), event, by=by[:_BY_LIMIT]))
+        return self._append(Entry(self._clock(), event, by=by[:BY_LIMIT]))
 
     def _entry(self, event: Event, stop: Stop, **known: Any) -> Entry:
         return Entry(
@@ -737,14 +382,14 @@ class Ledger:
         sums, entries = Sums(), deque[Entry](maxlen=ENTRIES_LIMIT)
         # The old file's sums are those of the new one's first line, should that be unreadable.
         for content in (old, data):
-            for number, told in enumerate(_lines(content)):
-                if told.get("event") == _SUMS:
+            for number, told in enumerate(lines(content)):
+                if told.get("event") == SUMS:
                     if number == 0:
                         try:
                             sums = Sums.from_header(told)
                         except ValueError:
                             continue
-                elif (entry := _entry(told)) is not None:
+                elif (entry := entry_of(told)) is not None:
                     sums.add(entry)
                     entries.append(entry)
         for entry in self._waiting:
@@ -756,13 +401,6 @@ class Ledger:
 
 def _attempt_id(attempt: Attempt) -> tuple[str, str, str, int]:
     return attempt.stop.agent, attempt.stop.session, attempt.stop.key, attempt.attempt
-
-
-def _lines(content: bytes) -> Iterator[dict[str, Any]]:
-    for line in content.split(b"\n"):
-        told = _parse(line) if line.strip() else None
-        if told is not None:
-            yield told
 
 
 def _read(path: str) -> bytes:
