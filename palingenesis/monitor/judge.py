@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from palingenesis.monitor.case import (
+    PERMISSIVE,
     Assessment,
     Case,
     Circumstances,
@@ -17,13 +20,13 @@ from palingenesis.monitor.case import (
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Ledger
-from palingenesis.monitor.revivals import Recorded, Revivals, stop_of
+from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Event, Key, Kind, Owner, State
+from palingenesis.words import REVIVABLE, Event, Key, Kind, Owner, Reason, State
 
 
 class Judge:
@@ -65,28 +68,37 @@ class Judge:
         :param living: the processes that live; None if no command has ended.
         """
         for name, running in list(self._revivals.running.items()):
-            known = session = self._roster.sessions.get(name)
-            if known is not None:
-                session = self._roster.refresh(known)
-            elif running.ended is not None:
-                stop = running.attempt.stop
-                session = self._roster.find(stop.agent, stop.transcript)
-            if running.ended is not None and known is not None and session is not known:
-                # It grew after its command had ended: the next tick learns by whom.
-                continue
-            owner = Owner.UNKNOWN
-            if session is not None and living is not None:
-                owner = living.owner(session.agent, session.identity, session.path)
-            self._revivals.observe(running, session, owner)
+            known = self._roster.sessions.get(name)
+            if known is None:
+                self._observe(running, None, living)
+            else:
+                with self._apart(known):
+                    self._observe(running, known, living)
+
+    def _observe(self, running: Running, known: Session | None, living: Living | None) -> None:
+        session = None
+        if known is not None:
+            session = self._roster.refresh(known)
+        elif running.ended is not None:
+            stop = running.attempt.stop
+            session = self._roster.find(stop.agent, stop.transcript)
+        if running.ended is not None and known is not None and session is not known:
+            # It grew after its command had ended: the next tick learns by whom.
+            return
+        owner = Owner.UNKNOWN
+        if session is not None and living is not None:
+            owner = living.owner(session.agent, session.identity, session.path)
+        self._revivals.observe(running, session, owner)
 
     def wants_a_look(self) -> bool:
         """Return whether it matters now for any session who has it."""
         circumstances = self.circumstances()
-        return any(
-            owner_matters(self._case(session, circumstances))
-            for session in self._roster.sessions.values()
-            if not session.settled
-        )
+        for session in self._roster.sessions.values():
+            if not session.settled:
+                with self._apart(session):
+                    if owner_matters(self._case(session, circumstances)):
+                        return True
+        return False
 
     def judge_all(self, living: Living | None) -> Iterator[None]:
         """
@@ -96,8 +108,19 @@ class Judge:
         """
         for session in list(self._roster.sessions.values()):
             if not session.settled:
-                self._judge(session, living)
+                with self._apart(session):
+                    self._judge(session, living)
             yield
+
+    @contextmanager
+    def _apart(self, session: Session) -> Iterator[None]:
+        """Keep a session whose judgement fails from spoiling anything for the others."""
+        try:
+            yield
+        except Exception as error:
+            session.kind, session.state, session.due = Kind.UNKNOWN, State.STOPPED, None
+            reason = f"{type(error).__name__}: {error}"
+            self._warn(f"{named(session.name)} cannot be judged, and is left alone: {reason}")
 
     def _judge(self, session: Session, living: Living | None) -> None:
         circumstances = self.circumstances()
@@ -139,18 +162,29 @@ class Judge:
         circumstances = self.circumstances()
         ready = []
         for session in self._roster.sessions.values():
-            if session.settled or session.state is not State.WAITING:
+            if session.settled:
                 continue
-            assessment = assess(self._case(session, circumstances))
-            if assessment.kind is not None and assessment.held is None:
-                ready.append((assessment.due or 0.0, session.name, session.verdict.key))
+            with self._apart(session):
+                assessment = assess(self._case(session, circumstances))
+                # A directory that could not be used is asked again.
+                if assessment.held in (None, Reason.DIRECTORY):
+                    ready.append((assessment.due or 0.0, session.name, session.verdict.key))
         return sorted(ready)
 
-    def begin(self, name: tuple[str, str], key: str, living: Living) -> None:
+    def still_ready(self, name: tuple[str, str]) -> Session | None:
+        """Return a session if nothing that is known without a look at the system holds it."""
+        session = self._roster.sessions.get(name)
+        if session is None:
+            return None
+        case = self._case(session, self.circumstances())
+        return session if assess(replace(case, system=PERMISSIVE)).held is None else None
+
+    def begin(self, planned: Session, key: str, living: Living) -> None:
         """Start the command for a session, if nothing has changed since it was planned."""
-        planned = self._roster.sessions.get(name)
-        if planned is None:
-            return
+        with self._apart(planned):
+            self._begin(planned, key, living)
+
+    def _begin(self, planned: Session, key: str, living: Living) -> None:
         session = self._roster.refresh(planned)
         if session is None:
             return
@@ -162,7 +196,7 @@ class Judge:
         if assessment.kind is not None and assessment.held is None:
             warning = self._revivals.begin(case, self.settings.revive[session.agent])
             if warning is not None:
-                self._warn(f"{named(name)} cannot be revived: {warning}")
+                self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))
         self._note(session, assessment)
 
@@ -208,7 +242,8 @@ class Judge:
         circumstances = self.circumstances()
         for session in self._roster.sessions.values():
             if not session.settled:
-                self._note(session, assess(self._case(session, circumstances)))
+                with self._apart(session):
+                    self._note(session, assess(self._case(session, circumstances)))
 
     def session_report(self, session: Session, circumstances: Circumstances) -> dict[str, Any]:
         """Return a session as the reply to ``SESSIONS`` has it."""
@@ -244,10 +279,10 @@ class _System:
         return self._session.owner or Owner.GONE
 
     def directory(self) -> bool:
-        warning = self._world.directory_trouble(self._session.identity.directory)
-        if warning is not None:
-            self._warn(f"{named(self._session.name)} cannot be revived: {warning}")
-        return warning is None
+        unusable = self._session.unusable
+        if unusable is not None:
+            self._warn(f"{named(self._session.name)} cannot be revived: {unusable}")
+        return unusable is None
 
     def program(self) -> bool:
         agent = self._session.agent

@@ -31,6 +31,8 @@ class Session:
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
         epoch; None if nothing is planned.
+    :ivar unusable: why it cannot be revived in its directory, when that was last asked; None
+        if it can.
     :ivar settled: whether nothing can change about it until it grows.
     """
 
@@ -44,6 +46,7 @@ class Session:
     owner: Owner | None = None
     state: State = State.WORKING
     due: float | None = None
+    unusable: str | None = None
     settled: bool = False
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from threading import Thread
 from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -32,6 +34,8 @@ from palingenesis.words import OK_WORD, Event, Key, State
 
 #: Seconds by which the two clocks may disagree between two ticks: more is a sleep or a step.
 STEP = 60.0
+#: Seconds that a file system has to answer.
+PATIENCE = 2.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
 #: Sessions that :meth:`Monitor.sessions` returns.
@@ -113,6 +117,7 @@ class Monitor(Service):
         self._tick_under_way: Deferred[None] | None = None
         self._ledger_warning: str | None = None
         self._failure: str | None = None
+        self._unanswered: set[str] = set()
         self.state_directory = state_directory
         #: How many sessions are in which state, of those that grew within ``max_age``.
         self.sessions_by_state: Mapping[str, int] = {}
@@ -282,8 +287,45 @@ class Monitor(Service):
         self._summarize()
         if acts:
             for _, name, key in self._judge.ready():
-                self._judge.begin(name, key, await self._see(homes, name[1]))
+                if (session := self._judge.still_ready(name)) is not None:
+                    await self._revive(session, key, homes)
             self._summarize()
+
+    async def _revive(self, session: Session, key: str, homes: Mapping[str, str]) -> None:
+        directory = session.identity.directory
+        session.unusable = await self._patiently(self._world.directory_trouble, directory)
+        if session.unusable is None:
+            self._judge.begin(session, key, await self._see(homes, session.identity.id))
+        else:
+            self._judge.restate()
+
+    async def _patiently(self, ask: Callable[[str], str | None], path: str) -> str | None:
+        """Ask what hangs if a file system does not answer; then that is the answer."""
+        has_threads: bool = IReactorFromThreads.providedBy(self._clock)
+        if not has_threads:
+            # A clock of a test's, in whose world nothing hangs.
+            return ask(path)
+        if path in self._unanswered:
+            return f"{path}: its file system does not answer"
+        answer: Deferred[str | None] = Deferred()
+        self._unanswered.add(path)
+
+        def answered(warning: str | None) -> None:
+            self._unanswered.discard(path)
+            if not answer.called:
+                answer.callback(warning)
+
+        def work() -> None:
+            try:
+                warning = ask(path)
+            except Exception as error:
+                warning = f"{path}: {error}"
+            self._clock.callFromThread(answered, warning)
+
+        # Not the reactor's pool: it waits for its threads when the daemon stops.
+        Thread(target=work, daemon=True).start()
+        late = f"{path}: its file system does not answer within {PATIENCE:.0f} seconds"
+        return await answer.addTimeout(PATIENCE, self._clock, lambda *_: late)
 
     async def _see(self, homes: Mapping[str, str], session: str | None = None) -> Living:
         """Look which processes live."""

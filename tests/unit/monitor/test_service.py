@@ -5,21 +5,26 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from palingenesis.monitor import service
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import Settings
 from palingenesis.words import Kind, Owner
 from tests.support.times import StagedTimes
+from tests.unit.monitor import fake_world
 from tests.unit.monitor.fake_world import FakeWorld
 
 #: Where the clock begins, in seconds since the epoch.
@@ -32,9 +37,10 @@ SETTINGS = Settings(
 
 class MonitorTestCase(SynchronousTestCase):
     settings = SETTINGS
+    clock_class = Clock
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = self.clock_class()
         self.clock_was_set = 0.0
         self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory, 0o700)
@@ -871,6 +877,90 @@ class SlicesTests(MonitorTestCase):
         self.monitor.pause("a test")
         self.go_on()
         self.assertEqual(self.world.starts, [])
+
+
+class BadSessionTests(MonitorTestCase):
+    """A session whose judgement fails, beside others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(fake_world.FakeLiving, "owner", self.owner)
+
+    def owner(self, _agent: str, session: Identity, _transcript: str) -> Owner:
+        if session.id == "bad":
+            "\N{SNOWMAN}".encode("latin-1")
+        return Owner.GONE
+
+    def test_it_is_unknown_and_the_others_are_revived(self) -> None:
+        self.limited(10, "bad")
+        self.limited(10, "good")
+        self.pass_time(60)
+        self.assertEqual([start.session.id for start in self.world.starts], ["good"])
+        kinds = {each["id"]: each["kind"] for each in self.monitor.sessions()}
+        self.assertEqual(kinds, {"bad": "unknown", "good": "limit"})
+        self.assertEqual(self.logged().count("claude session bad cannot be judged"), 1)
+
+    def test_it_is_judged_again_when_it_grows(self) -> None:
+        self.limited(10, "bad")
+        self.pass_time(60)
+        self.world.write("bad", Kind.FINISHED, progress=True)
+        self.pass_time(30)
+        self.assertEqual(self.told("kind"), ("finished",))
+
+
+class ManyDueTests(MonitorTestCase):
+    def test_processes_are_looked_at_for_no_more_than_may_start(self) -> None:
+        for number in range(100):
+            self.limited(10, f"s{number}")
+        self.pass_time(9)
+        looks = self.world.looks
+        self.pass_time(6)
+        self.assertEqual(len(self.world.starts), 6)
+        self.assertLess(self.world.looks - looks, 12)
+
+
+@implementer(IReactorFromThreads)
+class ClockWithThreads(Clock):
+    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:  # noqa: N802
+        call(*arguments)
+
+
+class SilentFileSystemTests(MonitorTestCase):
+    """A directory on a file system that does not answer, until a test lets its threads run."""
+
+    clock_class = ClockWithThreads
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.threads: list[Callable[[], None]] = []
+        self.patch(service, "Thread", self.thread)
+
+    def thread(self, *, target: Callable[[], None], daemon: bool) -> Any:
+        assert daemon
+        return SimpleNamespace(start=lambda: self.threads.append(target))
+
+    def test_it_holds_its_session_and_the_tick_goes_on(self) -> None:
+        self.limited(10)
+        self.pass_time(60)
+        self.assertEqual(self.told("held"), ("directory",))
+        self.world.write("t", Kind.FINISHED)
+        self.pass_time(30)
+        self.assertEqual(self.monitor.sessions_by_state, {"stopped": 2})
+
+    def test_it_is_not_asked_again_before_it_answers(self) -> None:
+        self.limited(10)
+        self.pass_time(600)
+        self.assertEqual(len(self.threads), 1)
+
+    def test_its_session_is_revived_once_it_answers(self) -> None:
+        self.limited(10)
+        self.pass_time(60)
+        for _ in range(10):
+            self.pass_time(1)
+            for thread in self.threads[:]:
+                self.threads.remove(thread)
+                thread()
+        self.assertEqual(len(self.world.starts), 1)
 
 
 class SlowLookTests(MonitorTestCase):
