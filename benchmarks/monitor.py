@@ -15,8 +15,8 @@ from harness import HAS_ACTIVITY, activity, ask
 from section import Section
 from tables import Table, middle, ratio
 
-from palingenesis.monitor.agents import AGENTS, read
-from palingenesis.monitor.scan import Look, Place
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.scan import Scans
 
 DIRECTORIES = 300
 TRANSCRIPTS = 6_000
@@ -84,22 +84,22 @@ def measure_look(bench: Bench) -> Figures:
     _fill(home, TRANSCRIPTS, DIRECTORIES)
     large = os.path.join(bench.directory, "large.jsonl")
     _large(large, LARGE)
-    places = {"claude": Place(home, _CLAUDE.TRANSCRIPTS)}
-    kept = Look(print)
-    list(kept.scan(places))
+    homes = {"claude": home}
+    kept = Scans(print)
+    list(kept.changes(homes))
 
     def first() -> None:
-        list(Look(print).scan(places))
+        list(Scans(print).changes(homes))
 
     def unchanged() -> None:
-        changed = [change for change in kept.scan(places) if change is not None]
+        changed = [change for change in kept.changes(homes) if change is not None]
         if changed:
             raise AssertionError(f"{len(changed)} transcripts changed by themselves")
 
     things: dict[str, Callable[[], object]] = {
         "a first look at 6,000 transcripts": first,
         "a look at 6,000 transcripts, none changed": unchanged,
-        "the last record of a transcript of 300 MiB": lambda: read(_CLAUDE, large),
+        "the last record of a transcript of 300 MiB": lambda: _CLAUDE.read(large),
     }
     rows = bench.time_in_turns("look", list(things), 5, lambda label: _seconds(things[label]))
     os.unlink(large)

@@ -61,12 +61,23 @@ def peer_credentials(connection: Any) -> Credentials | None:
     return None if credentials.uid == _NOBODY_KNOWN else credentials
 
 
+def parse_stat(content: bytes) -> list[bytes]:
+    """
+    Return the fields of proc_pid_stat(5): the command, then the state and all that follows it.
+
+    Field N of the manual page is at N - 2. The list is empty if the command is not whole.
+    """
+    # The command stands in parentheses, and may itself hold spaces and parentheses.
+    head, end, tail = content.rpartition(b")")
+    _, begin, command = head.partition(b"(")
+    return [command, *tail.split()] if begin and end else []
+
+
 def process_stat(pid: int) -> list[bytes]:
     """Return the fields of proc_pid_stat(5) from the state on; none if the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command before it, in parentheses, may itself hold spaces and parentheses.
-            return file.read().rpartition(b")")[2].split()
+            return parse_stat(file.read())[1:]
     except OSError:
         return []
 

@@ -128,7 +128,10 @@ class Judge:
         asking = None
         if living is not None:
             # What grew after it was read is not what the look was for.
-            if owner_matters(case) and self._world.stamp(session.path) == session.stamp:
+            if (
+                owner_matters(case)
+                and self._world.stamp(session.agent, session.path) == session.stamp
+            ):
                 session.owner = living.owner(session.agent, session.identity, session.path)
             asking = living.asking(session.agent, session.identity)
         session.kind = kind_of(case, asking)

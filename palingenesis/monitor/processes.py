@@ -1,75 +1,250 @@
-"""Processes by pid and start time, so that a pid that is used again is never taken for another."""
+"""
+Processes by pid and start time, so that a pid that is used again is never taken for another.
+
+They are read from ``/proc`` (proc(5)) on Linux, and by ``ps`` and ``lsof`` on macOS.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from palingenesis.procfs import process_stat
+from palingenesis.monitor import machine
+from palingenesis.monitor.files import names_in
+from palingenesis.procfs import parse_stat
+
+#: Processes that are listed, and bytes of a command line.
+PROCESS_LIMIT = 100_000
+COMMAND_LINE = 128 * 1024
 
 _LINUX = sys.platform == "linux"
 _PS = "/bin/ps"
-#: Bytes of a command line that are looked at.
-_COMMAND_LIMIT = 128 * 1024
-#: Seconds that ps(1) may take; Linux is not asked by it.
-_PS_PATIENCE = 5.0
+_LSOF = "/usr/sbin/lsof"
+#: For dates in English.
+_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/bin:/usr/bin"}
+_INTERPRETER = re.compile(r"(?:node|nodejs|bun|deno|python[0-9.]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """
-    One process at one moment.
+    One living process at one moment.
 
-    :ivar began: its start time, as text that no other process of this pid has: field 22 of
-        proc_pid_stat(5) and the boot it counts from, or ``lstart`` of ps(1).
+    :ivar start: its start time, in the system's words: field 22 of proc_pid_stat(5), or
+        ``lstart`` of ps(1); None if unknown.
+    :ivar arguments: its command line, from the program's name on.
+    :ivar command: the name by which the kernel knows its program; empty if unknown.
     :ivar leads: whether it leads its process group and its session.
+    :ivar directory: its current directory; None if it cannot be read.
+    :ivar link: a path that leads to that directory whatever its name; None if there is none.
     """
 
     pid: int
-    began: str
-    leads: bool
+    start: str | None
+    arguments: tuple[str, ...] = ()
+    command: str = ""
+    leads: bool = False
+    directory: str | None = None
+    link: str | None = None
+
+    @property
+    def began(self) -> str:
+        """Its start time and the boot it counts from: no other process of this pid has both."""
+        return f"{self.start}@{_boot()}" if _LINUX else self.start or ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The base names under which its program runs."""
+        names = names_of(self.arguments)
+        return names | {self.command} if self.command else names
+
+    def is_in(self, directory: str) -> bool:
+        """Return whether a directory, which may have several names, is its current one."""
+        if self.directory == directory:
+            return True
+        try:
+            # Asked of few processes: it may hang if a network file system does not answer.
+            return self.link is not None and os.path.samefile(self.link, directory)
+        except OSError:
+            return False
+
+    def mentions(self, text: str) -> bool:
+        """
+        Return whether a text, such as a session's id, is in its command line.
+
+        The text must stand alone, at most behind a ``=``: a file's name that holds it does not
+        count.
+        """
+        pattern = rf"(?<![\w./-]){re.escape(text)}(?![\w./-])"
+        return re.search(pattern, "\0".join(self.arguments), re.ASCII) is not None
 
 
 def look_at(pid: int) -> Process | None:
-    """Look at a process; None where it is gone, a zombie, or cannot be seen."""
-    return _look_in_proc(pid) if _LINUX else _look_by_ps(pid)
+    """Look at a process; None if it is gone, a zombie, or cannot be seen."""
+    if not _LINUX:
+        return _by_ps(pid)
+    try:
+        return _in_proc(f"/proc/{pid}", pid)
+    except OSError:
+        return None
 
 
 def is_alive(pid: int, began: str) -> bool:
-    """Tell whether the process that began then still runs under this pid."""
+    """Return whether the process that began then still runs under this pid."""
     found = look_at(pid)
     return found is not None and found.began == began
 
 
 def mentioning(text: str) -> Process | None:
     """
-    Find a process of our user whose command line holds a text, such as a session's id.
+    Find a process of our user that has a text in its command line; see `Process.mentions`.
 
-    The text must stand alone, at most behind a ``=``: a file's name that holds it does not count.
     One that leads its session is preferred, and never the process that asks.
     """
-    pattern = re.compile(rb"(?<![\w./-])" + re.escape(os.fsencode(text)) + rb"(?![\w./-])")
     found = None
-    for pid, command in _commands_in_proc() if _LINUX else _commands_by_ps():
-        if pid == os.getpid() or not pattern.search(command):
+    for each in _within_sight():
+        if each.pid == os.getpid() or not each.mentions(text):
             continue
-        process = look_at(pid)
+        process = look_at(each.pid) if each.start is None else each
         if process is not None and process.leads:
             return process
         found = found or process
     return found
 
 
-def _look_in_proc(pid: int) -> Process | None:
-    stat = process_stat(pid)
-    if len(stat) < 20 or stat[0] in (b"Z", b"X", b"x"):
+def processes_of(uid: int, proc: str = "/proc") -> Iterator[Process]:
+    """
+    Yield the living processes of a user.
+
+    :param proc: where proc(5) is mounted.
+    :raises OSError: if one that lives cannot be looked at, as without a free descriptor.
+    """
+    for pid in _pids(uid, proc):
+        try:
+            process = _in_proc(f"{proc}/{pid}", pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        if process is not None:
+            yield process
+
+
+def processes_by_tools(uid: int) -> list[Process] | None:
+    """
+    Return the living processes of a user on macOS; None if they cannot be listed.
+
+    It waits for two programs, at most `machine.TOOL_TIMEOUT` seconds each. No start time is
+    known of them.
+    """
+    listed = machine.run(_PS, "-axww", "-o", "pid=,uid=,stat=,command=")
+    options = ("-a", "-d", "cwd", "-u", str(uid), "-Fpn", "-n", "-P", "-w")
+    directories = parse_lsof(machine.run(_LSOF, *options) or "")
+    if listed is None:
         return None
-    group, session = int(stat[2]), int(stat[3])
-    return Process(pid, f"{int(stat[19])}@{_boot()}", pid == group == session)
+    return [replace(each, directory=directories.get(each.pid)) for each in parse_ps(listed, uid)]
+
+
+def names_of(arguments: Iterable[str]) -> frozenset[str]:
+    """
+    Return the base names under which a command runs.
+
+    That is the program's and, after an interpreter, the one of each argument up to the first
+    that is no option.
+    """
+    first, *others = [*arguments] or [""]
+    names = {os.path.basename(first)}
+    if _INTERPRETER.fullmatch(os.path.basename(first)):
+        for argument in others:
+            names.add(os.path.basename(argument))
+            if os.path.basename(argument) == "cli.js":
+                names.add(os.path.basename(os.path.dirname(argument)))
+            if not argument.startswith("-"):
+                break
+    return frozenset(names)
+
+
+def parse_ps(text: str, uid: int) -> list[Process]:
+    """Return a user's living processes in ``ps -axww -o pid=,uid=,stat=,command=``."""
+    living = []
+    for line in text.splitlines():
+        fields = line.split(None, 3)
+        if len(fields) < 4 or not fields[0].isdigit() or fields[1] != str(uid):
+            continue
+        if not fields[2].startswith("Z"):
+            living.append(Process(int(fields[0]), None, tuple(fields[3].split(" "))))
+    return living
+
+
+def parse_lsof(text: str) -> dict[int, str]:
+    """Return the current directories, by pid, in ``lsof -a -d cwd -Fpn``."""
+    directories = {}
+    pid = 0
+    for line in text.splitlines():
+        if line.startswith("p") and line[1:].isdigit():
+            pid = int(line[1:])
+        elif line.startswith("n/") and pid:
+            directories[pid] = line[1:]
+    return directories
+
+
+def _within_sight() -> Iterator[Process]:
+    """Yield our processes; those that cannot be looked at are left out."""
+    uid = os.geteuid()
+    if not _LINUX:
+        yield from parse_ps(machine.run(_PS, "-axww", "-o", "pid=,uid=,stat=,command=") or "", uid)
+        return
+    try:
+        pids = list(_pids(uid, "/proc"))
+    except OSError:
+        return
+    for pid in pids:
+        process = look_at(pid)
+        if process is not None:
+            yield process
+
+
+def _pids(uid: int, proc: str) -> Iterator[int]:
+    for name in names_in(proc, PROCESS_LIMIT):
+        if name.isascii() and name.isdigit():
+            try:
+                if os.stat(f"{proc}/{name}").st_uid == uid:
+                    yield int(name)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended meanwhile
+
+
+def _in_proc(directory: str, pid: int) -> Process | None:
+    """
+    Read a process from its directory below ``/proc``; None for a zombie.
+
+    :raises OSError: if it is gone, or cannot be looked at.
+    """
+    # The command, the state, and so on: field N of proc_pid_stat(5) is at N - 2.
+    stat = parse_stat(_read(f"{directory}/stat"))
+    if len(stat) < 21 or stat[1] in (b"Z", b"X", b"x"):
+        return None
+    command = os.fsdecode(stat[0])
+    leads = str(pid).encode() == stat[3] == stat[4]
+    start = stat[20].decode("ascii", "replace")
+    line = os.fsdecode(_read(f"{directory}/cmdline"))
+    arguments = tuple(line.rstrip("\0").split("\0"))
+    try:
+        current = os.readlink(f"{directory}/cwd").removesuffix(" (deleted)")
+    except OSError:
+        return Process(pid, start, arguments, command, leads)
+    return Process(pid, start, arguments, command, leads, current, f"{directory}/cwd")
+
+
+def _by_ps(pid: int) -> Process | None:
+    # macOS has no session in ps(1): the flag "s" of its state marks a session's leader.
+    options = ("-o", "stat=,pgid=,lstart=", "-p", str(pid))
+    for line in (machine.run(_PS, *options, environment=_ENVIRONMENT) or "").splitlines():
+        state, group, *start = line.split()
+        if not state.startswith("Z"):
+            return Process(pid, " ".join(start), leads="s" in state and int(group) == pid)
+    return None
 
 
 def _boot() -> str:
@@ -80,52 +255,9 @@ def _boot() -> str:
         return ""
 
 
-def _commands_in_proc() -> Iterator[tuple[int, bytes]]:
-    uid = os.geteuid()
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        names = os.listdir("/proc")
-    except OSError:
-        return
-    for name in names:
-        if not name.isdecimal():
-            continue
-        try:
-            if os.stat(f"/proc/{name}").st_uid != uid:
-                continue
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                yield int(name), file.read(_COMMAND_LIMIT)
-        except OSError:
-            continue
-
-
-def _ps(*arguments: str) -> list[bytes]:
-    try:
-        done = subprocess.run(  # noqa: S603 - an argument list of our own
-            [_PS, *arguments],
-            env={"LC_ALL": "C", "PATH": "/bin:/usr/bin"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_PS_PATIENCE,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.splitlines()
-
-
-def _look_by_ps(pid: int) -> Process | None:
-    # macOS has no session in ps(1): the flag "s" of its state marks a session's leader.
-    for line in _ps("-o", "stat=,pgid=,lstart=", "-p", str(pid)):
-        state, group, *start = line.split()
-        if not state.startswith(b"Z"):
-            leads = b"s" in state and int(group) == pid
-            return Process(pid, b" ".join(start).decode("ascii", "replace"), leads)
-    return None
-
-
-def _commands_by_ps() -> Iterator[tuple[int, bytes]]:
-    for line in _ps("-U", str(os.geteuid()), "-ww", "-o", "pid=,args="):
-        pid, _, command = line.strip().partition(b" ")
-        if pid.isdigit():
-            yield int(pid), command
+        return os.read(descriptor, COMMAND_LINE)
+    finally:
+        os.close(descriptor)

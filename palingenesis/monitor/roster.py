@@ -102,7 +102,7 @@ class Roster:
 
     def refresh(self, session: Session) -> Session | None:
         """Read a session again if its transcript has changed; None if it is gone."""
-        stamp = self._world.stamp(session.path)
+        stamp = self._world.stamp(session.agent, session.path)
         if stamp == session.stamp:
             return session
         self._take(Change(session.agent, session.path, stamp), 0.0)
@@ -111,7 +111,7 @@ class Roster:
 
     def find(self, agent: str, path: str) -> Session | None:
         """Read a transcript that is not among those scanned; None if that is impossible."""
-        stamp = self._world.stamp(path)
+        stamp = self._world.stamp(agent, path)
         if stamp is None:
             return None
         try:

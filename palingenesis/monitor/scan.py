@@ -1,199 +1,84 @@
-"""A look at the transcripts of all agents: which have changed since the last one."""
+"""A scan: which sessions of all agents have changed since the last one."""
 
 from __future__ import annotations
 
-import fnmatch
-import os
-import re
-import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.files import DIRECTORY_LIMIT, STRIDE, WALK_LIMIT, Walk
 from palingenesis.monitor.transcript import Stamp
 
-#: Names that are looked at in one directory, and in a whole look.
-DIRECTORY_LIMIT = 20_000
-LOOK_LIMIT = 50_000
-#: Troubles that are told; a thousand different ones are a nuisance, not news.
-TROUBLE_LIMIT = 1000
 #: Seconds of work between two pauses.
 SLICE = 0.002
-#: Names between two questions for the time.
-_STRIDE = 64
 
 
 class Change(NamedTuple):
     """
-    A transcript that is new, has changed, or is gone.
+    A session that is new, has changed, or is gone.
 
     :ivar agent: the agent's name.
-    :ivar path: where the transcript is.
-    :ivar stamp: what it is like; None where it is gone.
+    :ivar transcript: by what the agent finds the session again: a path, for most agents.
+    :ivar stamp: what changes with it; None if it is gone.
     """
 
     agent: str
-    path: str
+    transcript: str
     stamp: Stamp | None
 
 
-class Place(NamedTuple):
+class Scans:
     """
-    Where an agent's transcripts are.
+    Scans, one after the other, of which each knows what the last one has found.
 
-    :ivar home: the directory the agent keeps its files in.
-    :ivar pattern: below it, a pattern for each level (`fnmatch`). The levels before the first
-        wildcard may be links; what a wildcard finds is never followed.
-    """
-
-    home: str
-    pattern: str
-
-
-class Look:
-    """
-    The looks at the transcripts, one after the other.
-
-    :param trouble: called with one line for everything that keeps a look from being whole,
-        once for each.
+    :param warn: called with one line, at each scan, for everything that keeps it from being whole.
     """
 
     def __init__(
         self,
-        trouble: Callable[[str], None],
+        warn: Callable[[str], None],
         *,
         directory_limit: int = DIRECTORY_LIMIT,
-        look_limit: int = LOOK_LIMIT,
-        clock: Callable[[], float] = time.perf_counter,
+        walk_limit: int = WALK_LIMIT,
     ) -> None:
-        self._trouble = trouble
-        self._told: set[str] = set()
+        self._warn = warn
         self._directory_limit = directory_limit
-        self._look_limit = look_limit
-        self._clock = clock
+        self._walk_limit = walk_limit
         self._known: dict[str, tuple[str, Stamp]] = {}
-        self._uid = os.geteuid()
 
-    def scan(self, places: Mapping[str, Place]) -> Iterator[Change | None]:
+    def changes(self, homes: Mapping[str, str]) -> Iterator[Change | None]:
         """
-        Look once, in slices: each step takes about `SLICE` seconds.
+        Scan once, in steps of some tenths of a millisecond.
 
-        A scan may be given up at any step; the next one goes on from what has been told.
+        A scan may be given up at any step; the next one continues from what was yielded.
 
-        :param places: where the transcripts are, by the agent's name.
-        :return: yields every change, and None where only time has passed.
+        :param homes: the agents' homes, by the agent's name.
+        :return: yields every change, and None for a pause.
         """
-        scan = _Scan(self._clock)
+        walk = Walk(self._warn, directory_limit=self._directory_limit, walk_limit=self._walk_limit)
         seen: set[str] = set()
-        for agent, place in places.items():
-            levels = place.pattern.split("/")
-            fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
-            top = os.path.join(place.home, *levels[:fixed])
-            for found in self._walk(top, [_matcher(level) for level in levels[fixed:]], scan):
+        for agent, home in homes.items():
+            for found in AGENTS[agent].sessions(home, walk):
                 if found is None:
                     yield None
                     continue
-                path, status = found
-                seen.add(path)
-                stamp = Stamp.of(status)
-                if self._known.get(path) != (agent, stamp):
-                    self._known[path] = (agent, stamp)
-                    yield Change(agent, path, stamp)
-        yield from self._gone(seen, scan)
+                transcript, stamp = found
+                seen.add(transcript)
+                if self._known.get(transcript) != (agent, stamp):
+                    self._known[transcript] = (agent, stamp)
+                    yield Change(agent, transcript, stamp)
+        yield from self._gone(seen, walk)
 
-    def forget(self, path: str) -> None:
-        """Have the next look tell a transcript anew, such as one that could not be read."""
-        self._known.pop(path, None)
+    def forget(self, transcript: str) -> None:
+        """Have the next scan report a session anew, such as one that could not be read."""
+        self._known.pop(transcript, None)
 
-    def _gone(self, seen: set[str], scan: _Scan) -> Iterator[Change | None]:
-        """Yield what is gone; after a look that was cut short, only what is proven so."""
-        for path in [path for path in self._known if path not in seen]:
-            if not (scan.cut_short and os.path.lexists(path)):
-                agent, _ = self._known.pop(path)
-                yield Change(agent, path, None)
-            if scan.pause():
+    def _gone(self, seen: set[str], walk: Walk) -> Iterator[Change | None]:
+        """Yield what is gone; after a scan that was cut short, only what is proven so."""
+        missing = [(each, agent) for each, (agent, _) in self._known.items() if each not in seen]
+        for number, (transcript, agent) in enumerate(missing, 1):
+            if not walk.cut_short or AGENTS[agent].stamp(transcript) is None:
+                self.forget(transcript)
+                yield Change(agent, transcript, None)
+            if number % STRIDE == 0:
                 yield None
-
-    def _walk(
-        self, directory: str, matchers: list[re.Pattern[str]], scan: _Scan
-    ) -> Iterator[tuple[str, os.stat_result] | None]:
-        """Yield the transcripts below a directory, and None for a pause."""
-        matcher, *deeper = matchers
-        foreign = False
-        below = []
-        try:
-            with os.scandir(directory) as entries:
-                for count, entry in enumerate(entries):
-                    if scan.names >= self._look_limit:
-                        scan.cut_short = True
-                        self._tell(
-                            f"More than {self._look_limit} files in the agents' directories; the"
-                            " rest is not monitored. Move old transcripts elsewhere."
-                        )
-                        return
-                    if count >= self._directory_limit:
-                        scan.cut_short = True
-                        self._tell(
-                            f"{directory}: more than {self._directory_limit} files; the rest is"
-                            " not monitored. Move old transcripts elsewhere."
-                        )
-                        break
-                    scan.names += 1
-                    if count % _STRIDE == 0 and scan.pause():
-                        yield None
-                    if matcher.match(entry.name) is None:
-                        continue
-                    if deeper:
-                        if entry.is_dir(follow_symlinks=False):
-                            below.append(entry.path)
-                        continue
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue  # it vanished
-                    if not stat.S_ISREG(status.st_mode):
-                        continue
-                    if status.st_uid == self._uid:
-                        yield entry.path, status
-                    else:
-                        foreign = True
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            self._tell(f"{directory}: cannot be read: {error.strerror}")
-            return
-        if foreign:
-            self._tell(f"{directory}: has transcripts of another user, which are left alone")
-        for path in below:
-            if scan.pause():
-                yield None
-            yield from self._walk(path, deeper, scan)
-
-    def _tell(self, trouble: str) -> None:
-        if trouble not in self._told and len(self._told) < TROUBLE_LIMIT:
-            self._told.add(trouble)
-            self._trouble(trouble)
-
-
-class _Scan:
-    """One look under way: how much it has seen, and when it last paused."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._resumed: float | None = None
-        self.names = 0
-        self.cut_short = False
-
-    def pause(self) -> bool:
-        """Tell whether it is time for a pause, and note that it is taken."""
-        now = self._clock()
-        if self._resumed is None:
-            self._resumed = now
-        elif now - self._resumed >= SLICE:
-            self._resumed = None
-            return True
-        return False
-
-
-def _matcher(level: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(level))

@@ -1,4 +1,4 @@
-"""A session's identity, and the verdict that its last records give."""
+"""What is read of a session: which one it is, and what its end says."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from palingenesis.words import Kind
 @dataclass(frozen=True, slots=True)
 class Identity:
     """
-    Which session a transcript holds.
+    Which session it is.
 
-    :ivar id: the session's id, from its records; fit for one argument of a command line.
-    :ivar directory: the directory it was started in, absolute.
+    :ivar id: its id, from its records; fit for one argument of a command line.
+    :ivar directory: the directory in which it was started, absolute.
     """
 
     id: str
@@ -29,10 +29,10 @@ _DIRECTORY_LIMIT = 4095
 
 def identified(id: object, directory: object) -> Identity | None:  # noqa: A002
     """
-    Make an identity of what a record says, which may be anything.
+    Return the identity in a record's values, which may be anything.
 
-    None unless the id is a name that no command takes for an option and no system for a
-    path, and the directory an absolute path that can be printed.
+    None unless the id is a name that no command takes for an option and no system for a path,
+    and the directory is an absolute path that can be printed.
     """
     if not isinstance(id, str) or not isinstance(directory, str):
         return None
@@ -46,22 +46,18 @@ def identified(id: object, directory: object) -> Identity | None:  # noqa: A002
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    What the last meaningful record of a transcript says.
+    What the end of a session says.
 
     :ivar kind: how the session stopped; None in the middle of a turn.
-    :ivar key: tells this record from every other of the transcript.
-    :ivar at: the record's timestamp, in seconds since the epoch; None where it has none.
-    :ivar reset: when a limit ends, in seconds since the epoch; None where it is not stated.
-    :ivar left: whether the user ended the program, rather than a turn.
-    :ivar continues: whether the agent goes on by itself for as long as it lives.
-    :ivar progress: the timestamp of the last record of the agent's that is no error, in
-        seconds since the epoch; None where none was read.
+    :ivar key: tells the record that decides from every other of the session.
+    :ivar at: that record's timestamp, in seconds since the epoch; None if it has none.
+    :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
+    :ivar progress: when the agent last did something that is no error, in seconds since the
+        epoch; None if no such time was read.
     """
 
     kind: Kind | None
     key: str
     at: float | None = None
     reset: float | None = None
-    left: bool = False
-    continues: bool = False
     progress: float | None = None

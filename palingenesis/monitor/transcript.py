@@ -1,8 +1,8 @@
 """
-Reading a transcript: a file of one JSON object a line, read from its end.
+Transcripts: files of one JSON object a line, read from the end.
 
-A transcript may have gigabytes and single lines of megabytes, so nothing here reads a whole
-file: the time and the memory that a reading takes have a bound, whatever the file holds.
+A transcript may have gigabytes and single lines of megabytes, so no file is read whole: the time
+and the memory that a reading takes have a bound, whatever the file holds.
 """
 
 from __future__ import annotations
@@ -17,29 +17,31 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
+from palingenesis.monitor import files
+
 #: Bytes read from the end at first; doubled up to `LAST_WINDOW`.
 FIRST_WINDOW = 128 * 1024
 LAST_WINDOW = 8 * 1024 * 1024
-#: Bytes of the beginning in which a session's identity is looked for.
+#: Bytes of the beginning that may tell the session's identity.
 HEAD_WINDOW = 256 * 1024
-#: Bytes of the longest record that is parsed, and of all that are parsed in one reading:
-#: parsing 2 MiB takes about 10 ms.
+#: Bytes that are parsed in one reading, and so of the longest record that can be: parsing 2 MiB
+#: takes about 10 ms.
 PARSE_LIMIT = 2 * 1024 * 1024
-#: Lines that are looked at in one reading at the end of a file, and how many of them may be
-#: records; lines that are looked at in its beginning.
+#: Lines that are read from the end, and how many of them may be records; lines that are read
+#: from the beginning.
 LAST_LINES = 10_000
 LAST_RECORDS = 2000
 FIRST_LINES = 200
-#: Bytes of a record that are kept of one that is not parsed.
+#: Bytes that are kept of a record that is not parsed.
 BEGINNING = 4096
 
 
 class Stamp(NamedTuple):
     """
-    What changes when a file does.
+    What changes when a session's records do.
 
-    :ivar size: in bytes.
-    :ivar mtime_ns: the time of the last modification, in nanoseconds since the epoch.
+    :ivar size: in bytes; it never shrinks while records are only appended.
+    :ivar mtime_ns: the time of the last change, in nanoseconds since the epoch.
     """
 
     device: int
@@ -49,7 +51,7 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
-        """Take it from what stat(2) tells."""
+        """Make the stamp of a file."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -58,9 +60,9 @@ class Record(NamedTuple):
     One line of a transcript.
 
     :ivar end: the offset in bytes just after its newline, which no other record shares.
-    :ivar value: the object it holds; None where the line is too long to be parsed.
-    :ivar beginning: the first bytes of a line that is not parsed; empty where even its
-        beginning is out of reach.
+    :ivar value: the object it holds; None if the line is too long to be parsed.
+    :ivar beginning: the first bytes of a line that is not parsed; empty if they are out of
+        reach too.
     """
 
     end: int
@@ -69,7 +71,7 @@ class Record(NamedTuple):
 
 
 class Transcript:
-    """An open transcript, as it was when it was opened: what is appended later is not read."""
+    """An open transcript; what is appended after it was opened is not read."""
 
     def __init__(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
@@ -95,9 +97,10 @@ class Transcript:
         """
         Read the last records, newest first, within `LAST_WINDOW` bytes of the end.
 
-        Half a last line is left out, and so is a line that holds no JSON object.
+        A last line without its newline is left out, and so is a line that holds no JSON object.
 
-        :param wanted: whether a line is worth parsing; it is asked before, and must be cheap.
+        :param wanted: returns whether a line is worth parsing; it is called for each line, and
+            must be cheap.
         """
         return islice(self._records(wanted), LAST_RECORDS)
 
@@ -124,7 +127,7 @@ class Transcript:
             start = max(0, size - window)
             chunk = os.pread(self._descriptor, upto - start, start)
             if len(chunk) < upto - start:
-                return  # cut short by its writer meanwhile; the next look sees a new size
+                return  # its writer has cut it meanwhile; the next scan sees the new size
             end = len(chunk)
             if not complete and (end := chunk.rfind(b"\n") + 1):
                 complete = True
@@ -147,16 +150,12 @@ class Transcript:
 @contextmanager
 def opened(path: str) -> Iterator[Transcript]:
     """
-    Open a transcript for reading; a link, a FIFO and a device are never followed or waited for.
+    Open a transcript for reading; see `files.opened`.
 
-    :raises OSError: when it cannot be opened, or is no regular file.
+    :raises OSError: if it cannot be opened, or is no regular file.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
-    try:
+    with files.opened(path) as descriptor:
         yield Transcript(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parsed(line: bytes) -> dict[str, object] | None:
@@ -169,9 +168,10 @@ def _parsed(line: bytes) -> dict[str, object] | None:
 
 def field(beginning: bytes, name: str) -> str | bool | None:
     """
-    Find a key's string or truth value in the beginning of a record that is not parsed.
+    Return a key's string or truth value in the beginning of a record that is not parsed.
 
-    A quote inside a JSON string is escaped, so a match is a key and never a text.
+    None if the key is not there. A quote inside a JSON string is escaped, so a match is a key
+    and never a text.
     """
     pattern = rb'"%s"\s*:\s*("(?:[^"\\]|\\.)*"|true\b|false\b)' % re.escape(name.encode())
     if (found := re.search(pattern, beginning)) is None:
@@ -184,19 +184,19 @@ def field(beginning: bytes, name: str) -> str | bool | None:
 
 
 def mapping(value: object) -> dict[str, object]:
-    """Take a value of a record as an object; an empty one where it is none."""
+    """Return a value of a record if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def number(value: object) -> float | None:
-    """Take a value of a record as a positive number below 1e15; None where it is none."""
+    """Return a value of a record if it is a positive number below 1e15, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if 0 < value < 1e15 else None
 
 
 def timestamp(value: object) -> float | None:
-    """Take a value of a record as an ISO 8601 time with its zone, in seconds since the epoch."""
+    """Return the seconds since the epoch of an ISO 8601 time with its zone; None if it is none."""
     if not isinstance(value, str) or len(value) > 40:
         return None
     try:

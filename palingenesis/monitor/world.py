@@ -1,8 +1,8 @@
 """
-The world as the monitor meets it: transcripts, processes, and the commands it starts.
+The world of the monitor: transcripts, processes, and the commands that it starts.
 
-The monitor's decisions are made elsewhere and reach the system through here alone, so a test
-can put a world of its own in this place.
+The monitor's decisions are made elsewhere and reach the system through this module alone, so a
+test can put a world of its own in its place.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from palingenesis.monitor import processes, revive
-from palingenesis.monitor.agents import AGENTS, Owners, owner_of, read
+from palingenesis.monitor import revive
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt
-from palingenesis.monitor.owners import Processes
-from palingenesis.monitor.owners import look as look_at_processes
+from palingenesis.monitor.owners import take_snapshot
 from palingenesis.monitor.revive import Command, Revival
-from palingenesis.monitor.scan import Change, Look, Place
+from palingenesis.monitor.scan import Change, Scans
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
@@ -27,33 +27,27 @@ from palingenesis.words import Owner
 
 class Living:
     """
-    Who was alive at one moment.
+    Who has which session, at one moment.
 
-    :param looked: the processes.
-    :param owners: what each agent's own files tell, by the agent's name.
+    :param owners: what is known of each agent's sessions, by the agent's name.
     :param mentioned: whether a process has the session in question in its command line.
     """
 
-    def __init__(
-        self, looked: Processes, owners: Mapping[str, Owners], *, mentioned: bool = False
-    ) -> None:
-        self._processes = looked
+    def __init__(self, owners: Mapping[str, Owners], *, mentioned: bool = False) -> None:
         self._owners = owners
         self._mentioned = mentioned
 
     def owner(self, agent: str, session: Identity, transcript: str) -> Owner:
-        """Tell whether a session's process lives."""
+        """Return who can write to a session."""
         if self._mentioned:
             return Owner.PROGRAM
         owners = self._owners.get(agent)
-        if owners is None:
-            return Owner.UNKNOWN
-        return owner_of(owners, self._processes, session, transcript)
+        return Owner.UNKNOWN if owners is None else owners.owner(session, transcript)
 
     def asking(self, agent: str, session: Identity) -> bool:
-        """Tell whether a session's process said last that it waits for a person."""
+        """Return whether a session's process said last that it waits for a person."""
         owners = self._owners.get(agent)
-        return owners is not None and owners.asking(session)
+        return owners is not None and owners.is_asking(session)
 
 
 class World:
@@ -61,9 +55,9 @@ class World:
     The world of one user on one machine.
 
     :param state_directory: where the output of commands goes.
-    :param trouble: called with one line for everything that keeps a look from being whole.
-    :param environment: the daemon's environment; that of this process where None.
-    :param umask: the umask of the commands; the daemon's own where negative.
+    :param warn: called with one line, at each scan, for everything that keeps it from being whole.
+    :param environment: the daemon's environment; that of this process if None.
+    :param umask: the umask of the commands; the daemon's own if negative.
     :ivar slow: whether :meth:`look` may take seconds, and belongs in a thread.
     """
 
@@ -72,7 +66,7 @@ class World:
     def __init__(
         self,
         state_directory: str,
-        trouble: Callable[[str], None],
+        warn: Callable[[str], None],
         times: Times,
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
@@ -81,40 +75,40 @@ class World:
         self._environment = os.environ if environment is None else environment
         self._umask = umask
         self._times = times
-        self._look = Look(trouble)
+        self._scans = Scans(warn)
 
     def homes(self, agents: Iterable[str] | None) -> dict[str, str]:
-        """Tell where the agents keep their files; of those not named, where that exists."""
+        """
+        Return the agents' homes, by the agent's name.
+
+        :param agents: whose; those of all agents that exist if None.
+        """
         homes = {name: agent.home(self._environment) for name, agent in AGENTS.items()}
         if agents is None:
             return {name: home for name, home in homes.items() if os.path.isdir(home)}
         return {name: homes[name] for name in agents}
 
     def scan(self, homes: Mapping[str, str]) -> Iterator[Change | None]:
-        """Tell which transcripts have changed, in slices; see `Look.scan`."""
-        places = {name: Place(home, AGENTS[name].TRANSCRIPTS) for name, home in homes.items()}
-        return self._look.scan(places)
+        """Yield the sessions that have changed; see `Scans.changes`."""
+        return self._scans.changes(homes)
 
-    def forget(self, path: str) -> None:
-        """Have the next scan tell a transcript anew."""
-        self._look.forget(path)
+    def forget(self, transcript: str) -> None:
+        """Have the next scan report a session anew."""
+        self._scans.forget(transcript)
 
     def read(
-        self, agent: str, path: str, known: Identity | None
+        self, agent: str, transcript: str, known: Identity | None
     ) -> tuple[Identity, Verdict] | None:
         """
-        Read a transcript; see `agents.read`.
+        Read a transcript; see `Agent.read`.
 
-        :raises OSError: when it cannot be read.
+        :raises OSError: if it cannot be read.
         """
-        return read(AGENTS[agent], path, known)
+        return AGENTS[agent].read(transcript, known)
 
-    def stamp(self, path: str) -> Stamp | None:
-        """Tell what a transcript is like; None where it is gone or cannot be seen."""
-        try:
-            return Stamp.of(os.lstat(path))
-        except OSError:
-            return None
+    def stamp(self, agent: str, transcript: str) -> Stamp | None:
+        """Return a transcript's stamp; None if it is gone or cannot be seen."""
+        return AGENTS[agent].stamp(transcript)
 
     def look(self, homes: Mapping[str, str], session: str | None = None) -> Living:
         """
@@ -123,13 +117,12 @@ class World:
         :param session: the id of a session that is about to be revived: a process that has it
             in its command line counts as its owner, whatever its name.
         """
-        looked = look_at_processes()
-        owners = {name: AGENTS[name].owners(home, looked) for name, home in homes.items()}
-        mentioned = session is not None and processes.mentioning(session) is not None
-        return Living(looked, owners, mentioned=mentioned)
+        snapshot = take_snapshot()
+        owners = {name: AGENTS[name].owners(home, snapshot) for name, home in homes.items()}
+        return Living(owners, mentioned=session is not None and snapshot.mentions(session))
 
     def directory_trouble(self, path: str) -> str | None:
-        """Tell why no session can be revived in a directory, in one line; None where one can."""
+        """Return why no session can be revived in a directory, in one line; None if one can."""
         try:
             revive.check_directory(path)
         except CommandError as error:
@@ -140,7 +133,7 @@ class World:
         """
         Find the program of a command.
 
-        :raises CommandError: when there is none that can be run.
+        :raises CommandError: if there is none that can be run.
         """
         return revive.find_program(command, self._environment)
 
@@ -150,7 +143,7 @@ class World:
         """
         Start the command that revives a session; see `revive.start`.
 
-        :raises CommandError: when it cannot be started; then nothing runs.
+        :raises CommandError: if it cannot be started; then nothing runs.
         """
         return revive.start(
             command,

@@ -7,8 +7,8 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor import owners
-from palingenesis.monitor.owners import Process
+from palingenesis.monitor.owners import take_snapshot
+from palingenesis.monitor.processes import Process
 from palingenesis.words import Owner
 
 
@@ -18,8 +18,8 @@ class MachineTests(SynchronousTestCase):
         os.mkdir(directory)
         commands = frozenset({"cat"})
         with subprocess.Popen(["cat"], cwd=directory, stdin=subprocess.PIPE) as child:
-            process = (owners.look().living or {}).get(child.pid)
-            running = owners.look().running(commands, directory)
+            process = (take_snapshot().processes or {}).get(child.pid)
+            running = take_snapshot().running(commands, directory)
         self.assertIsInstance(process, Process)
         self.assertEqual(running, Owner.PROGRAM)
-        self.assertEqual(owners.look().running(commands, directory), Owner.GONE)
+        self.assertEqual(take_snapshot().running(commands, directory), Owner.GONE)

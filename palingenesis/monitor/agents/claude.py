@@ -1,7 +1,7 @@
 """
 Claude Code: its transcripts, its registry of living processes, and what their records mean.
 
-Nothing of the format is documented. What stands here was told in public: the fields of
+Nothing of the format is documented. What stands here was reported in public: the fields of
 errors in anthropics/claude-code#11429 and #42053, null stop reasons in #20222, prompts that
 stay too long in #23377, the registry in #37737.
 """
@@ -11,23 +11,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from itertools import islice
 
-from palingenesis.monitor.owners import Processes, bounded, home_of
+from palingenesis.monitor import files
+from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
+from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
 from palingenesis.words import Kind, Owner
 
-#: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
-TRANSCRIPTS = "projects/*/*.jsonl"
-COMMANDS = frozenset({"claude", "claude-code"})
-
-#: Records looked through, behind the one that decides, for the last progress.
-_PROGRESS_DEPTH = 200
 #: Entries of the registry that are looked at, and bytes of one.
 _ENTRIES = 2000
 _ENTRY_SIZE = 64 * 1024
@@ -38,7 +33,7 @@ _INTERRUPTED = frozenset(
     {"[Request interrupted by user]", "[Request interrupted by user for tool use]"}
 )
 _EXIT = re.compile(r"<command-name>\s*/(?:exit|quit)\s*</command-name>")
-#: What the user does without the model: the output of a command, and the command itself.
+#: What a person does without the model: the output of a command, and the command itself.
 _OUTPUT = re.compile(r"\s*<(?:local-command-(?:stdout|stderr|caveat)|bash-(?:input|std\w+))>")
 _COMMAND = re.compile(r"\s*<command-(?:name|message)>")
 
@@ -67,92 +62,82 @@ _TRANSIENT = re.compile(
 _TEXT_LIMIT = 16 * 1024
 
 
-def home(environment: Mapping[str, str]) -> str:
-    """Tell which directory Claude Code keeps its files in."""
-    return home_of(environment, "CLAUDE_CONFIG_DIR", ".claude")
+class Claude(Agent):
+    """Claude Code."""
 
+    name = "claude"
+    programs = frozenset({"claude", "claude-code"})
+    home_variable = "CLAUDE_CONFIG_DIR"
+    home_name = ".claude"
+    #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
+    transcripts = "projects/*/*.jsonl"
 
-def wanted(line: bytes) -> bool:
-    """Tell cheaply whether a line may hold a meaningful record."""
-    return _TYPES.search(line) is not None
+    def is_wanted(self, line: bytes) -> bool:
+        """Return cheaply whether a line may hold a meaningful record."""
+        return _TYPES.search(line) is not None
 
+    def identity(self, records: Iterable[Record]) -> Identity | None:
+        """Return the session of the first record that names one; a sub-agent's file has none."""
+        for record in records:
+            session, directory, sidechain = (
+                _value(record, name) for name in ("sessionId", "cwd", "isSidechain")
+            )
+            if session is not None and directory is not None:
+                return None if sidechain is True else identified(session, directory)
+        return None
 
-def identity(records: Iterable[Record]) -> Identity | None:
-    """Take the session of the first record that names one; a sub-agent's file has none."""
-    for record in records:
-        session, directory, sidechain = (
-            _value(record, name) for name in ("sessionId", "cwd", "isSidechain")
-        )
-        if session is not None and directory is not None:
-            return None if sidechain is True else identified(session, directory)
-    return None
+    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
+        """
+        Yield what the records report.
 
+        Left out are the records of sub-agents, retries (``api_error``), compactions, and what
+        the program writes itself when a session is resumed ("No response requested.").
+        """
+        for record in records:
+            step = None if _is_skipped(record) else _step(record, local)
+            if step is not None:
+                yield step
 
-def verdict(records: Iterable[Record], local: tzinfo | None = None) -> Verdict:
-    """
-    Judge by the newest meaningful record that decides.
+    def verdict(self, steps: Iterable[Step]) -> Verdict:
+        """Judge by the newest step that is not what a person did without the model."""
+        turn_over = printed = False
+        for step in steps:
+            match step.what:
+                case What.TURN_OVER:
+                    turn_over = True
+                case What.OUTPUT:
+                    printed = True
+                case What.LOCAL:
+                    printed = False
+                case What.COMMAND if printed:
+                    printed = False
+                case What.REPLY if turn_over:
+                    # Some versions leave out how a reply ends (anthropics/claude-code#20222).
+                    return replace(step.verdict(), kind=Kind.FINISHED)
+                case _:
+                    return step.verdict()
+        return UNREAD
 
-    A retry (``api_error``) and an announcement to go on (``informational``) are no stops: the
-    record before them decides, and whether the owner lives. So it is with what the user did
-    without the model, with compactions, and with the assistant's records that the program
-    writes itself ("No response requested.") when a session is resumed.
-    """
-    reader = iter(records)
-    continues = turn_over = local_command = False
-    decided = Verdict(Kind.UNKNOWN, "")
-    for record in reader:
-        if _skipped(record):
-            continue
-        type_ = _value(record, "type")
-        if type_ == "system":
-            subtype = _value(record, "subtype")
-            continues |= subtype == "informational" and _announces(record)
-            turn_over |= subtype == "turn_duration"
-            if subtype != "local_command":
-                continue
-        if type_ in ("user", "system"):
-            words = _words(record)
-            command = _COMMAND.match(words) is not None
-            if command and _EXIT.search(words):
-                decided = Verdict(Kind.USER, _key(record), _at(record), left=True)
-                break
-            if _OUTPUT.match(words):
-                local_command = words.lstrip().startswith("<local-command-std")
-                continue
-            if type_ == "system" or (local_command and command):
-                local_command = False
-                continue
-        decided = _judged(record, turn_over, local)
-        break
-    else:
-        return decided
-    progress = _progressed(record)
-    if progress is None:
-        older = (_progressed(record) for record in islice(reader, _PROGRESS_DEPTH))
-        progress = next((at for at in older if at is not None), None)
-    return replace(decided, continues=continues, progress=progress)
-
-
-def owners(home: str, processes: Processes) -> Registry:
-    """Look into the registry of living processes."""
-    try:
-        entries = list(_entries(os.path.join(home, "sessions")))
-    except FileNotFoundError:
-        entries = []
-    except OSError:
-        return Registry([], processes, whole=False)
-    return Registry(entries, processes)
+    def owners(self, home: str, snapshot: Snapshot) -> Registry:
+        """Read the registry of living processes."""
+        try:
+            entries = list(_entries(os.path.join(home, "sessions")))
+        except FileNotFoundError:
+            entries = []
+        except OSError:
+            return Registry([], snapshot, whole=False)
+        return Registry(entries, snapshot)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
-    What Claude Code wrote of one of its processes, in ``sessions/<pid>.json``.
+    What Claude Code writes of one of its processes, in ``sessions/<pid>.json``.
 
-    It is removed at a clean end and left behind by a kill.
+    The file is removed when the program exits, and left behind by a kill.
 
-    :ivar start: when the process started, as proc_pid_stat(5) tells in field 22; None where
-        the entry does not tell.
+    :ivar start: when the process started, as in field 22 of proc_pid_stat(5); None if the entry
+        does not say.
     :ivar readable: whether the entry could be read.
     """
 
@@ -164,40 +149,38 @@ class Entry:
     readable: bool = True
 
 
-class Registry:
+class Registry(Owners):
     """
     Which sessions have a living process, by the registry and by the processes.
 
     ``/resume`` inside the program may leave an old session in an entry
-    (anthropics/claude-code#37737), so one with the session's directory counts as well.
+    (anthropics/claude-code#37737), so an entry with the session's directory counts as well.
 
     :param whole: whether every entry could be looked at.
     """
 
-    def __init__(
-        self, entries: Sequence[Entry], processes: Processes, *, whole: bool = True
-    ) -> None:
-        self._processes = processes
-        self._living = [e for e in entries if processes.alive(e.pid, e.start)]
+    def __init__(self, entries: Sequence[Entry], snapshot: Snapshot, *, whole: bool = True) -> None:
+        super().__init__(snapshot)
+        self._living = [e for e in entries if snapshot.is_alive(e.pid, e.start)]
         self._unreadable = not whole or any(not e.readable for e in self._living)
         self._asking = {e.session for e in entries if e.session and e.status == "waiting"}
 
-    def owner(self, identity: Identity) -> Owner:
-        """Tell whether a process of this session lives."""
+    def witnessed(self, session: Identity) -> Owner:
+        """Return who has a session, by an entry, or else by the processes in its directory."""
         for entry in self._living:
-            if identity.id == entry.session or identity.directory == entry.directory:
+            if session.id == entry.session or session.directory == entry.directory:
                 return Owner.PROGRAM
         if self._unreadable:
             return Owner.UNKNOWN
-        return self._processes.running(COMMANDS, identity.directory)
+        return self.snapshot.running(Claude.programs, session.directory)
 
-    def asking(self, identity: Identity) -> bool:
-        """Tell whether the session's process said last that it waits for a person."""
-        return identity.id in self._asking
+    def is_asking(self, session: Identity) -> bool:
+        """Return whether the session's process said last that it waits for a person."""
+        return session.id in self._asking
 
 
 def _entries(directory: str) -> Iterator[Entry]:
-    for name in bounded(directory, _ENTRIES):
+    for name in files.names_in(directory, _ENTRIES):
         stem, extension = os.path.splitext(name)
         if extension == ".json" and stem.isascii() and stem.isdigit() and len(stem) < 10:
             entry = _entry(os.path.join(directory, name), int(stem))
@@ -206,13 +189,10 @@ def _entries(directory: str) -> Iterator[Entry]:
 
 
 def _entry(path: str, pid: int) -> Entry | None:
-    """Read an entry; None where it is gone."""
+    """Read an entry; None if it is gone."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
+        with files.opened(path) as descriptor:
             value = json.loads(os.read(descriptor, _ENTRY_SIZE))
-        finally:
-            os.close(descriptor)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):
@@ -222,19 +202,13 @@ def _entry(path: str, pid: int) -> Entry | None:
         given if isinstance(given := entry.get(name), str) else None
         for name in ("sessionId", "cwd", "status")
     )
-    told = str(entry.get("procStart"))
-    start = told if told.isascii() and told.isdigit() else None
+    written = str(entry.get("procStart"))
+    start = written if written.isascii() and written.isdigit() else None
     return Entry(pid, session, directory, start, status, readable=bool(session or directory))
 
 
-def _value(record: Record, name: str) -> object:
-    if record.value is not None:
-        return record.value.get(name)
-    return field(record.beginning, name)
-
-
-def _skipped(record: Record) -> bool:
-    """Tell whether a record is a sub-agent's, bookkeeping, or the program talking to itself."""
+def _is_skipped(record: Record) -> bool:
+    """Return whether a record is a sub-agent's, bookkeeping, or the program's to itself."""
     if record.value is None:
         # In some versions the first type is that of the message inside.
         known = _value(record, "type") in (None, "user", "assistant", "system", "message")
@@ -250,43 +224,84 @@ def _skipped(record: Record) -> bool:
     return value.get("isCompactSummary") is True
 
 
-def _judged(record: Record, turn_over: bool, local: tzinfo | None) -> Verdict:
-    at, key = _at(record), _key(record)
-    value = record.value
+def _step(record: Record, local: tzinfo | None) -> Step | None:
+    """Return what a record that is not skipped reports."""
+    key, at = _key(record), _at(record)
+    value, type_ = record.value, _value(record, "type")
+    if type_ == "system":
+        return _of_the_program(record, key, at)
     if value is None:
-        return Verdict(None, key, at)
-    if value["type"] == "user":
-        interrupted = "interruptedMessageId" in value or _words(record).strip() in _INTERRUPTED
-        return Verdict(Kind.USER if interrupted else None, key, at)
+        replied = "assistant" in (type_, _value(record, "role"))
+        worked = replied or b'"tool_result"' in record.beginning
+        return Step(What.WORK, key, at, progress=worked)
+    if type_ == "user":
+        return _of_a_person(value, key, at)
     if _failed(value):
         kind, reset = _error(value, at, local)
-        return Verdict(kind, key, at, reset)
-    return Verdict(_reply(value, turn_over), key, at)
+        return Step(What.END, key, at, kind, reset)
+    return _reply(_message(value), key, at)
 
 
-def _reply(value: dict[str, object], turn_over: bool) -> Kind | None:
-    """Tell how the model's reply ended."""
+def _of_the_program(record: Record, key: str, at: float | None) -> Step | None:
+    """Return what a ``system`` record reports."""
+    subtype = _value(record, "subtype")
+    if subtype == "turn_duration":
+        return Step(What.TURN_OVER, key, at)
+    if subtype != "local_command":
+        return None
+    content = None if record.value is None else record.value.get("content")
+    words = content[:_TEXT_LIMIT] if isinstance(content, str) else ""
+    return _without_the_model(words, key, at) or Step(What.LOCAL, key, at)
+
+
+def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
+    """Return what a ``user`` record reports: words of a person's, or a tool's result."""
     message = _message(value)
+    content = value.get("content")
+    words = content[:_TEXT_LIMIT] if isinstance(content, str) else _text(message)
+    worked = any(mapping(block).get("type") == "tool_result" for block in _blocks(message))
+    if (step := _without_the_model(words, key, at)) is not None:
+        return replace(step, progress=worked)
+    interrupted = "interruptedMessageId" in value or words.strip() in _INTERRUPTED
+    kind = Kind.USER if interrupted else None
+    what = What.COMMAND if _COMMAND.match(words) else What.WORK if worked else What.PROMPT
+    return Step(what, key, at, kind, progress=worked)
+
+
+def _without_the_model(words: str, key: str, at: float | None) -> Step | None:
+    """Return what a person did without the model; None if the words are not about that."""
+    if _COMMAND.match(words) and _EXIT.search(words):
+        return Step(What.END, key, at, Kind.USER)
+    if _OUTPUT.match(words):
+        printed = words.lstrip().startswith("<local-command-std")
+        return Step(What.OUTPUT if printed else What.LOCAL, key, at)
+    return None
+
+
+def _reply(message: dict[str, object], key: str, at: float | None) -> Step:
+    """Return what a reply of the model's reports."""
     blocks = [mapping(block) for block in _blocks(message)]
     calls = [str(block.get("name")) for block in blocks if block.get("type") == "tool_use"]
-    if not _QUESTIONS.isdisjoint(calls):
-        return Kind.ASKING
     reason = message.get("stop_reason")
-    if calls or reason in ("tool_use", "pause_turn"):
-        return None
-    if reason is None:
-        # Some versions leave the reason out and say that the turn is over (#20222).
+    kind = Kind.UNKNOWN
+    if not _QUESTIONS.isdisjoint(calls):
+        kind = Kind.ASKING
+    elif calls or reason in ("tool_use", "pause_turn"):
+        return Step(What.WORK, key, at, progress=True)
+    elif reason is None:
         said = any(block.get("type") == "text" for block in blocks)
-        return Kind.FINISHED if turn_over and said else None
-    if reason in ("end_turn", "stop_sequence"):
-        return Kind.FINISHED
-    return Kind.CONTEXT if reason == "model_context_window_exceeded" else Kind.UNKNOWN
+        return Step(What.REPLY if said else What.WORK, key, at, progress=True)
+    elif reason in ("end_turn", "stop_sequence"):
+        kind = Kind.FINISHED
+    elif reason == "model_context_window_exceeded":
+        kind = Kind.CONTEXT
+    return Step(What.END, key, at, kind, progress=True)
 
 
 def _error(
     value: dict[str, object], at: float | None, local: tzinfo | None
 ) -> tuple[Kind, float | None]:
-    """Tell what an error of the API means, and when a limit ends."""
+    """Return what an error of the API means, and when a limit ends."""
     text = _text(_message(value))
     error = value.get("error")
     kind = _ERRORS.get(error) if isinstance(error, str) else None
@@ -308,34 +323,10 @@ def _failed(value: dict[str, object]) -> bool:
     return value.get("isApiErrorMessage") is True
 
 
-def _progressed(record: Record) -> float | None:
-    """Tell when the agent did something: a reply or a tool's result that is no API error."""
-    if _skipped(record):
-        return None
-    type_ = _value(record, "type")
-    if record.value is None:
-        replied = "assistant" in (type_, _value(record, "role"))
-        worked = replied or b'"tool_result"' in record.beginning
-    elif type_ == "assistant":
-        worked = not _failed(record.value)
-    else:
-        blocks = _blocks(_message(record.value))
-        worked = any(mapping(block).get("type") == "tool_result" for block in blocks)
-    return _at(record) if worked else None
-
-
-def _announces(record: Record) -> bool:
-    return "continuing automatically" in str(_value(record, "content"))[:_TEXT_LIMIT]
-
-
-def _words(record: Record) -> str:
-    """Give what the user typed, or what the program noted of it; empty for a tool's result."""
-    if record.value is None:
-        return ""
-    content = record.value.get("content")  # of a system record
-    if isinstance(content, str):
-        return content[:_TEXT_LIMIT]
-    return _text(_message(record.value))
+def _value(record: Record, name: str) -> object:
+    if record.value is not None:
+        return record.value.get(name)
+    return field(record.beginning, name)
 
 
 def _message(value: dict[str, object]) -> dict[str, object]:

@@ -9,7 +9,6 @@ from typing import Self
 
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt
-from palingenesis.monitor.owners import Processes
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -83,7 +82,7 @@ class FakeLiving(Living):
     """Who is alive, as the world said when it was looked at."""
 
     def __init__(self, owners: Mapping[tuple[str, str], Owner], asking: set[str]) -> None:
-        super().__init__(Processes({}), {})
+        super().__init__({})
         self._told = dict(owners)
         self._waits = set(asking)
 
@@ -175,23 +174,23 @@ class FakeWorld(World):
             del self._known[path]
             yield Change("claude", path, None)
 
-    def forget(self, path: str) -> None:
-        self._known.pop(path, None)
+    def forget(self, transcript: str) -> None:
+        self._known.pop(transcript, None)
 
     def read(
         self,
         agent: str,  # noqa: ARG002
-        path: str,
+        transcript: str,
         known: Identity | None,  # noqa: ARG002
     ) -> tuple[Identity, Verdict] | None:
         self.reads += 1
-        if path in self.unreadable:
-            raise PermissionError(13, "Permission denied", path)
-        file = self.files[path]
+        if transcript in self.unreadable:
+            raise PermissionError(13, "Permission denied", transcript)
+        file = self.files[transcript]
         return file.identity, file.verdict
 
-    def stamp(self, path: str) -> Stamp | None:
-        file = self.files.get(path)
+    def stamp(self, agent: str, transcript: str) -> Stamp | None:  # noqa: ARG002
+        file = self.files.get(transcript)
         return None if file is None else file.stamp
 
     def look(

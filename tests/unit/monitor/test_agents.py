@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.agents import AGENTS, owner_of, read
-from palingenesis.monitor.owners import Mount, Processes
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.mounts import Mount
+from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.words import Kind, Owner
 from tests.unit.monitor.transcripts import (
@@ -78,14 +79,14 @@ class ReadingTests(SynchronousTestCase):
     def read(self, agent: str, content: bytes) -> tuple[Identity, Verdict] | None:
         with open(self.path, "wb") as file:
             file.write(content)
-        return read(AGENTS[agent], self.path)
+        return AGENTS[agent].read(self.path)
 
     def check(self, agent: str, content: bytes) -> None:
         """Check that a reading gives what it may give, and gives it twice."""
         known = Identity(SESSION, DIRECTORY)
         found = self.read(agent, content)
         self.assertEqual(found, self.read(agent, content))
-        reading = read(AGENTS[agent], self.path, known)
+        reading = AGENTS[agent].read(self.path, known)
         assert reading is not None
         verdict = reading[1]
         self.assertTrue(verdict.kind is None or isinstance(verdict.kind, Kind))
@@ -106,7 +107,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_a_file_that_is_not_there(self) -> None:
         for agent in AGENTS.values():
-            self.assertRaises(FileNotFoundError, read, agent, self.path)
+            self.assertRaises(FileNotFoundError, agent.read, self.path)
 
     @settings(max_examples=150, deadline=None)
     @given(st.sampled_from(sorted(AGENTS)), st.binary(max_size=400))
@@ -161,7 +162,7 @@ class ReadingTests(SynchronousTestCase):
                 file.write(lines(records[:1]))
                 file.seek(300 * 2**30)
                 file.write(b"\n" + lines(records))
-            found = read(AGENTS[agent], self.path)
+            found = AGENTS[agent].read(self.path)
             assert found is not None
             self.assertEqual(found[1].kind, Kind.LIMIT)
             os.unlink(self.path)
@@ -170,9 +171,9 @@ class ReadingTests(SynchronousTestCase):
 class OwnerTests(SynchronousTestCase):
     def owner(self, kind: str) -> Owner:
         here = os.path.dirname(os.path.abspath(__file__))
-        processes = Processes({}, mounts=(Mount("/", kind, os.stat(here).st_dev),))
-        owners = AGENTS["claude"].owners(self.mktemp(), processes)
-        return owner_of(owners, processes, Identity(SESSION, DIRECTORY), __file__)
+        snapshot = Snapshot({}, mounts=(Mount("/", kind, os.stat(here).st_dev),))
+        owners = AGENTS["claude"].owners(self.mktemp(), snapshot)
+        return owners.owner(Identity(SESSION, DIRECTORY), __file__)
 
     def test_an_owner_is_gone_where_all_writers_are_seen(self) -> None:
         self.assertEqual(self.owner("ext4"), Owner.GONE)

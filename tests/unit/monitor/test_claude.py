@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.agents import claude as agent
-from palingenesis.monitor.owners import Process, Processes
+from palingenesis.monitor.agents.claude import Claude
+from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from palingenesis.words import Kind, Owner
@@ -22,6 +23,7 @@ from tests.unit.monitor.transcripts import (
     result,
 )
 
+AGENT = Claude()
 AT = 1789837159.471
 PROMPT = claude("user", "go on")
 LIMIT = failure(
@@ -157,8 +159,8 @@ class VerdictTests(SynchronousTestCase):
     def test_an_interruption(self) -> None:
         for text in ("[Request interrupted by user]", "[Request interrupted by user for tool use]"):
             for content in (text, [{"type": "text", "text": text}]):
-                verdict = judge("claude", PROMPT, call("Bash"), claude("user", content))
-                self.assertEqual((verdict.kind, verdict.left), (Kind.USER, False))
+                record = claude("user", content)
+                self.assertEqual(self.kind(PROMPT, call("Bash"), record), Kind.USER)
 
     def test_an_interruption_by_its_key(self) -> None:
         record = claude("user", "stop", interruptedMessageId="msg_01")
@@ -169,8 +171,8 @@ class VerdictTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         for name in ("exit", "quit"):
-            verdict = judge("claude", LIMIT, command(name), output("Bye!"), *BOOKKEEPING)
-            self.assertEqual((verdict.kind, verdict.left), (Kind.USER, True), name)
+            records = [LIMIT, command(name), output("Bye!"), *BOOKKEEPING]
+            self.assertEqual(self.kind(*records), Kind.USER, name)
 
     def test_words_about_leaving_are_none(self) -> None:
         record = claude("user", "what does <command-name>/exit</command-name> do?")
@@ -198,12 +200,10 @@ class VerdictTests(SynchronousTestCase):
         retry = claude("system", subtype="api_error", retryAttempt=3, maxRetries=10)
         self.assertIsNone(self.kind(PROMPT, call("Bash"), result(), retry))
 
-    def test_a_session_that_continues_by_itself(self) -> None:
+    def test_an_announcement_to_continue_changes_nothing(self) -> None:
         text = "Usage limit reached · continuing automatically at 2:40pm"
         record = claude("system", subtype="informational", content=text)
-        verdict = judge("claude", PROMPT, LIMIT, record)
-        self.assertEqual((verdict.kind, verdict.continues), (Kind.LIMIT, True))
-        self.assertFalse(judge("claude", PROMPT, LIMIT).continues)
+        self.assertEqual(self.kind(PROMPT, LIMIT, record), Kind.LIMIT)
 
     def test_a_sub_agent_s_records_are_not_the_session_s(self) -> None:
         # cheapestinference/claude-auto-retry#36
@@ -247,7 +247,7 @@ class VerdictTests(SynchronousTestCase):
 
 class IdentityTests(SynchronousTestCase):
     def identity(self, *values: Any) -> Identity | None:
-        return agent.identity(Record(n, value) for n, value in enumerate(values))
+        return AGENT.identity(Record(n, value) for n, value in enumerate(values))
 
     def test_the_first_record_that_names_both(self) -> None:
         records = [{"type": "summary", "leafUuid": "x"}, {"sessionId": "other"}, PROMPT]
@@ -269,17 +269,17 @@ class IdentityTests(SynchronousTestCase):
 
     def test_a_first_record_that_is_not_parsed(self) -> None:
         record = Record(0, None, json.dumps(PROMPT).encode()[:-40])
-        found = agent.identity([record])
+        found = AGENT.identity([record])
         self.assertEqual(found, Identity(SESSION, DIRECTORY))
 
 
 class HomeTests(SynchronousTestCase):
     def test_the_environment_decides(self) -> None:
-        self.assertEqual(agent.home({"CLAUDE_CONFIG_DIR": "/x/y/", "HOME": "/h"}), "/x/y")
+        self.assertEqual(AGENT.home({"CLAUDE_CONFIG_DIR": "/x/y/", "HOME": "/h"}), "/x/y")
 
     def test_the_home_directory_is_the_default(self) -> None:
         for given in ({}, {"CLAUDE_CONFIG_DIR": ""}, {"CLAUDE_CONFIG_DIR": "relative"}):
-            self.assertEqual(agent.home({"HOME": "/h", **given}), "/h/.claude")
+            self.assertEqual(AGENT.home({"HOME": "/h", **given}), "/h/.claude")
 
 
 class OwnerTests(SynchronousTestCase):
@@ -298,11 +298,11 @@ class OwnerTests(SynchronousTestCase):
             file.write(json.dumps(value).encode() if content is None else content)
 
     def owner(self, *living: Process) -> Owner:
-        processes = Processes({process.pid: process for process in living})
-        return agent.owners(self.home, processes).owner(self.identity)
+        snapshot = Snapshot({process.pid: process for process in living})
+        return AGENT.owners(self.home, snapshot).witnessed(self.identity)
 
     def process(self, name: str = "claude", start: str = "777", directory: str = "/") -> Process:
-        return Process(42, start, frozenset({name}), directory)
+        return Process(42, start, (name,), directory=directory)
 
     def test_an_entry_of_a_living_process(self) -> None:
         self.entry()
@@ -360,14 +360,14 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(self.owner(self.process("vim", directory=self.directory)), Owner.GONE)
 
     def test_no_processes_to_look_at(self) -> None:
-        owners = agent.owners(self.home, Processes(None))
-        self.assertEqual(owners.owner(self.identity), Owner.UNKNOWN)
+        owners = AGENT.owners(self.home, Snapshot(None))
+        self.assertEqual(owners.witnessed(self.identity), Owner.UNKNOWN)
 
     def test_a_process_that_waited_for_a_person(self) -> None:
         self.entry(status="waiting")
-        owners = agent.owners(self.home, Processes({}))
-        self.assertTrue(owners.asking(self.identity))
-        self.assertFalse(owners.asking(Identity("other", "/")))
+        owners = AGENT.owners(self.home, Snapshot({}))
+        self.assertTrue(owners.is_asking(self.identity))
+        self.assertFalse(owners.is_asking(Identity("other", "/")))
 
     def test_names_that_are_no_pids_are_left_alone(self) -> None:
         for name in ("x.json", "1.txt", "٣.json", "-1.json", "9" * 50 + ".json"):

@@ -5,13 +5,15 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.agents import codex as agent
-from palingenesis.monitor.owners import Lock, Process, Processes
+from palingenesis.monitor.agents.codex import Codex
+from palingenesis.monitor.owners import Lock, Snapshot
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from palingenesis.words import Kind, Owner
 from tests.unit.monitor.transcripts import DIRECTORY, META, SESSION, codex, event, item, judge
 
+AGENT = Codex()
 AT = 1789652700.0
 STARTED = event("task_started", model_context_window=272000)
 DONE = event("task_complete", turn_id="t", last_agent_message="Finished.")
@@ -66,8 +68,7 @@ class VerdictTests(SynchronousTestCase):
         marker = [{"type": "input_text", "text": "<turn_aborted>\n…"}]
         after = item("message", role="user", content=marker)
         for records in ([STARTED, ABORTED], [STARTED, *WORK, ABORTED, after, WORK[1]]):
-            verdict = self.verdict(*records)
-            self.assertEqual((verdict.kind, verdict.left), (Kind.USER, False))
+            self.assertEqual(self.verdict(*records).kind, Kind.USER)
 
     def test_what_codex_says_in_the_user_s_name_is_no_prompt(self) -> None:
         content = [{"type": "input_text", "text": "<environment_context>"}]
@@ -167,14 +168,14 @@ class VerdictTests(SynchronousTestCase):
 
 class IdentityTests(SynchronousTestCase):
     def identity(self, **payload: Any) -> Identity | None:
-        return agent.identity([Record(0, codex("session_meta", {**META["payload"], **payload}))])
+        return AGENT.identity([Record(0, codex("session_meta", {**META["payload"], **payload}))])
 
     def test_the_first_record_tells(self) -> None:
         self.assertEqual(self.identity(), Identity(SESSION, DIRECTORY))
 
     def test_a_fork_s_own_record_comes_first(self) -> None:
         other = codex("session_meta", {"id": "other", "cwd": "/"})
-        found = agent.identity([Record(0, META), Record(1, other)])
+        found = AGENT.identity([Record(0, META), Record(1, other)])
         self.assertEqual(found, Identity(SESSION, DIRECTORY))
 
     def test_a_sub_agent_s_rollout_is_no_session(self) -> None:
@@ -187,16 +188,16 @@ class IdentityTests(SynchronousTestCase):
 
     def test_a_first_record_that_is_not_parsed(self) -> None:
         beginning = b'{"timestamp":"x","type":"session_meta","payload":{"id":"abc","cwd":"/x","ba'
-        self.assertEqual(agent.identity([Record(0, None, beginning)]), Identity("abc", "/x"))
+        self.assertEqual(AGENT.identity([Record(0, None, beginning)]), Identity("abc", "/x"))
 
     def test_no_meta_no_session(self) -> None:
-        self.assertIsNone(agent.identity([]))
-        self.assertIsNone(agent.identity([Record(0, DONE)]))
-        self.assertIsNone(agent.identity([Record(0, None, b'{"type":"event_msg"')]))
+        self.assertIsNone(AGENT.identity([]))
+        self.assertIsNone(AGENT.identity([Record(0, DONE)]))
+        self.assertIsNone(AGENT.identity([Record(0, None, b'{"type":"event_msg"')]))
 
     def test_the_environment_decides_where_home_is(self) -> None:
-        self.assertEqual(agent.home({"CODEX_HOME": "/x", "HOME": "/h"}), "/x")
-        self.assertEqual(agent.home({"HOME": "/h"}), "/h/.codex")
+        self.assertEqual(AGENT.home({"CODEX_HOME": "/x", "HOME": "/h"}), "/x")
+        self.assertEqual(AGENT.home({"HOME": "/h"}), "/h/.codex")
 
 
 class OwnerTests(SynchronousTestCase):
@@ -207,13 +208,13 @@ class OwnerTests(SynchronousTestCase):
         self.lock = os.path.join(self.home, "thread-writer-locks", f"{SESSION}.lock")
 
     def owner(self, *, isolated: bool = False, held: bool = False, cwd: str = "/x") -> Owner:
-        process = Process(42, "1", frozenset({"codex"}), cwd)
+        process = Process(42, "1", ("codex",), directory=cwd)
         locks = set()
         if held:
             status = os.stat(self.lock)
             locks.add(Lock(status.st_dev, status.st_ino))
-        processes = Processes({42: process}, frozenset(locks), isolated=isolated)
-        return agent.owners(self.home, processes).owner(Identity(SESSION, DIRECTORY))
+        snapshot = Snapshot({42: process}, frozenset(locks), isolated=isolated)
+        return AGENT.owners(self.home, snapshot).witnessed(Identity(SESSION, DIRECTORY))
 
     def make_lock(self) -> None:
         os.makedirs(os.path.dirname(self.lock))
@@ -241,5 +242,5 @@ class OwnerTests(SynchronousTestCase):
 
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()
-        owners = agent.owners(self.home, Processes({}))
-        self.assertEqual(owners.owner(Identity(SESSION, DIRECTORY)), Owner.UNKNOWN)
+        owners = AGENT.owners(self.home, Snapshot({}))
+        self.assertEqual(owners.witnessed(Identity(SESSION, DIRECTORY)), Owner.UNKNOWN)

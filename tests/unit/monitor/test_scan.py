@@ -4,21 +4,21 @@ import os
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.scan import SLICE, Change, Look, Place
+from palingenesis.monitor.files import STRIDE
+from palingenesis.monitor.scan import Change, Scans
 
 NOBODY = 65534
 
 
-class LookTests(SynchronousTestCase):
+class ScanTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.home = os.path.abspath(self.mktemp())
-        self.troubles: list[str] = []
-        self.look = self.make_look()
+        self.warnings: list[str] = []
+        self.scans = self.make_scans()
         os.makedirs(os.path.join(self.home, "projects"))
 
-    def make_look(self, **limits: int) -> Look:
-        return Look(self.troubles.append, **limits)
+    def make_scans(self, **limits: int) -> Scans:
+        return Scans(self.warnings.append, **limits)
 
     def write(self, name: str, content: str = "{}\n") -> str:
         path = os.path.join(self.home, name)
@@ -28,17 +28,17 @@ class LookTests(SynchronousTestCase):
         return path
 
     def scan(self, agent: str = "claude") -> list[Change]:
-        places = {agent: Place(self.home, AGENTS[agent].TRANSCRIPTS)}
-        return [change for change in self.look.scan(places) if change is not None]
+        changes = self.scans.changes({agent: self.home})
+        return [change for change in changes if change is not None]
 
-    def told(self, agent: str = "claude") -> list[str]:
-        return sorted(os.path.relpath(change.path, self.home) for change in self.scan(agent))
+    def found(self, agent: str = "claude") -> list[str]:
+        return sorted(os.path.relpath(change.transcript, self.home) for change in self.scan(agent))
 
-    def test_a_first_look_tells_every_transcript(self) -> None:
+    def test_a_first_scan_reports_every_transcript(self) -> None:
         names = ["projects/-a/1.jsonl", "projects/-a/2.jsonl", "projects/-b/3.jsonl"]
         for name in names:
             self.write(name)
-        self.assertEqual(self.told(), names)
+        self.assertEqual(self.found(), names)
 
     def test_codex_keeps_its_transcripts_by_the_day(self) -> None:
         name = "sessions/2026/09/21/rollout-2026-09-21T05-00-00-x.jsonl"
@@ -46,23 +46,23 @@ class LookTests(SynchronousTestCase):
         self.write(name + ".zst")
         self.write("sessions/2026/09/21/other.jsonl")
         self.write("sessions/rollout-x.jsonl")
-        self.assertEqual(self.told("codex"), [name])
+        self.assertEqual(self.found("codex"), [name])
 
-    def test_a_second_look_tells_nothing_that_has_not_changed(self) -> None:
+    def test_a_second_scan_reports_nothing_that_has_not_changed(self) -> None:
         self.write("projects/-a/1.jsonl")
         self.scan()
         self.assertEqual(self.scan(), [])
 
-    def test_growth_is_told(self) -> None:
+    def test_growth_is_reported(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         self.write("projects/-a/2.jsonl")
         self.scan()
         self.write("projects/-a/1.jsonl")
         (change,) = self.scan()
         assert change.stamp is not None
-        self.assertEqual((change.agent, change.path, change.stamp.size), ("claude", path, 6))
+        self.assertEqual((change.agent, change.transcript, change.stamp.size), ("claude", path, 6))
 
-    def test_another_file_of_the_same_size_is_told(self) -> None:
+    def test_another_file_of_the_same_size_is_reported(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         status = os.stat(path)
         self.scan()
@@ -71,7 +71,7 @@ class LookTests(SynchronousTestCase):
         os.replace(other, path)
         self.assertEqual(len(self.scan()), 1)
 
-    def test_a_transcript_that_is_gone_is_told_once(self) -> None:
+    def test_a_transcript_that_is_gone_is_reported_once(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         self.scan()
         os.unlink(path)
@@ -81,19 +81,19 @@ class LookTests(SynchronousTestCase):
     def test_the_transcripts_of_an_agent_that_is_left_out_are_gone(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         self.scan()
-        self.assertEqual(list(self.look.scan({})), [Change("claude", path, None)])
+        self.assertEqual(list(self.scans.changes({})), [Change("claude", path, None)])
 
     def test_a_directory_that_appears_later_counts(self) -> None:
         os.rmdir(os.path.join(self.home, "projects"))
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.found(), [])
         self.write("projects/-a/1.jsonl")
-        self.assertEqual(self.told(), ["projects/-a/1.jsonl"])
-        self.assertEqual(self.troubles, [])
+        self.assertEqual(self.found(), ["projects/-a/1.jsonl"])
+        self.assertEqual(self.warnings, [])
 
-    def test_a_transcript_that_is_forgotten_is_told_anew(self) -> None:
+    def test_a_transcript_that_is_forgotten_is_reported_anew(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         self.scan()
-        self.look.forget(path)
+        self.scans.forget(path)
         self.assertEqual(len(self.scan()), 1)
 
     def test_what_is_no_file_or_lies_deeper_is_left_out(self) -> None:
@@ -102,26 +102,26 @@ class LookTests(SynchronousTestCase):
         self.write("projects/-a/notes.txt")
         os.mkdir(os.path.join(self.home, "projects/-a/3.jsonl"))
         os.mkfifo(os.path.join(self.home, "projects/-a/4.jsonl"))
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.found(), [])
 
     def test_links_are_not_followed(self) -> None:
         self.write("projects/-a/1.jsonl")
         os.symlink("-a", os.path.join(self.home, "projects/-b"))
         os.symlink("..", os.path.join(self.home, "projects/-a/circle"))
         os.symlink("1.jsonl", os.path.join(self.home, "projects/-a/2.jsonl"))
-        self.assertEqual(self.told(), ["projects/-a/1.jsonl"])
+        self.assertEqual(self.found(), ["projects/-a/1.jsonl"])
 
     def test_the_agent_s_own_directory_may_be_a_link(self) -> None:
         self.write("elsewhere/-a/1.jsonl")
         os.rmdir(os.path.join(self.home, "projects"))
         os.symlink("elsewhere", os.path.join(self.home, "projects"))
-        self.assertEqual(self.told(), ["projects/-a/1.jsonl"])
+        self.assertEqual(self.found(), ["projects/-a/1.jsonl"])
 
-    def test_links_in_a_circle_are_said_once(self) -> None:
+    def test_links_in_a_circle_are_warned_about(self) -> None:
         os.rmdir(os.path.join(self.home, "projects"))
         os.symlink("projects", os.path.join(self.home, "projects"))
-        self.assertEqual([self.told(), self.told()], [[], []])
-        self.assertEqual(len(self.troubles), 1)
+        self.assertEqual([self.found(), self.found()], [[], []])
+        self.assertEqual(len(set(self.warnings)), 1)
 
     def test_names_that_are_no_text(self) -> None:
         path = os.path.join(os.fsencode(self.home), b"projects", b"-\xff\n")
@@ -130,17 +130,17 @@ class LookTests(SynchronousTestCase):
             pass
         self.assertEqual(len(self.scan()), 1)
 
-    def test_another_user_s_transcripts_are_left_alone_and_said_once(self) -> None:
+    def test_another_user_s_transcripts_are_left_alone_and_warned_about(self) -> None:
         if os.geteuid() != 0:
             raise SkipTest("only root gives files away")
         for name in ("projects/-a/1.jsonl", "projects/-a/2.jsonl"):
             os.chown(self.write(name), NOBODY, NOBODY)
         self.write("projects/-a/3.jsonl")
-        self.assertEqual([self.told(), self.told()], [["projects/-a/3.jsonl"], []])
-        self.assertEqual(len(self.troubles), 1)
-        self.assertIn("another user", self.troubles[0])
+        self.assertEqual([self.found(), self.found()], [["projects/-a/3.jsonl"], []])
+        self.assertEqual(len(set(self.warnings)), 1)
+        self.assertIn("another user", self.warnings[0])
 
-    def test_a_directory_that_cannot_be_read_is_said_once(self) -> None:
+    def test_a_directory_that_cannot_be_read_is_warned_about(self) -> None:
         self.write("projects/-a/1.jsonl")
         self.write("projects/-b/2.jsonl")
         for path in (self.home, os.path.dirname(self.home)):
@@ -155,49 +155,52 @@ class LookTests(SynchronousTestCase):
                 os.listdir(os.path.join(self.home, "projects"))
             except OSError:
                 raise SkipTest("another user cannot reach the test's directory") from None
-        self.look = self.make_look()
-        self.assertEqual([self.told(), self.told()], [["projects/-b/2.jsonl"], []])
-        self.assertEqual(len(self.troubles), 1)
-        self.assertIn("cannot be read: Permission denied", self.troubles[0])
+        self.scans = self.make_scans()
+        self.assertEqual([self.found(), self.found()], [["projects/-b/2.jsonl"], []])
+        self.assertEqual(len(set(self.warnings)), 1)
+        self.assertIn("cannot be read: Permission denied", self.warnings[0])
 
-    def test_a_directory_with_too_many_names_is_cut_short_and_said_once(self) -> None:
-        self.look = self.make_look(directory_limit=10)
+    def test_a_directory_with_too_many_names_is_cut_short_and_warned_about(self) -> None:
+        self.scans = self.make_scans(directory_limit=10)
         for n in range(30):
             self.write(f"projects/-a/{n}.jsonl")
         self.write("projects/-b/1.jsonl")
         self.assertEqual([len(self.scan()), len(self.scan())], [11, 0])
-        self.assertEqual(len(self.troubles), 1)
-        self.assertIn("more than 10 files", self.troubles[0])
+        self.assertEqual(len(set(self.warnings)), 1)
+        self.assertIn("more than 10 files", self.warnings[0])
 
-    def test_too_many_names_in_all_are_cut_short_and_said_once(self) -> None:
-        self.look = self.make_look(look_limit=10)
+    def test_too_many_names_in_all_are_cut_short_and_warned_about(self) -> None:
+        self.scans = self.make_scans(walk_limit=10)
         for n in range(30):
             self.write(f"projects/-{n}/1.jsonl")
         self.scan()
         self.scan()
-        self.assertEqual(len(self.troubles), 1)
-        self.assertIn("More than 10 files", self.troubles[0])
+        self.assertEqual(len(set(self.warnings)), 1)
+        self.assertIn("More than 10 files", self.warnings[0])
 
-    def test_a_look_that_is_cut_short_takes_nothing_for_gone_that_is_there(self) -> None:
+    def test_a_scan_that_is_cut_short_takes_nothing_for_gone_that_is_there(self) -> None:
         paths = [self.write(f"projects/-a/{n}.jsonl") for n in range(5)]
         self.scan()
         os.unlink(paths[0])
-        self.look._directory_limit = 0
+        self.scans._directory_limit = 0
         self.assertEqual(self.scan(), [Change("claude", paths[0], None)])
 
-    def test_a_look_pauses_when_its_slice_is_over(self) -> None:
-        times = iter(n * SLICE for n in range(10_000))
-        look = Look(self.troubles.append, clock=lambda: next(times))
-        for n in range(500):
+    def test_a_scan_pauses_after_so_many_names(self) -> None:
+        for n in range(3 * STRIDE):
             self.write(f"projects/-a/{n}.txt")
-        places = {"claude": Place(self.home, "projects/*/*.jsonl")}
-        self.assertGreaterEqual(list(look.scan(places)).count(None), 3)
+        self.assertEqual(list(self.scans.changes({"claude": self.home})), [None] * 3)
 
-    def test_a_look_that_is_given_up_is_finished_by_the_next(self) -> None:
+    def test_a_scan_pauses_while_it_reports_what_is_gone(self) -> None:
+        for n in range(2 * STRIDE):
+            self.write(f"projects/-a/{n}.jsonl")
+        self.scan()
+        self.assertEqual(list(self.scans.changes({})).count(None), 2)
+
+    def test_a_scan_that_is_given_up_is_finished_by_the_next(self) -> None:
         for n in range(5):
             self.write(f"projects/-a/{n}.jsonl")
-        places = {"claude": Place(self.home, "projects/*/*.jsonl")}
-        first = next(change for change in self.look.scan(places) if change is not None)
+        changes = self.scans.changes({"claude": self.home})
+        first = next(change for change in changes if change is not None)
         rest = self.scan()
-        self.assertEqual(len({first.path, *(change.path for change in rest)}), 5)
+        self.assertEqual(len({first.transcript, *(change.transcript for change in rest)}), 5)
         self.assertEqual(len(rest), 4)

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.sessions import Verdict
-from palingenesis.monitor.transcript import opened
+from palingenesis.monitor.sessions import Identity, Verdict
 
 SESSION = "0b9f4a52-6f4e-4d0a-9d4b-2f6f6c1f7a10"
 DIRECTORY = "/home/you/app"
@@ -81,5 +80,6 @@ def judge(agent: str, *records: Any) -> Verdict:
         path = os.path.join(directory, "transcript.jsonl")
         with open(path, "wb") as file:
             file.write(lines(records))
-        with opened(path) as transcript:
-            return AGENTS[agent].verdict(transcript.last(AGENTS[agent].wanted))
+        found = AGENTS[agent].read(path, Identity(SESSION, DIRECTORY))
+        assert found is not None
+        return found[1]

@@ -17,6 +17,7 @@ from palingenesis.procfs import (
     arguments_of,
     command_of,
     has_ended,
+    parse_stat,
     peer_credentials,
     process_stat,
     user_in_words,
@@ -112,6 +113,14 @@ class ProcessTests(SynchronousTestCase):
         fields = process_stat(os.getpid())
         self.assertEqual(fields[0], b"R")
         self.assertEqual(fields[1], b"%d" % os.getppid())
+
+    def test_a_command_may_have_any_name(self) -> None:
+        fields = parse_stat(b"42 (a) b (c) S 1 42")
+        self.assertEqual(fields, [b"a) b (c", b"S", b"1", b"42"])
+
+    def test_half_a_command_has_no_fields(self) -> None:
+        for content in (b"", b"42 (a", b"42 a) S 1 2", b")"):
+            self.assertEqual(parse_stat(content), [], content)
 
     def test_the_arguments_are_those_it_was_started_with(self) -> None:
         self.assertEqual(arguments_of(os.getpid()), [os.fsdecode(word) for word in self.raw()])

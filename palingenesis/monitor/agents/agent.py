@@ -1,0 +1,204 @@
+"""
+What an agent is, for the monitor.
+
+An agent knows where its sessions are, what their records mean, and how to recognise a process
+that has one of them. What it writes changes with its versions, so no other module knows of it.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from enum import Enum
+from itertools import islice, tee
+from typing import ClassVar
+
+from palingenesis.monitor.files import Walk
+from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.sessions import Identity, Verdict
+from palingenesis.monitor.transcript import Record, Stamp, opened
+from palingenesis.paths import home_directory
+from palingenesis.words import Kind, Owner
+
+#: Steps that are looked through for the agent's last progress.
+_PROGRESS_DEPTH = 400
+
+
+class What(Enum):
+    """What a record reports."""
+
+    PROMPT = "a prompt, which begins a turn"
+    TURN_BEGUN = "that a turn begins"
+    WORK = "a reply, a tool's call or its result, in the middle of a turn"
+    REPLY = "a reply that may be the end of a turn, and does not say so"
+    TURN_OVER = "that a turn is over, and not how"
+    END = "the end of a turn"
+    COMMAND = "a command that was typed"
+    OUTPUT = "what a typed command printed"
+    LOCAL = "what a person did without the model"
+    FIGURES = "how full the limits are"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    A step of a session, as one record reports it.
+
+    :ivar key: tells the record from every other of the session.
+    :ivar at: the record's timestamp, in seconds since the epoch; None if it has none.
+    :ivar kind: how the session stopped, if nothing follows; None in the middle of a turn.
+    :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
+    :ivar progress: whether the agent did something that is no error.
+    """
+
+    what: What
+    key: str
+    at: float | None
+    kind: Kind | None = None
+    reset: float | None = None
+    progress: bool = False
+
+    def verdict(self) -> Verdict:
+        """Return the verdict if this is the step that decides."""
+        return Verdict(self.kind, self.key, self.at, self.reset)
+
+
+#: The verdict on a transcript that reports nothing.
+UNREAD = Verdict(Kind.UNKNOWN, "")
+
+
+class Owners(ABC):
+    """
+    What an agent's own files and this machine prove, at one moment, about its sessions' owners.
+
+    :param snapshot: this machine at that moment.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def owner(self, session: Identity, transcript: str) -> Owner:
+        """
+        Return who can write to a session.
+
+        Its owner is only proven gone if every process that may write to its transcript is seen.
+        """
+        owner = self.witnessed(session)
+        if owner is Owner.GONE and not self.snapshot.sees_all_of(transcript):
+            return Owner.UNKNOWN
+        return owner
+
+    @abstractmethod
+    def witnessed(self, session: Identity) -> Owner:
+        """Return who has a session, by the agent's files and the processes that are seen."""
+
+    def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
+        """Return whether the session's process said last that it waits for a person."""
+        return False
+
+
+class Agent(ABC):
+    """
+    An agent whose sessions are files of one JSON object a line.
+
+    One that keeps them elsewhere overrides `sessions`, `stamp` and `read`. A transcript is then
+    any text by which its agent finds a session again.
+
+    :cvar name: the name under which it is configured and shown.
+    :cvar programs: the base names under which its program runs.
+    :cvar home_variable: the environment variable that names its home.
+    :cvar home_name: its home's name in the user's home directory.
+    :cvar transcripts: where its transcripts are; see `Walk.files`.
+    """
+
+    name: ClassVar[str]
+    programs: ClassVar[frozenset[str]]
+    home_variable: ClassVar[str]
+    home_name: ClassVar[str]
+    transcripts: ClassVar[str]
+
+    def home(self, environment: Mapping[str, str]) -> str:
+        """Return the directory in which the agent keeps its files."""
+        given = environment.get(self.home_variable, "")
+        if os.path.isabs(given):
+            return os.path.normpath(given)
+        home = environment.get("HOME", "")
+        if not os.path.isabs(home):
+            # Without any, a place where nothing is, and not one below the current directory.
+            home = home_directory() or os.devnull
+        return os.path.join(home, self.home_name)
+
+    def sessions(self, home: str, walk: Walk) -> Iterator[tuple[str, Stamp] | None]:
+        """
+        Yield each transcript with its stamp, and None for a pause.
+
+        :param walk: finds the files, and keeps the bounds of a whole scan.
+        """
+        for found in walk.files(home, self.transcripts):
+            yield None if found is None else (found[0], Stamp.of(found[1]))
+
+    def stamp(self, transcript: str) -> Stamp | None:
+        """Return a transcript's stamp; None if it is gone or cannot be seen."""
+        try:
+            return Stamp.of(os.lstat(transcript))
+        except OSError:
+            return None
+
+    def read(
+        self, transcript: str, known: Identity | None = None, local: tzinfo | None = None
+    ) -> tuple[Identity, Verdict] | None:
+        """
+        Read which session a transcript holds, and what its end says.
+
+        It takes a millisecond, and about 20 if megabytes have to be passed over.
+
+        :param known: the identity, if an earlier reading of the same transcript gave it.
+        :param local: the zone of a time without one; the machine's own if None.
+        :return: None if the transcript holds no session.
+        :raises OSError: if it cannot be read.
+        """
+        with opened(transcript) as file:
+            identity = known or self.identity(file.first())
+            if identity is None:
+                return None
+            # Read as far as the verdict needs, and further only for the progress.
+            steps, again = tee(self.meaningful(file.last(self.is_wanted), local))
+            verdict = self.verdict(steps)
+            return identity, replace(verdict, progress=self.progress(again))
+
+    @abstractmethod
+    def is_wanted(self, line: bytes) -> bool:
+        """Return cheaply whether a line may hold a record that `meaningful` uses."""
+
+    @abstractmethod
+    def identity(self, records: Iterable[Record]) -> Identity | None:
+        """Return the session of a transcript's first records, oldest first; None if it is none."""
+
+    @abstractmethod
+    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
+        """
+        Yield what the records report, and leave out those that report nothing.
+
+        :param records: newest first.
+        :param local: the zone of a time without one; the machine's own if None.
+        """
+
+    @abstractmethod
+    def verdict(self, steps: Iterable[Step]) -> Verdict:
+        """Return what the end of a session says; the steps are newest first."""
+
+    def progress(self, steps: Iterable[Step]) -> float | None:
+        """
+        Return when the agent last did something that is no error; None if no such time is read.
+
+        :param steps: newest first.
+        """
+        last = (step.at for step in islice(steps, _PROGRESS_DEPTH) if step.progress)
+        return next((at for at in last if at is not None), None)
+
+    @abstractmethod
+    def owners(self, home: str, snapshot: Snapshot) -> Owners:
+        """Read the agent's own files about its processes."""

@@ -1,0 +1,147 @@
+"""
+Files that other programs write: found by a pattern, and opened without trust.
+
+A link is never followed and a FIFO never waited for, and everything has a bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+#: Names that are looked at in one directory, and in a whole walk.
+DIRECTORY_LIMIT = 20_000
+WALK_LIMIT = 50_000
+#: Names that are looked at between two pauses: some tenths of a millisecond.
+STRIDE = 64
+
+
+class Walk:
+    """
+    One walk through the directories of all agents.
+
+    :param warn: called with one line for everything that keeps the walk from being whole.
+    :ivar cut_short: whether a limit has ended it before its end.
+    """
+
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        *,
+        directory_limit: int = DIRECTORY_LIMIT,
+        walk_limit: int = WALK_LIMIT,
+    ) -> None:
+        self._warn = warn
+        self._directory_limit = directory_limit
+        self._walk_limit = walk_limit
+        self._names = 0
+        self._uid = os.geteuid()
+        self.cut_short = False
+
+    def files(self, top: str, pattern: str) -> Iterator[tuple[str, os.stat_result] | None]:
+        """
+        Yield our user's regular files that fit a pattern, and None for a pause.
+
+        :param top: the directory below which they are.
+        :param pattern: a pattern for each level below it (`fnmatch`). The levels before the
+            first wildcard may be links; what a wildcard finds is never followed.
+        """
+        levels = pattern.split("/")
+        fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
+        matchers = [re.compile(fnmatch.translate(level)) for level in levels[fixed:]]
+        yield from self._below(os.path.join(top, *levels[:fixed]), matchers)
+
+    def _below(
+        self, directory: str, matchers: list[re.Pattern[str]]
+    ) -> Iterator[tuple[str, os.stat_result] | None]:
+        matcher, *deeper = matchers
+        foreign = False
+        below = []
+        try:
+            with os.scandir(directory) as entries:
+                for count, entry in enumerate(entries):
+                    if self._is_over(directory, count):
+                        break
+                    self._names += 1
+                    if self._names % STRIDE == 0:
+                        yield None
+                    if matcher.match(entry.name) is None:
+                        continue
+                    if deeper:
+                        if entry.is_dir(follow_symlinks=False):
+                            below.append(entry.path)
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue  # it vanished
+                    if not stat.S_ISREG(status.st_mode):
+                        continue
+                    if status.st_uid == self._uid:
+                        yield entry.path, status
+                    else:
+                        foreign = True
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._warn(f"{directory}: cannot be read: {error.strerror}")
+            return
+        if foreign:
+            self._warn(f"{directory}: has transcripts of another user, which are left alone")
+        for path in below:
+            if self._is_over(directory, 0):
+                return
+            yield from self._below(path, deeper)
+
+    def _is_over(self, directory: str, count: int) -> bool:
+        """Return whether the walk has to leave a directory after so many of its names."""
+        if self._names >= self._walk_limit:
+            self._warn(
+                f"More than {self._walk_limit} files in the agents' directories; the rest is not"
+                " monitored. Move old transcripts elsewhere."
+            )
+        elif count >= self._directory_limit:
+            self._warn(
+                f"{directory}: more than {self._directory_limit} files; the rest is not monitored."
+                " Move old transcripts elsewhere."
+            )
+        else:
+            return False
+        self.cut_short = True
+        return True
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """
+    Open a file for reading, and give its descriptor; a link is never followed.
+
+    Nothing is waited for: of a FIFO without a writer, a read gives nothing.
+
+    :raises OSError: if it cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def names_in(directory: str, limit: int) -> list[str]:
+    """
+    Return the names in a directory.
+
+    :raises OSError: if it cannot be read, or has more than ``limit`` names.
+    """
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in islice(entries, limit + 1)]
+    if len(names) > limit:
+        raise OSError(errno.EOVERFLOW, "too many names", directory)
+    return names

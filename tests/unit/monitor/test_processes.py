@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.processes import Process, names_of, parse_lsof, parse_ps
+
+
+class ParsingTests(SynchronousTestCase):
+    def test_processes_on_macos(self) -> None:
+        text = (
+            "    1     0 Ss   /sbin/launchd\n"
+            "  501   501 S+   /usr/local/bin/node /usr/local/bin/claude --resume x\n"
+            "  502   501 Z    claude\n"
+            "  503   501 S    /opt/homebrew/bin/codex exec\n"
+        )
+        found = parse_ps(text, 501)
+        names = {each.pid: each.names for each in found}
+        self.assertEqual(names, {501: {"node", "claude"}, 503: {"codex"}})
+
+    def test_directories_on_macos(self) -> None:
+        text = "p501\nfcwd\nn/Users/you/app\np502\nfcwd\nn/private/tmp (denied)\nnrelative\n"
+        found = parse_lsof(text)
+        self.assertEqual(found, {501: "/Users/you/app", 502: "/private/tmp (denied)"})
+
+    @given(st.text())
+    def test_any_text_is_parsed(self, text: str) -> None:
+        for listed in (text, text * 30):
+            self.assertIsInstance(parse_ps(listed, 0), list)
+            self.assertIsInstance(parse_lsof(listed), dict)
+
+    def test_names_of_commands(self) -> None:
+        for arguments, name in (
+            (["claude", "-p"], "claude"),
+            (["/home/you/.local/bin/claude"], "claude"),
+            (["node", "/usr/bin/claude"], "claude"),
+            (["/usr/bin/node", "--max-old-space-size=8192", "/usr/bin/claude"], "claude"),
+            (["node", "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js"], "claude-code"),
+            (["python3.11", "/x/claude"], "claude"),
+            (["bun", "claude"], "claude"),
+        ):
+            self.assertIn(name, names_of(arguments), arguments)
+
+    def test_an_agent_s_name_as_an_argument_is_no_agent(self) -> None:
+        for arguments in (["vim", "claude"], ["python3", "script.py", "claude"], [], [""]):
+            self.assertNotIn("claude", names_of(arguments), arguments)
+
+
+class MentionTests(SynchronousTestCase):
+    def mentions(self, *arguments: str) -> bool:
+        return Process(42, "1", arguments).mentions("unlikely-77")
+
+    def test_a_text_is_a_word_of_its_own(self) -> None:
+        for arguments in (
+            ["a", "unlikely-77"],
+            ["a", "--resume=unlikely-77"],
+            ["unlikely-77", "a"],
+        ):
+            self.assertTrue(self.mentions(*arguments), arguments)
+
+    def test_a_text_inside_of_another_is_not_meant(self) -> None:
+        for arguments in (
+            ["/t/unlikely-77.jsonl"],
+            ["unlikely-777"],
+            ["x-unlikely-77"],
+            ["unlikely"],
+        ):
+            self.assertFalse(self.mentions(*arguments), arguments)
