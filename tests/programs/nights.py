@@ -50,8 +50,8 @@ class Killed(BaseException):
     """The daemon is killed here."""
 
 
-class Broken(AssertionError):
-    """A rule that nothing may break is broken."""
+class Broken(BaseException):
+    """A rule that nothing may break is broken; no code of the monitor's may catch that."""
 
 
 class Writes:
@@ -167,7 +167,7 @@ class Night:
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
         self.daemons: list[Daemon] = []
-        self.failures: list[Any] = []
+        self.failures: list[BaseException] = []
 
     def now(self) -> float:
         return EPOCH + self.clock.seconds() + self.set_by + self.slept
@@ -175,7 +175,9 @@ class Night:
     def note(self, event: Any) -> None:
         failure = event.get("log_failure")
         if failure is not None and not failure.check(Killed):
-            self.failures.append(failure)
+            self.failures.append(failure.value)
+        if "cannot be judged" in event.get("warning", ""):
+            self.failures.append(Broken(event["warning"]))
 
     def play(self) -> Counter[str]:
         """
@@ -347,7 +349,7 @@ class Night:
     def bury(self) -> None:
         """Have a daemon that was killed be followed by another."""
         if self.failures:
-            raise self.failures[0].value
+            raise self.failures[0]
         for daemon in list(self.daemons):
             if daemon.dead:
                 self.counts["killed"] += 1
