@@ -210,7 +210,7 @@ def ending_of(session: Session, history: History, circumstances: Circumstances) 
     if session.kind is None:
         return None
     settings = circumstances.settings
-    verdict = resets.trusted(session.verdict, circumstances.now)
+    verdict = session.verdict.believed(circumstances.now)
     at = min(session.since, circumstances.now) if verdict.at is None else verdict.at
     fresh = (
         verdict.key not in (history.key, history.found)

@@ -1,21 +1,17 @@
-"""From the words of a stop to the time when its session may go on; nothing here does I/O."""
+"""From the text of a stop to the time when its session may go on; nothing here does I/O."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from palingenesis.monitor.sessions import Verdict
-from palingenesis.words import REVIVABLE, Kind, Owner
+from palingenesis.words import REVIVABLE, Kind
 
 #: Characters of a text in which a reset is looked for.
 TEXT_LIMIT = 4096
-#: Seconds that a record may be dated ahead of the clock and still be believed.
-CLOCK_SLACK = 300.0
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _EPOCH = re.compile(r"limit reached\|([0-9]{13}|[0-9]{10})(?![0-9])", re.IGNORECASE)
@@ -31,13 +27,13 @@ _RESET = re.compile(
 
 def reset_in(text: str, at: float | None, local: tzinfo | None = None) -> float | None:
     """
-    Find the time at which a limit ends in what an agent says of it.
+    Return when a limit ends, by what an agent says of it.
 
     :param text: such as ``You've hit your limit · resets 8pm (Asia/Tokyo)``.
-    :param at: the timestamp of the record, in seconds since the epoch; without it, only a
-        time that is stated in full counts.
-    :param local: the zone of a time that names none; the machine's own where None.
-    :return: seconds since the epoch; None where no time is stated, or none that exists.
+    :param at: the timestamp of the record, in seconds since the epoch; if None, only an epoch
+        time counts.
+    :param local: the zone of a time that names none; the machine's own if None.
+    :return: seconds since the epoch; None if no time is stated, or none that exists.
     """
     text = text[:TEXT_LIMIT]
     if found := _EPOCH.search(text):
@@ -49,46 +45,15 @@ def reset_in(text: str, at: float | None, local: tzinfo | None = None) -> float 
         zone = _zone(found["zone"].strip()) if found["zone"] else local
         return next((time for time in _times(found, at, zone) if time >= at - at % 60), None)
     except (ValueError, OverflowError, OSError):
-        # No such hour, day or zone, or no time that this machine can tell.
+        # No such hour, day or zone, or a time out of the machine's range.
         return None
 
 
 def stated(reset: float | None, at: float | None) -> float | None:
-    """Believe a reset that a record states as a number, unless it was over when written."""
+    """Return a reset that a record states as a number; None if it was over when written."""
     if reset is None or (at is not None and reset < at - at % 60):
         return None
     return reset
-
-
-def trusted(verdict: Verdict, now: float) -> Verdict:
-    """
-    Take away the times that a record cannot have been written at.
-
-    A record dated more than `CLOCK_SLACK` seconds ahead loses its time, and proves no
-    progress. Its reset stays: to wait longer is never wrong.
-
-    :param now: seconds since the epoch.
-    """
-    latest = now + CLOCK_SLACK
-    if verdict.at is not None and verdict.at > latest:
-        verdict = replace(verdict, at=None)
-    if verdict.progress is not None and verdict.progress > latest:
-        verdict = replace(verdict, progress=None)
-    return verdict
-
-
-def ended(verdict: Verdict, owner: Owner, asking: bool) -> Kind | None:
-    """
-    Tell how a session stopped, of which the last record and its owner are known.
-
-    :param asking: whether the agent said that it waits for a person.
-    :return: None in the middle of a turn, for as long as the owner is not proven gone.
-    """
-    if verdict.kind is not None:
-        return verdict.kind
-    if asking:
-        return Kind.ASKING
-    return Kind.DIED if owner is Owner.GONE else None
 
 
 def due(
@@ -103,14 +68,14 @@ def due(
     retry: Sequence[float] = (300.0, 900.0, 1800.0, 3600.0),
 ) -> float | None:
     """
-    Tell when a session may be revived, in seconds since the epoch; None where never.
+    Return when a session may be revived, in seconds since the epoch; None if never.
 
-    :param reset: when the limit ends, in seconds since the epoch, where that is stated.
+    :param reset: when the limit ends, in seconds since the epoch; None if that is not stated.
     :param since: the time of the stop or, after a failed attempt, of that attempt's end.
     :param session: the session's id.
     :param attempts: how many attempts have failed since the stop.
     :param margin: seconds added to a stated reset.
-    :param stagger: at most so many seconds more, by the session's id.
+    :param stagger: the most seconds that are added for the session's id.
     :param retry: seconds to wait, attempt by attempt; the last one repeats.
     """
     if kind not in REVIVABLE:
@@ -124,16 +89,16 @@ def due(
 
 
 def share(session: str) -> float:
-    """Give a session's id its place between 0 and 1, the same one on every machine."""
+    """Hash a session's id to a number from 0 to 1, the same one on every machine."""
     digest = hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _zone(name: str) -> tzinfo:
     """
-    Find a zone by its name.
+    Return the zone of a name.
 
-    :raises ValueError: when there is none of this name, or no zone data on the machine.
+    :raises ValueError: if there is none, or no zone data on the machine.
     """
     try:
         return ZoneInfo(name)
@@ -142,7 +107,7 @@ def _zone(name: str) -> tzinfo:
 
 
 def _times(found: re.Match[str], at: float, zone: tzinfo | None) -> Iterator[float]:
-    """Yield what a stated time may mean, in order, in seconds since the epoch."""
+    """Yield the times that a text may mean, in order, in seconds since the epoch."""
     hour, minute = int(found["hour"]), int(found["minute"] or 0)
     if not 1 <= hour <= 12 or minute > 59:
         raise ValueError(hour, minute)
@@ -154,8 +119,8 @@ def _times(found: re.Match[str], at: float, zone: tzinfo | None) -> Iterator[flo
             continue  # no 29 February in this year
         time = _epoch(first, zone)
         yield time
-        # Where the clock is set back, the time comes a second time; where it is set
-        # forward, the other fold is no such time (PEP 495).
+        # If the clock is set back, the time comes a second time; if it is set forward, the
+        # other fold is no such time (PEP 495).
         if (again := _epoch(first.replace(fold=1), zone)) > time:
             yield again
 

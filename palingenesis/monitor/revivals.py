@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from palingenesis.monitor.case import Case
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Stop
-from palingenesis.monitor.resets import trusted
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.times import Times
@@ -213,7 +212,7 @@ def prompt_in(session: Session) -> str | None:
 
 def _progressed(running: Running, session: Session, now: float) -> bool:
     """Return whether the agent has written a record since the attempt began, and no error."""
-    progress = trusted(session.verdict, now).progress
+    progress = session.verdict.believed(now).progress
     if progress is None or session.verdict.key == running.attempt.stop.key:
         return False
     if running.began_here:

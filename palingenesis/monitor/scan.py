@@ -9,9 +9,6 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.files import DIRECTORY_LIMIT, STRIDE, WALK_LIMIT, Walk
 from palingenesis.monitor.transcript import Stamp
 
-#: Seconds of work between two pauses.
-SLICE = 0.002
-
 
 class Change(NamedTuple):
     """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palingenesis.words import Kind
+
+#: Seconds that a record may be dated ahead of the clock and still be believed.
+CLOCK_SLACK = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +64,17 @@ class Verdict:
     at: float | None = None
     reset: float | None = None
     progress: float | None = None
+
+    def believed(self, now: float) -> Verdict:
+        """
+        Return the verdict without the times at which no record can have been written.
+
+        A record dated more than `CLOCK_SLACK` seconds ahead loses its time, and proves no
+        progress. Its reset stays: waiting longer does no harm.
+
+        :param now: seconds since the epoch.
+        """
+        latest = now + CLOCK_SLACK
+        at = None if self.at is not None and self.at > latest else self.at
+        late = self.progress is not None and self.progress > latest
+        return replace(self, at=at, progress=None if late else self.progress)

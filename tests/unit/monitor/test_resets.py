@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.resets import due, ended, reset_in, share, trusted
-from palingenesis.monitor.sessions import Verdict
-from palingenesis.words import Kind, Owner
+from palingenesis.monitor.resets import due, reset_in, share
+from palingenesis.words import Kind
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -156,6 +155,11 @@ class ResetTests(SynchronousTestCase):
         self.assertLessEqual(written - 60, found)
         self.assertLessEqual(found, written + 86400 + 3600)
 
+    def test_utc_is_known(self) -> None:
+        now = at("2026-09-21T05:00Z")
+        self.assertEqual(reset_in("resets 3pm (UTC)", now), now + 10 * 3600)
+        self.assertEqual(datetime.fromtimestamp(now, UTC).hour, 5)
+
 
 class DueTests(SynchronousTestCase):
     def test_a_stated_reset_gets_a_margin_and_a_share_of_the_stagger(self) -> None:
@@ -184,33 +188,3 @@ class DueTests(SynchronousTestCase):
 
     def test_shares_differ(self) -> None:
         self.assertGreater(len({round(share(f"id-{n}"), 2) for n in range(200)}), 50)
-
-
-class JudgementTests(SynchronousTestCase):
-    NOW = at("2026-09-21T05:00Z")
-
-    def test_a_record_of_the_future_loses_its_times(self) -> None:
-        later = self.NOW + 3600
-        verdict = trusted(Verdict(Kind.LIMIT, "k", later, later + 5, progress=later), self.NOW)
-        self.assertEqual((verdict.at, verdict.reset, verdict.progress), (None, later + 5, None))
-
-    def test_a_clock_that_is_a_little_ahead_is_believed(self) -> None:
-        verdict = Verdict(None, "k", self.NOW + 60, progress=self.NOW + 60)
-        self.assertIs(trusted(verdict, self.NOW), verdict)
-
-    def test_the_middle_of_a_turn_is_a_death_only_with_proof(self) -> None:
-        verdict = Verdict(None, "k")
-        found = [
-            ended(verdict, owner, False) for owner in (Owner.PROGRAM, Owner.UNKNOWN, Owner.GONE)
-        ]
-        self.assertEqual(found, [None, None, Kind.DIED])
-
-    def test_a_session_that_waits_for_a_person_did_not_die(self) -> None:
-        self.assertEqual(ended(Verdict(None, "k"), Owner.GONE, True), Kind.ASKING)
-
-    def test_a_record_that_tells_its_stop_needs_no_owner(self) -> None:
-        self.assertEqual(ended(Verdict(Kind.LIMIT, "k"), Owner.UNKNOWN, True), Kind.LIMIT)
-
-    def test_utc_is_known(self) -> None:
-        self.assertEqual(reset_in("resets 3pm (UTC)", self.NOW), self.NOW + 10 * 3600)
-        self.assertEqual(datetime.fromtimestamp(self.NOW, UTC).hour, 5)
