@@ -88,7 +88,7 @@ class Monitor(Service):
         self._warned: set[str] = set()
         self._world = world or World(state_directory, self._warn, times, umask=umask)
         self._roster = Roster(self._world, times, self._warn)
-        self._ledger = Ledger(state_directory, times.wall)
+        self._ledger = Ledger(state_directory, times)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
         self._ledger_seen: tuple[int, ...] | None = None
         self._keeper = Keeper(state_directory)
@@ -206,7 +206,7 @@ class Monitor(Service):
     @property
     def ledger_trouble(self) -> str | None:
         """What is wrong with the ledger or its directory, in one line; None if nothing is."""
-        return self._keeper.trouble or self._ledger.trouble
+        return self._keeper.trouble or self._ledger.warning
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""

@@ -13,22 +13,20 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.ledger import (
     LEDGER_NAME,
-    OLD_NAME,
     Attempt,
     Entry,
     Ledger,
     LedgerError,
     Stop,
-    Sums,
+    file,
 )
-from palingenesis.monitor.ledger import file as module
-from palingenesis.monitor.ledger.history import SESSIONS_LIMIT
+from palingenesis.monitor.ledger.history import SESSIONS_LIMIT, Sums
 from palingenesis.monitor.ledger.records import render
+from palingenesis.monitor.times import Times
 from palingenesis.words import Event, Kind
 
 START = 1_700_000_000.0
@@ -38,16 +36,25 @@ def stop(session: str = "one", key: str = "a", kind: Kind = Kind.LIMIT) -> Stop:
     return Stop("claude", session, key, kind, f"/t/{session}.jsonl", "/home/you/app")
 
 
+class SetTimes(Times):
+    """A wall clock that a test sets."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def wall(self) -> float:
+        return self.now
+
+
 class LedgerCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
         self.path = os.path.join(self.directory, LEDGER_NAME)
-        self.clock = Clock()
-        self.clock.advance(START)
+        self.times = SetTimes(START)
         self.ledger = self.opened()
 
     def unopened(self) -> Ledger:
-        ledger = Ledger(self.directory, self.clock.seconds)
+        ledger = Ledger(self.directory, self.times)
         self.addCleanup(ledger.close)
         return ledger
 
@@ -57,8 +64,8 @@ class LedgerCase(SynchronousTestCase):
         return ledger
 
     def content(self) -> bytes:
-        with open(self.path, "rb") as file:
-            return file.read()
+        with open(self.path, "rb") as source:
+            return source.read()
 
     def run_once(self, the_stop: Stop, outcome: str = "failed", **known: Any) -> Attempt:
         attempt = self.ledger.intent(the_stop)
@@ -76,7 +83,7 @@ class LedgerCase(SynchronousTestCase):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return real(descriptor, data)
 
-        return mock.patch.object(module.os, "write", write)
+        return mock.patch.object(file.os, "write", write)
 
 
 class SumsTests(LedgerCase):
@@ -141,14 +148,14 @@ class SumsTests(LedgerCase):
 
     def test_starts_are_those_of_the_last_hour(self) -> None:
         self.run_once(stop())
-        self.clock.advance(1800)
+        self.times.now += 1800
         self.run_once(stop())
-        self.clock.advance(1801)
+        self.times.now += 1801
         self.assertEqual(self.opened().starts(), 1)
 
     def test_a_clock_that_is_set_back_changes_no_order(self) -> None:
         self.ledger.pause("uid 0")
-        self.clock.rightNow -= 86400
+        self.times.now -= 86400
         self.ledger.resume("uid 0")
         self.run_once(stop())
         again = self.opened()
@@ -214,7 +221,7 @@ class FileTests(LedgerCase):
             real(descriptor)
             synced.append(self.content().splitlines()[-1])
 
-        with mock.patch.object(module.os, "fsync", fsync):
+        with mock.patch.object(file.os, "fsync", fsync):
             self.ledger.intent(stop())
         self.assertEqual(json.loads(synced[-1])["event"], "intent")
 
@@ -225,8 +232,8 @@ class FileTests(LedgerCase):
         line = self.content()[len(before) :]
         self.ledger.close()
         for cut in range(len(line) + 1):
-            with open(self.path, "wb") as file:
-                file.write(before + line[:cut])
+            with open(self.path, "wb") as out:
+                out.write(before + line[:cut])
             again = self.opened()
             # All but the newline is the whole line.
             self.assertEqual(again.paused, cut >= len(line) - 1, cut)
@@ -239,8 +246,8 @@ class FileTests(LedgerCase):
         self.run_once(stop())
         content = self.content()
         for cut in range(0, len(content), 7):
-            with open(self.path, "wb") as file:
-                file.write(content[:cut])
+            with open(self.path, "wb") as out:
+                out.write(content[:cut])
             again = self.opened()
             again.intent(stop("other"))
             again.close()
@@ -250,15 +257,15 @@ class FileTests(LedgerCase):
         self.run_once(stop())
         lines = self.content().splitlines(keepends=True)
         for nonsense in (b"\xff\xfe\n", b"\0" * 512 + b"\n", b"[1]\n", b"[" * 100_000 + b"\n"):
-            with open(self.path, "wb") as file:
-                file.write(lines[0] + nonsense + b"".join(lines[1:]))
+            with open(self.path, "wb") as out:
+                out.write(lines[0] + nonsense + b"".join(lines[1:]))
             self.assertEqual(self.opened().sums.started, 1)
 
     def test_a_lost_intent_does_not_lose_what_followed(self) -> None:
         self.run_once(stop(), "worked")
         lines = self.content().splitlines(keepends=True)
-        with open(self.path, "wb") as file:
-            file.write(lines[0] + b"?\n" + b"".join(lines[2:]))
+        with open(self.path, "wb") as out:
+            out.write(lines[0] + b"?\n" + b"".join(lines[2:]))
         again = self.opened()
         self.assertEqual((again.sums.started, again.sums.worked), (1, 1))
 
@@ -293,15 +300,15 @@ class FileTests(LedgerCase):
         self.assertIn("cannot write the ledger", self.refused())
 
     def test_a_file_that_no_daemon_wrote_so_large_is_refused(self) -> None:
-        os.truncate(self.path, module.SIZE_LIMIT + 1)
+        os.truncate(self.path, file.SIZE_LIMIT + 1)
         self.assertIn("larger than", self.refused())
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=400))
     def test_any_bytes_at_all_can_follow(self, content: bytes) -> None:
         base = render({"at": START, "event": "paused"})
-        with open(self.path, "wb") as file:
-            file.write(base + content)
+        with open(self.path, "wb") as out:
+            out.write(base + content)
         again = self.opened()
         again.intent(stop())
         again.close()
@@ -319,7 +326,7 @@ class OwnershipTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.directory)
 
     def as_nobody(self) -> str:
-        ledger = Ledger(self.directory)
+        ledger = Ledger(self.directory, Times())
         self.addCleanup(ledger.close)
         os.seteuid(65534)
         try:
@@ -347,7 +354,7 @@ class FullDiskTests(LedgerCase):
     def test_nothing_is_promised(self) -> None:
         with self.full():
             self.assertRaises(LedgerError, self.ledger.intent, stop())
-        self.assertIn("No space left", self.ledger.trouble or "")
+        self.assertIn("No space left", self.ledger.warning or "")
         self.assertRaises(LedgerError, self.ledger.intent, stop())
 
     def test_a_pause_counts_all_the_same_and_is_written_later(self) -> None:
@@ -384,7 +391,7 @@ class FullDiskTests(LedgerCase):
     def test_an_entry_that_arrived_although_its_sync_failed_counts_once(self) -> None:
         attempt = self.ledger.intent(stop())
         failing = OSError(errno.EIO, os.strerror(errno.EIO))
-        with mock.patch.object(module.os, "fsync", side_effect=failing):
+        with mock.patch.object(file.os, "fsync", side_effect=failing):
             self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
         self.ledger.open()
         self.ledger.failed(attempt)
@@ -393,7 +400,7 @@ class FullDiskTests(LedgerCase):
 
     def test_an_intent_that_arrived_although_its_sync_failed_is_a_failed_attempt(self) -> None:
         failing = OSError(errno.EIO, os.strerror(errno.EIO))
-        with mock.patch.object(module.os, "fsync", side_effect=failing):
+        with mock.patch.object(file.os, "fsync", side_effect=failing):
             self.assertRaises(LedgerError, self.ledger.intent, stop())
         self.ledger.open()
         self.assertEqual(self.ledger.unfinished(), [])
@@ -407,7 +414,7 @@ class FullDiskTests(LedgerCase):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return real(descriptor, bytes(data[: len(data) - 10]))
 
-        with mock.patch.object(module.os, "write", write):
+        with mock.patch.object(file.os, "write", write):
             self.ledger.pause("uid 0")
         self.ledger.open()
         self.assertTrue(self.opened().paused)
@@ -422,7 +429,7 @@ class FullDiskTests(LedgerCase):
 class RotationTests(LedgerCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(module, "ROTATION_SIZE", 4000)
+        self.patch(file, "ROTATION_SIZE", 4000)
 
     def fill(self) -> None:
         size = 0
@@ -436,7 +443,7 @@ class RotationTests(LedgerCase):
         self.ledger.gave_up(stop("two"))
         self.ledger.started(self.ledger.intent(stop("three")), 42, "7@boot", "/o/1.log")
         self.fill()
-        os.unlink(os.path.join(self.directory, OLD_NAME))
+        os.unlink(os.path.join(self.directory, file.OLD_NAME))
         again = self.opened()
         self.assertEqual(again.sums, self.ledger.sums)
         self.assertEqual(again.sums.first_at, START)
@@ -448,15 +455,15 @@ class RotationTests(LedgerCase):
 
     def test_both_files_are_private(self) -> None:
         self.fill()
-        old = os.path.join(self.directory, OLD_NAME)
+        old = os.path.join(self.directory, file.OLD_NAME)
         modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (old, self.path)]
         self.assertEqual(modes, [0o600, 0o600])
 
     def test_an_unreadable_first_line_is_made_up_for_by_the_old_file(self) -> None:
         self.fill()
         content = self.content().split(b"\n", 1)
-        with open(self.path, "wb") as file:
-            file.write(b"?\n" + content[1])
+        with open(self.path, "wb") as out:
+            out.write(b"?\n" + content[1])
         self.assertEqual(self.opened().sums, self.ledger.sums)
 
     def test_a_daemon_that_dies_between_any_two_steps_loses_nothing(self) -> None:
@@ -475,7 +482,7 @@ class RotationTests(LedgerCase):
                         raise OSError(errno.EIO, os.strerror(errno.EIO))
                     return real(*arguments)
 
-                return mock.patch.object(module.os, name, call)
+                return mock.patch.object(file.os, name, call)
 
             with dies("fsync"), dies("replace"):
                 self.ledger.pause("uid 0" * 100)

@@ -18,6 +18,7 @@ from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.times import Times
 from palingenesis.words import Kind, Owner
 from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeWorld
@@ -749,12 +750,12 @@ class KeeperTests(MonitorTestCase):
     def test_its_pause_is_its_own(self) -> None:
         self.assertIsNone(self.monitor.pause("a test"))
         self.assertTrue(self.monitor.paused)
-        ledger = Ledger(self.directory)
+        ledger = Ledger(self.directory, Times())
         ledger.read()
         self.assertFalse(ledger.paused)
 
     def test_it_tells_what_the_keeper_writes(self) -> None:
-        ledger = Ledger(self.directory, self.now)
+        ledger = Ledger(self.directory, Times())
         ledger.open()
         ledger.pause("the keeper")
         ledger.close()
