@@ -279,6 +279,7 @@ class Monitor(Service):
         self._judge.observe(await self._see(self._world.homes(AGENTS)) if ended else None)
         living = await self._see(homes) if self._judge.wants_a_look() else None
         await self._in_slices(self._judge.judge_all(living))
+        self._ledger.forget(self._roster.sessions)
         self._summarize()
         if acts:
             for _, name, key in self._judge.ready():

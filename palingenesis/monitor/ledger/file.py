@@ -10,8 +10,10 @@ from palingenesis.monitor.statedir import StateError
 
 LEDGER_NAME = "ledger.jsonl"
 OLD_NAME = "ledger.jsonl.1"
-#: Bytes from which the file is replaced by one that begins with its sums.
+#: Bytes of lines after which the file is replaced by one that begins with their sums.
 ROTATION_SIZE = 1024 * 1024
+#: Bytes of a first line at most, so that a whole file stays below `SIZE_LIMIT`.
+HEADER_LIMIT = 4 * 1024 * 1024
 #: Bytes beyond which a file was not written by a daemon, and is not read.
 SIZE_LIMIT = 8 * 1024 * 1024
 #: More than any block of a file system: a probe of this size needs room that is really free.
@@ -39,6 +41,7 @@ class LedgerFile:
         self.path = os.path.join(directory, LEDGER_NAME)
         self._descriptor: int | None = None
         self._size = 0
+        self._header_size = 0
         self._torn = False
 
     @property
@@ -57,7 +60,8 @@ class LedgerFile:
             old = _read(os.path.join(self._directory, OLD_NAME))
         except (OSError, StateError):
             old = b""
-        self._size, self._torn = len(content), bool(content) and not content.endswith(b"\n")
+        self._size, self._header_size = len(content), content.find(b"\n") + 1
+        self._torn = bool(content) and not content.endswith(b"\n")
         # If a rotation was cut short between its two files, they are the same.
         return [content] if content.startswith(old) else [old, content]
 
@@ -78,7 +82,8 @@ class LedgerFile:
 
     def is_full(self, line: bytes) -> bool:
         """Return whether the file is to be rotated before a line is appended."""
-        return self._size + len(line) > ROTATION_SIZE
+        lines = self._size - self._header_size
+        return lines > 0 and lines + len(line) > ROTATION_SIZE
 
     def append(self, line: bytes) -> None:
         """Append a line; it is on the disk when this returns."""
@@ -103,7 +108,8 @@ class LedgerFile:
         _replace(self._directory, LEDGER_NAME, header)
         self.close()
         self.open()
-        self._size, self._torn = len(header), False
+        self._size = self._header_size = len(header)
+        self._torn = False
 
     def _opened(self) -> int:
         if self._descriptor is None:

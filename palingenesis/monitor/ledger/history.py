@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 
 from palingenesis.monitor.ledger.records import Entry, Stop, objects, render, restored
 from palingenesis.words import Event, Key, Kind
 
-#: Sessions whose history is kept; of more, those of the last entries.
+#: Sessions whose history is kept although nobody needs it; of more, those of the last entries.
 SESSIONS_LIMIT = 500
 #: Intents whose times are kept, and entries that `LOG` can show.
 ENTRIES_LIMIT = 1000
 #: In place of an event: the line holds the sums over all the lines before it.
 _SUMS = "sums"
+
+
+#: A session, by its agent and its id.
+Name = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -179,7 +183,7 @@ class Sums:
     worked: int = 0
     paused: bool = False
     intents: deque[float] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
-    sessions: OrderedDict[tuple[str, str], History] = field(default_factory=OrderedDict)
+    sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
 
     def add(self, entry: Entry) -> None:
         """Take one more entry into account; a repetition of the last ones changes nothing."""
@@ -208,16 +212,24 @@ class Sums:
             case Event.LEFT:
                 history.leave(entry)
 
-    def _touch(self, name: tuple[str, str]) -> History:
+    def _touch(self, name: Name) -> History:
         history = self.sessions.setdefault(name, History())
         self.sessions.move_to_end(name)
-        if len(self.sessions) > SESSIONS_LIMIT:
-            # An open attempt is never forgotten, however many sessions there are.
-            for each, known in self.sessions.items():
-                if known.open is None:
-                    del self.sessions[each]
-                    break
         return history
+
+    def forget(self, needed: Container[Name], limit: int = SESSIONS_LIMIT) -> None:
+        """
+        Forget the histories of the oldest entries, until ``limit`` are left.
+
+        What is needed, and what has an open attempt, is kept however many that are.
+        """
+        if len(self.sessions) <= limit:
+            return
+        for name, history in list(self.sessions.items()):
+            if history.open is None and name not in needed:
+                del self.sessions[name]
+                if len(self.sessions) <= limit:
+                    return
 
     def header(self, at: float) -> bytes:
         """Return the sums as the first line of a file that goes on from here."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from typing import Any
 
-from palingenesis.monitor.ledger.file import LedgerError, LedgerFile
-from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History, Sums, fold
+from palingenesis.monitor.ledger.file import HEADER_LIMIT, LedgerError, LedgerFile
+from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History, Name, Sums, fold
 from palingenesis.monitor.ledger.records import Entry, Stop
 from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.monitor.times import Times
@@ -78,6 +79,17 @@ class Ledger:
         """Return the last entries as `LOG` shows them, the oldest first; at most 1,000."""
         entries = list(self._entries)
         return [entry.public() for entry in entries[max(0, len(entries) - count) :]]
+
+    def forget(self, needed: Container[Name]) -> None:
+        """
+        Forget the sessions of the oldest entries, so that the ledger does not grow for ever.
+
+        Call it after each scan: what is known of a session that can still be revived must not
+        be forgotten, since its stop would be recorded anew and its attempts counted from 1.
+
+        :param needed: the sessions that are not over.
+        """
+        self.sums.forget(needed)
 
     # The file
 
@@ -268,8 +280,18 @@ class Ledger:
     def _write(self, entry: Entry) -> None:
         line = entry.line()
         if self._file.is_full(line):
-            self._file.rotate(self.sums.header(self._times.wall()))
+            self._file.rotate(self._header())
         self._file.append(line)
+
+    def _header(self) -> bytes:
+        """Return the sums as a line that the file has room for, whatever has to be forgotten."""
+        header = self.sums.header(self._times.wall())
+        limit = len(self.sums.sessions)
+        while len(header) > HEADER_LIMIT and limit > 0:
+            limit //= 2
+            self.sums.forget((), limit)
+            header = self.sums.header(self._times.wall())
+        return header
 
     def _count(self, entry: Entry) -> None:
         self.sums.add(entry)
@@ -304,7 +326,7 @@ class Ledger:
             self._load()
         except FileNotFoundError:
             # The sums of a file that was deleted under a running daemon are not lost.
-            self._file.create(self.sums.header(self._times.wall()))
+            self._file.create(self._header())
             self._load()
         self._file.open()
         if self._failure is not None:
@@ -312,7 +334,7 @@ class Ledger:
         if self.sums.first_at is None:
             # Nothing in the file can be read.
             self.sums.first_at = self._times.wall()
-            self._file.append(self.sums.header(self.sums.first_at))
+            self._file.append(self._header())
         for attempt in self.unfinished():
             if _attempt_id(attempt) in self._refused:
                 # Its line reached the disk although its write failed: nothing was started.

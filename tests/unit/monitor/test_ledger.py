@@ -23,6 +23,7 @@ from palingenesis.monitor.ledger import (
     LedgerError,
     Stop,
     file,
+    ledger,
 )
 from palingenesis.monitor.ledger.history import SESSIONS_LIMIT, Sums
 from palingenesis.monitor.ledger.records import render
@@ -175,13 +176,42 @@ class SumsTests(LedgerCase):
         self.opened().left(stop())
         self.assertEqual(self.content(), before)
 
-    def test_histories_are_bounded_and_open_attempts_are_kept(self) -> None:
+
+class ForgettingTests(LedgerCase):
+    def add(self, sums: Sums, count: int) -> None:
+        for number in range(count):
+            sums.add(Entry(START, Event.STOPPED, str(number), "claude", key="a"))
+
+    def test_the_sessions_of_the_oldest_entries_are_forgotten_first(self) -> None:
+        sums = Sums()
+        self.add(sums, SESSIONS_LIMIT + 2)
+        sums.add(Entry(START, Event.STOPPED, "0", "claude", key="b"))
+        sums.forget(())
+        self.assertEqual(len(sums.sessions), SESSIONS_LIMIT)
+        known = [("claude", str(number)) in sums.sessions for number in range(4)]
+        self.assertEqual(known, [True, False, False, True])
+
+    def test_an_open_attempt_is_never_forgotten(self) -> None:
         sums = Sums()
         sums.add(Entry(START, Event.INTENT, "open", "claude", key="a", attempt=1))
-        for number in range(2 * SESSIONS_LIMIT):
-            sums.add(Entry(START, Event.STOPPED, str(number), "claude", key="a"))
-        self.assertEqual(len(sums.sessions), SESSIONS_LIMIT)
+        self.add(sums, SESSIONS_LIMIT)
+        sums.forget(())
         self.assertIn(("claude", "open"), sums.sessions)
+
+    def test_600_needed_sessions_do_not_push_each_other_out(self) -> None:
+        """A loop of claude -p makes them; each tick would record their stops anew."""
+        names = [("claude", str(number)) for number in range(600)]
+        for _ in range(2):
+            for _, session in names:
+                self.ledger.stopped(stop(session))
+            self.ledger.forget(names)
+        self.assertEqual(len(self.content().splitlines()), 1 + 600)
+
+    def test_what_is_needed_survives_a_restart(self) -> None:
+        names = [("claude", str(number)) for number in range(600)]
+        for _, session in names:
+            self.ledger.stopped(stop(session))
+        self.assertEqual(list(self.opened().sums.sessions), names)
 
 
 class UnfinishedTests(LedgerCase):
@@ -491,6 +521,35 @@ class RotationTests(LedgerCase):
             self.assertEqual(again.sums.worked, before, step)
             again.resume("uid 0")
             again.close()
+
+
+class LargeHistoryTests(LedgerCase):
+    """Directories may have 4,095 characters, each of which takes up to 12 bytes in JSON."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(file, "ROTATION_SIZE", 4000)
+
+    def revived(self, session: str) -> None:
+        long = Stop("claude", session, "a", Kind.LIMIT, "/t", "/" + "\N{OGHAM LETTER BEITH}" * 4000)
+        self.ledger.worked(self.ledger.intent(long))
+
+    def test_a_large_first_line_does_not_make_each_entry_rotate_the_file(self) -> None:
+        self.revived("one")
+        self.ledger.pause("uid 0")
+        self.ledger.resume("uid 0")
+        self.assertGreater(len(self.content().splitlines()[0]), 4000)
+        self.assertEqual(len(self.content().splitlines()), 4)
+        self.opened().pause("uid 0")
+        self.assertEqual(len(self.content().splitlines()), 5)
+
+    def test_a_first_line_that_is_too_large_leaves_out_the_oldest_histories(self) -> None:
+        self.patch(ledger, "HEADER_LIMIT", 100_000)
+        for session in "abcdef":
+            self.revived(session)
+        self.ledger.pause("uid 0")
+        kept = [session for _, session in self.opened().sums.sessions]
+        self.assertEqual(kept, list("def"))
 
 
 class LogTests(LedgerCase):
