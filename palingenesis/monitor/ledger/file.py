@@ -89,16 +89,15 @@ class LedgerFile:
         """Append a line; it is on the disk when this returns."""
         self._check_same()
         self._write(line)
-        self._size += len(line)
 
     def probe(self) -> None:
         """Prove that the disk has room for more than a few entries."""
-        torn = self._torn
+        size, torn = self._size, self._torn
         try:
             self._write(_PROBE)
         finally:
-            os.ftruncate(self._opened(), self._size)
-            self._torn = torn
+            os.ftruncate(self._opened(), size)
+            self._size, self._torn = size, torn
 
     def rotate(self, header: bytes) -> None:
         """Go on with a file that begins with a header; the one before it is kept as a copy."""
@@ -122,10 +121,12 @@ class LedgerFile:
             raise OSError(errno.ESTALE, "the file was replaced")
 
     def _write(self, data: bytes) -> None:
-        left = memoryview(b"\n" + data if self._torn else data)
+        whole = b"\n" + data if self._torn else data
+        left = memoryview(whole)
         while left:
             left = left[os.write(self._opened(), left) :]
         os.fsync(self._opened())
+        self._size += len(whole)
         self._torn = False
 
 

@@ -204,6 +204,8 @@ class Sums:
             case Event.STARTED:
                 self.started += history.start(entry)
             case Event.WORKED:
+                # What works was started, even if a kill came before the record of the start.
+                self.started += history.open is not None and history.open.pid is None
                 self.worked += history.work(entry)
             case Event.FAILED:
                 history.fail(entry)

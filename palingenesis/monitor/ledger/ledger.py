@@ -168,6 +168,8 @@ class Ledger:
             raise self._refusal()
         entry = self._entry_with_paths(Event.INTENT, stop, attempt=history.attempts + 1, due=due)
         try:
+            # What the command does must be written down too, so one free entry is not enough.
+            self._file.probe()
             self._write(entry)
         except (OSError, StateError) as error:
             self._fail(error)

@@ -98,6 +98,20 @@ class SumsTests(LedgerCase):
         self.ledger.failed(self.ledger.intent(stop()))
         self.assertEqual(self.opened().sums.started, 0)
 
+    def test_an_attempt_that_worked_counts_as_started_without_a_record_of_its_start(self) -> None:
+        self.ledger.worked(self.ledger.intent(stop()))
+        sums = self.opened().sums
+        self.assertEqual((sums.started, sums.worked), (1, 1))
+
+    def test_an_adopted_intent_counts_as_started_once(self) -> None:
+        self.ledger.intent(stop())
+        again = self.opened()
+        (attempt,) = again.unfinished()
+        again.started(attempt, 42, "7@boot", "/o/1.log")
+        again.started(attempt, 42, "7@boot", "/o/1.log")
+        again.worked(attempt)
+        self.assertEqual(self.opened().sums.started, 1)
+
     def test_attempts_count_until_one_works(self) -> None:
         self.run_once(stop(key="a"))
         self.run_once(stop(key="b"))
@@ -272,6 +286,16 @@ class FileTests(LedgerCase):
             again.close()
             self.assertEqual(self.opened().history("claude", "one").attempts, 2, cut)
 
+    def test_the_lines_after_a_torn_one_stay_whole(self) -> None:
+        with open(self.path, "ab") as out:
+            out.write(b'{"at":')
+        self.ledger.close()
+        again = self.opened()
+        again.pause("uid 0")
+        again.intent(stop())
+        events = [json.loads(line)["event"] for line in self.content().splitlines()[-2:]]
+        self.assertEqual(events, ["paused", "intent"])
+
     def test_every_prefix_of_the_file_can_be_opened(self) -> None:
         self.run_once(stop())
         content = self.content()
@@ -386,6 +410,19 @@ class FullDiskTests(LedgerCase):
             self.assertRaises(LedgerError, self.ledger.intent, stop())
         self.assertIn("No space left", self.ledger.warning or "")
         self.assertRaises(LedgerError, self.ledger.intent, stop())
+
+    def test_nothing_is_promised_if_there_is_room_for_the_intent_alone(self) -> None:
+        before = self.content()
+        real = os.write
+
+        def write(descriptor: int, data: Any) -> int:
+            if len(data) > 4096:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(descriptor, data)
+
+        with mock.patch.object(file.os, "write", write):
+            self.assertRaises(LedgerError, self.ledger.intent, stop())
+        self.assertEqual(self.content(), before)
 
     def test_a_pause_counts_all_the_same_and_is_written_later(self) -> None:
         with self.full():
@@ -614,6 +651,14 @@ class SecondDaemonTests(LedgerCase):
         self.assertFalse(second.paused)
         second.open()
         self.assertTrue(second.paused)
+
+    def test_an_intent_of_the_keeper_before_it_is_adopted(self) -> None:
+        """Its command may run: only what this daemon failed to write was never started."""
+        second = self.unopened()
+        second.read()
+        self.ledger.intent(stop())
+        self.assertIsNone(second.open())
+        self.assertEqual(second.unfinished(), [Attempt(stop(), 1, START)])
 
     def test_no_ledger_yet_is_no_trouble(self) -> None:
         os.unlink(self.path)
