@@ -114,7 +114,7 @@ class Ledger:
         this daemon, and the ledger's pause was given to the keeper.
         """
         if self._file.is_open:
-            return None
+            return self._believe()
         if not self._is_keeper:
             self._is_keeper = True
             if self._own_pause:
@@ -125,9 +125,9 @@ class Ledger:
             self._reopen()
         except (OSError, StateError) as error:
             self._fail(error)
-        else:
-            self._failure = None
-        return self.warning
+            return self.warning
+        self._failure = None
+        return self._believe()
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
@@ -298,6 +298,21 @@ class Ledger:
     def _count(self, entry: Entry) -> None:
         self.sums.add(entry)
         self._entries.append(entry)
+
+    def _believe(self) -> str | None:
+        """
+        Correct the time of the first entry if it is ahead of now; return the warning.
+
+        The clock was wrong then: every stop would be from before the first start.
+        """
+        now = self._times.wall()
+        if self.sums.first_at is not None and self.sums.first_at > now:
+            self.sums.first_at = now
+            try:
+                self._file.rotate(self._header())
+            except (OSError, StateError) as error:
+                self._fail(error)
+        return self.warning
 
     # What goes wrong
 

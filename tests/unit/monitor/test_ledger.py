@@ -175,7 +175,17 @@ class SumsTests(LedgerCase):
         self.run_once(stop())
         again = self.opened()
         self.assertEqual((again.paused, again.starts()), (False, 1))
-        self.assertEqual(again.sums.first_at, START)
+
+    def test_a_first_time_ahead_of_now_is_corrected_for_good(self) -> None:
+        self.times.now = START - 86400
+        self.assertIsNone(self.ledger.open())
+        self.times.now += 5
+        self.assertEqual(self.ledger.sums.first_at, START - 86400)
+        self.assertEqual(self.opened().sums.first_at, START - 86400)
+
+    def test_a_restart_corrects_a_first_time_ahead_of_now(self) -> None:
+        self.times.now = START - 86400
+        self.assertEqual(self.opened().sums.first_at, START - 86400)
 
     def test_a_stop_is_written_once(self) -> None:
         self.ledger.stopped(stop(), START)
@@ -532,6 +542,28 @@ class RotationTests(LedgerCase):
         with open(self.path, "wb") as out:
             out.write(b"?\n" + content[1])
         self.assertEqual(self.opened().sums, self.ledger.sums)
+
+    def test_a_wrong_type_in_the_first_line_is_made_up_for_by_the_old_file(self) -> None:
+        self.run_once(stop("two"), status=1, quick=True)
+        self.fill()
+        header, rest = self.content().split(b"\n", 1)
+        good = json.loads(header)
+        for name, wrong in (
+            ("first_at", "1700000000"),
+            ("started", 1.5),
+            ("paused", 0),
+            ("intents", {}),
+            ("intents", [None]),
+            ("sessions", [["claude", "one"]]),
+            ("sessions", [["claude", "one", {"failed_at": "yesterday"}]]),
+            ("sessions", [["claude", "one", {"attempts": True}]]),
+            ("sessions", [["claude", "one", {"kind": "unheard of"}]]),
+            ("sessions", [["claude", "one", {"closed": ["a"]}]]),
+            ("sessions", [["claude", "one", {"open": {"attempt": 1, "at": 5}}]]),
+        ):
+            with open(self.path, "wb") as out:
+                out.write(json.dumps({**good, name: wrong}).encode() + b"\n" + rest)
+            self.assertEqual(self.opened().sums, self.ledger.sums, f"{name}: {wrong}")
 
     def test_a_daemon_that_dies_between_any_two_steps_loses_nothing(self) -> None:
         for step in range(6):
