@@ -168,7 +168,7 @@ class Monitor(Service):
         warning = self._ledger.pause(by)
         self._judge.restate()
         self._summarize()
-        return warning or self._keeper.trouble
+        return warning or self._keeper.warning
 
     def resume(self, by: str) -> str | None:
         """
@@ -179,7 +179,7 @@ class Monitor(Service):
         warning = self._ledger.resume(by)
         self._judge.restate()
         self._summarize()
-        return warning or self._keeper.trouble
+        return warning or self._keeper.warning
 
     # Reports
 
@@ -206,7 +206,7 @@ class Monitor(Service):
     @property
     def ledger_trouble(self) -> str | None:
         """What is wrong with the ledger or its directory, in one line; None if nothing is."""
-        return self._keeper.trouble or self._ledger.warning
+        return self._keeper.warning or self._ledger.warning
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
@@ -328,7 +328,7 @@ class Monitor(Service):
             self._read_as_guest()
             # Asked at each tick, and not at each STATUS: it is in a file.
             self._holder = self._keeper.holder()
-            if self._keeper.trouble is None:
+            if self._keeper.warning is None:
                 self._warn(f"Another daemon is the keeper (pid {self._holder})")
         warning = self.ledger_trouble
         if warning != self._ledger_warning:
@@ -384,7 +384,7 @@ class Monitor(Service):
         entry = self._ledger.last(1)
         if entry and entry[0][Key.EVENT] == event:
             now = self._times.monotonic()
-            warning = self._notifier.tell(entry[0], now, stop.directory or None)
+            warning = self._notifier.notify(entry[0], now, stop.directory or None)
             if warning is not None:
                 self._warn(warning)
 
