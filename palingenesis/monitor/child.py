@@ -1,10 +1,9 @@
 """
 Commands that the daemon runs: their environment, their program, and their start.
 
-`subprocess.Popen` does between fork and exec in C what a trampoline would do after it, and a
-program that cannot be run is an error in the daemon instead of in a process nobody reads. It
-asks waitpid(2) about its own pid alone, as Twisted's reapers do about theirs, so the two do
-not take each other's children.
+`subprocess.Popen` sets up the child in C between fork and exec, and reports a program that cannot
+be run to the daemon. It calls waitpid(2) only for its own pids, as Twisted's reapers do for
+theirs, so neither reaps the other's children.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from collections.abc import Mapping, Sequence
 
 from palingenesis.text import MESSAGE_LIMIT, printable
 
-#: What a service manager means for the daemon alone; sd_notify(3), sd_listen_fds(3).
+#: Beginnings of the variables that a service manager sets for the daemon only; sd_notify(3),
+#: sd_listen_fds(3).
 _OURS = ("WATCHDOG_", "LISTEN_")
 _STOPPING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 
 
 class CommandError(Exception):
-    """A command that cannot be started; its text says why, in one line."""
+    """A command cannot be started; the text says why, in one line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(printable(reason, MESSAGE_LIMIT))
@@ -32,7 +32,11 @@ class CommandError(Exception):
 def child_environment(
     inherited: Mapping[str, str], added: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Make a command's environment: the daemon's own, less its service manager's, and more."""
+    """
+    Return a command's environment: the daemon's own without what its service manager set.
+
+    :param added: variables that are set besides.
+    """
     kept = {
         name: value
         for name, value in inherited.items()
@@ -44,12 +48,12 @@ def child_environment(
 
 def find_program(name: str, environment: Mapping[str, str]) -> str:
     """
-    Find the program that a command names, in the ``PATH`` of its own environment.
+    Return the path of the program that a command names, by the ``PATH`` of its environment.
 
-    Relative entries of ``PATH`` are left out: they would mean the project's files.
+    Relative entries of ``PATH`` are ignored: they would name files of the project.
 
-    :param name: a name, an absolute path, or one that begins with ``~/``.
-    :raises CommandError: when there is none that can be run.
+    :param name: a name, an absolute path, or a path that begins with ``~/``.
+    :raises CommandError: if there is no such program, or it cannot be run.
     """
     if os.sep in name:
         path = os.path.expanduser(name)
@@ -90,10 +94,10 @@ def _unfit(path: str) -> str | None:
 
 def current_umask() -> int:
     """
-    Tell the process's umask, by setting it twice.
+    Return the process's umask, which can only be read by setting it.
 
-    ``twistd`` sets its own, 0077, when it goes to the background; a command that works for a
-    person needs the one from before.
+    ``twistd`` sets 0077 when it goes to the background; a command that does a person's work needs
+    the umask from before.
     """
     umask = os.umask(0o077)
     os.umask(umask)
@@ -111,14 +115,15 @@ def start(
     umask: int = -1,
 ) -> subprocess.Popen[bytes]:
     """
-    Start a command in a session of its own, with no descriptor of the daemon's but these.
+    Start a command in a session of its own; it inherits these descriptors and no others.
 
-    :param output: the descriptor for what it prints and for its errors.
-    :param umask: its umask; the daemon's own where negative.
-    :raises CommandError: when it cannot be started.
+    :param stdin: the descriptor of its standard input.
+    :param output: the descriptor of its standard output and standard error.
+    :param umask: its umask; the daemon's own if negative.
+    :raises CommandError: if it cannot be started.
     """
     if signal.pthread_sigmask(signal.SIG_BLOCK, ()) & _STOPPING:
-        # It would inherit the mask, and no polite signal could ever end it.
+        # The command would inherit the mask, and only SIGKILL could end it.
         raise CommandError("the daemon is starting or stopping")
     try:
         return subprocess.Popen(  # noqa: S603 - an argument list, no shell

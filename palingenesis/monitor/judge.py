@@ -211,7 +211,7 @@ class Judge:
             self.settings,
             self._ledger.paused,
             self._keeper.held,
-            self._ledger.trouble is None,
+            self._ledger.warning is None,
             self._ledger.sums.first_at,
             self._ledger.starts(),
         )

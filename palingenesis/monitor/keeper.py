@@ -1,4 +1,4 @@
-"""The keeper: of all daemons of a user, the one that revives sessions holds a lock."""
+"""The keeper: the one daemon of a user that revives sessions, which holds a lock for it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Keeper:
     """
     The lock ``keeper.lock`` in the state directory.
 
-    It is an flock(2), so the kernel drops it with its holder and no stale lock is left behind.
-    Nothing here waits. A fork shares the lock: take it in the process that is to hold it.
+    It is an flock(2): the kernel releases it when its holder ends, so no stale lock is left.
+    Nothing here waits. A fork shares the lock, so claim it in the process that keeps it.
 
     :param directory: the state directory.
-    :ivar trouble: why the lock cannot be tried at all, in one line; None where it can.
+    :ivar warning: why the lock cannot be claimed by any daemon, in one line; None if it can.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._lock = PathLock(os.path.join(directory, LOCK_NAME))
         self._held = False
-        self.trouble: str | None = None
+        self.warning: str | None = None
 
     @property
     def held(self) -> bool:
@@ -35,35 +35,35 @@ class Keeper:
 
     def take(self) -> bool:
         """
-        Try to be the keeper, and tell whether this daemon is it; made to be called at each look.
+        Try to become the keeper, and return whether this daemon is it; call it at each tick.
 
-        If the lock's file was deleted or replaced, a second daemon could hold the new one: the
-        lock is then taken afresh, or given up to that daemon.
+        If the lock's file was deleted or replaced, another daemon may hold the new one. This
+        daemon then claims the new one too, and is the keeper only if that succeeds.
         """
         if self._held and self._lock.held:
             return True
         self.release()
-        self.trouble = None
+        self.warning = None
         try:
             prepare_directory(self._directory)
             self._lock.take()
         except LockHeld:
             return False
         except PathLockError as error:
-            self.trouble = str(StateError(error.path, f"cannot lock: {error.reason}"))
+            self.warning = str(StateError(error.path, f"cannot lock: {error.reason}"))
             return False
         except StateError as error:
-            self.trouble = str(error)
+            self.warning = str(error)
             return False
         self._lock.keep()
         with suppress(OSError):
-            # The lock counts, the pid only tells: a full disk must not cost the lock.
+            # The pid is informational: a full disk must not cost the lock.
             self._lock.note(b"%d\n" % os.getpid())
         self._held = True
         return True
 
     def holder(self) -> int | None:
-        """Tell the pid that the keeper left in the lock's file; None where none can be read."""
+        """Return the pid that the keeper wrote into the lock's file; None if there is none."""
         if self._held:
             return os.getpid()
         try:
@@ -79,6 +79,6 @@ class Keeper:
         return int(text) if text.isdigit() else None
 
     def release(self) -> None:
-        """Let go of the lock; its file stays, since deleting it would race with a taker."""
+        """Release the lock; its file stays, since another daemon may just have opened it."""
         self._held = False
         self._lock.release()

@@ -1,4 +1,4 @@
-"""A word to a person: the configured command, run once for an event of the monitor's."""
+"""Notifications: the command of ``[notify]``, run once for an event that a person asked for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from palingenesis.monitor import child
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import HOUR
 from palingenesis.text import MESSAGE_LIMIT, printable
-from palingenesis.words import Event
+from palingenesis.words import Event, Key
 
-#: The events that are told.
-TOLD = frozenset({Event.WORKED, Event.GAVE_UP, Event.LEFT})
+#: The events for which the command is run.
+EVENTS = frozenset({Event.WORKED, Event.GAVE_UP, Event.LEFT})
 SUMMARY_VARIABLE = "PALINGENESIS_SUMMARY"
 #: Seconds that the command may take; then its process group is killed.
 LIMIT = 30.0
@@ -29,20 +29,21 @@ HOURLY = 20
 
 def summary_of(entry: Mapping[str, Any], directory: str | None = None) -> str:
     """
-    Say an entry of the ledger in one line, for a person; no word of a conversation is in it.
+    Return one line for a person about an entry of the ledger, without any text of a session.
 
-    :param entry: the entry, as `ledger.Entry.public` tells it.
+    :param entry: the entry, as `ledger.Entry.public` returns it; its event is in :data:`EVENTS`.
     :param directory: the session's directory.
     """
     where = f" in {directory}" if directory else ""
-    attempts = entry.get("attempt") or 0
+    attempts = entry.get(Key.ATTEMPT) or 0
     after = f" after {attempts} attempt{'' if attempts == 1 else 's'}" if attempts else ""
     what = {
         Event.WORKED: f"works again{after}",
         Event.GAVE_UP: f"is given up{after}",
         Event.LEFT: "was left by its user",
-    }[Event(entry["event"])]
-    return printable(f"{entry['agent']} session {entry['session']}{where} {what}", MESSAGE_LIMIT)
+    }[Event(entry[Key.EVENT])]
+    session = f"{entry[Key.AGENT]} session {entry[Key.SESSION]}"
+    return printable(f"{session}{where} {what}", MESSAGE_LIMIT)
 
 
 @dataclass(slots=True)
@@ -54,13 +55,13 @@ class _Run:
 
 class Notifier:
     """
-    Runs the command of ``[notify]``, and lets it neither hang nor flood.
+    Runs the command of ``[notify]``, for at most `LIMIT` seconds and `HOURLY` times an hour.
 
-    What goes wrong is said once, and again only after a command has succeeded. Every time is in
-    seconds, of a clock that is never set back.
+    A warning is returned once, and again only after a command has succeeded. Every time is in
+    seconds of a clock that is never set back.
 
-    :param command: the program and its arguments; empty where nobody is to be told.
-    :param environment: the daemon's environment; that of this process where None.
+    :param command: the program and its arguments; empty if nobody is notified.
+    :param environment: the daemon's environment; that of this process if None.
     """
 
     def __init__(
@@ -70,37 +71,38 @@ class Notifier:
         self._environment = environment
         self._running: list[_Run] = []
         self._started: deque[float] = deque(maxlen=HOURLY)
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
-    def tell(
+    def notify(
         self, entry: Mapping[str, Any], now: float, directory: str | None = None
     ) -> str | None:
         """
-        Run the command for an event, if it is one that is told.
+        Run the command for an entry of the ledger, if its event is one of :data:`EVENTS`.
 
-        :param entry: the entry, as `ledger.Entry.public` tells it.
-        :return: what went wrong, in one line, where that has not been said yet.
+        :param entry: the entry, as `ledger.Entry.public` returns it.
+        :param directory: the session's directory.
+        :return: a new warning, in one line; None if there is none.
         """
-        if not self.command or entry["event"] not in TOLD:
+        if not self.command or entry[Key.EVENT] not in EVENTS:
             return None
         if len(self._started) == HOURLY and now - self._started[0] < HOUR:
-            return self._say(f"more than {HOURLY} events in an hour; the rest is left out")
+            return self._warning(f"more than {HOURLY} events in an hour; the rest is left out")
         self._started.append(now)
-        told = json.dumps({**entry, "directory": directory}).encode("ascii") + b"\n"
+        event = json.dumps({**entry, Key.DIRECTORY.value: directory}).encode("ascii") + b"\n"
         added = {SUMMARY_VARIABLE: summary_of(entry, directory)}
         inherited = os.environ if self._environment is None else self._environment
         full = child.child_environment(inherited, added)
         try:
             program = child.find_program(self.command[0], full)
-            self._running.append(_Run(self._start(program, full, told), now + LIMIT))
+            self._running.append(_Run(self._start(program, full, event), now + LIMIT))
         except CommandError as error:
-            return self._say(str(error))
+            return self._warning(str(error))
         except OSError as error:
-            return self._say(f"cannot hand over the event: {error.strerror}")
+            return self._warning(f"cannot pass on the event: {error.strerror}")
         return None
 
     def poll(self, now: float) -> list[str]:
-        """Look after the commands that run, and tell what went wrong and was not said yet."""
+        """Reap the commands that have ended, kill those over the limit, and return new warnings."""
         problems = []
         for run in list(self._running):
             status = run.process.poll()
@@ -119,28 +121,28 @@ class Notifier:
             elif status > 0:
                 problems.append(f"exit status {status}")
             else:
-                self._said.clear()
-        return [line for problem in problems if (line := self._say(problem)) is not None]
+                self._warned.clear()
+        return [line for problem in problems if (line := self._warning(problem)) is not None]
 
     def _start(
-        self, program: str, environment: Mapping[str, str], told: bytes
+        self, program: str, environment: Mapping[str, str], event: bytes
     ) -> subprocess.Popen[bytes]:
-        # An event is far smaller than a pipe, so that this write neither waits nor fails: the
-        # reading end is still open here.
+        # An event is far smaller than a pipe's buffer and the reading end is open here, so this
+        # write neither waits nor fails.
         reader, writer = os.pipe()
         try:
             try:
                 os.set_blocking(writer, False)
-                os.write(writer, told)
+                os.write(writer, event)
             finally:
                 os.close(writer)
             return child.start(self.command, program, environment, "/", stdin=reader)
         finally:
             os.close(reader)
 
-    def _say(self, problem: str) -> str | None:
+    def _warning(self, problem: str) -> str | None:
         line = printable(f"[notify] command: {problem}", MESSAGE_LIMIT)
-        if line in self._said:
+        if line in self._warned:
             return None
-        self._said.add(line)
+        self._warned.add(line)
         return line

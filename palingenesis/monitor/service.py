@@ -92,7 +92,7 @@ class Monitor(Service):
         self._warned: set[str] = set()
         self._world = world or World(state_directory, self._warn, times, umask=umask)
         self._roster = Roster(self._world, times, self._warn)
-        self._ledger = Ledger(state_directory, times.wall)
+        self._ledger = Ledger(state_directory, times)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
         self._ledger_seen: tuple[int, ...] | None = None
         self._keeper = Keeper(state_directory)
@@ -173,7 +173,7 @@ class Monitor(Service):
         warning = self._ledger.pause(by)
         self._judge.restate()
         self._summarize()
-        return warning or self._keeper.trouble
+        return warning or self._keeper.warning
 
     def resume(self, by: str) -> str | None:
         """
@@ -184,7 +184,7 @@ class Monitor(Service):
         warning = self._ledger.resume(by)
         self._judge.restate()
         self._summarize()
-        return warning or self._keeper.trouble
+        return warning or self._keeper.warning
 
     # Reports
 
@@ -211,7 +211,7 @@ class Monitor(Service):
     @property
     def ledger_trouble(self) -> str | None:
         """What is wrong with the ledger or its directory, in one line; None if nothing is."""
-        return self._keeper.trouble or self._ledger.trouble
+        return self._keeper.warning or self._ledger.warning
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
@@ -284,6 +284,7 @@ class Monitor(Service):
         self._judge.observe(await self._see(self._world.homes(AGENTS)) if ended else None)
         living = await self._see(homes) if self._judge.wants_a_look() else None
         await self._in_slices(self._judge.judge_all(living))
+        self._ledger.forget(self._roster.sessions)
         self._summarize()
         if acts:
             for _, name, key in self._judge.ready():
@@ -369,7 +370,7 @@ class Monitor(Service):
             self._read_as_guest()
             # Asked at each tick, and not at each STATUS: it is in a file.
             self._holder = self._keeper.holder()
-            if self._keeper.trouble is None:
+            if self._keeper.warning is None:
                 self._warn(f"Another daemon is the keeper (pid {self._holder})")
         warning = self.ledger_trouble
         if warning != self._ledger_warning:
@@ -425,7 +426,7 @@ class Monitor(Service):
         entry = self._ledger.last(1)
         if entry and entry[0][Key.EVENT] == event:
             now = self._times.monotonic()
-            warning = self._notifier.tell(entry[0], now, stop.directory or None)
+            warning = self._notifier.notify(entry[0], now, stop.directory or None)
             if warning is not None:
                 self._warn(warning)
 

@@ -1,4 +1,4 @@
-"""What an operator can set for the monitor: the keys, their checks and their defaults."""
+"""The settings of the monitor: their keys, defaults and checks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from palingenesis.config import check_count, check_seconds
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.revive import Command
+from palingenesis.text import NAME_LIMIT, printable
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
 Check = Callable[[str, object], Any]
 
 #: The most seconds that can be set: some thirty years.
 MOST_SECONDS = 1e9
-#: What ``{prompt}`` stands for where the configuration does not say.
+#: What ``{prompt}`` stands for by default.
 PROMPT = "continue"
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -28,21 +29,21 @@ class Settings:
     """
     The monitor's settings; times in seconds.
 
-    :ivar agents: the agents to monitor; None for each one whose directory exists.
-    :ivar interval: between two looks.
-    :ivar quiet: without growth before a session's end is read.
-    :ivar margin: added to a stated reset.
-    :ivar stagger: at most so many more, by the session's id.
-    :ivar max_age: past due, or past the stop where no reset is stated, after which a session
-        is left alone.
-    :ivar retry: to wait, attempt by attempt, where no reset is stated; the last one repeats.
-    :ivar attempts: for one stop, without progress.
-    :ivar hourly: commands started in an hour, over all.
-    :ivar stall: without growth until a revival is ended.
+    :ivar agents: the agents to monitor; None for each agent whose directory exists.
+    :ivar interval: the time between two ticks.
+    :ivar quiet: the time without growth after which a session's end is read.
+    :ivar margin: the time added to a stated reset.
+    :ivar stagger: the longest time added to spread sessions, by their ids.
+    :ivar max_age: the time past the reset, or past the stop if no reset is stated, after which
+        a session is not revived.
+    :ivar retry: the waits before each attempt if no reset is stated; the last one repeats.
+    :ivar attempts: the most attempts for one stop without progress.
+    :ivar hourly: the most commands started in an hour, over all agents.
+    :ivar stall: the time without growth after which a revival is ended.
     :ivar crashes: whether sessions that died in the middle of a turn are revived.
-    :ivar backlog: whether stops from before the first start are revived.
-    :ivar revive: the command that revives, by agent; no command, no revival.
-    :ivar notify: the command that tells a person, with its arguments; empty for none.
+    :ivar backlog: whether sessions that stopped before the first start are revived.
+    :ivar revive: the command that revives, by agent; an agent without one is only watched.
+    :ivar notify: the command that notifies a person, with its arguments; empty for none.
     """
 
     agents: tuple[str, ...] | None = None
@@ -62,7 +63,7 @@ class Settings:
 
 
 def settings_of(checked: Mapping[str, Any]) -> Settings:
-    """Make the settings from tables that have been checked by :data:`TABLES` already."""
+    """Return the settings of tables that :data:`TABLES` has checked."""
     return Settings(
         **checked.get("sessions", _NOTHING),
         revive=checked.get("revive", _NOTHING),
@@ -74,7 +75,7 @@ def check_sessions(name: str, table: object) -> dict[str, Any]:
     """
     Check the table ``[sessions]``.
 
-    :raises ValueError: when it cannot be used; its text names the key.
+    :raises ValueError: if a value is not allowed; the text names its key.
     """
     return _check_table(name, table, _SESSIONS)
 
@@ -83,7 +84,7 @@ def check_revive(name: str, table: object) -> Mapping[str, Command]:
     """
     Check the tables ``[revive.AGENT]``.
 
-    :raises ValueError: when one cannot be used; its text names the key.
+    :raises ValueError: if a value is not allowed; the text names its key.
     """
     checked = _check_table(name, table, dict.fromkeys(AGENTS, _command))
     return MappingProxyType(checked)
@@ -93,7 +94,7 @@ def check_notify(name: str, table: object) -> dict[str, Any]:
     """
     Check the table ``[notify]``.
 
-    :raises ValueError: when it cannot be used; its text names the key.
+    :raises ValueError: if a value is not allowed; the text names its key.
     """
     checked = _check_table(name, table, {"command": _arguments})
     if "command" not in checked:
@@ -109,7 +110,8 @@ TABLES: Mapping[str, Check] = MappingProxyType(
 
 def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise _unexpected(name, f"a table [{name}]", table)
+        # The value is not shown: it may have an environment in it, with secrets.
+        raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
     checked = {}
     for key, value in table.items():
         if key not in checks:
@@ -159,11 +161,19 @@ def _arguments(name: str, value: object) -> tuple[str, ...]:
 
 
 def _environment(name: str, value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict) or not all(
-        key and "=" not in key and "\0" not in key and isinstance(each, str) and "\0" not in each
-        for key, each in value.items()
-    ):
-        raise _unexpected(name, "a table of names and texts", value)
+    # No value is shown: it may be a secret.
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: expected a table of names and texts, not {_type_of(value)}")
+    for key, text in value.items():
+        # Nor is what follows a "=" that belongs into the file without quotes.
+        variable, equals, _ = key.partition("=")
+        where = f"{name}.{printable(variable, NAME_LIMIT)}"
+        if equals or not key or "\0" in key:
+            raise ValueError(f"{where}: expected the name of a variable, without = or NUL")
+        if not isinstance(text, str):
+            raise ValueError(f"{where}: expected a text, not {_type_of(text)}")
+        if "\0" in text:
+            raise ValueError(f"{where}: expected a text without NUL")
     return MappingProxyType(dict(value))
 
 
@@ -199,3 +209,11 @@ _SESSIONS: Mapping[str, Check] = {
 
 def _unexpected(name: str, expected: str, value: object) -> ValueError:
     return ValueError(f"{name}: expected {expected}, not {reprlib.repr(value)}")
+
+
+def _type_of(value: object) -> str:
+    """Return what TOML calls a value's type, with its article."""
+    names = {dict: "a table", list: "a list", str: "a text", bool: "true or false"}
+    return names.get(
+        type(value), "a number" if isinstance(value, int | float) else "a date or time"
+    )

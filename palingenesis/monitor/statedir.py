@@ -1,4 +1,4 @@
-"""The directory that holds what the monitor must remember, and that it is private."""
+"""The state directory: making it, and checking that it is private."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from palingenesis.paths import PathError
 
 class StateError(PathError):
     """
-    A file or directory of the monitor's state that cannot be used.
+    A file or directory of the monitor's state cannot be used.
 
     :ivar path: its path.
     :ivar reason: why it cannot be used, and what to do, in one line.
@@ -19,9 +19,9 @@ class StateError(PathError):
 
 def prepare_directory(path: str) -> None:
     """
-    Create a private directory where it is missing, and its parents with it.
+    Make the state directory and its parents, private, if they are missing.
 
-    :raises StateError: when it cannot be made, belongs to another user, or lets the group or
+    :raises StateError: if it cannot be made, belongs to another user, or lets the group or
         others in (any bit of mode 0077).
     """
     try:
@@ -44,7 +44,7 @@ def prepare_directory(path: str) -> None:
 
 
 def _make(path: str) -> None:
-    # os.makedirs gives its mode to the last directory alone.
+    # os.makedirs gives its mode only to the last directory.
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -55,5 +55,5 @@ def _make(path: str) -> None:
             raise
         _make(parent)
         os.mkdir(path, 0o700)
-    # A umask may have taken even the owner's bits.
+    # A umask can take even the owner's bits.
     os.chmod(path, 0o700)

@@ -10,6 +10,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.times import Times
 from tests.support.checkout import PROGRAMS
 
 WRITER = str(PROGRAMS / "ledger_writer.py")
@@ -25,7 +26,7 @@ class KilledTests(SynchronousTestCase):
             check=False,
         )
         told = done.stdout.split()
-        ledger = Ledger(directory)
+        ledger = Ledger(directory, Times())
         self.assertIsNone(ledger.open(), step)
         counts = [told.count(name) for name in ("intent", "started", "worked")]
         kept = [len(ledger.sums.intents), ledger.sums.started, ledger.sums.worked]

@@ -67,7 +67,7 @@ class NotifyTests(SynchronousTestCase):
 
     def test_the_event_comes_as_json_with_a_summary(self) -> None:
         notifier = self.notifier("report")
-        self.assertIsNone(notifier.tell(entry(), 0.0, "/home/you/app"))
+        self.assertIsNone(notifier.notify(entry(), 0.0, "/home/you/app"))
         self.assertEqual(self.settle(notifier), [])
         with open(self.path, encoding="utf-8") as file:
             told = json.load(file)
@@ -76,7 +76,7 @@ class NotifyTests(SynchronousTestCase):
 
     def test_the_service_managers_variables_are_left_out(self) -> None:
         notifier = self.notifier("report", environment={"NOTIFY_SOCKET": "@x", "HOME": "/"})
-        notifier.tell(entry(), 0.0)
+        notifier.notify(entry(), 0.0)
         self.settle(notifier)
         with open(self.path, encoding="utf-8") as file:
             told = json.load(file)["environment"]
@@ -85,25 +85,25 @@ class NotifyTests(SynchronousTestCase):
     def test_other_events_are_not_told(self) -> None:
         notifier = self.notifier("report")
         for event in ("stopped", "intent", "started", "failed", "paused", "resumed"):
-            notifier.tell(entry(event), 0.0)
+            notifier.notify(entry(event), 0.0)
         self.assertEqual(notifier._running, [])
 
     def test_without_a_command_nobody_is_told(self) -> None:
         notifier = Notifier()
-        self.assertIsNone(notifier.tell(entry(), 0.0))
+        self.assertIsNone(notifier.notify(entry(), 0.0))
         self.assertEqual(notifier._running, [])
 
     def test_a_failure_is_said_once(self) -> None:
         notifier = self.notifier("exit", "3")
         said = []
         for _ in range(3):
-            notifier.tell(entry(), 0.0)
+            notifier.notify(entry(), 0.0)
             said += self.settle(notifier)
         self.assertEqual(said, ["[notify] command: exit status 3"])
 
     def test_a_missing_program_is_said_once(self) -> None:
         notifier = Notifier(["no-such-notifier"])
-        said = [notifier.tell(entry(), 0.0) for _ in range(2)]
+        said = [notifier.notify(entry(), 0.0) for _ in range(2)]
         self.assertIn("no-such-notifier: no such program", said[0] or "")
         self.assertIsNone(said[1])
 
@@ -112,13 +112,13 @@ class NotifyTests(SynchronousTestCase):
         said = []
         for status in ("3", "0", "3"):
             notifier.command = [*notifier.command[:3], status]
-            notifier.tell(entry(), 0.0)
+            notifier.notify(entry(), 0.0)
             said += self.settle(notifier)
         self.assertEqual(len(said), 2)
 
     def test_one_that_takes_too_long_is_killed_with_its_children(self) -> None:
         notifier = self.notifier("fork")
-        notifier.tell(entry(), 0.0)
+        notifier.notify(entry(), 0.0)
         self.wait_until(lambda: os.path.exists(self.path))
         with open(self.path, encoding="utf-8") as file:
             told = json.load(file)
@@ -133,9 +133,9 @@ class NotifyTests(SynchronousTestCase):
         notifier = self.notifier("exit", "0")
         # Without a process each: what is bounded is how often one is started.
         notifier.command = ["no-such-notifier"]
-        said = [notifier.tell(entry(), float(number)) for number in range(HOURLY + 2)]
+        said = [notifier.notify(entry(), float(number)) for number in range(HOURLY + 2)]
         self.assertIn("more than 20 events in an hour", said[HOURLY] or "")
         self.assertIsNone(said[HOURLY + 1])
         notifier.command = [sys.executable, BEHAVING, "exit", "0"]
-        notifier.tell(entry(), HOUR)
+        notifier.notify(entry(), HOUR)
         self.assertEqual(len(notifier._running), 1)

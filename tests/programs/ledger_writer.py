@@ -7,8 +7,8 @@ import signal
 import sys
 from typing import Any
 
-from palingenesis.monitor.ledger import Ledger, Stop
-from palingenesis.monitor.ledger import file as module
+from palingenesis.monitor.ledger import Ledger, Stop, file
+from palingenesis.monitor.times import Times
 from palingenesis.words import Kind
 
 
@@ -28,12 +28,12 @@ def die_at(step: int) -> None:
 
 def main() -> None:
     directory, step, rotation = sys.argv[1:]
-    module.ROTATION_SIZE = int(rotation)
-    ledger = Ledger(directory)
+    file.ROTATION_SIZE = int(rotation)
+    ledger = Ledger(directory, Times())
     tell, stdout = os.write, sys.stdout.fileno()
     die_at(int(step))
     if ledger.open():
-        sys.exit(ledger.trouble)
+        sys.exit(ledger.warning)
     for key in ("a", "b", "c"):
         stop = Stop("claude", "one", key, Kind.LIMIT, "/t/one.jsonl", "/home/you/app")
         attempt = ledger.intent(stop)

@@ -68,19 +68,18 @@ class Writes:
 
     def hook(self, ledger: Ledger, killed: Callable[[], None]) -> None:
         """Have a ledger killed where that is due."""
-        write = ledger._write_bytes
+        target = ledger._file
+        write = target._write
 
         def hooked(data: bytes) -> None:
             self.count += 1
             if self.kill is not None and self.kill[0] == self.count:
-                descriptor = ledger._descriptor
-                assert descriptor is not None
-                os.write(descriptor, data[: self.kill[1] % (len(data) + 1)])
+                os.write(target._opened(), data[: self.kill[1] % (len(data) + 1)])
                 killed()
                 raise Killed
             write(data)
 
-        ledger._write_bytes = hooked  # type: ignore[method-assign]
+        target._write = hooked  # type: ignore[method-assign]
 
 
 class Daemon:

@@ -1,23 +1,37 @@
-"""What follows from the ledger's entries: one more at a time, and nothing else is asked."""
+"""What follows from the ledger's entries: a fold over them, which asks no clock and no file."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Container, Iterable
+from dataclasses import asdict, dataclass, field
 
-from palingenesis.monitor.ledger.records import SUMS, Entry, Stop, render
-from palingenesis.words import Event, Kind
+from palingenesis.monitor.ledger.records import Entry, Stop, objects, render, restored
+from palingenesis.words import Event, Key, Kind
 
-#: Sessions whose history is kept; of more, those that were touched last.
+#: Sessions whose history is kept although nobody needs it; of more, those of the last entries.
 SESSIONS_LIMIT = 500
-#: Intents whose times are kept, entries that `LOG` can show, and entries that wait for a disk.
+#: Intents whose times are kept, and entries that `LOG` can show.
 ENTRIES_LIMIT = 1000
+#: In place of an event: the line holds the sums over all the lines before it.
+_SUMS = "sums"
+
+
+#: A session, by its agent and its id.
+Name = tuple[str, str]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """An intent that has no outcome yet; ``pid`` and ``began`` are None until it has started."""
+    """
+    An intent, and the command that was started for it.
+
+    :ivar attempt: its number since the session's last progress, from 1.
+    :ivar at: when the intent was written, in seconds since the epoch.
+    :ivar pid: the command's process id; None if no start is recorded.
+    :ivar began: the start time of that process, as `processes.Process` has it.
+    :ivar output: the path of the file that takes the command's output.
+    """
 
     stop: Stop
     attempt: int
@@ -25,6 +39,19 @@ class Attempt:
     pid: int | None = None
     began: str | None = None
     output: str | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> Attempt:
+        """Return the attempt that an intent begins, or a start whose intent was lost."""
+        stop = Stop(
+            entry.agent or "",
+            entry.session or "",
+            entry.key or "",
+            entry.kind,
+            entry.transcript or "",
+            entry.directory or "",
+        )
+        return cls(stop, entry.attempt or 1, entry.at)
 
 
 @dataclass(slots=True)
@@ -35,20 +62,22 @@ class History:
     :ivar key: the key of its last stop.
     :ivar kind: how it stopped then.
     :ivar stopped_at: when that was recorded, in seconds since the epoch.
-    :ivar due: when that stop was last said to be due.
     :ivar attempts: attempts since its last progress.
+    :ivar given_up: whether it was given up since its last progress.
+    :ivar left: whether its last stop was the user's.
     :ivar failed_at: when the last attempt failed, in seconds since the epoch.
-    :ivar quick: quick failures in a row, with the same exit.
+    :ivar quick: quick failures in a row with the same exit status.
+    :ivar quick_exit: that exit status.
+    :ivar closed: key and number of the last attempt that has an outcome.
     :ivar found: the key of the last record that the last failed attempt left, which is no
         stop of its own.
-    :ivar open: the intent without outcome.
-    :ivar last: the last attempt that worked, whose command may still run.
+    :ivar open: the attempt without an outcome.
+    :ivar last: the last attempt that worked; its command may still run.
     """
 
     key: str | None = None
     kind: Kind | None = None
     stopped_at: float | None = None
-    due: float | None = None
     attempts: int = 0
     given_up: bool = False
     left: bool = False
@@ -60,6 +89,81 @@ class History:
     open: Attempt | None = None
     last: Attempt | None = None
 
+    def stop(self, entry: Entry) -> None:
+        """Take a stop into account; one that is known changes nothing."""
+        if entry.key == self.key:
+            return
+        self.key, self.kind = entry.key, entry.kind
+        self.stopped_at, self.left = entry.at, False
+        if entry.fresh:
+            self._progress()
+
+    def intend(self, entry: Entry) -> None:
+        """Open an attempt."""
+        self.open = Attempt.of(entry)
+        self.closed = self.last = None
+        self.kind = entry.kind
+        self.attempts = max(self.attempts + 1, self.open.attempt)
+
+    def start(self, entry: Entry) -> bool:
+        """Note the command of the open attempt; False if the entry says nothing new."""
+        if self.closed == _attempt_id(entry):
+            return False
+        attempt = self.open
+        if attempt is None or (attempt.stop.key, attempt.attempt) != _attempt_id(entry):
+            # The line of its intent was lost.
+            self.open = attempt = Attempt.of(entry)
+            self.attempts = max(self.attempts, attempt.attempt)
+        elif attempt.pid is not None:
+            return False
+        attempt.pid, attempt.began, attempt.output = entry.pid, entry.began, entry.output
+        return True
+
+    def work(self, entry: Entry) -> bool:
+        """Close the open attempt with success; False if the entry says nothing new."""
+        attempt = self.open
+        if not self._close(entry):
+            return False
+        self.last = attempt
+        self._progress()
+        return True
+
+    def fail(self, entry: Entry) -> None:
+        """Close the open attempt, which failed."""
+        if not self._close(entry):
+            return
+        self.attempts = max(self.attempts, entry.attempt or 0)
+        self.failed_at, self.found = entry.at, entry.found
+        if not entry.quick:
+            self.quick, self.quick_exit = 0, None
+        elif self.quick and self.quick_exit == entry.exit:
+            self.quick += 1
+        else:
+            self.quick, self.quick_exit = 1, entry.exit
+
+    def give_up(self) -> None:
+        """Note that no more attempts follow until the session makes progress."""
+        self.given_up = True
+
+    def leave(self, entry: Entry) -> None:
+        """Note that the user ended the session, or a turn of it."""
+        self.key, self.left = entry.key, True
+
+    def _close(self, entry: Entry) -> bool:
+        if self.closed == _attempt_id(entry):
+            return False
+        self.closed, self.open = _attempt_id(entry), None
+        return True
+
+    def _progress(self) -> None:
+        self.attempts = self.quick = 0
+        self.given_up = False
+        self.quick_exit = self.failed_at = self.found = None
+
+
+def _attempt_id(entry: Entry) -> tuple[str, int]:
+    return entry.key or "", entry.attempt or 1
+
 
 @dataclass(slots=True)
 class Sums:
@@ -67,9 +171,11 @@ class Sums:
     What follows from all entries, in their order.
 
     :ivar first_at: the time of the first entry ever, in seconds since the epoch.
-    :ivar started: commands really started.
+    :ivar started: commands that were started.
     :ivar worked: revivals that worked.
-    :ivar intents: when the last intents were, in the order of the file.
+    :ivar paused: whether the monitor is paused.
+    :ivar intents: the times of the last intents, in the order of the file.
+    :ivar sessions: the history of each session, by agent and id; those of the last entries last.
     """
 
     first_at: float | None = None
@@ -77,162 +183,112 @@ class Sums:
     worked: int = 0
     paused: bool = False
     intents: deque[float] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
-    sessions: OrderedDict[tuple[str, str], History] = field(default_factory=OrderedDict)
+    sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
 
     def add(self, entry: Entry) -> None:
         """Take one more entry into account; a repetition of the last ones changes nothing."""
         if self.first_at is None:
             self.first_at = entry.at
-        if entry.event is Event.PAUSED or entry.event is Event.RESUMED:
+        if entry.event in (Event.PAUSED, Event.RESUMED):
             self.paused = entry.event is Event.PAUSED
         elif entry.agent is not None and entry.session is not None:
-            self._add(entry, self._touch(entry.agent, entry.session))
-
-    def _touch(self, agent: str, session: str) -> History:
-        history = self.sessions.setdefault((agent, session), History())
-        self.sessions.move_to_end((agent, session))
-        if len(self.sessions) > SESSIONS_LIMIT:
-            # An open attempt is never forgotten, however many sessions there are.
-            for name, each in self.sessions.items():
-                if each.open is None:
-                    del self.sessions[name]
-                    break
-        return history
+            self._add(entry, self._touch((entry.agent, entry.session)))
 
     def _add(self, entry: Entry, history: History) -> None:
         match entry.event:
             case Event.STOPPED:
-                if entry.key != history.key:
-                    history.key, history.left = entry.key, False
-                    history.kind, history.stopped_at = entry.kind, entry.at
-                    if entry.fresh:
-                        _progress(history)
-                history.due = entry.due
+                history.stop(entry)
             case Event.INTENT:
                 self.intents.append(entry.at)
-                history.open, history.closed = _attempt(entry), None
-                history.kind, history.last = entry.kind, None
-                history.attempts = max(history.attempts + 1, history.open.attempt)
+                history.intend(entry)
             case Event.STARTED:
-                self._start(entry, history)
+                self.started += history.start(entry)
             case Event.WORKED:
-                worked = history.open
-                if _close(entry, history):
-                    history.last = worked
-                    self.worked += 1
-                    _progress(history)
+                # What works was started, even if a kill came before the record of the start.
+                self.started += history.open is not None and history.open.pid is None
+                self.worked += history.work(entry)
             case Event.FAILED:
-                if _close(entry, history):
-                    _fail(entry, history)
+                history.fail(entry)
             case Event.GAVE_UP:
-                history.given_up = True
+                history.give_up()
             case Event.LEFT:
-                history.key, history.left = entry.key, True
+                history.leave(entry)
 
-    def _start(self, entry: Entry, history: History) -> None:
-        attempt = _attempt(entry)
-        if history.closed == (entry.key, attempt.attempt):
+    def _touch(self, name: Name) -> History:
+        history = self.sessions.setdefault(name, History())
+        self.sessions.move_to_end(name)
+        return history
+
+    def forget(self, needed: Container[Name], limit: int = SESSIONS_LIMIT) -> None:
+        """
+        Forget the histories of the oldest entries, until ``limit`` are left.
+
+        What is needed, and what has an open attempt, is kept however many that are.
+        """
+        if len(self.sessions) <= limit:
             return
-        known = history.open
-        if known is None or (known.stop.key, known.attempt) != (entry.key, attempt.attempt):
-            # The line of its intent was lost.
-            history.open = known = attempt
-            history.attempts = max(history.attempts, attempt.attempt)
-        elif known.pid is not None:
-            return
-        known.pid, known.began, known.output = entry.pid, entry.began, entry.output
-        self.started += 1
+        for name, history in list(self.sessions.items()):
+            if history.open is None and name not in needed:
+                del self.sessions[name]
+                if len(self.sessions) <= limit:
+                    return
 
     def header(self, at: float) -> bytes:
-        """Render the sums as the first line of a file that goes on from here."""
-        return render(
-            {
-                "at": at,
-                "event": SUMS,
-                "first_at": at if self.first_at is None else self.first_at,
-                "started": self.started,
-                "worked": self.worked,
-                "paused": self.paused,
-                "intents": list(self.intents),
-                "sessions": [[*name, asdict(each)] for name, each in self.sessions.items()],
-            }
+        """Return the sums as the first line of a file that goes on from here."""
+        header = _Header(
+            at,
+            _SUMS,
+            at if self.first_at is None else self.first_at,
+            self.started,
+            self.worked,
+            self.paused,
+            list(self.intents),
+            [(*name, history) for name, history in self.sessions.items()],
+        )
+        return render(asdict(header))
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    at: float
+    event: str
+    first_at: float
+    started: int
+    worked: int
+    paused: bool
+    intents: list[float]
+    sessions: list[tuple[str, str, History]]
+
+    def sums(self) -> Sums:
+        return Sums(
+            self.first_at,
+            self.started,
+            self.worked,
+            self.paused,
+            deque(self.intents, maxlen=ENTRIES_LIMIT),
+            OrderedDict(((agent, session), each) for agent, session, each in self.sessions),
         )
 
-    @classmethod
-    def from_header(cls, told: dict[str, Any]) -> Sums:
-        """
-        Read back what :meth:`header` wrote.
 
-        :raises ValueError: when it is not that.
-        """
-        try:
-            sums = cls(
-                float(told["first_at"]),
-                int(told["started"]),
-                int(told["worked"]),
-                bool(told["paused"]),
-            )
-            sums.intents.extend(float(at) for at in told["intents"])
-            for agent, session, history in told["sessions"]:
-                sums.sessions[str(agent), str(session)] = _history(history)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError("not a line of sums") from None
-        return sums
+def fold(contents: Iterable[bytes]) -> tuple[Sums, list[Entry]]:
+    """
+    Return the sums over the lines of files, and the last entries in them.
 
+    A line that cannot be read loses itself alone. If that is a file's first one, the sums go on
+    from the file before, which ends with the same.
 
-def _progress(history: History) -> None:
-    history.attempts = history.quick = 0
-    history.given_up = False
-    history.quick_exit = history.failed_at = history.found = None
-
-
-def _close(entry: Entry, history: History) -> bool:
-    """End the open attempt; False where the entry only repeats an end that is known."""
-    ended = (entry.key, entry.attempt or 0)
-    if history.closed == ended:
-        return False
-    history.closed, history.open = ended, None
-    return True
-
-
-def _fail(entry: Entry, history: History) -> None:
-    history.attempts = max(history.attempts, entry.attempt or 0)
-    history.failed_at, history.found = entry.at, entry.found
-    if not entry.quick:
-        history.quick, history.quick_exit = 0, None
-    elif history.quick and history.quick_exit == entry.exit:
-        history.quick += 1
-    else:
-        history.quick, history.quick_exit = 1, entry.exit
-
-
-def _attempt(entry: Entry) -> Attempt:
-    stop = Stop(
-        entry.agent or "",
-        entry.session or "",
-        entry.key or "",
-        entry.kind,
-        entry.transcript or "",
-        entry.directory or "",
-    )
-    return Attempt(stop, entry.attempt or 1, entry.at)
-
-
-def _history(told: dict[str, Any]) -> History:
-    history = History(**told)
-    if history.closed is not None:
-        key, attempt = history.closed
-        history.closed = key, int(attempt)
-    history.kind = None if history.kind is None else Kind(history.kind)
-    history.open, history.last = _restored(told.get("open")), _restored(told.get("last"))
-    history.attempts, history.quick = int(history.attempts), int(history.quick)
-    return history
-
-
-def _restored(told: dict[str, Any] | None) -> Attempt | None:
-    if told is None:
-        return None
-    known = dict(told)
-    stop = Stop(**known.pop("stop"))
-    kind = None if stop.kind is None else Kind(stop.kind)
-    return Attempt(replace(stop, kind=kind), **known)
+    :param contents: what is in the files, the oldest first.
+    """
+    sums, entries = Sums(), deque[Entry](maxlen=ENTRIES_LIMIT)
+    for content in contents:
+        at_beginning = True
+        for value in objects(content):
+            if value.get(Key.EVENT) == _SUMS:
+                header = restored(_Header, value)
+                if at_beginning and header is not None:
+                    sums = header.sums()
+            elif (entry := restored(Entry, value)) is not None:
+                at_beginning = False
+                sums.add(entry)
+                entries.append(entry)
+    return sums, list(entries)

@@ -1,27 +1,33 @@
-"""The entries of the ledger: their fields, how a line is written, and how one is read."""
+"""The records of the ledger: the fields of an entry, and the line of the file that holds it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from palingenesis.words import Event, Kind
+from palingenesis.words import Event, Key, Kind
 
-#: Seconds.
-HOUR = 3600.0
-#: The word for what the first line of a file is, in place of an event.
-SUMS = "sums"
+#: Integers from here on are not exact in every reader of JSON; RFC 8259, section 6.
+_INTEGER_LIMIT = 2**53
+#: The keys of `LOG` that each entry has, and those that it has if they apply.
+_ALWAYS = (Key.AT, Key.EVENT, Key.SESSION, Key.AGENT, Key.KIND)
+_IF_KNOWN = (Key.ATTEMPT, Key.PID, Key.EXIT, Key.DUE, Key.BY)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """
-    One stop of one session; agent, session and key tell it from every other.
+    One stop of one session, identified by agent, session and key.
 
-    :ivar key: the key of the record that it was read from.
+    :ivar key: the key of the transcript's record that shows the stop.
     """
 
     agent: str
@@ -37,12 +43,14 @@ class Entry:
     """
     One line of the ledger; times are in seconds since the epoch.
 
-    :ivar attempt: which attempt since the session's last progress, from 1.
-    :ivar exit: a command's exit status, negative for a signal; None where it is unknown.
-    :ivar by: who paused or resumed.
+    :ivar attempt: the number of the attempt since the session's last progress, from 1.
+    :ivar exit: a command's exit status, negative for a signal; None if it is unknown.
+    :ivar due: when the session may go on.
+    :ivar by: the client that paused or resumed the monitor.
+    :ivar key: the key of the transcript's record that shows the stop.
     :ivar began: the start time of the process ``pid``, as `processes.Process` has it.
-    :ivar output: the file that takes the command's output.
-    :ivar fresh: whether the session made progress between this stop and the one before.
+    :ivar output: the path of the file that takes the command's output.
+    :ivar fresh: whether the session made progress between the stop before and this one.
     :ivar quick: whether a command ended soon after its start and left no record.
     :ivar found: the key of the last record that a failed command left in the transcript.
     """
@@ -67,70 +75,85 @@ class Entry:
     found: str | None = None
 
     def line(self) -> bytes:
-        """Render the entry as it is in the file, newline included."""
-        known = {name: getattr(self, name) for name in _NAMES}
-        return render({name: value for name, value in known.items() if value is not None})
+        """Return the entry as a line of the file, newline included."""
+        return render({name: value for name, value in asdict(self).items() if value is not None})
 
     def public(self) -> dict[str, Any]:
-        """Tell the entry as ``LOG`` does: the first five keys always, others where they belong."""
-        told = {name: getattr(self, name) for name in _NAMES[:5]}
-        for name in _PUBLIC:
-            value = getattr(self, name)
-            if value is not None or (name == "exit" and self.event is Event.FAILED):
-                told[name] = value
-        return told
+        """Return the entry as `LOG` shows it."""
+        shown: dict[str, Any] = {key.value: getattr(self, key) for key in _ALWAYS}
+        for key in _IF_KNOWN:
+            value = getattr(self, key)
+            if value is not None or (key is Key.EXIT and self.event is Event.FAILED):
+                shown[key.value] = value
+        return shown
 
 
-_NAMES = tuple(each.name for each in fields(Entry))
-_PUBLIC = ("attempt", "pid", "exit", "due", "by")
-_TEXTS = ("session", "agent", "by", "key", "transcript", "directory", "began", "output", "found")
-_NUMBERS = ("attempt", "pid", "exit")
-_FLAGS = ("fresh", "quick")
-
-
-def render(value: dict[str, Any]) -> bytes:
+def render(value: Mapping[str, Any]) -> bytes:
     """Return an object as a line of the file, newline included."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
 
-def parse(line: bytes) -> dict[str, Any] | None:
-    """Return the object that a line holds, if it has a time; else None."""
-    try:
-        told = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) and is_number(told.get("at")) else None
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value is a finite number that JSON keeps exactly."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
-
-
-def entry_of(told: dict[str, Any]) -> Entry | None:
-    """Make an entry of a line that was read; None where it is not one, or a part is nonsense."""
-    known = {name: told[name] for name in _NAMES if told.get(name) is not None}
-    try:
-        known["event"] = Event(known["event"])
-        if "kind" in known:
-            known["kind"] = Kind(known["kind"])
-    except (KeyError, ValueError):
-        return None
-    sane = (
-        all(isinstance(known.get(name, ""), str) for name in _TEXTS)
-        and all(isinstance(known.get(name, 0), int) for name in _NUMBERS)
-        and all(is_number(known.get(name, 0)) for name in _NUMBERS)
-        and is_number(known.get("due", 0))
-        and all(isinstance(known.get(name, False), bool) for name in _FLAGS)
-    )
-    return Entry(**known) if sane else None
-
-
-def lines(content: bytes) -> Iterator[dict[str, Any]]:
-    """Return the objects of a file's lines, in order, without those that are none."""
+def objects(content: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file, line by line; anything else in it is left out."""
     for line in content.split(b"\n"):
-        told = parse(line) if line.strip() else None
-        if told is not None:
-            yield told
+        try:
+            value = json.loads(line.decode("utf-8")) if line.strip() else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def restored(kind: type[T], value: object) -> T | None:
+    """
+    Return the dataclass that a JSON object holds; None if any of its fields is of a wrong type.
+
+    Fields that the dataclass does not have are ignored.
+    """
+    try:
+        made: T = _restored(kind, value)
+    except (TypeError, ValueError):
+        return None
+    return made
+
+
+def _restored(kind: Any, value: Any) -> Any:
+    """Return a value as its annotation says; raises TypeError or ValueError if it is not one."""
+    arguments = get_args(kind)
+    match get_origin(kind):
+        case origin if origin is UnionType:
+            return None if value is None else _restored(arguments[0], value)
+        case origin if origin is list:
+            return [_restored(arguments[0], each) for each in _checked(list, value)]
+        case origin if origin is tuple:
+            pairs = zip(arguments, _checked(list, value), strict=True)
+            return tuple(_restored(each, part) for each, part in pairs)
+    if is_dataclass(kind):
+        return _made(kind, _checked(dict, value))
+    if issubclass(kind, Enum):
+        return kind(value)
+    return _number(kind, value) if kind in (int, float) else _checked(kind, value)
+
+
+def _made(kind: Any, value: dict[str, Any]) -> Any:
+    known = {name: each for name, each in _annotations(kind).items() if name in value}
+    return kind(**{name: _restored(each, value[name]) for name, each in known.items()})
+
+
+@cache
+def _annotations(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _checked(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(kind)
+    return value
+
+
+def _number(kind: type, value: Any) -> Any:
+    if type(value) is float and kind is float and math.isfinite(value):
+        return value
+    if abs(_checked(int, value)) >= _INTEGER_LIMIT:
+        raise ValueError(value)
+    return kind(value)

@@ -23,7 +23,7 @@ class KeeperTests(KeeperTestCase):
         first, second = self.keeper(), self.keeper()
         first.take()
         self.assertFalse(second.take())
-        self.assertEqual((second.holder(), second.trouble), (os.getpid(), None))
+        self.assertEqual((second.holder(), second.warning), (os.getpid(), None))
 
     def test_a_second_one_takes_over_when_the_first_has_let_go(self) -> None:
         first, second = self.keeper(), self.keeper()
@@ -59,14 +59,14 @@ class KeeperTests(KeeperTestCase):
         keeper = self.keeper()
         self.assertFalse(keeper.take())
         self.assertFalse(os.path.exists(target))
-        self.assertIn("cannot lock", keeper.trouble or "")
+        self.assertIn("cannot lock", keeper.warning or "")
 
     def test_a_directory_that_others_can_read_is_said(self) -> None:
         os.makedirs(self.directory)
         os.chmod(self.directory, 0o755)
         keeper = self.keeper()
         self.assertFalse(keeper.take())
-        self.assertIn("chmod 700", keeper.trouble or "")
+        self.assertIn("chmod 700", keeper.warning or "")
 
     def test_a_holder_that_wrote_nonsense_has_no_pid(self) -> None:
         os.makedirs(self.directory, 0o700)

@@ -13,22 +13,21 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.ledger import (
     LEDGER_NAME,
-    OLD_NAME,
     Attempt,
     Entry,
     Ledger,
     LedgerError,
     Stop,
-    Sums,
+    file,
+    ledger,
 )
-from palingenesis.monitor.ledger import file as module
-from palingenesis.monitor.ledger.history import SESSIONS_LIMIT
+from palingenesis.monitor.ledger.history import SESSIONS_LIMIT, Sums
 from palingenesis.monitor.ledger.records import render
+from palingenesis.monitor.times import Times
 from palingenesis.words import Event, Kind
 
 START = 1_700_000_000.0
@@ -38,16 +37,25 @@ def stop(session: str = "one", key: str = "a", kind: Kind = Kind.LIMIT) -> Stop:
     return Stop("claude", session, key, kind, f"/t/{session}.jsonl", "/home/you/app")
 
 
+class SetTimes(Times):
+    """A wall clock that a test sets."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def wall(self) -> float:
+        return self.now
+
+
 class LedgerCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
         self.path = os.path.join(self.directory, LEDGER_NAME)
-        self.clock = Clock()
-        self.clock.advance(START)
+        self.times = SetTimes(START)
         self.ledger = self.opened()
 
     def unopened(self) -> Ledger:
-        ledger = Ledger(self.directory, self.clock.seconds)
+        ledger = Ledger(self.directory, self.times)
         self.addCleanup(ledger.close)
         return ledger
 
@@ -57,8 +65,8 @@ class LedgerCase(SynchronousTestCase):
         return ledger
 
     def content(self) -> bytes:
-        with open(self.path, "rb") as file:
-            return file.read()
+        with open(self.path, "rb") as source:
+            return source.read()
 
     def run_once(self, the_stop: Stop, outcome: str = "failed", **known: Any) -> Attempt:
         attempt = self.ledger.intent(the_stop)
@@ -76,7 +84,7 @@ class LedgerCase(SynchronousTestCase):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return real(descriptor, data)
 
-        return mock.patch.object(module.os, "write", write)
+        return mock.patch.object(file.os, "write", write)
 
 
 class SumsTests(LedgerCase):
@@ -89,6 +97,20 @@ class SumsTests(LedgerCase):
     def test_an_intent_that_never_started_is_no_resume(self) -> None:
         self.ledger.failed(self.ledger.intent(stop()))
         self.assertEqual(self.opened().sums.started, 0)
+
+    def test_an_attempt_that_worked_counts_as_started_without_a_record_of_its_start(self) -> None:
+        self.ledger.worked(self.ledger.intent(stop()))
+        sums = self.opened().sums
+        self.assertEqual((sums.started, sums.worked), (1, 1))
+
+    def test_an_adopted_intent_counts_as_started_once(self) -> None:
+        self.ledger.intent(stop())
+        again = self.opened()
+        (attempt,) = again.unfinished()
+        again.started(attempt, 42, "7@boot", "/o/1.log")
+        again.started(attempt, 42, "7@boot", "/o/1.log")
+        again.worked(attempt)
+        self.assertEqual(self.opened().sums.started, 1)
 
     def test_attempts_count_until_one_works(self) -> None:
         self.run_once(stop(key="a"))
@@ -141,19 +163,29 @@ class SumsTests(LedgerCase):
 
     def test_starts_are_those_of_the_last_hour(self) -> None:
         self.run_once(stop())
-        self.clock.advance(1800)
+        self.times.now += 1800
         self.run_once(stop())
-        self.clock.advance(1801)
+        self.times.now += 1801
         self.assertEqual(self.opened().starts(), 1)
 
     def test_a_clock_that_is_set_back_changes_no_order(self) -> None:
         self.ledger.pause("uid 0")
-        self.clock.rightNow -= 86400
+        self.times.now -= 86400
         self.ledger.resume("uid 0")
         self.run_once(stop())
         again = self.opened()
         self.assertEqual((again.paused, again.starts()), (False, 1))
-        self.assertEqual(again.sums.first_at, START)
+
+    def test_a_first_time_ahead_of_now_is_corrected_for_good(self) -> None:
+        self.times.now = START - 86400
+        self.assertIsNone(self.ledger.open())
+        self.times.now += 5
+        self.assertEqual(self.ledger.sums.first_at, START - 86400)
+        self.assertEqual(self.opened().sums.first_at, START - 86400)
+
+    def test_a_restart_corrects_a_first_time_ahead_of_now(self) -> None:
+        self.times.now = START - 86400
+        self.assertEqual(self.opened().sums.first_at, START - 86400)
 
     def test_a_stop_is_written_once(self) -> None:
         self.ledger.stopped(stop(), START)
@@ -168,13 +200,42 @@ class SumsTests(LedgerCase):
         self.opened().left(stop())
         self.assertEqual(self.content(), before)
 
-    def test_histories_are_bounded_and_open_attempts_are_kept(self) -> None:
+
+class ForgettingTests(LedgerCase):
+    def add(self, sums: Sums, count: int) -> None:
+        for number in range(count):
+            sums.add(Entry(START, Event.STOPPED, str(number), "claude", key="a"))
+
+    def test_the_sessions_of_the_oldest_entries_are_forgotten_first(self) -> None:
+        sums = Sums()
+        self.add(sums, SESSIONS_LIMIT + 2)
+        sums.add(Entry(START, Event.STOPPED, "0", "claude", key="b"))
+        sums.forget(())
+        self.assertEqual(len(sums.sessions), SESSIONS_LIMIT)
+        known = [("claude", str(number)) in sums.sessions for number in range(4)]
+        self.assertEqual(known, [True, False, False, True])
+
+    def test_an_open_attempt_is_never_forgotten(self) -> None:
         sums = Sums()
         sums.add(Entry(START, Event.INTENT, "open", "claude", key="a", attempt=1))
-        for number in range(2 * SESSIONS_LIMIT):
-            sums.add(Entry(START, Event.STOPPED, str(number), "claude", key="a"))
-        self.assertEqual(len(sums.sessions), SESSIONS_LIMIT)
+        self.add(sums, SESSIONS_LIMIT)
+        sums.forget(())
         self.assertIn(("claude", "open"), sums.sessions)
+
+    def test_600_needed_sessions_do_not_push_each_other_out(self) -> None:
+        """A loop of claude -p makes them; each tick would record their stops anew."""
+        names = [("claude", str(number)) for number in range(600)]
+        for _ in range(2):
+            for _, session in names:
+                self.ledger.stopped(stop(session))
+            self.ledger.forget(names)
+        self.assertEqual(len(self.content().splitlines()), 1 + 600)
+
+    def test_what_is_needed_survives_a_restart(self) -> None:
+        names = [("claude", str(number)) for number in range(600)]
+        for _, session in names:
+            self.ledger.stopped(stop(session))
+        self.assertEqual(list(self.opened().sums.sessions), names)
 
 
 class UnfinishedTests(LedgerCase):
@@ -214,7 +275,7 @@ class FileTests(LedgerCase):
             real(descriptor)
             synced.append(self.content().splitlines()[-1])
 
-        with mock.patch.object(module.os, "fsync", fsync):
+        with mock.patch.object(file.os, "fsync", fsync):
             self.ledger.intent(stop())
         self.assertEqual(json.loads(synced[-1])["event"], "intent")
 
@@ -225,8 +286,8 @@ class FileTests(LedgerCase):
         line = self.content()[len(before) :]
         self.ledger.close()
         for cut in range(len(line) + 1):
-            with open(self.path, "wb") as file:
-                file.write(before + line[:cut])
+            with open(self.path, "wb") as out:
+                out.write(before + line[:cut])
             again = self.opened()
             # All but the newline is the whole line.
             self.assertEqual(again.paused, cut >= len(line) - 1, cut)
@@ -235,12 +296,22 @@ class FileTests(LedgerCase):
             again.close()
             self.assertEqual(self.opened().history("claude", "one").attempts, 2, cut)
 
+    def test_the_lines_after_a_torn_one_stay_whole(self) -> None:
+        with open(self.path, "ab") as out:
+            out.write(b'{"at":')
+        self.ledger.close()
+        again = self.opened()
+        again.pause("uid 0")
+        again.intent(stop())
+        events = [json.loads(line)["event"] for line in self.content().splitlines()[-2:]]
+        self.assertEqual(events, ["paused", "intent"])
+
     def test_every_prefix_of_the_file_can_be_opened(self) -> None:
         self.run_once(stop())
         content = self.content()
         for cut in range(0, len(content), 7):
-            with open(self.path, "wb") as file:
-                file.write(content[:cut])
+            with open(self.path, "wb") as out:
+                out.write(content[:cut])
             again = self.opened()
             again.intent(stop("other"))
             again.close()
@@ -250,15 +321,15 @@ class FileTests(LedgerCase):
         self.run_once(stop())
         lines = self.content().splitlines(keepends=True)
         for nonsense in (b"\xff\xfe\n", b"\0" * 512 + b"\n", b"[1]\n", b"[" * 100_000 + b"\n"):
-            with open(self.path, "wb") as file:
-                file.write(lines[0] + nonsense + b"".join(lines[1:]))
+            with open(self.path, "wb") as out:
+                out.write(lines[0] + nonsense + b"".join(lines[1:]))
             self.assertEqual(self.opened().sums.started, 1)
 
     def test_a_lost_intent_does_not_lose_what_followed(self) -> None:
         self.run_once(stop(), "worked")
         lines = self.content().splitlines(keepends=True)
-        with open(self.path, "wb") as file:
-            file.write(lines[0] + b"?\n" + b"".join(lines[2:]))
+        with open(self.path, "wb") as out:
+            out.write(lines[0] + b"?\n" + b"".join(lines[2:]))
         again = self.opened()
         self.assertEqual((again.sums.started, again.sums.worked), (1, 1))
 
@@ -293,15 +364,15 @@ class FileTests(LedgerCase):
         self.assertIn("cannot write the ledger", self.refused())
 
     def test_a_file_that_no_daemon_wrote_so_large_is_refused(self) -> None:
-        os.truncate(self.path, module.SIZE_LIMIT + 1)
+        os.truncate(self.path, file.SIZE_LIMIT + 1)
         self.assertIn("larger than", self.refused())
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=400))
     def test_any_bytes_at_all_can_follow(self, content: bytes) -> None:
         base = render({"at": START, "event": "paused"})
-        with open(self.path, "wb") as file:
-            file.write(base + content)
+        with open(self.path, "wb") as out:
+            out.write(base + content)
         again = self.opened()
         again.intent(stop())
         again.close()
@@ -319,7 +390,7 @@ class OwnershipTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.directory)
 
     def as_nobody(self) -> str:
-        ledger = Ledger(self.directory)
+        ledger = Ledger(self.directory, Times())
         self.addCleanup(ledger.close)
         os.seteuid(65534)
         try:
@@ -347,8 +418,21 @@ class FullDiskTests(LedgerCase):
     def test_nothing_is_promised(self) -> None:
         with self.full():
             self.assertRaises(LedgerError, self.ledger.intent, stop())
-        self.assertIn("No space left", self.ledger.trouble or "")
+        self.assertIn("No space left", self.ledger.warning or "")
         self.assertRaises(LedgerError, self.ledger.intent, stop())
+
+    def test_nothing_is_promised_if_there_is_room_for_the_intent_alone(self) -> None:
+        before = self.content()
+        real = os.write
+
+        def write(descriptor: int, data: Any) -> int:
+            if len(data) > 4096:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(descriptor, data)
+
+        with mock.patch.object(file.os, "write", write):
+            self.assertRaises(LedgerError, self.ledger.intent, stop())
+        self.assertEqual(self.content(), before)
 
     def test_a_pause_counts_all_the_same_and_is_written_later(self) -> None:
         with self.full():
@@ -384,7 +468,7 @@ class FullDiskTests(LedgerCase):
     def test_an_entry_that_arrived_although_its_sync_failed_counts_once(self) -> None:
         attempt = self.ledger.intent(stop())
         failing = OSError(errno.EIO, os.strerror(errno.EIO))
-        with mock.patch.object(module.os, "fsync", side_effect=failing):
+        with mock.patch.object(file.os, "fsync", side_effect=failing):
             self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
         self.ledger.open()
         self.ledger.failed(attempt)
@@ -393,7 +477,7 @@ class FullDiskTests(LedgerCase):
 
     def test_an_intent_that_arrived_although_its_sync_failed_is_a_failed_attempt(self) -> None:
         failing = OSError(errno.EIO, os.strerror(errno.EIO))
-        with mock.patch.object(module.os, "fsync", side_effect=failing):
+        with mock.patch.object(file.os, "fsync", side_effect=failing):
             self.assertRaises(LedgerError, self.ledger.intent, stop())
         self.ledger.open()
         self.assertEqual(self.ledger.unfinished(), [])
@@ -407,7 +491,7 @@ class FullDiskTests(LedgerCase):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return real(descriptor, bytes(data[: len(data) - 10]))
 
-        with mock.patch.object(module.os, "write", write):
+        with mock.patch.object(file.os, "write", write):
             self.ledger.pause("uid 0")
         self.ledger.open()
         self.assertTrue(self.opened().paused)
@@ -422,7 +506,7 @@ class FullDiskTests(LedgerCase):
 class RotationTests(LedgerCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(module, "ROTATION_SIZE", 4000)
+        self.patch(file, "ROTATION_SIZE", 4000)
 
     def fill(self) -> None:
         size = 0
@@ -436,7 +520,7 @@ class RotationTests(LedgerCase):
         self.ledger.gave_up(stop("two"))
         self.ledger.started(self.ledger.intent(stop("three")), 42, "7@boot", "/o/1.log")
         self.fill()
-        os.unlink(os.path.join(self.directory, OLD_NAME))
+        os.unlink(os.path.join(self.directory, file.OLD_NAME))
         again = self.opened()
         self.assertEqual(again.sums, self.ledger.sums)
         self.assertEqual(again.sums.first_at, START)
@@ -448,16 +532,38 @@ class RotationTests(LedgerCase):
 
     def test_both_files_are_private(self) -> None:
         self.fill()
-        old = os.path.join(self.directory, OLD_NAME)
+        old = os.path.join(self.directory, file.OLD_NAME)
         modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (old, self.path)]
         self.assertEqual(modes, [0o600, 0o600])
 
     def test_an_unreadable_first_line_is_made_up_for_by_the_old_file(self) -> None:
         self.fill()
         content = self.content().split(b"\n", 1)
-        with open(self.path, "wb") as file:
-            file.write(b"?\n" + content[1])
+        with open(self.path, "wb") as out:
+            out.write(b"?\n" + content[1])
         self.assertEqual(self.opened().sums, self.ledger.sums)
+
+    def test_a_wrong_type_in_the_first_line_is_made_up_for_by_the_old_file(self) -> None:
+        self.run_once(stop("two"), status=1, quick=True)
+        self.fill()
+        header, rest = self.content().split(b"\n", 1)
+        good = json.loads(header)
+        for name, wrong in (
+            ("first_at", "1700000000"),
+            ("started", 1.5),
+            ("paused", 0),
+            ("intents", {}),
+            ("intents", [None]),
+            ("sessions", [["claude", "one"]]),
+            ("sessions", [["claude", "one", {"failed_at": "yesterday"}]]),
+            ("sessions", [["claude", "one", {"attempts": True}]]),
+            ("sessions", [["claude", "one", {"kind": "unheard of"}]]),
+            ("sessions", [["claude", "one", {"closed": ["a"]}]]),
+            ("sessions", [["claude", "one", {"open": {"attempt": 1, "at": 5}}]]),
+        ):
+            with open(self.path, "wb") as out:
+                out.write(json.dumps({**good, name: wrong}).encode() + b"\n" + rest)
+            self.assertEqual(self.opened().sums, self.ledger.sums, f"{name}: {wrong}")
 
     def test_a_daemon_that_dies_between_any_two_steps_loses_nothing(self) -> None:
         for step in range(6):
@@ -475,7 +581,7 @@ class RotationTests(LedgerCase):
                         raise OSError(errno.EIO, os.strerror(errno.EIO))
                     return real(*arguments)
 
-                return mock.patch.object(module.os, name, call)
+                return mock.patch.object(file.os, name, call)
 
             with dies("fsync"), dies("replace"):
                 self.ledger.pause("uid 0" * 100)
@@ -484,6 +590,35 @@ class RotationTests(LedgerCase):
             self.assertEqual(again.sums.worked, before, step)
             again.resume("uid 0")
             again.close()
+
+
+class LargeHistoryTests(LedgerCase):
+    """Directories may have 4,095 characters, each of which takes up to 12 bytes in JSON."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(file, "ROTATION_SIZE", 4000)
+
+    def revived(self, session: str) -> None:
+        long = Stop("claude", session, "a", Kind.LIMIT, "/t", "/" + "\N{OGHAM LETTER BEITH}" * 4000)
+        self.ledger.worked(self.ledger.intent(long))
+
+    def test_a_large_first_line_does_not_make_each_entry_rotate_the_file(self) -> None:
+        self.revived("one")
+        self.ledger.pause("uid 0")
+        self.ledger.resume("uid 0")
+        self.assertGreater(len(self.content().splitlines()[0]), 4000)
+        self.assertEqual(len(self.content().splitlines()), 4)
+        self.opened().pause("uid 0")
+        self.assertEqual(len(self.content().splitlines()), 5)
+
+    def test_a_first_line_that_is_too_large_leaves_out_the_oldest_histories(self) -> None:
+        self.patch(ledger, "HEADER_LIMIT", 100_000)
+        for session in "abcdef":
+            self.revived(session)
+        self.ledger.pause("uid 0")
+        kept = [session for _, session in self.opened().sums.sessions]
+        self.assertEqual(kept, list("def"))
 
 
 class LogTests(LedgerCase):
@@ -548,6 +683,14 @@ class SecondDaemonTests(LedgerCase):
         self.assertFalse(second.paused)
         second.open()
         self.assertTrue(second.paused)
+
+    def test_an_intent_of_the_keeper_before_it_is_adopted(self) -> None:
+        """Its command may run: only what this daemon failed to write was never started."""
+        second = self.unopened()
+        second.read()
+        self.ledger.intent(stop())
+        self.assertIsNone(second.open())
+        self.assertEqual(second.unfinished(), [Attempt(stop(), 1, START)])
 
     def test_no_ledger_yet_is_no_trouble(self) -> None:
         os.unlink(self.path)

@@ -22,6 +22,7 @@ from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.times import Times
 from palingenesis.words import Kind, Owner
 from tests.support.times import StagedTimes
 from tests.unit.monitor import fake_world
@@ -755,12 +756,12 @@ class KeeperTests(MonitorTestCase):
     def test_its_pause_is_its_own(self) -> None:
         self.assertIsNone(self.monitor.pause("a test"))
         self.assertTrue(self.monitor.paused)
-        ledger = Ledger(self.directory)
+        ledger = Ledger(self.directory, Times())
         ledger.read()
         self.assertFalse(ledger.paused)
 
     def test_it_tells_what_the_keeper_writes(self) -> None:
-        ledger = Ledger(self.directory, self.now)
+        ledger = Ledger(self.directory, Times())
         ledger.open()
         ledger.pause("the keeper")
         ledger.close()

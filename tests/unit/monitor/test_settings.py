@@ -85,7 +85,7 @@ class SettingsTests(SynchronousTestCase):
         self.refuse({"notify": {"mail": "me"}}, "notify: unknown key 'mail' (known: command)")
 
     def test_what_is_no_table_is_told(self) -> None:
-        self.refuse({"sessions": 5}, "sessions: expected a table [sessions], not 5")
+        self.refuse({"sessions": 5}, "sessions: expected a table [sessions], not a number")
         self.refuse({"revive": {"claude": "yes"}}, "revive.claude: expected a table")
 
     def test_a_revival_has_its_command_prompt_and_environment(self) -> None:
@@ -112,12 +112,30 @@ class SettingsTests(SynchronousTestCase):
         self.refuse({"notify": {}}, "notify.command: missing")
 
     def test_an_environment_must_be_names_and_texts(self) -> None:
-        for environment in ({"A": 1}, {"A=B": "x"}, {"": "x"}, {"A": "b\0"}, ["A"]):
-            told = {"command": CLAUDE, "environment": environment}
-            self.refuse(
-                {"revive": {"claude": told}},
-                "revive.claude.environment: expected a table of names and texts",
-            )
+        for environment, mistake in (
+            ({"A": 1}, ".A: expected a text, not a number"),
+            ({"A": {"B": "b"}}, ".A: expected a text, not a table"),
+            ({"A": "b\0"}, ".A: expected a text without NUL"),
+            ({"A=B": "x"}, ".A: expected the name of a variable, without = or NUL"),
+            ({"": "x"}, ".: expected the name of a variable, without = or NUL"),
+            (["A"], ": expected a table of names and texts, not a list"),
+        ):
+            table = {"command": CLAUDE, "environment": environment}
+            self.refuse({"revive": {"claude": table}}, f"revive.claude.environment{mistake}")
+
+    def test_no_mistake_shows_a_value_of_an_environment(self) -> None:
+        for environment in (
+            {"TOKEN": ["s3cret"]},
+            {"TOKEN": "s3cret\0"},
+            {"TOKEN=s3cret": ""},
+            "TOKEN=s3cret",
+            ["TOKEN=s3cret"],
+        ):
+            table = {"command": CLAUDE, "environment": environment}
+            for revive in ({"claude": table}, {"claude": [table]}, [table]):
+                with self.assertRaises(ValueError) as caught:
+                    make_settings({"revive": revive})
+                self.assertNotIn("s3cret", str(caught.exception))
 
     def test_a_prompt_must_be_a_text(self) -> None:
         told = {"command": CLAUDE, "prompt": 1}

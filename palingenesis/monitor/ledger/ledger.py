@@ -1,0 +1,368 @@
+"""The memory of the monitor: each event recorded, and what follows from all of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container
+from typing import Any
+
+from palingenesis.monitor.ledger.file import HEADER_LIMIT, LedgerError, LedgerFile
+from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History, Name, Sums, fold
+from palingenesis.monitor.ledger.records import Entry, Stop
+from palingenesis.monitor.statedir import StateError, prepare_directory
+from palingenesis.monitor.times import Times
+from palingenesis.words import Event, Key
+
+#: Seconds.
+HOUR = 3600.0
+#: Characters of the text that names the client that pauses or resumes.
+BY_LIMIT = 200
+#: Entries that wait for room on the disk.
+WAITING_LIMIT = 1000
+
+
+class Ledger:
+    """
+    The ledger of one state directory.
+
+    A daemon that is the keeper calls :meth:`open`, and again at each tick; any other one calls
+    :meth:`read`, and can only pause itself, in memory. An intent counts only once it is on disk.
+    Every other entry reports what has happened already: it counts at once, and is written as
+    soon as the disk has room for it.
+
+    :param directory: the state directory.
+    :ivar sums: what follows from all entries.
+    """
+
+    def __init__(self, directory: str, times: Times) -> None:
+        self._directory = directory
+        self._times = times
+        self._file = LedgerFile(directory)
+        self._is_keeper = False
+        self._own_pause: bool | None = None
+        self._own_pause_by = ""
+        self._waiting: deque[Entry] = deque(maxlen=WAITING_LIMIT)
+        #: Attempts whose intent could not be written, although it may be on the disk.
+        self._refused: set[tuple[str, str, str, int]] = set()
+        self._entries: deque[Entry] = deque(maxlen=ENTRIES_LIMIT)
+        self._failure: StateError | None = None
+        self.sums = Sums()
+
+    # What is known
+
+    @property
+    def warning(self) -> str | None:
+        """Why the ledger cannot be read or written, in one line; None if it can."""
+        return None if self._failure is None else str(self._failure)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the monitor is paused: by the ledger, or by this daemon's own PAUSE."""
+        return self.sums.paused if self._own_pause is None else self._own_pause
+
+    def starts(self) -> int:
+        """Return how many intents the last hour has; each may have started a command."""
+        now = self._times.wall()
+        # A clock that was wrong by years must neither block for years nor free at once.
+        return sum(abs(now - at) < HOUR for at in self.sums.intents)
+
+    def history(self, agent: str, session: str) -> History:
+        """Return what is known of a session; an empty history if nothing is."""
+        return self.sums.sessions.get((agent, session)) or History()
+
+    def unfinished(self) -> list[Attempt]:
+        """Return the attempts without an outcome, the oldest first."""
+        found = [each.open for each in self.sums.sessions.values() if each.open is not None]
+        return sorted(found, key=lambda attempt: attempt.at)
+
+    def last(self, count: int = 20) -> list[dict[str, Any]]:
+        """Return the last entries as `LOG` shows them, the oldest first; at most 1,000."""
+        entries = list(self._entries)
+        return [entry.public() for entry in entries[max(0, len(entries) - count) :]]
+
+    def forget(self, needed: Container[Name]) -> None:
+        """
+        Forget the sessions of the oldest entries, so that the ledger does not grow for ever.
+
+        Call it after each scan: what is known of a session that can still be revived must not
+        be forgotten, since its stop would be recorded anew and its attempts counted from 1.
+
+        :param needed: the sessions that are not over.
+        """
+        self.sums.forget(needed)
+
+    # The file
+
+    def read(self) -> str | None:
+        """Read the file for a daemon that is not the keeper; return the warning."""
+        self._failure = None
+        try:
+            self._load()
+        except FileNotFoundError:
+            # No daemon has kept it yet.
+            pass
+        except (OSError, StateError) as error:
+            self._fail(error, "cannot read the ledger")
+        return self.warning
+
+    def open(self) -> str | None:
+        """
+        Open the ledger for writing, or try again after a warning; return the warning.
+
+        Entries that wait for the disk are written, and so is a PAUSE that this daemon was given
+        before it was the keeper. A RESUME from that time is dropped: it was meant for a pause of
+        this daemon, and the ledger's pause was given to the keeper.
+        """
+        if self._file.is_open:
+            return self._believe()
+        if not self._is_keeper:
+            self._is_keeper = True
+            if self._own_pause:
+                self._append(Entry(self._times.wall(), Event.PAUSED, by=self._own_pause_by))
+            self._own_pause = None
+        try:
+            prepare_directory(self._directory)
+            self._reopen()
+        except (OSError, StateError) as error:
+            self._fail(error)
+            return self.warning
+        self._failure = None
+        return self._believe()
+
+    def close(self) -> None:
+        """Close the file; nothing is lost without it."""
+        self._file.close()
+
+    def hand_over(self) -> None:
+        """Write no more, since another daemon is the keeper; a pause stays, in memory."""
+        if self._is_keeper:
+            self._own_pause = True if self.paused else None
+            self._is_keeper = False
+            self._waiting.clear()
+            self.close()
+
+    # The events
+
+    def stopped(self, stop: Stop, due: float | None = None, *, fresh: bool = False) -> None:
+        """
+        Record that a session has stopped; nothing is written if that is known already.
+
+        :param due: when it may go on, in seconds since the epoch.
+        :param fresh: whether the agent has made progress since the session's last stop: then its
+            attempts and quick failures are forgotten, and it is no longer given up.
+        """
+        if self.history(stop.agent, stop.session).key != stop.key:
+            self._append(self._entry(Event.STOPPED, stop, due=due, fresh=fresh or None))
+
+    def intent(self, stop: Stop, due: float | None = None) -> Attempt:
+        """
+        Record that a session is about to be revived; it is on disk when this returns.
+
+        :raises LedgerError: if it cannot be written: then nothing may be started.
+        :raises ValueError: if the session's last attempt has no outcome yet.
+        """
+        history = self.history(stop.agent, stop.session)
+        if history.open is not None:
+            raise ValueError(f"session {stop.session} has an attempt without an outcome")
+        if not self._file.is_open:
+            raise self._refusal()
+        entry = self._entry_with_paths(Event.INTENT, stop, attempt=history.attempts + 1, due=due)
+        try:
+            # What the command does must be written down too, so one free entry is not enough.
+            self._file.probe()
+            self._write(entry)
+        except (OSError, StateError) as error:
+            self._fail(error)
+            self._refused.add(_attempt_id(Attempt.of(entry)))
+            raise self._refusal() from None
+        self._count(entry)
+        opened = self.history(stop.agent, stop.session).open
+        assert opened is not None  # noqa: S101 - the entry that was just counted opens it
+        return opened
+
+    def started(self, attempt: Attempt, pid: int, began: str | None, output: str) -> None:
+        """Record that an attempt's command runs, as the process ``pid`` that began at ``began``."""
+        entry = self._entry_with_paths(
+            Event.STARTED,
+            attempt.stop,
+            attempt=attempt.attempt,
+            pid=pid,
+            began=began,
+            output=output,
+        )
+        self._append(entry)
+
+    def worked(self, attempt: Attempt) -> None:
+        """Record that an attempt worked: the agent has written a newer record."""
+        self._append(self._outcome(Event.WORKED, attempt))
+
+    def failed(
+        self,
+        attempt: Attempt,
+        status: int | None = None,
+        *,
+        quick: bool = False,
+        found: str | None = None,
+    ) -> None:
+        """
+        Record that an attempt failed.
+
+        :param status: the command's exit status, negative for a signal; None if it is unknown,
+            or the command never started.
+        :param quick: whether it ended soon after its start and left no record.
+        :param found: the key of the transcript's last record, if that is only the command's
+            own prompt.
+        """
+        entry = self._outcome(Event.FAILED, attempt, exit=status, quick=quick or None, found=found)
+        self._append(entry)
+
+    def gave_up(self, stop: Stop) -> None:
+        """Record that a session is given up, until it makes progress by other means."""
+        attempts = self.history(stop.agent, stop.session).attempts
+        self._append(self._entry(Event.GAVE_UP, stop, attempt=attempts))
+
+    def left(self, stop: Stop) -> None:
+        """Record that the user interrupted or left; nothing is written if that is known."""
+        known = self.history(stop.agent, stop.session)
+        if not known.left or known.key != stop.key:
+            self._append(self._entry(Event.LEFT, stop))
+
+    def pause(self, by: str) -> str | None:
+        """
+        Pause, for after a restart too; return why the pause is lost at a restart, if it is.
+
+        A daemon that is not the keeper pauses itself alone, until it ends.
+
+        :param by: the client that asks for it.
+        """
+        return self._set_paused(Event.PAUSED, by[:BY_LIMIT])
+
+    def resume(self, by: str) -> str | None:
+        """Undo :meth:`pause`; return why that is lost at a restart, if it is."""
+        return self._set_paused(Event.RESUMED, by[:BY_LIMIT])
+
+    def _set_paused(self, event: Event, by: str) -> str | None:
+        pauses = event is Event.PAUSED
+        if not self._is_keeper:
+            self._own_pause, self._own_pause_by = pauses, by
+            return None
+        # The next tick is seconds away, and the disk may have room by now.
+        self.open()
+        if self.paused == pauses and not self._waiting:
+            return None
+        self._append(Entry(self._times.wall(), event, by=by))
+        return self.warning
+
+    # The entries
+
+    def _entry(self, event: Event, stop: Stop, **known: Any) -> Entry:
+        now = self._times.wall()
+        return Entry(now, event, stop.session, stop.agent, stop.kind, key=stop.key, **known)
+
+    def _entry_with_paths(self, event: Event, stop: Stop, **known: Any) -> Entry:
+        """Return an entry from which the command is found again after a restart."""
+        paths = {Key.TRANSCRIPT: stop.transcript, Key.DIRECTORY: stop.directory}
+        return self._entry(event, stop, **paths, **known)
+
+    def _outcome(self, event: Event, attempt: Attempt, **known: Any) -> Entry:
+        return self._entry(event, attempt.stop, attempt=attempt.attempt, pid=attempt.pid, **known)
+
+    def _append(self, entry: Entry) -> None:
+        """Count an entry, and write it now or when the disk has room."""
+        if not self._file.is_open:
+            self._waiting.append(entry)
+        else:
+            try:
+                self._write(entry)
+            except (OSError, StateError) as error:
+                self._waiting.append(entry)
+                self._fail(error)
+        self._count(entry)
+
+    def _write(self, entry: Entry) -> None:
+        line = entry.line()
+        if self._file.is_full(line):
+            self._file.rotate(self._header())
+        self._file.append(line)
+
+    def _header(self) -> bytes:
+        """Return the sums as a line that the file has room for, whatever has to be forgotten."""
+        header = self.sums.header(self._times.wall())
+        limit = len(self.sums.sessions)
+        while len(header) > HEADER_LIMIT and limit > 0:
+            limit //= 2
+            self.sums.forget((), limit)
+            header = self.sums.header(self._times.wall())
+        return header
+
+    def _count(self, entry: Entry) -> None:
+        self.sums.add(entry)
+        self._entries.append(entry)
+
+    def _believe(self) -> str | None:
+        """
+        Correct the time of the first entry if it is ahead of now; return the warning.
+
+        The clock was wrong then: every stop would be from before the first start.
+        """
+        now = self._times.wall()
+        if self.sums.first_at is not None and self.sums.first_at > now:
+            self.sums.first_at = now
+            try:
+                self._file.rotate(self._header())
+            except (OSError, StateError) as error:
+                self._fail(error)
+        return self.warning
+
+    # What goes wrong
+
+    def _fail(self, error: OSError | StateError, what: str = "cannot write the ledger") -> None:
+        """Close the file, which is read again before anything is appended; keep the reason."""
+        self._file.close()
+        if not isinstance(error, StateError):
+            error = LedgerError(self._file.path, f"{what}: {error.strerror}")
+        self._failure = error
+
+    def _refusal(self) -> LedgerError:
+        if self._failure is None:
+            return LedgerError(self._file.path, "the ledger is not open for writing")
+        return LedgerError(self._failure.path, self._failure.reason)
+
+    # Loading
+
+    def _load(self) -> None:
+        """Read the files into new sums; everything stays as it was if that fails."""
+        sums, entries = fold(self._file.read())
+        for entry in self._waiting:
+            sums.add(entry)
+        self.sums = sums
+        self._entries = deque((*entries, *self._waiting), maxlen=ENTRIES_LIMIT)
+
+    def _reopen(self) -> None:
+        try:
+            self._load()
+        except FileNotFoundError:
+            # The sums of a file that was deleted under a running daemon are not lost.
+            self._file.create(self._header())
+            self._load()
+        self._file.open()
+        if self._failure is not None:
+            self._file.probe()
+        if self.sums.first_at is None:
+            # Nothing in the file can be read.
+            self.sums.first_at = self._times.wall()
+            self._file.append(self._header())
+        for attempt in self.unfinished():
+            if _attempt_id(attempt) in self._refused:
+                # Its line reached the disk although its write failed: nothing was started.
+                self._waiting.append(self._outcome(Event.FAILED, attempt))
+                self._count(self._waiting[-1])
+        self._refused.clear()
+        while self._waiting:
+            self._file.append(self._waiting[0].line())
+            self._waiting.popleft()
+
+
+def _attempt_id(attempt: Attempt) -> tuple[str, str, str, int]:
+    stop = attempt.stop
+    return stop.agent, stop.session, stop.key, attempt.attempt
