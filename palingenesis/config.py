@@ -18,6 +18,7 @@ from palingenesis.text import in_short
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
     Check = Callable[[str, object], object]
@@ -80,12 +81,17 @@ class Config(
 DEFAULTS = Config()
 
 
-def load_config(path: str, tables: Mapping[str, Check] = _NO_TABLES) -> Config:  # type: ignore[assignment]
+def load_config(
+    path: str,
+    tables: Mapping[str, Check] = _NO_TABLES,  # type: ignore[assignment]
+    whole: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Config:
     """
     Read a configuration file.
 
     :param tables: checks of further tables that the file may have, by their names. Each is
         called with the name and the table, and returns what goes into `Config.tables`.
+    :param whole: checks what those tables say of each other, once each of them is checked.
     :raises ConfigError: when it cannot be read, is not TOML, or has a key that is
         unknown, of the wrong type or out of range.
     """
@@ -101,6 +107,10 @@ def load_config(path: str, tables: Mapping[str, Check] = _NO_TABLES) -> Config: 
             (further if key in tables else settings)[key] = checks[key](key, value)
         except ValueError as error:
             raise ConfigError(path, str(error)) from None
+    try:
+        whole(further)
+    except ValueError as error:
+        raise ConfigError(path, str(error)) from None
     if "socket" in settings:
         settings["socket"] = _beside(path, str(settings["socket"]))
     return Config(**settings, tables=MappingProxyType(further))

@@ -76,6 +76,7 @@ class Event(StrEnum):
     LEFT = "left"
     PAUSED = "paused"
     RESUMED = "resumed"
+    KEPT = "kept"
 
 
 class Method(StrEnum):

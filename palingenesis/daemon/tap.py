@@ -15,7 +15,7 @@ from palingenesis.daemon import preflight
 from palingenesis.daemon.service import DaemonService
 from palingenesis.locate import SYSTEMD_DESCRIPTION
 from palingenesis.monitor.child import current_umask
-from palingenesis.monitor.settings import TABLES
+from palingenesis.monitor.settings import TABLES, check_whole
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.server.socketfile import SocketFile
@@ -125,7 +125,7 @@ class Options(usage.Options):
         path = self.config_path
         if path is None or (self["config"] is None and not os.path.lexists(path)):
             return DEFAULTS
-        return load_config(path, TABLES)
+        return load_config(path, TABLES, check_whole)
 
     @property
     def config_path(self) -> str | None:

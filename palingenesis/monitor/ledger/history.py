@@ -175,6 +175,7 @@ class Sums:
     :ivar worked: revivals that worked.
     :ivar paused: whether the monitor is paused.
     :ivar intents: the times of the last intents, in the order of the file.
+    :ivar kept: when another daemon's home was taken over, by the home's directory.
     :ivar sessions: the history of each session, by agent and id; those of the last entries last.
     """
 
@@ -184,6 +185,7 @@ class Sums:
     paused: bool = False
     intents: deque[float] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
     sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
+    kept: dict[str, float] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Take one more entry into account; a repetition of the last ones changes nothing."""
@@ -191,6 +193,8 @@ class Sums:
             self.first_at = entry.at
         if entry.event in (Event.PAUSED, Event.RESUMED):
             self.paused = entry.event is Event.PAUSED
+        elif entry.event is Event.KEPT:
+            self.kept[entry.directory or ""] = entry.at
         elif entry.agent is not None and entry.session is not None:
             self._add(entry, self._touch((entry.agent, entry.session)))
 
@@ -244,6 +248,7 @@ class Sums:
             self.paused,
             list(self.intents),
             [(*name, history) for name, history in self.sessions.items()],
+            list(self.kept.items()),
         )
         return render(asdict(header))
 
@@ -258,6 +263,7 @@ class _Header:
     paused: bool
     intents: list[float]
     sessions: list[tuple[str, str, History]]
+    kept: list[tuple[str, float]] = field(default_factory=list)
 
     def sums(self) -> Sums:
         return Sums(
@@ -267,6 +273,7 @@ class _Header:
             self.paused,
             deque(self.intents, maxlen=ENTRIES_LIMIT),
             OrderedDict(((agent, session), each) for agent, session, each in self.sessions),
+            dict(self.kept),
         )
 
 

@@ -227,6 +227,10 @@ class Ledger:
         if not known.left or known.key != stop.key:
             self._append(self._entry(Event.LEFT, stop))
 
+    def kept(self, directory: str) -> None:
+        """Record that a home is kept from here on, which another daemon kept until now."""
+        self._append(Entry(self._times.wall(), Event.KEPT, directory=directory))
+
     def pause(self, by: str) -> str | None:
         """
         Pause, for after a restart too; return why the pause is lost at a restart, if it is.

@@ -5,6 +5,7 @@ import os
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis.monitor.files import STRIDE
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import Change, Scans
 
 NOBODY = 65534
@@ -27,8 +28,11 @@ class ScanTests(SynchronousTestCase):
             file.write(content)
         return path
 
+    def home_of(self, agent: str) -> Home:
+        return Home(agent, agent, self.home)
+
     def scan(self, agent: str = "claude") -> list[Change]:
-        changes = self.scans.changes({agent: self.home})
+        changes = self.scans.changes([self.home_of(agent)])
         return [change for change in changes if change is not None]
 
     def found(self, agent: str = "claude") -> list[str]:
@@ -60,7 +64,9 @@ class ScanTests(SynchronousTestCase):
         self.write("projects/-a/1.jsonl")
         (change,) = self.scan()
         assert change.stamp is not None
-        self.assertEqual((change.agent, change.transcript, change.stamp.size), ("claude", path, 6))
+        self.assertEqual(
+            (change.home.agent, change.transcript, change.stamp.size), ("claude", path, 6)
+        )
 
     def test_another_file_of_the_same_size_is_reported(self) -> None:
         path = self.write("projects/-a/1.jsonl")
@@ -75,13 +81,13 @@ class ScanTests(SynchronousTestCase):
         path = self.write("projects/-a/1.jsonl")
         self.scan()
         os.unlink(path)
-        self.assertEqual(self.scan(), [Change("claude", path, None)])
+        self.assertEqual(self.scan(), [Change(self.home_of("claude"), path, None)])
         self.assertEqual(self.scan(), [])
 
     def test_the_transcripts_of_an_agent_that_is_left_out_are_gone(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         self.scan()
-        self.assertEqual(list(self.scans.changes({})), [Change("claude", path, None)])
+        self.assertEqual(list(self.scans.changes({})), [Change(self.home_of("claude"), path, None)])
 
     def test_a_directory_that_appears_later_counts(self) -> None:
         os.rmdir(os.path.join(self.home, "projects"))
@@ -183,12 +189,12 @@ class ScanTests(SynchronousTestCase):
         self.scan()
         os.unlink(paths[0])
         self.scans._directory_limit = 0
-        self.assertEqual(self.scan(), [Change("claude", paths[0], None)])
+        self.assertEqual(self.scan(), [Change(self.home_of("claude"), paths[0], None)])
 
     def test_a_scan_pauses_after_so_many_names(self) -> None:
         for n in range(3 * STRIDE):
             self.write(f"projects/-a/{n}.txt")
-        self.assertEqual(list(self.scans.changes({"claude": self.home})), [None] * 3)
+        self.assertEqual(list(self.scans.changes([self.home_of("claude")])), [None] * 3)
 
     def test_a_scan_pauses_while_it_reports_what_is_gone(self) -> None:
         for n in range(2 * STRIDE):
@@ -199,7 +205,7 @@ class ScanTests(SynchronousTestCase):
     def test_a_scan_that_is_given_up_is_finished_by_the_next(self) -> None:
         for n in range(5):
             self.write(f"projects/-a/{n}.jsonl")
-        changes = self.scans.changes({"claude": self.home})
+        changes = self.scans.changes([self.home_of("claude")])
         first = next(change for change in changes if change is not None)
         rest = self.scan()
         self.assertEqual(len({first.transcript, *(change.transcript for change in rest)}), 5)
