@@ -74,6 +74,13 @@ class Event(StrEnum):
     FAILED = "failed"
     GAVE_UP = "gave-up"
     LEFT = "left"
+    ENDED = "ended"
+    KILLED = "killed"
+    CONTINUED = "continued"
+    NEEDS_YOU = "needs-you"
+    ON_HOLD = "on-hold"
+    RELEASED = "released"
+    ASKED = "asked"
     PAUSED = "paused"
     RESUMED = "resumed"
 
@@ -132,6 +139,9 @@ class Key(StrEnum):
     ATTEMPT = "attempt"
     EXIT = "exit"
     BY = "by"
+    REASON = "reason"
+    SECONDS = "seconds"
+    SUCCESSOR = "successor"
     # INSPECT
     CONFIGURATION = "configuration"
     PATH = "path"

@@ -238,6 +238,88 @@ class ForgettingTests(LedgerCase):
         self.assertEqual(list(self.opened().sums.sessions), names)
 
 
+class LaterEventTests(LedgerCase):
+    def test_the_seconds_of_commands_that_worked_are_summed_once_each(self) -> None:
+        first = self.run_once(stop(key="a"), "worked")
+        self.ledger.ended(first, 0, 60.0)
+        self.ledger.ended(first, 0, 60.0)
+        self.ledger.ended(self.run_once(stop(key="b"), "worked"), -15, 30.5)
+        self.assertEqual(self.opened().sums.seconds, 90.5)
+
+    def test_the_seconds_of_a_command_that_failed_do_not_count(self) -> None:
+        self.ledger.ended(self.run_once(stop()), 1, 60.0)
+        self.assertEqual(self.opened().sums.seconds, 0.0)
+
+    def test_a_command_that_has_ended_is_not_looked_for_after_a_restart(self) -> None:
+        attempt = self.run_once(stop(), "worked")
+        self.assertIsNotNone(self.opened().history("claude", "one").last)
+        self.ledger.ended(attempt, 0, 60.0)
+        self.assertIsNone(self.opened().history("claude", "one").last)
+
+    def test_why_a_command_is_killed_survives_a_restart(self) -> None:
+        attempt = self.ledger.intent(stop())
+        self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
+        self.ledger.killed(attempt, "stall")
+        (again,) = self.opened().unfinished()
+        self.assertEqual(again.killed, "stall")
+
+    def test_a_session_that_goes_on_under_another_id_has_a_successor(self) -> None:
+        self.ledger.continued(stop(), "two")
+        before = self.content()
+        again = self.opened()
+        again.continued(stop(), "two")
+        self.assertEqual(again.history("claude", "one").successor, "two")
+        self.assertEqual(self.content(), before)
+
+    def test_a_person_is_called_once_for_each_stop(self) -> None:
+        keys = ("a", "a", "b")
+        news = [self.opened().needs_you(stop(key=key), "a question") for key in keys]
+        self.assertEqual(news, [True, False, True])
+
+    def test_a_hold_survives_a_restart_until_it_is_released(self) -> None:
+        self.ledger.hold("claude", "one", "uid 0")
+        again = self.opened()
+        self.assertTrue(again.history("claude", "one").on_hold)
+        again.release("claude", "one", "uid 0")
+        self.assertFalse(self.opened().history("claude", "one").on_hold)
+
+    def test_a_hold_that_changes_nothing_is_not_written(self) -> None:
+        before = self.content()
+        self.ledger.release("claude", "one", "uid 0")
+        self.assertEqual(self.content(), before)
+        self.ledger.hold("claude", "one", "uid 0")
+        before = self.content()
+        self.ledger.hold("claude", "one", "uid 0")
+        self.assertEqual(self.content(), before)
+
+    def test_a_session_on_hold_is_never_forgotten(self) -> None:
+        self.ledger.hold("claude", "one", "uid 0")
+        self.ledger.sums.forget((), 0)
+        self.assertTrue(self.ledger.history("claude", "one").on_hold)
+
+    def test_a_revival_that_a_person_asked_for_is_wanted_until_its_intent(self) -> None:
+        self.ledger.asked(stop(), "uid 0")
+        again = self.opened()
+        self.assertEqual(again.history("claude", "one").asked, "a")
+        again.intent(stop())
+        self.assertIsNone(self.opened().history("claude", "one").asked)
+
+    def test_a_hold_after_it_takes_a_wish_back(self) -> None:
+        self.ledger.asked(stop(), "uid 0")
+        self.ledger.hold("claude", "one", "uid 0")
+        self.assertIsNone(self.opened().history("claude", "one").asked)
+
+    def test_log_shows_their_reasons(self) -> None:
+        attempt = self.run_once(stop(), "worked")
+        self.ledger.killed(attempt, "stall")
+        self.ledger.ended(attempt, -15, 60.0)
+        self.ledger.continued(stop(), "two")
+        killed, ended, continued = self.ledger.last(3)
+        self.assertEqual(killed["reason"], "stall")
+        self.assertEqual((ended["exit"], ended["seconds"]), (-15, 60.0))
+        self.assertEqual(continued["successor"], "two")
+
+
 class UnfinishedTests(LedgerCase):
     def test_an_intent_without_outcome_is_told_with_all_that_finds_its_command(self) -> None:
         self.ledger.started(self.ledger.intent(stop()), 42, "7@boot", "/o/1.log")
