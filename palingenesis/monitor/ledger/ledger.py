@@ -116,7 +116,7 @@ class Ledger:
         this daemon, and the ledger's pause was given to the keeper.
         """
         if self._file.is_open:
-            return self._believe()
+            return self._correct_first_time()
         if not self._is_keeper:
             self._is_keeper = True
             if self._own_pause:
@@ -129,7 +129,7 @@ class Ledger:
             self._fail(error)
             return self.warning
         self._failure = None
-        return self._believe()
+        return self._correct_first_time()
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
@@ -358,7 +358,7 @@ class Ledger:
         self.sums.add(entry)
         self._entries.append(entry)
 
-    def _believe(self) -> str | None:
+    def _correct_first_time(self) -> str | None:
         """
         Correct the time of the first entry if it is ahead of now; return the warning.
 

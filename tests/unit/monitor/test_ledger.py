@@ -248,7 +248,7 @@ class LaterEventTests(LedgerTestCase):
 
 
 class UnfinishedTests(LedgerTestCase):
-    def test_an_intent_without_outcome_is_told_with_all_that_finds_its_command(self) -> None:
+    def test_an_open_attempt_has_all_that_finds_its_command_again(self) -> None:
         self.ledger.started(self.ledger.intent(stop()), 42, "7@boot", "/o/1.log")
         expected = Attempt(stop(), 1, START, 42, "7@boot", "/o/1.log")
         self.assertEqual(self.opened().unfinished(), [expected])
@@ -257,7 +257,7 @@ class UnfinishedTests(LedgerTestCase):
         self.ledger.intent(stop())
         self.assertEqual(self.opened().unfinished(), [Attempt(stop(), 1, START)])
 
-    def test_an_outcome_finishes_it(self) -> None:
+    def test_an_outcome_closes_the_attempt(self) -> None:
         self.run_once(stop())
         self.assertEqual(self.opened().unfinished(), [])
 
@@ -284,27 +284,27 @@ class LogTests(LedgerTestCase):
             ],
         )
 
-    def test_an_unknown_exit_is_null(self) -> None:
+    def test_log_shows_an_unknown_exit_as_null(self) -> None:
         self.run_once(stop())
         self.assertIsNone(self.ledger.last(1)[0]["exit"])
 
-    def test_the_last_ones_come_oldest_first(self) -> None:
+    def test_log_shows_the_last_entries_oldest_first(self) -> None:
         self.run_once(stop())
         self.assertEqual([each["event"] for each in self.ledger.last(2)], ["started", "failed"])
 
-    def test_none_are_told_where_none_are_asked_for(self) -> None:
+    def test_the_last_0_entries_are_none(self) -> None:
         self.run_once(stop())
         self.assertEqual(self.ledger.last(0), [])
 
 
 class SecondDaemonTests(LedgerTestCase):
-    def test_it_reads_what_the_keeper_writes(self) -> None:
+    def test_a_second_daemon_reads_what_the_keeper_writes(self) -> None:
         self.run_once(stop())
         second = self.unopened()
         self.assertIsNone(second.read())
         self.assertEqual(second.sums, self.ledger.sums)
 
-    def test_it_writes_nothing(self) -> None:
+    def test_a_second_daemon_writes_nothing(self) -> None:
         second = self.unopened()
         second.read()
         before = self.content()
@@ -312,7 +312,7 @@ class SecondDaemonTests(LedgerTestCase):
         second.pause("uid 0")
         self.assertEqual((self.content(), second.paused, self.ledger.paused), (before, True, False))
 
-    def test_its_own_pause_is_written_when_it_takes_over(self) -> None:
+    def test_a_second_daemons_own_pause_is_written_when_it_takes_over(self) -> None:
         second = self.unopened()
         second.pause("uid 7")
         self.ledger.close()
@@ -320,7 +320,7 @@ class SecondDaemonTests(LedgerTestCase):
         self.assertTrue(self.opened().paused)
         self.assertEqual(second.last(1)[0]["by"], "uid 7")
 
-    def test_the_keepers_pause_holds_when_it_takes_over(self) -> None:
+    def test_the_keepers_pause_holds_when_another_daemon_takes_over(self) -> None:
         self.ledger.pause("uid 0")
         second = self.unopened()
         second.read()
@@ -329,7 +329,7 @@ class SecondDaemonTests(LedgerTestCase):
         second.open()
         self.assertTrue(second.paused)
 
-    def test_an_intent_of_the_keeper_before_it_is_adopted(self) -> None:
+    def test_an_unknown_intent_of_the_keeper_before_is_adopted(self) -> None:
         """Its command may run: only what this daemon failed to write was never started."""
         second = self.unopened()
         second.read()
@@ -337,6 +337,6 @@ class SecondDaemonTests(LedgerTestCase):
         self.assertIsNone(second.open())
         self.assertEqual(second.unfinished(), [Attempt(stop(), 1, START)])
 
-    def test_no_ledger_yet_is_no_trouble(self) -> None:
+    def test_a_ledger_that_does_not_exist_yet_is_no_warning(self) -> None:
         os.unlink(self.path)
         self.assertIsNone(self.unopened().read())

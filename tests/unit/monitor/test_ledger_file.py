@@ -39,7 +39,7 @@ class FileTests(LedgerTestCase):
         events = [json.loads(line)["event"] for line in self.content().splitlines()]
         self.assertEqual(events, ["sums", "intent", "started", "failed"])
 
-    def test_an_intent_is_synced_before_it_is_told(self) -> None:
+    def test_an_intent_is_synced_before_it_is_returned(self) -> None:
         synced = []
         real = os.fsync
 
@@ -125,12 +125,12 @@ class FileTests(LedgerTestCase):
         os.chmod(self.directory, 0o750)
         self.assertIn("chmod 700", self.refused())
 
-    def test_a_fifo_is_refused_without_waiting(self) -> None:
+    def test_a_fifo_in_the_place_of_the_ledger_is_refused_without_waiting(self) -> None:
         os.unlink(self.path)
         os.mkfifo(self.path)
         self.assertIn("not a regular file", self.refused())
 
-    def test_a_link_is_refused(self) -> None:
+    def test_a_link_in_the_place_of_the_ledger_is_refused(self) -> None:
         os.rename(self.path, f"{self.path}.real")
         os.symlink(f"{self.path}.real", self.path)
         self.assertIn("cannot write the ledger", self.refused())
@@ -173,7 +173,7 @@ class OwnershipTests(SynchronousTestCase):
     def test_a_directory_of_another_user_is_refused(self) -> None:
         self.assertIn("belongs to uid 0", self.as_nobody())
 
-    def test_a_directory_without_leave_to_write_is_said(self) -> None:
+    def test_a_directory_that_cannot_be_written_is_a_warning(self) -> None:
         os.chown(self.directory, 65534, 65534)
         os.chmod(self.directory, 0o500)
         self.assertIn("Permission denied", self.as_nobody())
@@ -199,7 +199,7 @@ class FullDiskTests(LedgerTestCase):
 
         return mock.patch.object(file.os, "write", write)
 
-    def test_nothing_is_promised(self) -> None:
+    def test_no_intent_is_promised_on_a_full_disk(self) -> None:
         with self.full():
             self.assertRaises(LedgerError, self.ledger.intent, stop())
         self.assertIn("No space left", self.ledger.warning or "")
@@ -298,7 +298,7 @@ class RotationTests(LedgerTestCase):
             size = os.path.getsize(self.path)
             self.run_once(stop(), "worked")
 
-    def test_the_sums_are_carried_over(self) -> None:
+    def test_a_rotation_carries_the_sums_over(self) -> None:
         self.ledger.pause("uid 0")
         self.run_once(stop("two"), status=1, quick=True)
         self.ledger.gave_up(stop("two"))
@@ -310,7 +310,7 @@ class RotationTests(LedgerTestCase):
         self.assertEqual(again.sums.first_at, START)
         self.assertEqual(len(again.unfinished()), 1)
 
-    def test_the_last_entries_are_told_across_it(self) -> None:
+    def test_log_shows_the_entries_from_before_a_rotation(self) -> None:
         self.fill()
         self.assertEqual(self.opened().last(12), self.ledger.last(12))
 
