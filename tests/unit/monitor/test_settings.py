@@ -56,7 +56,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(make_settings({"sessions": {"agents": []}}).agents, ())
         self.assertEqual(make_settings({"sessions": {"agents": ["codex"]}}).agents, ("codex",))
 
-    def test_a_number_out_of_range_is_told_with_its_key(self) -> None:
+    def test_a_mistake_names_its_key_and_what_is_expected(self) -> None:
         for key, value, expected in (
             ("interval", -1, "a number of seconds above 0"),
             ("interval", 0, "a number of seconds above 0"),
@@ -80,7 +80,7 @@ class SettingsTests(SynchronousTestCase):
         ):
             self.refuse({"sessions": {key: value}}, f"sessions.{key}: expected {expected}", ", not")
 
-    def test_an_unknown_key_is_told_with_the_known_ones(self) -> None:
+    def test_an_unknown_key_is_named_with_the_known_ones(self) -> None:
         self.refuse({"sessions": {"intervall": 5}}, "sessions: unknown key 'intervall'", "interval")
         self.refuse({"revive": {"claude": {"comand": []}}}, "revive.claude: unknown key 'comand'")
         self.refuse({"notify": {"mail": "me"}}, "notify: unknown key 'mail' (known: command)")
@@ -111,7 +111,7 @@ class SettingsTests(SynchronousTestCase):
             self.refuse({"homes": {name: {**home, **changed}}}, expected)
         self.refuse({"homes": {"work": {"agent": "claude"}}}, "homes.work.directory: missing")
 
-    def test_what_is_no_table_is_told(self) -> None:
+    def test_a_value_in_the_place_of_a_table_is_a_mistake(self) -> None:
         self.refuse({"sessions": 5}, "sessions: expected a table [sessions], not a number")
         self.refuse({"revive": {"claude": "yes"}}, "revive.claude: expected a table")
 
@@ -123,7 +123,7 @@ class SettingsTests(SynchronousTestCase):
             (tuple(CLAUDE), "go on", {"A": "b"}),
         )
 
-    def test_the_prompt_is_continue_where_nothing_is_said(self) -> None:
+    def test_the_prompt_is_continue_by_default(self) -> None:
         settings = make_settings({"revive": {"codex": {"command": ["codex"]}}})
         self.assertEqual(settings.revive["codex"].prompt, "continue")
 
