@@ -111,7 +111,7 @@ class Agent(ABC):
     any text by which its agent finds a session again.
 
     :cvar name: the name under which it is configured and shown.
-    :cvar programs: the base names under which its program runs.
+    :cvar programs: the names under which its program runs; see `processes.names_of`.
     :cvar home_variable: the environment variable that names its home.
     :cvar home_name: its home's name in the user's home directory.
     :cvar transcripts: where its transcripts are; see `Walk.files`.

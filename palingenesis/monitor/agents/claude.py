@@ -83,7 +83,7 @@ class Claude(Agent):
     """Claude Code."""
 
     name = "claude"
-    programs = frozenset({"claude", "claude-code"})
+    programs = frozenset({"claude", "claude.exe", "claude-code", "claude-agent-sdk"})
     home_variable = "CLAUDE_CONFIG_DIR"
     home_name = ".claude"
     #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.

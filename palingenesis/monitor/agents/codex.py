@@ -84,7 +84,7 @@ class Codex(Agent):
     """Codex."""
 
     name = "codex"
-    programs = frozenset({"codex"})
+    programs = frozenset({"codex", "codex.js"})
     home_variable = "CODEX_HOME"
     home_name = ".codex"
     #: Compressed rollouts (``.jsonl.zst``) are old ones.

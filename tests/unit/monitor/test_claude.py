@@ -442,6 +442,11 @@ class OwnerTests(SynchronousTestCase):
     def test_a_process_in_the_directory_that_no_entry_tells_of(self) -> None:
         self.assertEqual(self.owner(self.process(directory=self.directory)), Owner.PROGRAM)
 
+    def test_a_process_in_the_directory_by_any_of_its_names(self) -> None:
+        for name in ("claude-code", "claude.exe", "claude bg-spare", "/x/claude/versions/2.1.270"):
+            process = self.process(name, directory=self.directory)
+            self.assertEqual(self.owner(process), Owner.PROGRAM, name)
+
     def test_another_program_in_the_directory(self) -> None:
         self.assertEqual(self.owner(self.process("vim", directory=self.directory)), Owner.GONE)
 

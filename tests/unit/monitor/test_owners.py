@@ -73,6 +73,11 @@ class ProcTests(SynchronousTestCase):
         self.assertEqual(found.running(CLAUDE, self.directory), Owner.PROGRAM)
         self.assertEqual((found.isolated, found.locks), (False, {Lock(os.makedev(8, 1), 5)}))
 
+    def test_the_program_is_known_by_its_file_too(self) -> None:
+        self.process(command="a title")
+        os.symlink("/opt/claude (deleted)", os.path.join(self.proc, "42/exe"))
+        self.assertEqual(self.look().running(CLAUDE, self.directory), Owner.PROGRAM)
+
     def test_a_pid_that_is_used_again_is_another_process(self) -> None:
         self.process()
         self.assertFalse(self.look().is_alive(42, "21"))
