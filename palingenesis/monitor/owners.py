@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
@@ -57,11 +57,25 @@ class Snapshot:
         process = (self.processes or {}).get(pid)
         return process is not None and (None in (start, process.start) or start == process.start)
 
-    def running(self, programs: frozenset[str], directory: str) -> Owner:
-        """Return whether one of these programs runs in a directory."""
+    def named(self, programs: frozenset[str]) -> list[Process]:
+        """Return the processes that run one of these programs."""
+        living = (self.processes or {}).values()
+        return [process for process in living if not programs.isdisjoint(process.names)]
+
+    def running(
+        self,
+        programs: frozenset[str],
+        directory: str,
+        leave_out: Callable[[Process], bool] = lambda _: False,
+    ) -> Owner:
+        """
+        Return whether one of these programs runs in a directory.
+
+        :param leave_out: returns whether a process proves nothing by its directory.
+        """
         if self.processes is None:
             return Owner.UNKNOWN
-        candidates = [p for p in self.processes.values() if not programs.isdisjoint(p.names)]
+        candidates = [each for each in self.named(programs) if not leave_out(each)]
         if any(process.is_in(directory) for process in candidates):
             return Owner.PROGRAM
         if any(process.directory is None for process in candidates):

@@ -16,6 +16,7 @@ from itertools import islice
 
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
 from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
@@ -145,7 +146,13 @@ class Codex(Agent):
 
 
 class Locks(Owners):
-    """Which sessions have a living process, by its lock and by the processes."""
+    """
+    Which sessions have a living process, by its lock and by the processes.
+
+    A server (``codex app-server``) runs the sessions of several directories and stays in its
+    first one, so its directory proves nothing. It locks its sessions since 0.150; of a session
+    that never had a lock, nobody knows whether a server has it.
+    """
 
     def __init__(self, home: str, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
@@ -153,11 +160,21 @@ class Locks(Owners):
 
     def witnessed(self, session: Identity) -> Owner:
         """Return who has a session, by the processes in its directory, or else by its lock."""
-        running = self.snapshot.running(Codex.programs, session.directory)
+        running = self.snapshot.running(Codex.programs, session.directory, _is_server)
         if running is Owner.PROGRAM:
             return running
-        holder = self.snapshot.holder(os.path.join(self._directory, f"{session.id}.lock"))
-        return holder if holder is not Owner.GONE else running
+        lock = os.path.join(self._directory, f"{session.id}.lock")
+        holder = self.snapshot.holder(lock)
+        if holder is not Owner.GONE:
+            return holder
+        if any(map(_is_server, self.snapshot.named(Codex.programs))) and not os.path.exists(lock):
+            return Owner.UNKNOWN
+        return running
+
+
+def _is_server(process: Process) -> bool:
+    # Its arguments follow the program's name, or an interpreter's and the program's.
+    return "app-server" in process.arguments[1:3]
 
 
 def _ended(end: Step, behind: Iterator[Step]) -> Step:

@@ -288,8 +288,14 @@ class OwnerTests(SynchronousTestCase):
         self.home = self.mktemp()
         self.lock = os.path.join(self.home, "thread-writer-locks", f"{SESSION}.lock")
 
-    def owner(self, *, isolated: bool = False, held: bool = False, cwd: str = "/x") -> Owner:
-        process = Process(42, "1", ("codex",), directory=cwd)
+    def owner(
+        self,
+        *arguments: str,
+        isolated: bool = False,
+        held: bool = False,
+        cwd: str = "/x",
+    ) -> Owner:
+        process = Process(42, "1", arguments or ("codex",), directory=cwd)
         locks = set()
         if held:
             status = os.stat(self.lock)
@@ -320,6 +326,19 @@ class OwnerTests(SynchronousTestCase):
     def test_a_process_in_the_directory_outweighs_a_free_lock(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(cwd=DIRECTORY), Owner.PROGRAM)
+
+    def test_a_server_counts_by_its_locks_and_not_by_its_directory(self) -> None:
+        self.make_lock()
+        for arguments in (
+            ("codex", "app-server", "--managed-daemon"),
+            ("node", "/usr/lib/node_modules/@openai/codex/bin/codex.js", "app-server"),
+        ):
+            self.assertEqual(self.owner(*arguments, cwd=DIRECTORY), Owner.GONE)
+            self.assertEqual(self.owner(*arguments, held=True), Owner.PROGRAM)
+
+    def test_a_server_may_have_a_session_that_never_had_a_lock(self) -> None:
+        self.assertEqual(self.owner("codex", "app-server"), Owner.UNKNOWN)
+        self.assertEqual(self.owner("codex", "exec", "app-server is slow"), Owner.GONE)
 
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()
