@@ -406,6 +406,18 @@ class OwnerTests(SynchronousTestCase):
         self.entry()
         self.assertEqual(self.owner(self.process(start="999")), Owner.GONE)
 
+    def test_an_entry_of_another_user_s_process(self) -> None:
+        self.entry()
+        for start, owner in (("777", Owner.PROGRAM), ("999", Owner.GONE)):
+            other = Process(42, start)
+            snapshot = Snapshot({}, look_at={42: other}.get)
+            self.assertEqual(AGENT.owners(self.home, snapshot).witnessed(self.identity), owner)
+
+    def test_an_entry_without_a_start_time_needs_a_process_of_ours(self) -> None:
+        self.entry(procStart=None)
+        snapshot = Snapshot({}, look_at={42: Process(42, "999")}.get)
+        self.assertEqual(AGENT.owners(self.home, snapshot).witnessed(self.identity), Owner.GONE)
+
     def test_an_entry_without_a_start_time_is_taken_for_living(self) -> None:
         self.entry(procStart=None)
         self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)

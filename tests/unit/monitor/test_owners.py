@@ -17,6 +17,7 @@ from palingenesis.monitor.owners import (
     parse_locks,
     take_snapshot,
 )
+from palingenesis.monitor.processes import look_at
 from palingenesis.words import Owner
 
 CLAUDE = frozenset({"claude"})
@@ -239,3 +240,13 @@ class MachineTests(SynchronousTestCase):
             fcntl.flock(file, fcntl.LOCK_EX)
             self.assertEqual(take_snapshot().holder(path), Owner.PROGRAM)
         self.assertNotEqual(take_snapshot().holder(path), Owner.PROGRAM)
+
+    def test_another_user_s_process_is_known_by_its_start_time(self) -> None:
+        if sys.platform != "linux":
+            raise SkipTest("macOS lists no start times")
+        own = look_at(os.getpid())
+        assert own is not None
+        others = take_snapshot(uid=os.geteuid() + 1)
+        self.assertTrue(others.is_alive(own.pid, own.start))
+        self.assertFalse(others.is_alive(own.pid, "1"))
+        self.assertFalse(others.is_alive(own.pid))
