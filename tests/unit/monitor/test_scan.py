@@ -110,12 +110,35 @@ class ScanTests(SynchronousTestCase):
         os.mkfifo(os.path.join(self.home, "projects/-a/4.jsonl"))
         self.assertEqual(self.found(), [])
 
-    def test_links_are_not_followed(self) -> None:
+    def test_a_link_to_a_file_is_not_followed(self) -> None:
         self.write("projects/-a/1.jsonl")
-        os.symlink("-a", os.path.join(self.home, "projects/-b"))
         os.symlink("..", os.path.join(self.home, "projects/-a/circle"))
         os.symlink("1.jsonl", os.path.join(self.home, "projects/-a/2.jsonl"))
         self.assertEqual(self.found(), ["projects/-a/1.jsonl"])
+
+    def test_a_project_s_directory_may_be_a_link(self) -> None:
+        self.write("elsewhere/1.jsonl")
+        for name in ("-a", "-b"):
+            os.symlink("../elsewhere", os.path.join(self.home, "projects", name))
+        os.symlink("../nowhere", os.path.join(self.home, "projects/-c"))
+        (name,) = self.found()
+        self.assertIn(name, ("projects/-a/1.jsonl", "projects/-b/1.jsonl"))
+        self.assertEqual(self.warnings, [])
+
+    def test_a_directory_and_a_link_to_it_are_one(self) -> None:
+        self.write("projects/-b/1.jsonl")
+        for name in ("-a", "-c"):
+            os.symlink("-b", os.path.join(self.home, "projects", name))
+        self.assertEqual(self.found(), ["projects/-b/1.jsonl"])
+
+    def test_a_link_to_another_user_s_directory_is_warned_about(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root gives directories away")
+        self.write("elsewhere/1.jsonl")
+        os.chown(os.path.join(self.home, "elsewhere"), NOBODY, NOBODY)
+        os.symlink("../elsewhere", os.path.join(self.home, "projects/-a"))
+        self.assertEqual(self.found(), [])
+        self.assertIn("projects/-a: leads to a directory of another user", self.warnings[0])
 
     def test_the_agent_s_own_directory_may_be_a_link(self) -> None:
         self.write("elsewhere/-a/1.jsonl")
