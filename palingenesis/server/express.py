@@ -13,7 +13,7 @@ import socket
 from twisted.python.failure import Failure
 
 from palingenesis.procfs import peer_credentials
-from palingenesis.server.commands import Running
+from palingenesis.server.commands import Call
 from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
@@ -69,7 +69,7 @@ class Express:
             self._hand_on(accepted, received)
             return
         reply = factory.commands.run(received, peer)
-        if isinstance(reply, Running):
+        if isinstance(reply, Call):
             self._hand_over(accepted).wait_for(reply)
             return
         try:

@@ -15,9 +15,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from palingenesis import wire
-from palingenesis.config import DEFAULTS
 from palingenesis.procfs import Credentials, peer_credentials
-from palingenesis.server.commands import CommandTable, Running
+from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import Repeats, get_logger
 from palingenesis.server.transport import DISCARD_LIMIT
@@ -29,7 +28,7 @@ REJECTED_DISCARD_LIMIT = 65_536
 #: Seconds that commands already under way have left when the daemon stops.
 GRACE = 2.0
 #: Seconds that clients have left, at a stop, to take their reply.
-LAST_WORDS = 0.5
+REPLY_GRACE = 0.5
 
 _log = get_logger(__name__)
 
@@ -52,7 +51,7 @@ class ControlProtocol(LineReceiver):
     """
     Reads one command, has it run, sends one reply, and closes.
 
-    A client that has not sent a full line ``factory.timeout`` seconds after connecting gets
+    A client that has not sent a full line ``timeout`` seconds after connecting gets
     ``ERR: Connection timeout``. A client that does not take its reply in the same time is
     disconnected. A line that ends with the client's half-close counts as whole.
 
@@ -68,7 +67,7 @@ class ControlProtocol(LineReceiver):
 
     _phase = _Phase.READING
     _deadline: Any = None
-    _running: Running | None = None
+    _call: Call | None = None
     _input_ended = False
     _discarded = 0
     _discard_limit = DISCARD_LIMIT
@@ -92,7 +91,7 @@ class ControlProtocol(LineReceiver):
         self.factory.set_aside(self)
         reply = self.factory.commands.run(line, self.peer)
         self.factory.take_over(self)
-        if isinstance(reply, Running):
+        if isinstance(reply, Call):
             self.wait_for(reply)
         else:
             self.reply(reply)
@@ -117,22 +116,22 @@ class ControlProtocol(LineReceiver):
         """Do nothing: the client's end of file, or the deadline, closes the connection."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
-        running = self._running
+        call = self._call
         self._phase = _Phase.CLOSED
         self._clear_deadline()
-        if running is None:
+        if call is None:
             self.factory.forget(self)
         else:
-            # The command counts as a client's until it is done.
-            running.client_gone = True
+            # The client counts until its command is done.
+            call.client_gone = True
 
-    def wait_for(self, running: Running) -> None:
-        """Send the reply of a command under way once it is there."""
+    def wait_for(self, call: Call) -> None:
+        """Send the reply to a command under way once it is there."""
         self._phase = _Phase.WORKING
         self._clear_deadline()
         self.setRawMode()
-        self._running = running
-        running.reply.addCallback(self.reply)
+        self._call = call
+        call.reply.addCallback(self.reply)
 
     def reply(self, line: bytes) -> None:
         """
@@ -144,7 +143,7 @@ class ControlProtocol(LineReceiver):
             # Its command has not ended, but is waited for no more.
             self.factory.forget(self)
         elif self._phase is not _Phase.REPLIED:
-            self._running = None
+            self._call = None
             self._send(line, half_close=self._discarded > 0)
 
     def reject(self, line: bytes) -> None:
@@ -189,7 +188,7 @@ class ControlProtocol(LineReceiver):
 
     def _set_deadline(self, at_deadline: Callable[[], None]) -> None:
         factory = self.factory
-        self._deadline = factory.clock.callLater(factory.timeout, at_deadline)
+        self._deadline = factory.clock.callLater(factory.commands.limits.timeout, at_deadline)
 
     def _clear_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None
@@ -201,12 +200,8 @@ class ControlFactory(ServerFactory):
     """
     Admits, forgets and stops the clients of one control socket.
 
-    Its limits may be changed at any time, and hold for the clients that come after.
-
-    :param commands: what the clients can ask for.
+    :param commands: what the clients can ask for, and the limits that they have.
     :param clock: what deadlines are set with.
-    :param timeout: seconds a client has to send its command, and again to take the reply.
-    :param max_connections: clients served at once.
     :param admit_others: whether clients of other users than the daemon's own and root are
         admitted.
     """
@@ -214,19 +209,9 @@ class ControlFactory(ServerFactory):
     protocol = ControlProtocol  # type: ignore[assignment]
     noisy = False
 
-    def __init__(
-        self,
-        commands: CommandTable,
-        clock: Clock,
-        *,
-        timeout: float = DEFAULTS.timeout,
-        max_connections: int = DEFAULTS.max_connections,
-        admit_others: bool = False,
-    ) -> None:
+    def __init__(self, commands: CommandTable, clock: Clock, *, admit_others: bool = False) -> None:
         self.commands = commands
         self.clock = clock
-        self.timeout = timeout
-        self.max_connections = max_connections
         self.admit_others = admit_others
         self._uid = os.geteuid()
         self._open = True
@@ -247,7 +232,7 @@ class ControlFactory(ServerFactory):
             return _NOT_PERMITTED
         if not self._open:
             return _STOPPING
-        if len(self._clients) >= self.max_connections:
+        if len(self._clients) >= self.commands.limits.max_connections:
             return _TOO_MANY
         return None
 
@@ -304,8 +289,8 @@ class ControlFactory(ServerFactory):
         """
         Send away the idle clients at once, and the others when their command is done.
 
-        :returns: a Deferred that fires when all are gone, within `GRACE` and `LAST_WORDS`
-            seconds; within `LAST_WORDS` where no command is under way.
+        :returns: a Deferred that fires when all are gone, within `GRACE` and `REPLY_GRACE`
+            seconds; within `REPLY_GRACE` where no command is under way.
         """
         self._open = False
         self._strangers.tell()
@@ -329,9 +314,9 @@ class ControlFactory(ServerFactory):
                 client.reply(_STOPPING)
 
         calls = [
-            self.clock.callLater(LAST_WORDS, abort, self._rejected),
+            self.clock.callLater(REPLY_GRACE, abort, self._rejected),
             self.clock.callLater(GRACE, end_grace),
-            self.clock.callLater(GRACE + LAST_WORDS, abort, leaving),
+            self.clock.callLater(GRACE + REPLY_GRACE, abort, leaving),
         ]
 
         def cancel_calls(_: None) -> None:

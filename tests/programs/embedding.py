@@ -3,7 +3,7 @@ An application that embeds the service, as ``twistd -y`` runs it.
 
 The methods of its state, and its command FLUSH, do what ``$TEST_BEHAVIOUR`` says, JSON: method
 to ``[kind, value]``. ``$TEST_SOCKET`` is the path, or ``$TEST_ENDPOINT`` what to listen on
-instead, and ``$TEST_LIMITS`` what else the service is given.
+instead, and ``$TEST_LIMITS`` its limits, JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.application.service import Application
 from twisted.internet import defer, reactor, task
 from twisted.python import log
 
-from palingenesis import CommandRefused, ControlService, DaemonState, SignalService
+from palingenesis import CommandRefused, ControlService, DaemonState, Limits, SignalService
 
 TOLD = json.loads(os.environ["TEST_BEHAVIOUR"])
 
@@ -66,7 +66,7 @@ control = ControlService(
     State(),
     None if endpoint else os.environ["TEST_SOCKET"],
     endpoint=endpoint,
-    **json.loads(os.environ["TEST_LIMITS"]),
+    limits=Limits(**json.loads(os.environ["TEST_LIMITS"])),
 )
 control.command(
     "FLUSH",

@@ -10,7 +10,8 @@ from twisted.internet.threads import deferToThread
 
 from palingenesis.client import blocking, deferred
 from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
-from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
+from palingenesis.wire import REPLY_LIMIT, DaemonStatus
+from palingenesis.words import DaemonWord
 from tests.support.clients import DeferredClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
@@ -36,7 +37,7 @@ CASES: dict[str, tuple[Treatment, Call, Any]] = {
     "status": (
         answer(STATUS_LINE),
         ("status",),
-        DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+        DaemonStatus(DaemonWord.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
     ),
     "pause": (by_command({b"PAUSE\n": b"OK\n"}), ("pause",), None),
     "resume": (by_command({b"RESUME\n": b"OK\n"}), ("resume",), None),

@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import express, protocol
 from palingenesis.server.commands import CommandTable
@@ -30,8 +31,8 @@ class ExpressTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.state = DaemonState()
-        self.commands = CommandTable(self.state, self.reactor)
-        self.factory = ControlFactory(self.commands, self.reactor, max_connections=2)
+        self.commands = CommandTable(self.state, self.reactor, Limits(max_connections=2))
+        self.factory = ControlFactory(self.commands, self.reactor)
         self.factory.startFactory()
         self.express = Express(self.factory, self.reactor)
 

@@ -18,15 +18,16 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from palingenesis import wire
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import protocol
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.protocol import (
     GRACE,
-    LAST_WORDS,
     REJECTED_DISCARD_LIMIT,
     REJECTED_LIMIT,
+    REPLY_GRACE,
     ControlFactory,
 )
 from palingenesis.server.transport import DISCARD_LIMIT
@@ -89,10 +90,10 @@ class ProtocolTestCase(SynchronousTestCase):
     def begin(self) -> None:
         self.clock = Clock()
         self.daemon = Daemon()
-        self.commands = CommandTable(self.daemon, self.clock, HANDLER_TIMEOUT)
-        self.factory = ControlFactory(
-            self.commands, self.clock, timeout=TIMEOUT, max_connections=4, admit_others=False
+        self.commands = CommandTable(
+            self.daemon, self.clock, Limits(TIMEOUT, HANDLER_TIMEOUT, max_connections=4)
         )
+        self.factory = ControlFactory(self.commands, self.clock)
         self.factory.startFactory()
 
     def connect(self, transport: MemoryTransport | None = None) -> Client:
@@ -103,7 +104,7 @@ class ProtocolTestCase(SynchronousTestCase):
         return self.connect(TransportWithHandle(Credentials(0, uid, uid)))
 
     def take_every_slot(self) -> list[Client]:
-        return [self.connect() for _ in range(self.factory.max_connections)]
+        return [self.connect() for _ in range(self.commands.limits.max_connections)]
 
     def free_slots(self) -> int:
         """Count the slots by taking them; they are given back."""
@@ -315,7 +316,7 @@ class DeadlineTests(ProtocolTestCase):
 
     def test_a_changed_timeout_holds_for_the_next_client(self) -> None:
         before = self.connect()
-        self.factory.timeout = 1.0
+        self.commands.limits = Limits(timeout=1.0)
         after = self.connect()
         self.clock.advance(1.0)
         self.assertEqual((before.received, after.received), (b"", TIMED_OUT))
@@ -341,7 +342,7 @@ class AdmissionTests(ProtocolTestCase):
 
     def test_a_lower_limit_holds_for_the_next_client(self) -> None:
         client = self.connect()
-        self.factory.max_connections = 1
+        self.commands.limits = Limits(max_connections=1)
         self.assertEqual(self.free_slots(), 0)
         self.assertEqual(client.send(b"PAUSE\n").received, wire.OK)
 
@@ -614,7 +615,7 @@ class HandlerTests(ProtocolTestCase):
     def test_a_changed_deadline_holds_for_the_next_command(self) -> None:
         self.daemon.answer = Deferred
         before = self.connect().send(b"PAUSE\n")
-        self.commands.handler_timeout = 0.5
+        self.commands.limits = Limits(handler_timeout=0.5)
         after = self.connect().send(b"PAUSE\n")
         self.clock.advance(0.5)
         self.assertEqual(
@@ -732,27 +733,31 @@ class ReloadTests(ProtocolTestCase):
         self.reloads[0].callback(None)
         self.assertEqual(self.daemon.asked, ["RELOAD", "RELOAD"])
 
-    def test_the_daemon_s_own_waits_for_a_client_s(self) -> None:
+    def test_the_daemon_s_own_reload_waits_for_a_client_s(self) -> None:
         self.connect().send(b"RELOAD\n")
-        reply = self.commands.reload()
-        self.assertNoResult(reply)
+        done = self.commands.reload()
+        self.assertNoResult(done)
         self.assertEqual(len(self.reloads), 1)
         self.reloads[0].callback(None)
         self.reloads[1].callback(None)
-        self.assertEqual(self.successResultOf(reply), wire.OK)
+        self.assertIsNone(self.successResultOf(done))
 
-    def test_the_daemon_s_own_is_logged_as_the_signal_s(self) -> None:
-        self.commands.reload()
+    def test_the_daemon_s_own_reload_is_logged_as_the_signal_s(self) -> None:
+        done = self.commands.reload()
         self.reloads[0].errback(CommandRefused("no"))
         self.assertEqual(self.lines(), ["RELOAD by SIGHUP: ERR: no"])
+        self.assertEqual(self.failureResultOf(done, CommandRefused).value.message, "no")
 
-    def test_the_daemon_s_own_never_fails(self) -> None:
-        reply = self.commands.reload()
+    def test_the_daemon_s_own_reload_fails_with_what_the_state_raised(self) -> None:
+        done = self.commands.reload()
         self.reloads[0].errback(ZeroDivisionError())
-        self.assertEqual(
-            self.successResultOf(reply), b"ERR: RELOAD failed; the daemon's log says why\n"
-        )
-        self.flushLoggedErrors(ZeroDivisionError)
+        self.failureResultOf(done, ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_daemon_s_own_reload_fails_at_its_deadline(self) -> None:
+        done = self.commands.reload()
+        self.clock.advance(HANDLER_TIMEOUT)
+        self.failureResultOf(done, TimeoutError)
 
 
 class LogTests(ProtocolTestCase):
@@ -914,7 +919,7 @@ class StopTests(ProtocolTestCase):
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
         self.clock.advance(GRACE)
-        self.clock.advance(LAST_WORDS - 0.01)
+        self.clock.advance(REPLY_GRACE - 0.01)
         self.assertNoResult(stopped)
         self.clock.advance(0.01)
         self.assertTrue(client.transport.disconnected)
@@ -923,14 +928,14 @@ class StopTests(ProtocolTestCase):
     def test_an_idle_client_that_does_not_leave_is_aborted(self) -> None:
         client = self.connect()
         stopped = self.factory.stop()
-        self.clock.advance(LAST_WORDS)
+        self.clock.advance(REPLY_GRACE)
         self.assertTrue(client.transport.disconnected)
         self.assertIsNone(self.successResultOf(stopped))
 
     def test_a_result_after_the_stop_harms_nothing(self) -> None:
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
-        self.clock.pump([GRACE, LAST_WORDS])
+        self.clock.pump([GRACE, REPLY_GRACE])
         client.vanish()
         self.waiting.callback(None)
         self.assertIsNone(self.successResultOf(stopped))
@@ -980,7 +985,7 @@ class StopTests(ProtocolTestCase):
         self.factory.stop()
         self.factory.startFactory()
         client = self.connect()
-        self.clock.pump([GRACE, LAST_WORDS])
+        self.clock.pump([GRACE, REPLY_GRACE])
         self.assertEqual((client.received, client.saw_the_end), (b"", False))
 
 

@@ -7,7 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.config import ConfigError
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.state import DaemonState
-from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
+from palingenesis.wire import DaemonStatus
+from palingenesis.words import DaemonWord
+
+MONITORING, PAUSED = DaemonWord.MONITORING, DaemonWord.PAUSED
 
 
 class DaemonStateTests(SynchronousTestCase):

@@ -37,6 +37,7 @@ from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
 from palingenesis import wire
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import transport
 from palingenesis.server.commands import CommandTable
@@ -674,8 +675,9 @@ class ControlTests(PortTestCase):
         super().setUp()
         self.clock = Clock()
         self.daemon = Slow()
-        commands = CommandTable(self.daemon, self.clock, monotonic=self.clock.seconds)
-        self.factory = ControlFactory(commands, self.clock, timeout=5.0, max_connections=8)
+        limits = Limits(max_connections=8)
+        commands = CommandTable(self.daemon, self.clock, limits, self.clock.seconds)
+        self.factory = ControlFactory(commands, self.clock)
         self.port = self.listen(self.factory, kind=SmallBuffers)
         self.addCleanup(self.slots_are_free)
 
@@ -730,7 +732,8 @@ class ControlTests(PortTestCase):
         self.assertIsNone(await stopped)
 
     async def test_a_client_too_many_is_told_whatever_it_has_sent(self) -> None:
-        self.factory.max_connections = 0
+        self.factory.commands.limits = Limits(max_connections=1)
+        self.connect()
         self.assertEqual(await self.ask(b"RESUME\n" * 1000), b"ERR: Too many connections\n")
 
     async def test_a_line_that_ends_after_the_deadline_is_never_run(self) -> None:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import wire
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.wire import BadStatus, Command, DaemonStatus, Unfit
+from palingenesis.words import DaemonWord
 
 #: Every code point, lone surrogates among them, and the ones that have done harm more often.
 TEXT = st.text(
@@ -34,7 +35,7 @@ JSON = st.recursive(
 )
 OWN_KEYS = frozenset(DaemonStatus._fields[:-1])
 EXTRA = st.dictionaries(TEXT.filter(lambda key: key not in OWN_KEYS), JSON, max_size=3)
-STATES = st.sampled_from((wire.MONITORING, wire.PAUSED, "draining", 'a "b" \\c'))
+STATES = st.sampled_from((DaemonWord.MONITORING, DaemonWord.PAUSED, "draining", 'a "b" \\c'))
 STATUS = st.builds(DaemonStatus, STATES, COUNT, st.none() | TEXT, COUNT, COUNT)
 
 some_examples = settings(max_examples=150, deadline=None)
@@ -238,7 +239,7 @@ class ErrorTests(SynchronousTestCase):
 class StatusTests(SynchronousTestCase):
     def test_a_status_is_one_line_of_json_with_its_keys_in_order(self) -> None:
         self.assertEqual(
-            wire.render_status(DaemonStatus(wire.MONITORING, 3725, "main", 12, 4)),
+            wire.render_status(DaemonStatus(DaemonWord.MONITORING, 3725, "main", 12, 4)),
             b'{"state": "monitoring", "uptime_secs": 3725, "current_session": "main", '
             b'"saves_count": 12, "total_resumes": 4}\n',
         )
@@ -254,7 +255,7 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_the_state_is_a_plain_string(self) -> None:
-        self.assertEqual(DaemonStatus("paused", 1).state, wire.PAUSED)
+        self.assertEqual(DaemonStatus("paused", 1).state, DaemonWord.PAUSED)
 
     def test_a_status_survives_pickling(self) -> None:
         status = DaemonStatus("paused", 1, "é", 2, 3, {"x": 1})
