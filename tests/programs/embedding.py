@@ -20,6 +20,19 @@ from palingenesis import CommandRefused, ControlService, DaemonState, Limits, Si
 
 TOLD = json.loads(os.environ["TEST_BEHAVIOUR"])
 
+gates: list[defer.Deferred[None]] = []
+
+
+async def meet(number: int) -> list[int | None]:
+    """Wait until so many clients are here; return which one it is, before and after."""
+    before = control.peer
+    gates.append(gate := defer.Deferred())
+    if len(gates) == number:
+        for each in gates:
+            reactor.callLater(0, each.callback, None)  # type: ignore[attr-defined]
+    await gate
+    return [peer.pid if peer else None for peer in (before, control.peer)]
+
 
 def behave(name: str, result: Any = None) -> Any:
     kind, value = TOLD.get(name, ("ok", None))
@@ -34,6 +47,8 @@ def behave(name: str, result: Any = None) -> Any:
         raise SystemExit(value)
     if kind == "stop":
         control.stopService()
+    if kind == "meet":
+        return meet(value)
     if kind == "never":
         return defer.Deferred()
     if kind == "slow":
