@@ -109,11 +109,11 @@ class Call:
     __slots__ = (
         "arguments",
         "begun",
-        "by",
         "client_gone",
         "entry",
         "failure",
         "late",
+        "origin",
         "over",
         "peer",
         "reply",
@@ -128,13 +128,13 @@ class Call:
         entry: Entry,
         arguments: tuple[str, ...],
         peer: Credentials | None,
-        by: str | None = None,
+        origin: str | None = None,
     ) -> None:
         self.table = table
         self.entry = entry
         self.arguments = arguments
         self.peer = peer
-        self.by = by
+        self.origin = origin
         self.begun = True
         self.late = False
         self.over = False
@@ -276,7 +276,7 @@ class CommandTable:
             `CommandRefused` for example, or with ``TimeoutError`` if that takes longer than
             ``handler_timeout``. The outcome has been logged.
         """
-        call = Call(self, self._entries[Command.RELOAD.encode()], (), None, by="SIGHUP")
+        call = Call(self, self._entries[Command.RELOAD.encode()], (), None, origin="SIGHUP")
         reply = self._run(call)
         done = reply.reply if isinstance(reply, Call) else succeed(reply)
         return done.addCallback(lambda _: call.failure)
@@ -372,7 +372,7 @@ class CommandTable:
             _log.info(
                 "{command} by {who}: {outcome}{late}{gone}",
                 command=printable(" ".join((entry.name, *call.arguments)), NAME_LIMIT),
-                who=call.by or _who(call.peer),
+                who=call.origin or _who(call.peer),
                 outcome=printable(outcome, wire.ERROR_LIMIT),
                 late=" (late)" if call.late else "",
                 gone=" (the client is gone)" if call.client_gone else "",
@@ -416,7 +416,7 @@ def _is_callback() -> bool:
     Deferred, and this may be the handler of another client. Coroutines and
     ``inlineCallbacks`` always run in the context in which they were called.
     """
-    frame = sys._getframe(2)  # noqa: SLF001 - the stack is what says it
+    frame = sys._getframe(2)  # noqa: SLF001 - only the stack shows it
     while frame is not None and frame.f_code is not _carry_out.__code__:
         if frame.f_globals.get("__name__") == defer.__name__:
             if frame.f_code.co_name == "_inlineCallbacks":

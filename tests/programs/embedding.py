@@ -26,10 +26,11 @@ gates: list[defer.Deferred[None]] = []
 async def meet(number: int) -> list[int | None]:
     """Wait until so many clients are here; return which one it is, before and after."""
     before = control.peer
-    gates.append(gate := defer.Deferred())
+    gate: defer.Deferred[None] = defer.Deferred()
+    gates.append(gate)
     if len(gates) == number:
         for each in gates:
-            reactor.callLater(0, each.callback, None)  # type: ignore[attr-defined]
+            reactor.callLater(0, each.callback, None)
     await gate
     return [peer.pid if peer else None for peer in (before, control.peer)]
 

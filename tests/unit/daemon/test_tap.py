@@ -20,6 +20,7 @@ from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
+from palingenesis.server.socketfile import SocketFile
 from tests.support.needs import needs_root
 from tests.support.sockets import leave_stale, listen_at
 from tests.support.taps import TapTestCase
@@ -38,7 +39,7 @@ class OptionsTests(TapTestCase):
         os.chown(self.directory, NOBODY, NOBODY)
         path = os.path.join(self.directory, "sub", "s.sock")
         options = self.options("--socket", path, twistd={"uid": NOBODY, "pidfile": ""})
-        self.assertTrue(options.socket_file.locked)
+        self.assertIsInstance(options.socket_file, SocketFile)
         for made in os.path.dirname(path), f"{path}.lock":
             self.assertEqual(os.stat(made).st_uid, NOBODY)
         self.assertEqual(os.geteuid(), 0)

@@ -61,17 +61,17 @@ class RepeatsTests(SynchronousTestCase):
         self.repeats = Repeats(self.clock, lambda what, count: self.told.append((what, count)))
 
     def test_the_first_time_is_told_at_once(self) -> None:
-        self.repeats.happened("a")
+        self.repeats.add("a")
         self.assertEqual(self.told, [("a", 1)])
 
     def test_once_is_told_once(self) -> None:
-        self.repeats.happened("a")
+        self.repeats.add("a")
         self.clock.advance(3600)
         self.assertEqual(self.told, [("a", 1)])
 
     def test_what_follows_within_a_minute_is_told_as_one_number_with_the_last(self) -> None:
         for what in "abcd":
-            self.repeats.happened(what)
+            self.repeats.add(what)
         self.clock.advance(59.9)
         self.assertEqual(self.told, [("a", 1)])
         self.clock.advance(0.1)
@@ -79,17 +79,17 @@ class RepeatsTests(SynchronousTestCase):
 
     def test_after_a_minute_it_begins_anew(self) -> None:
         for what in "ab":
-            self.repeats.happened(what)
+            self.repeats.add(what)
             self.clock.advance(60)
         self.assertEqual(self.told, [("a", 1), ("b", 1)])
 
     def test_what_was_counted_can_be_told_before_the_minute_is_over(self) -> None:
         for what in "abc":
-            self.repeats.happened(what)
-        self.repeats.tell()
+            self.repeats.add(what)
+        self.repeats.flush()
         self.assertEqual(self.told, [("a", 1), ("c", 2)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_it_can_be_told_that_nothing_happened(self) -> None:
-        self.repeats.tell()
+        self.repeats.flush()
         self.assertEqual(self.told, [])
