@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from twisted.internet import defer
@@ -54,7 +54,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandSpec:
     """
     A command of the table.
 
@@ -97,49 +97,34 @@ class Entry:
             raise CommandRefused(f"{self.usage}: the argument is not UTF-8") from None
 
 
+@dataclass(eq=False, slots=True)
 class Call:
     """
     One run of a command.
 
-    :ivar reply: if the command is under way, a Deferred of the reply, which never fails.
+    :ivar table: the table that runs it.
+    :ivar peer: the client, or None if the kernel does not name it.
+    :ivar origin: what gave the command, if it was no client.
+    :ivar begun: whether the handler has been called; a RELOAD may have to wait.
+    :ivar late: whether the handler took too long, and the client got ``ERR:``.
+    :ivar over: whether the handler is done.
+    :ivar failure: why it failed, if it did.
     :ivar client_gone: whether the client has disconnected before the reply; set by its
         connection, for the log.
+    :ivar reply: if the command is under way, a Deferred of the reply, which never fails.
     """
 
-    __slots__ = (
-        "arguments",
-        "begun",
-        "client_gone",
-        "entry",
-        "failure",
-        "late",
-        "origin",
-        "over",
-        "peer",
-        "reply",
-        "table",
-    )
-
-    reply: Deferred[bytes]
-
-    def __init__(
-        self,
-        table: CommandTable,
-        entry: Entry,
-        arguments: tuple[str, ...],
-        peer: Credentials | None,
-        origin: str | None = None,
-    ) -> None:
-        self.table = table
-        self.entry = entry
-        self.arguments = arguments
-        self.peer = peer
-        self.origin = origin
-        self.begun = True
-        self.late = False
-        self.over = False
-        self.client_gone = False
-        self.failure: Failure | None = None
+    table: CommandTable
+    spec: CommandSpec
+    arguments: tuple[str, ...] = ()
+    peer: Credentials | None = None
+    origin: str | None = None
+    begun: bool = True
+    late: bool = False
+    over: bool = False
+    failure: Failure | None = None
+    client_gone: bool = False
+    reply: Deferred[bytes] = field(init=False)
 
 
 #: The call whose handler runs in this context.
@@ -169,7 +154,7 @@ class CommandTable:
         self._started = monotonic()
         self._reload_config = state.reload_config
         self._reloading = DeferredLock()
-        self._entries: dict[bytes, Entry] = {}
+        self._specs: dict[bytes, CommandSpec] = {}
         self._status: DaemonStatus | None = None
         self._around_uptime = ("", "")
         for command, run, render, summary in (
@@ -180,7 +165,7 @@ class CommandTable:
             (Command.HELP, self.help, wire.render_value, "list the commands"),
         ):
             audit = command not in (Command.STATUS, Command.HELP)
-            self._entries[command.encode()] = Entry(command, run, render, summary, audit=audit)
+            self._specs[command.encode()] = CommandSpec(command, run, render, summary, audit=audit)
 
     def start_clock(self) -> None:
         """Count the uptime from here."""
@@ -216,7 +201,7 @@ class CommandTable:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(f"command name {name!r}: expected {_NAME.pattern}")
         key = name.encode()
-        if key in self._entries:
+        if key in self._specs:
             kind = "built in" if name in Command.__members__ else "registered already"
             raise ValueError(f"command {name} is {kind}")
         if argument is not None and not (
@@ -236,19 +221,19 @@ class CommandTable:
             )
         if not callable(handler):
             raise ValueError(f"handler of {name}: {handler!r} cannot be called")
-        if len(self._entries) >= len(Command) + OWN_COMMANDS_LIMIT:
+        if len(self._specs) >= len(Command) + OWN_COMMANDS_LIMIT:
             raise ValueError(f"command {name} is one more than {OWN_COMMANDS_LIMIT}")
         arguments = tuple((argument or "").split())
-        self._entries[key] = Entry(name, handler, _render_own, summary, arguments, audit)
+        self._specs[key] = CommandSpec(name, handler, _render_own, summary, arguments, audit)
         try:
             wire.render_value(self.help())
         except Unfit as unfit:
-            del self._entries[key]
+            del self._specs[key]
             raise ValueError(f"with command {name} the reply to HELP is {unfit.reason}") from None
 
     def help(self) -> dict[str, str]:
         """Return the usage and the summary of each command, in order."""
-        return {entry.usage: entry.summary for entry in self._entries.values()}
+        return {spec.usage: spec.summary for spec in self._specs.values()}
 
     def run(self, line: bytes, peer: Credentials | None) -> bytes | Call:
         """
@@ -259,14 +244,14 @@ class CommandTable:
         :returns: the reply, or the call if it is under way.
         """
         name, sent = wire.split_request(line)
-        entry = self._entries.get(name)
-        if entry is None or (sent and entry.name in Command.__members__):
+        spec = self._specs.get(name)
+        if spec is None or (sent and spec.name in Command.__members__):
             return wire.render_unknown(line)
         try:
-            arguments = entry.split(sent)
+            arguments = spec.split(sent)
         except CommandRefused as refused:
             return wire.render_error(refused.message)
-        return self._run(Call(self, entry, arguments, peer))
+        return self._run(Call(self, spec, arguments, peer))
 
     def reload(self) -> Deferred[None]:
         """
@@ -276,14 +261,14 @@ class CommandTable:
             `CommandRefused` for example, or with ``TimeoutError`` if that takes longer than
             ``handler_timeout``. The outcome has been logged.
         """
-        call = Call(self, self._entries[Command.RELOAD.encode()], (), None, origin="SIGHUP")
+        call = Call(self, self._specs[Command.RELOAD.encode()], origin="SIGHUP")
         reply = self._run(call)
         done = reply.reply if isinstance(reply, Call) else succeed(reply)
         return done.addCallback(lambda _: call.failure)
 
     def _run(self, call: Call) -> bytes | Call:
         try:
-            result = _carry_out(call, call.entry.run, *call.arguments)
+            result = _carry_out(call, call.spec.run, *call.arguments)
         except BaseException:
             # A client's command must not stop the daemon, not even with SystemExit.
             result = Failure()
@@ -299,12 +284,9 @@ class CommandTable:
 
         def too_late() -> None:
             call.late = True
-            _log.warn(
-                "{command} is not done after {seconds:g} seconds",
-                command=call.entry.name,
-                seconds=seconds,
-            )
-            text = f"{call.entry.name} is not done after {seconds:g} seconds"
+            name = call.spec.name
+            text = f"{name} is not done after {seconds:g} seconds"
+            _log.warn("{text}", text=text, command=name, seconds=seconds)
             call.failure = Failure(TimeoutError(text))
             call.reply.callback(wire.render_error(text))
             if not call.begun:
@@ -343,35 +325,34 @@ class CommandTable:
 
     def _conclude(self, call: Call, result: Any) -> bytes:
         """Make the reply from a result, and log the audit line."""
-        entry = call.entry
+        spec = call.spec
         call.over = True
-        call.failure = None
+        call.failure = result if isinstance(result, Failure) else None
         try:
             try:
-                if isinstance(result, Failure):
-                    result.raiseException()
-                reply = entry.render(result)
+                if call.failure is not None:
+                    call.failure.raiseException()
+                reply = spec.render(result)
             except CommandRefused as refused:
                 # A subclass may have forgotten its message, which is a failure as well.
                 reply = wire.render_error(refused.message)
-                call.failure = Failure()
-        except Unfit as unfit:
-            call.failure = Failure()
-            _log.error(
-                "{command} failed: its result is {reason}",
-                command=entry.name,
-                reason=printable(unfit.reason),
-            )
-            reply = _failed(entry)
         except BaseException as error:
             call.failure = Failure()
-            _log.failure("{command} failed{hint}", command=entry.name, hint=_hint(error))
-            reply = _failed(entry)
-        if entry.audit or call.late:
+            if isinstance(error, Unfit):
+                reason = printable(error.reason)
+                _log.error(
+                    "{command} failed: its result is {reason}",
+                    command=spec.name,
+                    reason=reason,
+                )
+            else:
+                _log.failure("{command} failed{hint}", command=spec.name, hint=_hint(error))
+            reply = wire.render_error(f"{spec.name} failed; the daemon's log says why")
+        if spec.audit or call.late:
             outcome = reply.rstrip(b"\n") if call.failure else b"OK"
             _log.info(
                 "{command} by {who}: {outcome}{late}{gone}",
-                command=printable(" ".join((entry.name, *call.arguments)), NAME_LIMIT),
+                command=printable(" ".join((spec.name, *call.arguments)), NAME_LIMIT),
                 who=call.origin or _who(call.peer),
                 outcome=printable(outcome, wire.ERROR_LIMIT),
                 late=" (late)" if call.late else "",
@@ -433,10 +414,6 @@ def _render_ok(_result: Any) -> bytes:
 
 def _render_own(result: Any) -> bytes:
     return wire.OK if result is None else wire.render_value(result)
-
-
-def _failed(entry: Entry) -> bytes:
-    return wire.render_error(f"{entry.name} failed; the daemon's log says why")
 
 
 def _hint(error: BaseException) -> str:

@@ -94,7 +94,7 @@ class ControlService(Service):
         self._port: IListeningPort | None = None
         self._checks = LoopingCall(self._check_file)
         self._checks.clock = reactor
-        self._trouble: str | None = None
+        self._warning: str | None = None
 
     def command(
         self,
@@ -236,7 +236,7 @@ class ControlService(Service):
         assert file is not None  # noqa: S101 - only a file is checked
         state = file.check()
         if state is PathState.OURS:
-            self._trouble = None
+            self._warning = None
         elif state is PathState.UNREADABLE:
             self._report(f"{file.path} cannot be checked; see who may search its directory")
         elif state is PathState.GONE:
@@ -260,10 +260,10 @@ class ControlService(Service):
         if old is not None:
             old.stopListening()
 
-    def _report(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            _log.error("No client can connect: {why}", why=printable(trouble))
+    def _report(self, warning: str) -> None:
+        if warning != self._warning:
+            self._warning = warning
+            _log.error("No client can connect: {why}", why=printable(warning))
 
     def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""

@@ -31,7 +31,7 @@ BACKLOG = 4096
 #: The most connections that are accepted in one turn of the reactor.
 ACCEPTS_A_TURN = 64
 #: Seconds from a failure to accept, as without file descriptors, to the next try.
-ACCEPT_PAUSE = 0.5
+RETRY_INTERVAL = 0.5
 #: The most input besides the command that is read and discarded, in bytes.
 DISCARD_LIMIT = 4 * 1024 * 1024
 
@@ -189,7 +189,7 @@ class ControlPort:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                self._pause(error)
+                self._retry_later(error)
                 return max(count, 1)
             self._serving.append(accepted)
             try:
@@ -201,7 +201,7 @@ class ControlPort:
                 self._serving.pop()
         return most
 
-    def _pause(self, error: OSError) -> None:
+    def _retry_later(self, error: OSError) -> None:
         # Nearly always, the process has run out of descriptors. Whatever the error is, trying
         # again at once would spin, and raising it in the reactor would lose the port.
         if not self._out_of_descriptors:
@@ -209,8 +209,8 @@ class ControlPort:
             _log.warn("Clients have to wait: {reason}", reason=error.strerror)
         if self._retry is None:
             self._reactor.removeReader(self)
-            self._retry = self._reactor.callLater(ACCEPT_PAUSE, self._accept_again)
+            self._retry = self._reactor.callLater(RETRY_INTERVAL, self._retry_now)
 
-    def _accept_again(self) -> None:
+    def _retry_now(self) -> None:
         self._retry = None
         self._reactor.addReader(self)

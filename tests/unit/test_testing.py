@@ -19,7 +19,7 @@ class HarnessTests(SynchronousTestCase):
         self.state = DaemonState()
         self.harness = ControlHarness(self.state)
 
-    def test_ok_is_none(self) -> None:
+    def test_a_reply_of_ok_is_none(self) -> None:
         self.assertIsNone(self.harness.ask("PAUSE"))
         self.assertTrue(self.state.paused)
 
@@ -78,7 +78,7 @@ class HarnessTests(SynchronousTestCase):
         add_commands(ControlService(self.state, self.mktemp()))
         self.assertEqual(self.harness.ask("COUNT"), 3)
 
-    def test_it_can_be_asked_any_number_of_times(self) -> None:
+    def test_a_harness_can_be_asked_any_number_of_times(self) -> None:
         harness = ControlHarness(self.state, limits=Limits(max_connections=1))
         done: Deferred[None] = Deferred()
         harness.command("SLOW", lambda: done, "be slow")
@@ -89,7 +89,7 @@ class HarnessTests(SynchronousTestCase):
         self.assertEqual(harness.send(b"PAUSE\n"), b"OK\n")
         self.assertEqual(harness.clock.getDelayedCalls(), [])
 
-    def test_its_limits_hold(self) -> None:
+    def test_the_limits_of_a_harness_hold(self) -> None:
         harness = ControlHarness(self.state, limits=Limits(handler_timeout=2.0, max_connections=1))
         harness.command("SLOW", lambda: Deferred(), "be slow")
         client = harness.connect().send(b"SLOW\n")
@@ -133,7 +133,7 @@ class PublicNameTests(SynchronousTestCase):
             },
         )
 
-    def test_another_name_is_no_attribute(self) -> None:
+    def test_a_name_that_is_not_public_is_no_attribute(self) -> None:
         self.assertRaises(AttributeError, lambda: palingenesis.nonsense)
 
     def test_every_deprecated_name_still_works_and_warns(self) -> None:

@@ -96,7 +96,7 @@ class BothClientsTests(DeferredClientTestCase):
         self.assertIn(self.path, str(first))
         self.assertTrue(str(first).isprintable(), str(first))
 
-    async def test_both_clients_say_the_same_in_every_case(self) -> None:
+    async def test_the_two_clients_raise_the_same_errors(self) -> None:
         for name, (treat, call, expected) in CASES.items():
             with self.subTest(name), impostor(self.path, treat):
                 await self.check(call, expected)

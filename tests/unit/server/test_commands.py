@@ -108,7 +108,7 @@ class RegistrationTests(TableTestCase):
     def test_a_handler_can_be_called(self) -> None:
         self.assertRaises(ValueError, self.table.register, "A", None, "s")
 
-    def test_there_are_at_most_200(self) -> None:
+    def test_more_than_200_commands_are_refused(self) -> None:
         for number in range(200):
             self.table.register(f"C{number}", lambda: None, "s")
         self.assertIn("200", self.refused())
@@ -134,10 +134,10 @@ class HelpTests(TableTestCase):
         )
         self.assertEqual(summaries["FLUSH QUEUE [WHY]"], "drop what waits")
 
-    def test_it_takes_no_argument(self) -> None:
+    def test_help_takes_no_argument(self) -> None:
         self.assertEqual(self.ask(b"HELP me\n"), b"ERR: Unknown command: HELP me\n")
 
-    def test_it_leaves_no_line_in_the_log(self) -> None:
+    def test_help_leaves_no_line_in_the_log(self) -> None:
         self.ask(b"HELP\n")
         self.assertEqual(self.lines(), [])
 
@@ -150,45 +150,45 @@ class ArgumentTests(TableTestCase):
     def note(self, *arguments: str) -> None:
         self.given.append(arguments)
 
-    def test_it_is_the_rest_of_the_line_stripped(self) -> None:
+    def test_an_argument_is_the_rest_of_the_line_stripped(self) -> None:
         self.own(self.note, "QUEUE")
         self.assertEqual(self.ask("flush \t two  wörds \r\n".encode()), b"OK\n")
         self.assertEqual(self.given, [("two  wörds",)])
 
-    def test_its_case_is_kept(self) -> None:
+    def test_the_case_of_an_argument_is_kept(self) -> None:
         self.own(self.note, "QUEUE")
         self.ask(b"flush Mail\n")
         self.assertEqual(self.given, [("Mail",)])
 
-    def test_left_out_the_handler_gets_none(self) -> None:
+    def test_without_its_optional_argument_the_handler_gets_none(self) -> None:
         self.own(self.note, "[QUEUE]")
         self.ask(b"FLUSH\n")
         self.ask(b"FLUSH  \n")
         self.assertEqual(self.given, [(), ()])
 
-    def test_one_that_is_needed_is_asked_for(self) -> None:
+    def test_a_missing_argument_is_an_error_that_names_it(self) -> None:
         self.own(self.note, "QUEUE")
         self.assertEqual(self.ask(b"FLUSH\n"), b"ERR: FLUSH needs QUEUE\n")
         self.assertEqual(self.given, [])
 
-    def test_one_that_is_not_declared_is_refused(self) -> None:
+    def test_an_argument_that_is_not_declared_is_refused(self) -> None:
         self.own(self.note)
         self.assertEqual(self.ask(b"FLUSH mail\n"), b"ERR: FLUSH takes no argument\n")
         self.assertEqual(self.given, [])
 
-    def test_one_that_is_not_utf_8_is_refused(self) -> None:
+    def test_an_argument_that_is_not_utf_8_is_refused(self) -> None:
         self.own(self.note, "A QUEUE")
         for line in b"FLUSH \xff x\n", b"FLUSH x \xff\n":
             self.assertEqual(self.ask(line), b"ERR: FLUSH A QUEUE: the argument is not UTF-8\n")
         self.assertEqual(self.given, [])
 
-    def test_several_are_split_at_blanks_and_the_last_one_takes_the_rest(self) -> None:
+    def test_several_arguments_are_split_at_blanks_and_the_last_takes_the_rest(self) -> None:
         self.own(self.note, "URL COUNT [WHY]")
         for line in b"FLUSH a 3\n", b"flush\ta \t3  \r\n", b"FLUSH a 3  b  c \n":
             self.assertEqual(self.ask(line), b"OK\n")
         self.assertEqual(self.given, [("a", "3"), ("a", "3"), ("a", "3", "b  c")])
 
-    def test_of_several_all_that_are_needed_are_asked_for(self) -> None:
+    def test_a_missing_one_of_several_arguments_is_an_error_that_names_all_needed(self) -> None:
         self.own(self.note, "URL COUNT [WHY]")
         for line in b"FLUSH\n", b"FLUSH a\n":
             self.assertEqual(self.ask(line), b"ERR: FLUSH needs URL COUNT\n")
@@ -207,7 +207,7 @@ class ResultTests(TableTestCase):
         self.own(lambda: result)
         return self.ask(b"FLUSH\n")
 
-    def test_none_is_ok(self) -> None:
+    def test_a_result_of_none_is_ok(self) -> None:
         self.assertEqual(self.reply_to(None), b"OK\n")
 
     def test_any_other_value_is_its_json_a_string_in_quotes(self) -> None:
@@ -296,7 +296,7 @@ class ResultTests(TableTestCase):
                     self.assertIn("Deferred.fromFuture", str(formatEvent(event)))
                     self.flushLoggedErrors(RuntimeError)
 
-    def test_another_error_is_told_without_advice(self) -> None:
+    def test_an_error_that_asyncio_did_not_raise_is_logged_without_advice(self) -> None:
         for error in RuntimeError("no running engine"), ValueError("no running event loop"):
             self.setUp()
             self.own(lambda error=error: fail(error))
@@ -354,7 +354,7 @@ class TimeTests(TableTestCase):
         self.assertEqual(replies, [b'{"dropped": 3}\n'])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_one_that_takes_too_long_is_told_and_its_outcome_logged(self) -> None:
+    def test_a_command_that_takes_too_long_gets_an_error_and_its_outcome_is_logged(self) -> None:
         _, replies = self.running()
         self.clock.advance(30)
         self.assertEqual(replies, [b"ERR: FLUSH is not done after 30 seconds\n"])
@@ -427,17 +427,17 @@ class AuditTests(TableTestCase):
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), [r"FLUSH by uid 1000, pid 77: ERR: no\nway"])
 
-    def test_it_is_audited_where_nothing_is_said_about_it(self) -> None:
+    def test_a_command_is_audited_by_default(self) -> None:
         self.table.register("FLUSH", lambda: None, "drop what waits")
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), ["FLUSH by uid 1000, pid 77: OK"])
 
-    def test_one_that_only_reads_may_leave_none(self) -> None:
+    def test_a_command_registered_without_audit_leaves_no_line(self) -> None:
         self.own(lambda: [1], audit=False)
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), [])
 
-    def test_a_slow_one_that_only_reads_may_leave_none(self) -> None:
+    def test_a_slow_command_registered_without_audit_leaves_no_line(self) -> None:
         done: Deferred[int] = Deferred()
         self.own(lambda: done, audit=False)
         _, replies = self.running()
@@ -522,7 +522,7 @@ class PeerTests(TableTestCase):
         self.ask_as(2, b"GO\n")
         self.assertEqual(self.seen, [1, 2])
 
-    def test_a_callback_sees_none_whoever_fires_its_deferred(self) -> None:
+    def test_a_callback_sees_no_client_whatever_fires_its_deferred(self) -> None:
         first: Deferred[None] = Deferred()
         second: Deferred[None] = Deferred()
         waiting = iter((first, second, succeed(None)))
@@ -535,7 +535,7 @@ class PeerTests(TableTestCase):
         self.ask_as(4)
         self.assertEqual(self.seen, [None, None, None])
 
-    def test_what_outlives_the_call_sees_none(self) -> None:
+    def test_code_that_outlives_the_call_sees_no_client(self) -> None:
         contexts: list[Context] = []
         self.own(lambda: contexts.append(copy_context()))
         self.ask_as(1)
@@ -574,7 +574,7 @@ class PeerTests(TableTestCase):
         self.assertIsNone(self.successResultOf(own))
         self.assertEqual(self.seen, [1, 1, 2, 2, None, None])
 
-    def test_another_table_has_no_part_in_the_call(self) -> None:
+    def test_the_peer_of_another_table_is_none_during_a_call(self) -> None:
         other = CommandTable(DaemonState(), self.clock)
         peers: list[Credentials | None] = []
         self.own(lambda: peers.append(other.peer))

@@ -280,14 +280,14 @@ class RejectedTests(ExpressTestCase):
         self.turn()
         self.assertEqual(self.read(client), b"ERR: Too many connections\n")
 
-    def test_its_command_is_never_run(self) -> None:
+    def test_the_command_of_a_rejected_client_is_never_run(self) -> None:
         self.connect()
         self.connect()
         self.connect(b"PAUSE\n")
         self.turn()
         self.assertFalse(self.state.paused)
 
-    def test_another_user_s_client_is_rejected(self) -> None:
+    def test_a_client_of_another_user_is_rejected(self) -> None:
         self.factory._uid = 4242
         for module in express, protocol:
             self.patch(module, "peer_credentials", lambda _: Credentials(1, 4243, 4243))

@@ -504,7 +504,7 @@ class TakeBackTests(SocketFileTestCase):
         self.left_alone(file)
 
     @needs_root
-    def test_another_user_s_stale_socket_is_left_alone(self):
+    def test_a_stale_socket_of_another_user_is_left_alone(self):
         file = self.replaced(with_lock=False)
         leave_stale(self.path)
         os.chown(self.path, NOBODY, NOBODY)

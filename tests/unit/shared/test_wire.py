@@ -97,7 +97,7 @@ class CommandTests(SynchronousTestCase):
         )
         self.assertIs(command_in(f"{before}{name}{after}".encode()), command)
 
-    def test_nothing_else_is_a_command(self) -> None:
+    def test_a_word_that_is_no_command_is_unknown(self) -> None:
         for line in (
             b"",
             b" ",
@@ -230,7 +230,7 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(printable(text, 40), text)
         self.assertEqual(printable(text.encode(), 40), text)
 
-    def test_nothing_that_would_be_shown_is_lost_to_the_cut(self) -> None:
+    def test_cutting_bytes_loses_nothing_that_would_be_shown(self) -> None:
         for character in "a", "é", "€", "😀":
             with self.subTest(character=character):
                 self.assertEqual(printable(character.encode() * 60, 60), character * 60)
@@ -390,7 +390,7 @@ class StatusTests(SynchronousTestCase):
         status = DaemonStatus("paused", wire.COUNT_LIMIT, None, wire.COUNT_LIMIT, wire.COUNT_LIMIT)
         self.assertEqual(wire.parse_status(wire.render_status(status)), status)
 
-    def test_one_more_than_the_largest_count_is_refused(self) -> None:
+    def test_a_count_above_the_largest_is_refused(self) -> None:
         for name in "uptime_secs", "saves_count", "total_resumes":
             with self.subTest(name=name):
                 fields = {"state": "paused", "uptime_secs": 1, name: wire.COUNT_LIMIT + 1}
