@@ -26,12 +26,13 @@ from zope.interface.verify import verifyObject
 
 from palingenesis.config import Limits
 from palingenesis.paths import PathError
+from palingenesis.server import protocol, transport
 from palingenesis.server import service as service_module
 from palingenesis.server import socketfile as socketfile_module
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.service import ControlService
 from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
-from palingenesis.server.transport import BACKLOG, RETRY_INTERVAL, ListeningSocket
+from palingenesis.server.transport import BACKLOG, ListeningSocket
 from palingenesis.wire import DaemonStatus
 from tests.support.descriptors import allow_descriptors
 from tests.support.measures import descriptors
@@ -335,6 +336,7 @@ class StopTests(ServiceTestCase):
         client = self.connect()
         client.sendall(b"PAUSE\n")
         await self.until(lambda: self.state.under_way)
+        self.patch(protocol, "GRACE", 0.1)
         await control.stopService()
         self.assertEqual(read_all(client), STOPPING)
 
@@ -355,6 +357,8 @@ class StopTests(ServiceTestCase):
         client = self.connect()
         client.sendall(b"PAUSE\n")
         await self.until(lambda: self.state.under_way)
+        self.patch(protocol, "GRACE", 0.3)
+        self.patch(protocol, "REPLY_GRACE", 0.1)
         stopped = control.stopService()
         control.startService()
         await self.assert_serves()
@@ -365,7 +369,7 @@ class StopTests(ServiceTestCase):
         self.assertRaises(SocketInUse, self.service().startService)
         newcomer = self.connect()
         newcomer.sendall(b"PAUSE\n")
-        await deferLater(reactor, 3)
+        await deferLater(reactor, 0.5)
         self.state.under_way[1].callback(None)
         self.assertEqual(await deferToThread(read_all, newcomer), b"OK\n")
 
@@ -400,6 +404,7 @@ class StopTests(ServiceTestCase):
             self.assertLessEqual(len(descriptors(os.getpid())), before + 2)
 
     async def test_a_stop_while_descriptors_are_short_leaves_nothing_to_come(self):
+        self.patch(transport, "RETRY_INTERVAL", 0.1)
         control = self.started()
         accept = ListeningSocket.accept
 
@@ -412,7 +417,7 @@ class StopTests(ServiceTestCase):
         await control.stopService()
         client.close()
         self.patch(ListeningSocket, "accept", accept)
-        await deferLater(reactor, 2 * RETRY_INTERVAL)
+        await deferLater(reactor, 0.2)
         self.assertEqual(self.logged("Clients have to wait"), 1)
 
     async def test_a_directory_that_keeps_out_whom_the_mode_lets_in_is_told_of(self):
