@@ -522,6 +522,26 @@ class PeerTests(TableTestCase):
         self.ask_as(2, b"GO\n")
         self.assertEqual(self.seen, [1, 2])
 
+    def test_an_asyncio_task_that_a_handler_waits_for_sees_its_client(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            self.look()
+
+        def handler() -> Deferred[None]:
+            tasks.append(loop.create_task(work()))
+            return Deferred.fromFuture(tasks[-1])
+
+        self.own(handler)
+        self.ask_as(1)
+        self.ask_as(2)
+        loop.run_until_complete(asyncio.wait(tasks))
+        self.look()
+        self.assertEqual(self.seen, [1, 2, None])
+
     def test_a_callback_sees_no_client_whatever_fires_its_deferred(self) -> None:
         first: Deferred[None] = Deferred()
         second: Deferred[None] = Deferred()

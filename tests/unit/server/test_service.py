@@ -426,7 +426,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.logged("keeps them out"), 1)
 
 
-class WatchTests(ServiceTestCase):
+class CheckTests(ServiceTestCase):
     """A socket that disappears is made again."""
 
     def setUp(self) -> None:
