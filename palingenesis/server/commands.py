@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet import defer
@@ -83,7 +83,7 @@ class CommandSpec:
         """
         Split what a client sent after the name into the arguments; the last takes the rest.
 
-        :raises CommandRefused: if there are too few or too many, or they are not UTF-8.
+        :raises CommandRefused: if one is missing, none is taken, or one is not UTF-8.
         """
         if sent and not self.arguments:
             raise CommandRefused(f"{self.name} takes no argument")
@@ -97,14 +97,13 @@ class CommandSpec:
             raise CommandRefused(f"{self.usage}: the argument is not UTF-8") from None
 
 
-@dataclass(eq=False, slots=True)
 class Call:
     """
     One run of a command.
 
     :ivar table: the table that runs it.
     :ivar peer: the client, or None if the kernel does not name it.
-    :ivar origin: what gave the command, if it was no client.
+    :ivar origin: the source of the command, if it is no client.
     :ivar begun: whether the handler has been called; a RELOAD may have to wait.
     :ivar late: whether the handler took too long, and the client got ``ERR:``.
     :ivar over: whether the handler is done.
@@ -114,17 +113,27 @@ class Call:
     :ivar reply: if the command is under way, a Deferred of the reply, which never fails.
     """
 
-    table: CommandTable
-    spec: CommandSpec
-    arguments: tuple[str, ...] = ()
-    peer: Credentials | None = None
-    origin: str | None = None
-    begun: bool = True
-    late: bool = False
-    over: bool = False
+    # Made for each request: class attributes cost nothing there.
+    begun = True
+    late = False
+    over = False
     failure: Failure | None = None
-    client_gone: bool = False
-    reply: Deferred[bytes] = field(init=False)
+    client_gone = False
+    reply: Deferred[bytes]
+
+    def __init__(
+        self,
+        table: CommandTable,
+        spec: CommandSpec,
+        arguments: tuple[str, ...] = (),
+        peer: Credentials | None = None,
+        origin: str | None = None,
+    ) -> None:
+        self.table = table
+        self.spec = spec
+        self.arguments = arguments
+        self.peer = peer
+        self.origin = origin
 
 
 #: The call whose handler runs in this context.
@@ -137,7 +146,7 @@ class CommandTable:
 
     :param state: the daemon.
     :param clock: what deadlines are set with.
-    :param limits: may be replaced at any time, and hold for what begins after that.
+    :param limits: the limits of its clients; replaced, they apply to what begins after that.
     :param monotonic: returns seconds, from any beginning, that never run backwards.
     """
 
@@ -243,6 +252,10 @@ class CommandTable:
         :param peer: the client, or None if the kernel does not name it.
         :returns: the reply, or the call if it is under way.
         """
+        spec = self._specs.get(line.removesuffix(b"\n"))
+        if spec is not None and not spec.arguments:
+            # Nearly every request is written like this.
+            return self._run(Call(self, spec, (), peer))
         name, sent = wire.split_request(line)
         spec = self._specs.get(name)
         if spec is None or (sent and spec.name in Command.__members__):
@@ -379,14 +392,14 @@ def _carry_out(call: Call, handler: Callable[..., Any], *arguments: str) -> Any:
     token = _current.set(call)
     try:
         result = handler(*arguments)
+        if not hasattr(result, "__await__") or isinstance(result, Deferred):
+            return result
         if isinstance(result, Coroutine):
             return Deferred.fromCoroutine(result)
     finally:
         _current.reset(token)
-    if hasattr(result, "__await__") and not isinstance(result, Deferred):
-        # An asyncio future for example: OK would mean that it is done.
-        raise Unfit(f"no Deferred but {printable(repr(result), VALUE_LIMIT)}; {_ASYNCIO_ADVICE}")
-    return result
+    # An asyncio future for example: OK would mean that it is done.
+    raise Unfit(f"no Deferred but {printable(repr(result), VALUE_LIMIT)}; {_ASYNCIO_ADVICE}")
 
 
 def _is_callback() -> bool:
