@@ -25,7 +25,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-#: The kinds that end by themselves: a session that stopped for another reason is not revived.
+#: The kinds after which a session is revived.
 REVIVABLE = frozenset({Kind.LIMIT, Kind.TRANSIENT, Kind.DIED})
 
 

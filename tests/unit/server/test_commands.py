@@ -29,13 +29,18 @@ FAILED = b"ERR: FLUSH failed; the daemon's log says why\n"
 
 class TableTestCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.log: list[LogEvent] = []
+        self.begin()
+        globalLogPublisher.addObserver(self.log.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.log.append)
+
+    def begin(self) -> None:
+        """Make a new table, and an empty log."""
         self.clock = Clock()
         self.table = CommandTable(
             DaemonState(), self.clock, Limits(handler_timeout=30.0), self.clock.seconds
         )
-        self.log: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.log.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.log.append)
+        self.log.clear()
 
     def lines(self) -> list[str]:
         """Tell what was logged, tracebacks apart."""
@@ -203,7 +208,7 @@ class ArgumentTests(TableTestCase):
 
 class ResultTests(TableTestCase):
     def reply_to(self, result: object) -> bytes:
-        self.setUp()
+        self.begin()
         self.own(lambda: result)
         return self.ask(b"FLUSH\n")
 
@@ -233,7 +238,7 @@ class ResultTests(TableTestCase):
             return [1]
 
         for handler in lambda: succeed([1]), later:
-            self.setUp()
+            self.begin()
             self.own(handler)
             self.assertEqual(self.ask(b"FLUSH\n"), b"[1]\n")
 
@@ -243,7 +248,7 @@ class ResultTests(TableTestCase):
             def handler(error: BaseException = error) -> None:
                 raise error
 
-            self.setUp()
+            self.begin()
             self.own(handler)
             self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
             self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
@@ -260,7 +265,7 @@ class ResultTests(TableTestCase):
             sys.exit(3)
 
         for handler in leave, lambda: succeed(3).addCallback(sys.exit):
-            self.setUp()
+            self.begin()
             self.own(handler)
             self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
             self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
@@ -285,7 +290,7 @@ class ResultTests(TableTestCase):
         for handler in sleep, future, timeout, group:
             for running in None, loop:
                 with self.subTest(handler=handler.__name__, running=running):
-                    self.setUp()
+                    self.begin()
                     self.own(handler)
                     asyncio._set_running_loop(running)
                     try:
@@ -298,7 +303,7 @@ class ResultTests(TableTestCase):
 
     def test_an_error_that_asyncio_did_not_raise_is_logged_without_advice(self) -> None:
         for error in RuntimeError("no running engine"), ValueError("no running event loop"):
-            self.setUp()
+            self.begin()
             self.own(lambda error=error: fail(error))
             self.ask(b"FLUSH\n")
             (event,) = [event for event in self.log if "log_failure" in event]

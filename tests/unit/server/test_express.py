@@ -29,6 +29,10 @@ STATUS = b'{"state": "monitoring", '
 
 class ExpressTestCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Make a new server without clients."""
         self.reactor = MemoryReactorClock()
         self.state = DaemonState()
         self.commands = CommandTable(self.state, self.reactor, Limits(max_connections=2))
@@ -110,7 +114,7 @@ class SameTests(ExpressTestCase):
     def test_whatever_is_sent_the_lane_answers_as_the_protocol_does(
         self, sent: bytes, at_once: bool
     ) -> None:
-        self.setUp()
+        self.begin()
         harness = ControlHarness(paused := DaemonState())
         for register in self.commands.register, harness.command:
             register("ECHO", lambda *text: list(text), "echo", "[TEXT]")
