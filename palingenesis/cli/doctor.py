@@ -15,12 +15,12 @@ from palingenesis.client.blocking import ControlClient, Deadline, connect, conve
 from palingenesis.client.errors import (
     ClientError,
     connect_error,
-    find_socket,
     is_chosen,
     user_name,
 )
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
+from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, load_config
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, config_file, exposure

@@ -18,7 +18,7 @@ from palingenesis.cli.format import (
     numbers_in_words,
 )
 from palingenesis.text import VALUE_LIMIT, printable
-from palingenesis.wire import MONITORING, PAUSED
+from palingenesis.words import DaemonWord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from palingenesis.client.blocking import ControlClient
     from palingenesis.wire import DaemonStatus
 
-_STATE_COLOURS = {MONITORING: GREEN, PAUSED: YELLOW}
+_STATE_COLOURS: dict[str, str] = {DaemonWord.MONITORING: GREEN, DaemonWord.PAUSED: YELLOW}
 
 
 class StatusView:

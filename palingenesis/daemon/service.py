@@ -21,7 +21,7 @@ from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
-from palingenesis.wire import MONITORING, PAUSED
+from palingenesis.words import DaemonWord
 
 _log = get_logger(__name__)
 
@@ -134,13 +134,9 @@ class DaemonService(MultiService):
     def _in_words(self) -> str:
         counts = self.monitor.sessions_by_state
         sessions = ", ".join(f"{count} {state}" for state, count in counts.items())
-        state = PAUSED if self.monitor.paused else MONITORING
+        state = DaemonWord.PAUSED if self.monitor.paused else DaemonWord.MONITORING
         return f"{state}; sessions: {sessions or 'none'}"
 
     def _apply(self, config: Config) -> None:
         set_log_level(config.log_level)
-        self.control.configure(
-            timeout=config.timeout,
-            handler_timeout=config.handler_timeout,
-            max_connections=config.max_connections,
-        )
+        self.control.configure(config.limits)

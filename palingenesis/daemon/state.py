@@ -14,7 +14,8 @@ from palingenesis.paths import PathError
 from palingenesis.procfs import Credentials
 from palingenesis.server.interfaces import CommandRefused, FixedKeys, IDaemonState
 from palingenesis.text import VALUE_LIMIT, printable
-from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
+from palingenesis.wire import DaemonStatus
+from palingenesis.words import DaemonWord
 
 
 @implementer(IDaemonState)
@@ -38,7 +39,7 @@ class MonitorState:
         self._reload = reload
         self._peer = peer
         self._known: tuple[Any, ...] = ()
-        self._status = DaemonStatus(MONITORING)
+        self._status = DaemonStatus(DaemonWord.MONITORING)
 
     def get_status(self) -> DaemonStatus:
         """Return what the monitor does, and its counts; the service fills in the uptime."""
@@ -113,5 +114,5 @@ def _status(
         "keeper": keeper,
         "ledger": ledger_trouble or "ok",
     }
-    state = PAUSED if paused else MONITORING
+    state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING
     return DaemonStatus(state, None, current_session, worked, started, FixedKeys(extra))
