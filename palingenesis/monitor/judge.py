@@ -90,7 +90,15 @@ class Judge:
         owner = Owner.UNKNOWN
         if session is not None and living is not None:
             owner = living.owner(session.home, session.identity, session.path)
-        self._revivals.observe(running, session, owner)
+        stop = running.attempt.stop
+        command = self.settings.revive.get(self._world.home_of(stop).name)
+        prompt = None if command is None else command.prompt
+        self._revivals.observe(running, session, owner, prompt, self._beside(stop.directory))
+
+    def _beside(self, directory: str) -> list[Session]:
+        """Return the sessions in a directory."""
+        sessions = self._roster.sessions.values()
+        return [session for session in sessions if session.identity.directory == directory]
 
     def wants_a_look(self) -> bool:
         """Return whether it matters now for any session who has it."""
@@ -199,7 +207,9 @@ class Judge:
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
-            warning = self._revivals.begin(case, self.settings.revive[session.home.name])
+            others = frozenset(each.name for each in self._beside(session.identity.directory))
+            command = self.settings.revive[session.home.name]
+            warning = self._revivals.begin(case, command, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -23,6 +23,8 @@ from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
 from palingenesis.words import Kind, Owner
 
+#: Files of sub-agents that are looked at for growth.
+_SUBAGENTS = 1000
 #: Entries of the registry that are looked at, and bytes of one.
 _ENTRIES = 2000
 _ENTRY_SIZE = 64 * 1024
@@ -85,6 +87,12 @@ class Claude(Agent):
     name = "claude"
     programs = frozenset({"claude", "claude.exe", "claude-code", "claude-agent-sdk"})
     home_variable = "CLAUDE_CONFIG_DIR"
+    own_variables = frozenset(
+        {
+            *("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT"),
+            "CLAUDE_CODE_CHILD_SESSION",
+        }
+    )
     home_name = ".claude"
     #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
     transcripts = "projects/*/*.jsonl"
@@ -142,6 +150,14 @@ class Claude(Agent):
                 case _:
                     return step.verdict()
         return UNREAD
+
+    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+        """Return the stamps of the transcript and of the sub-agents' files beside it."""
+        below = os.path.join(os.path.dirname(transcript), session.id, "subagents")
+        walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
+        found = [each for each in walk.files(below, "*.jsonl") if each is not None]
+        stamps = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
+        return self.stamp(transcript), tuple(sorted(stamps))
 
     def owners(self, home: str, snapshot: Snapshot) -> Registry:
         """Read the registry of living processes."""
@@ -322,8 +338,16 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
     kind = Kind.USER if interrupted else None
     what = What.COMMAND if _COMMAND.match(words) else What.WORK if result else What.PROMPT
     parent = value.get("parentUuid")
+    # A prompt that was typed says so.
+    given = what is What.PROMPT and value.get("promptSource") in (None, "sdk")
     return Step(
-        what, key, at, kind, progress=worked, parent=parent if isinstance(parent, str) else None
+        what,
+        key,
+        at,
+        kind,
+        progress=worked,
+        parent=parent if isinstance(parent, str) else None,
+        prompt=words if given else None,
     )
 
 
@@ -346,7 +370,7 @@ def _reply(message: dict[str, object], key: str, at: float | None) -> Step:
     if not _QUESTIONS.isdisjoint(calls):
         kind = Kind.ASKING
     elif calls or reason in ("tool_use", "pause_turn"):
-        return Step(What.WORK, key, at, progress=True)
+        return Step(What.WORK, key, at, progress=True, calling=bool(calls))
     elif reason is None:
         said = any(block.get("type") == "text" for block in blocks)
         return Step(What.REPLY if said else What.WORK, key, at, progress=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,7 +55,7 @@ class FakeRevival(Revival):
     def poll(self, stall: float) -> Ended | None:
         now = self._times.monotonic()
         if not self.alive:
-            soon = self.ours and now - self._started < QUICK and not self.ending
+            soon = self.ours and now - self._started < QUICK and not self.is_ending
             return Ended(self.exit if self.ours else None, self._stalled, soon)
         if self._killing is None and now - self._grown >= stall:
             self._killing, self._stalled = now + GRACE, True
@@ -143,6 +143,7 @@ class FakeWorld(World):
         self.files: dict[str, File] = {}
         self.owners: dict[tuple[str, str], Owner] = {}
         self.waiting: set[str] = set()
+        self.below: dict[str, int] = {}
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
         self.looks = 0
@@ -241,6 +242,7 @@ class FakeWorld(World):
     def look(
         self,
         homes: Iterable[Home],  # noqa: ARG002
+        commands: Container[int],  # noqa: ARG002
         session: str | None = None,
     ) -> Living:
         self.looks += 1
@@ -275,7 +277,10 @@ class FakeWorld(World):
         assert revival.output not in in_use
         return revival
 
-    def adopt(self, attempt: Attempt) -> Revival | None:
+    def growth(self, home: Home, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+        return self.files[transcript].generation, self.below.get(session.id)
+
+    def adopt(self, attempt: Attempt, command: Command | None) -> Revival | None:  # noqa: ARG002
         for start in self.starts:
             found = start.revival
             mentioned = attempt.pid is None and start.session.id == attempt.stop.session
