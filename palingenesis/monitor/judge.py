@@ -144,6 +144,7 @@ class Judge:
             ):
                 session.owner = living.owner(session.home, session.identity, session.path)
             asking = living.asking(session.home, session.identity)
+            session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
         if case.is_kept and self._keeper.held:
@@ -201,6 +202,8 @@ class Judge:
         session = self._roster.refresh(planned)
         if session is None:
             return
+        if _has_left(session, living):
+            return  # the next tick judges it anew
         circumstances = self.circumstances()
         session.owner = living.owner(session.home, session.identity, session.path)
         newer = session is not planned or session.verdict.key != key
@@ -312,3 +315,8 @@ class _System:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+
+
+def _has_left(session: Session, living: Living) -> bool:
+    at = session.verdict.at
+    return living.has_left(session.home, session.identity, session.since if at is None else at)

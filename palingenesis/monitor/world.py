@@ -49,6 +49,11 @@ class Living:
         owners = self._owners.get(home.name)
         return owners is not None and owners.is_asking(session)
 
+    def has_left(self, home: Home, session: Identity, since: float) -> bool:
+        """Return whether a person has left a session; see `Owners.has_left`."""
+        owners = self._owners.get(home.name)
+        return owners is not None and owners.has_left(session, since)
+
 
 class World:
     """

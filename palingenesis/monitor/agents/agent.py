@@ -116,6 +116,14 @@ class Owners(ABC):
         """Return whether the session's process said last that it waits for a person."""
         return False
 
+    def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
+        """
+        Return whether a person has left a session, and its transcript does not say so.
+
+        :param since: the time of its last record, in seconds since the epoch.
+        """
+        return False
+
 
 class Agent(ABC):
     """

@@ -83,16 +83,25 @@ class Start:
 class FakeLiving(Living):
     """Who is alive, as the world said when it was looked at."""
 
-    def __init__(self, owners: Mapping[tuple[str, str], Owner], asking: set[str]) -> None:
+    def __init__(
+        self,
+        owners: Mapping[tuple[str, str], Owner],
+        asking: set[str],
+        exits: Mapping[str, float],
+    ) -> None:
         super().__init__({})
         self._told = dict(owners)
         self._waits = set(asking)
+        self._exits = dict(exits)
 
     def owner(self, home: Home, session: Identity, transcript: str) -> Owner:  # noqa: ARG002
         return self._told.get((home.agent, session.id), Owner.GONE)
 
     def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
         return session.id in self._waits
+
+    def has_left(self, home: Home, session: Identity, since: float) -> bool:  # noqa: ARG002
+        return self._exits.get(session.id, since) > since
 
 
 class FakeHomeLocks(HomeLocks):
@@ -144,6 +153,7 @@ class FakeWorld(World):
         self.owners: dict[tuple[str, str], Owner] = {}
         self.waiting: set[str] = set()
         self.below: dict[str, int] = {}
+        self.exits: dict[str, float] = {}
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
         self.looks = 0
@@ -250,7 +260,7 @@ class FakeWorld(World):
         for start in self.starts:
             if start.revival.alive and start.session.id == session:
                 owners[start.agent, start.session.id] = Owner.PROGRAM
-        living = FakeLiving(owners, self.waiting)
+        living = FakeLiving(owners, self.waiting, self.exits)
         for do in self.on_look:
             do()
         return living

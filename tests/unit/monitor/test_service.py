@@ -174,6 +174,35 @@ class SeeingTests(MonitorTestCase):
         self.assertEqual(self.told("state", "kind"), ("left", "user"))
         self.assertEqual(self.story(), ["left"])
 
+    def test_a_session_that_was_left_at_its_limit_is_not_revived(self) -> None:
+        self.limited(100)
+        self.pass_time(20)
+        self.world.exits["s"] = self.now()
+        self.pass_time(400)
+        self.assertEqual(self.told("state", "kind"), ("left", "user"))
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_session_that_its_user_left_before_its_last_record_goes_on(self) -> None:
+        self.world.exits["s"] = self.now()
+        self.pass_time(1)
+        self.limited(100)
+        self.pass_time(400)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_session_that_is_left_at_the_last_moment_is_not_revived(self) -> None:
+        self.limited(100)
+        self.pass_time(20)
+        looks = self.world.looks
+
+        def leave() -> None:
+            if self.world.looks > looks:
+                self.world.exits["s"] = self.now()
+
+        self.world.on_look.append(leave)
+        self.pass_time(400)
+        self.assertEqual(self.told("state", "kind"), ("left", "user"))
+        self.assertEqual(self.world.starts, [])
+
     def test_a_limit_is_told_with_its_time(self) -> None:
         self.limited(100)
         due = self.now() + 100
