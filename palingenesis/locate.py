@@ -70,59 +70,36 @@ def locate_socket(
     return Location(socket_path(os.path.join(directory, SOCKET_NAME)), source)
 
 
-def other_places(location: Location, uid: int | None = None) -> list[Location]:
-    """
-    Return the sockets that exist at the other default places.
-
-    A daemon that was started in another environment, by cron(8) or before a login, may
-    serve there. The list is empty if the location is no default place, because then the
-    user chose it.
-
-    :param location: what `locate_socket` returned.
-    :param uid: the user whose sockets they are; our own if None.
-    """
-    uid = os.geteuid() if uid is None else uid
-    places = [
-        (directory, Location(os.path.join(directory, SOCKET_NAME), source))
-        for directory, source in runtime_directories(uid)
-    ]
-    if location.source not in [place.source for _, place in places]:
-        return []
-    return [
-        place
-        for directory, place in places
-        if place.path != location.path and os.path.lexists(place.path) and _is_safe(directory, uid)
-    ]
-
-
 def serving_elsewhere(
     location: Location, uid: int | None = None
 ) -> Iterator[tuple[Location, Credentials | None]]:
     """
     Yield the other default places at which a process listens, each with that process.
 
-    The process is None if the kernel does not name it.
+    A daemon that was started in another environment, by cron(8) or before a login, may
+    serve there. None is yielded if the location is no default place, because then the user
+    chose it. The process is None if the kernel does not name it.
 
     :param location: what `locate_socket` returned.
     :param uid: the user whose sockets they are; our own if None.
     """
     import socket
 
-    for place in other_places(location, uid):
+    uid = os.geteuid() if uid is None else uid
+    directories = runtime_directories(uid)
+    if location.source not in [source for _, source in directories]:
+        return
+    for directory, source in directories:
+        place = Location(os.path.join(directory, SOCKET_NAME), source)
+        if place.path == location.path:
+            continue
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
             try:
+                check_runtime(directory, uid)
                 connection.connect(place.path)
             except BlockingIOError:
                 pass  # Its backlog is full: a process listens.
-            except OSError:
+            except (OSError, PathError):
                 continue
             yield place, peer_credentials(connection)
-
-
-def _is_safe(directory: str, uid: int) -> bool:
-    try:
-        check_runtime(directory, uid)
-    except PathError:
-        return False
-    return True
