@@ -106,18 +106,6 @@ class Owners(ABC):
 
     def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
         """
-        Return whether the user ended the session after a moment, as the agent's files say.
-
-        :param since: seconds since the epoch: the time of the session's last record.
-        """
-        return False
-
-    def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
-        """Return whether the session's process said last that it waits for a person."""
-        return False
-
-    def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
-        """
         Return whether a person has left a session, and its transcript does not say so.
 
         :param since: the time of its last record, in seconds since the epoch.
