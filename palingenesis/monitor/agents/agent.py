@@ -104,6 +104,10 @@ class Owners(ABC):
     def witnessed(self, session: Identity) -> Owner:
         """Return who has a session, by the agent's files and the processes that are seen."""
 
+    def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
+        """Return whether the session's process said last that it waits for a person."""
+        return False
+
     def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
         """
         Return whether a person has left a session, and its transcript does not say so.
