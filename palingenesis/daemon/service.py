@@ -12,7 +12,7 @@ from twisted.application.service import MultiService
 
 from palingenesis.config import Config
 from palingenesis.daemon.commands import add_commands
-from palingenesis.daemon.notify import NotifyService, take_environment
+from palingenesis.daemon.systemd import NotifyService, take_environment
 from palingenesis.daemon.preflight import claim_as_user, failed
 from palingenesis.daemon.state import MonitorState
 from palingenesis.monitor.service import Monitor

@@ -7,7 +7,7 @@ import os
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.daemon.notify import (
+from palingenesis.daemon.systemd import (
     RETRY,
     STATUS_INTERVAL,
     Notifier,
