@@ -1,4 +1,4 @@
-"""``palingenesis completion``: the completions that ``tools/generate.py`` makes, as they are."""
+"""``palingenesis completion``: the scripts that ``tools/generate.py`` writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``palingenesis`` command: what an operator types to see and steer a daemon."""
+"""The ``palingenesis`` command, with which an operator controls a daemon."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from palingenesis.cli.live import View
 
-#: Seconds from one look to the next of ``--watch``.
+#: Seconds between two questions of ``--watch``.
 WATCH_INTERVAL = 2.0
 
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = make_parser(COMMANDS).parse_args(arguments)
             return COMMANDS[options.command].run(options)
         finally:
-            # Now, since at exit it would be too late to be quiet about a closed pipe.
+            # Now: at exit, Python itself would complain about a closed pipe.
             sys.stdout.flush()
     except ClientError as error:
         complain(str(error))
@@ -107,7 +107,7 @@ def _add_view_options(parser: ArgumentParser) -> None:
         nargs="?",
         type=seconds,
         const=WATCH_INTERVAL,
-        help="look again every so many seconds (%(const)g), until interrupted",
+        help="show it again every so many seconds (%(const)g), until interrupted",
     )
 
 
@@ -128,7 +128,7 @@ def _add_log_options(parser: ArgumentParser) -> None:
         metavar="N",
         dest="number",
         type=number_of_entries,
-        help="how many entries, the last ones (by the daemon's choice)",
+        help="number of entries (default: 20)",
     )
     _add_json_option(parser)
 
@@ -229,18 +229,18 @@ def _stop(options: Namespace) -> Exit:
 #: Each command, in the order of the help.
 COMMANDS = {
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
-    "stop": CliCommand(_stop, "stop the daemon, and wait until it has ended"),
-    "status": CliCommand(_status, "show how the daemon is", _add_view_options),
+    "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
+    "status": CliCommand(_status, "show the daemon's status", _add_view_options),
     "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
-    "log": CliCommand(_log, "tell what happened to the sessions", _add_log_options),
+    "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
     "pause": CliCommand(_pause, "pause the daemon"),
     "resume": CliCommand(_resume, "end the daemon's pause"),
-    "reload": CliCommand(_reload, "have the daemon read its configuration again"),
+    "reload": CliCommand(_reload, "make the daemon read its configuration again"),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "path": CliCommand(_path, "print the socket's path"),
     "completion": CliCommand(
-        _completion, "print the completion of a shell", _add_completion_options
+        _completion, "print the completion script of a shell", _add_completion_options
     ),
     "doctor": CliCommand(_doctor, "find out why the daemon does not answer"),
 }

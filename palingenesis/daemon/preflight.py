@@ -1,5 +1,5 @@
 """
-What is checked and claimed before twistd forks, where a person still reads along.
+What is checked and claimed before twistd forks, while its output is still on the terminal.
 
 Each check raises `palingenesis.paths.PathError` with the one line to show.
 """
@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from palingenesis.daemon.pidfile import clear_unusable
-from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, locate_socket, serving_elsewhere
+from palingenesis.daemon.starter import Starter
+from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, serving_elsewhere
 from palingenesis.paths import PathError
 from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
@@ -27,18 +28,17 @@ _log = get_logger(__name__)
 
 
 def failed(why: object) -> SystemExit:
-    """Make the end of a start that fails, with the one line that says why."""
+    """Return the SystemExit for a failed start, with the one line that says why."""
     return SystemExit(f"palingenesis: {printable(str(why), MESSAGE_LIMIT)}")
 
 
 def prepare_process() -> None:
-    """Make the process fit to start: a signal mask of its own, and a lock that survives a fork."""
-    # Until there are handlers for them, a reload or a rotation of the log would kill the
-    # daemon that is starting. A mask inherited from the starting program would stay for good,
-    # in the agents too: daemon(7).
+    """Prepare the process: a signal mask of its own, and descriptors for a lock that stays."""
+    # Until they have handlers, a reload or a rotation of the log would kill the daemon that
+    # is starting. An inherited mask would stay for good, in the agents too: daemon(7).
     signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGHUP, signal.SIGUSR1])
-    # twistd puts /dev/null over the first three as it goes to the background. Where they
-    # were closed, one of them would be our lock.
+    # twistd puts /dev/null over the first three as it goes to the background. If they were
+    # closed, one of them would be our lock.
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(spare)
@@ -47,7 +47,7 @@ def prepare_process() -> None:
 def check_endpoint(endpoint: str) -> None:
     """Check that an endpoint is an inherited Unix socket."""
     if not SYSTEMD_PATTERN.fullmatch(endpoint):
-        # Nothing else would keep our promises about the file and about who may connect.
+        # Only then do our promises about the file and about its clients hold.
         raise PathError(
             f"--endpoint {endpoint}",
             f"expected an inherited Unix socket, such as {SYSTEMD_DESCRIPTION}; "
@@ -55,7 +55,14 @@ def check_endpoint(endpoint: str) -> None:
         )
 
 
-def check_files(twistd: Mapping[str, Any]) -> None:
+def _advice(option: str, starter: Starter) -> str:
+    """Return how to name another file, by an option of the command that was typed."""
+    if not starter:
+        return f"name another with twistd {option}=FILE"
+    return "give --state DIR" if option == "--logfile" else "give --socket another file name"
+
+
+def check_files(twistd: Mapping[str, Any], starter: Starter) -> None:
     """Check that twistd will be able to write its own files."""
     files = {"--pidfile": twistd.get("pidfile"), "--logfile": twistd.get("logfile")}
     if not (twistd.get("nodaemon") or twistd.get("syslog") or twistd.get("logger")):
@@ -63,7 +70,7 @@ def check_files(twistd: Mapping[str, Any]) -> None:
     for option, name in files.items():
         if name and name != "-":
             path = os.path.abspath(name)
-            advice = f"name another with twistd {option}=FILE"
+            advice = _advice(option, starter)
             if os.path.isdir(path):
                 raise PathError(path, f"is a directory; {advice}")
             place = path if os.path.lexists(path) else os.path.dirname(path)
@@ -79,7 +86,7 @@ def check_user(twistd: Mapping[str, Any]) -> None:
     try:
         pwd.getpwuid(uid)
     except KeyError:
-        # twistd asks for its groups, and would die of it after the fork.
+        # twistd looks up its groups, and would die of that after the fork.
         raise PathError(
             f"--uid {uid}", "no such user in the password file; add it, or name another"
         ) from None
@@ -87,28 +94,26 @@ def check_user(twistd: Mapping[str, Any]) -> None:
         raise PathError(f"--uid {uid}", "only root can become another user; leave the option out")
 
 
-def claim(
-    given: str | None, config: str | None, mode: int, twistd: Mapping[str, Any]
-) -> SocketFile:
+def claim(location: Location, mode: int, twistd: Mapping[str, Any], starter: Starter) -> SocketFile:
     """
     Claim the socket, as the user that the daemon will be.
 
-    What is claimed is rolled back when this process exits without having bound it. A
+    The claim is rolled back when this process exits without having bound the socket. A
     socket in another root is claimed only when the daemon starts, because it is there.
     """
-    uid = twistd.get("uid")
-    location = locate_socket(given, config, uid)
     file = SocketFile(location.path, mode)
     if twistd.get("chroot") is None:
         # twistd may yet fail to start: nothing stays behind then.
         atexit.register(file.roll_back)
         claim_as_user(file, twistd)
-        for text in _warnings(location, file, uid):
+        for text in _warnings(location, file, twistd.get("uid")):
             _log.warn("{text}", text=text)
-            if not twistd.get("nodaemon"):
+            if starter:
+                starter.warn(text)
+            elif not twistd.get("nodaemon"):
                 # The log is elsewhere then.
                 print(f"palingenesis: {text}", file=sys.stderr)
-        file.closed_directory = None  # It has been told.
+        file.closed_directory = None  # It has been reported.
     return file
 
 
@@ -118,10 +123,10 @@ def claim_as_user(file: SocketFile, twistd: Mapping[str, Any]) -> None:
         file.claim()
 
 
-def prepare_pidfile(twistd: Mapping[str, Any]) -> None:
-    """See to a PID file that would keep twistd from starting."""
+def prepare_pidfile(twistd: Mapping[str, Any], starter: Starter) -> None:
+    """Remove a PID file that would keep twistd from starting without a reason."""
     if path := twistd.get("pidfile"):
-        for text in clear_unusable(path):
+        for text in clear_unusable(path, _advice("--pidfile", starter)):
             _log.warn("{text}", text=text)
 
 
@@ -142,7 +147,7 @@ def _warnings(location: Location, file: SocketFile, uid: int | None) -> Iterator
 
 @contextmanager
 def _as_user(uid: int | None, gid: int | None) -> Iterator[None]:
-    """Be another user for a while, as far as files go: what is made is that user's."""
+    """Be another user for a while, as far as files go: new files belong to that user."""
     if uid is None or uid == os.geteuid():
         yield
         return

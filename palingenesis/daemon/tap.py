@@ -12,8 +12,9 @@ from twisted.python import usage
 from palingenesis import __version__
 from palingenesis.config import DEFAULTS, Config, check_mode, load_config
 from palingenesis.daemon import preflight
-from palingenesis.daemon.service import DaemonService
-from palingenesis.locate import SYSTEMD_DESCRIPTION
+from palingenesis.daemon.service import DaemonService, DaemonSettings
+from palingenesis.daemon.starter import Starter, take_starter
+from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
@@ -70,10 +71,12 @@ class Options(usage.Options):
 
     config: Config
     socket_file: SocketFile | None = None
-    #: What the monitor must remember is there.
+    #: Where the monitor keeps what it must remember.
     state_directory: str
-    #: The umask of the commands that the monitor starts; the daemon's own where negative.
+    #: The umask of the commands that the monitor starts; the daemon's own if negative.
     umask: int
+    #: The process that waits for the daemon to start; known once the options are parsed.
+    starter: Starter
 
     def opt_version(self) -> None:
         """Show the version of palingenesis, and exit."""
@@ -84,37 +87,44 @@ class Options(usage.Options):
         """
         Read the configuration and claim the socket.
 
-        That is done here, before twistd looks at its PID file and before it forks: a second
-        start is told about the socket, on the terminal it was started from.
+        That happens here, before twistd reads its PID file and before it forks: a second start
+        fails with the socket's holder as the reason, on the terminal it was started from.
         """
         preflight.prepare_process()
+        self.starter = take_starter(os.environ)
         twistd: Mapping[str, Any] = self.parent or {}
         # In the background, twistd sets a umask and a directory of its own.
         self.umask = current_umask() if twistd.get("umask") is None else -1
         try:
-            self.state_directory = state_directory(self["state"])
-            if self["mode"] is not None:
-                self["mode"] = check_mode("--mode", self["mode"])
-            if self["config"] is not None:
-                self["config"] = os.path.abspath(expand_home(self["config"]))
-            self.config = self.read_config()
-            preflight.check_files(twistd)
-            preflight.check_user(twistd)
-            if self["endpoint"] is None:
-                self.socket_file = preflight.claim(
-                    self["socket"], self["config"], self.mode, twistd
-                )
-            elif self["socket"] is not None:
-                raise preflight.failed("give --socket or --endpoint, not both")
-            else:
-                preflight.check_endpoint(self["endpoint"])
-            preflight.prepare_pidfile(twistd)
+            self._prepare(twistd)
         except OSError as error:
-            raise preflight.failed(
-                f"the current directory cannot be used: {in_short(error)}"
-            ) from None
+            raise self.failed(f"the current directory cannot be used: {in_short(error)}") from None
         except (PathError, ValueError) as error:
-            raise preflight.failed(error) from None
+            raise self.failed(error) from None
+
+    def _prepare(self, twistd: Mapping[str, Any]) -> None:
+        self.state_directory = state_directory(self["state"])
+        if self["mode"] is not None:
+            self["mode"] = check_mode("--mode", self["mode"])
+        if self["config"] is not None:
+            self["config"] = os.path.abspath(expand_home(self["config"]))
+        self.config = self.read_config()
+        preflight.check_files(twistd, self.starter)
+        preflight.check_user(twistd)
+        if self["endpoint"] is None:
+            location = locate_socket(self["socket"], self["config"], twistd.get("uid"))
+            self.socket_file = preflight.claim(location, self.mode, twistd, self.starter)
+        elif self["socket"] is not None:
+            raise ValueError("give --socket or --endpoint, not both")
+        else:
+            preflight.check_endpoint(self["endpoint"])
+        preflight.prepare_pidfile(twistd, self.starter)
+
+    def failed(self, why: object) -> SystemExit:
+        """Return the end of a start that fails, and report it to the process that waits."""
+        if self.starter:
+            self.starter.fail(str(why))
+        return preflight.failed(why)
 
     def read_config(self) -> Config:
         """
@@ -129,7 +139,7 @@ class Options(usage.Options):
 
     @property
     def config_path(self) -> str | None:
-        """Where the configuration file is, or would be; None where there is no place for it."""
+        """Where the configuration file is, or would be; None if there is no place for it."""
         return self["config"] or config_file()
 
     @property
@@ -143,19 +153,20 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
+    settings = DaemonSettings(
+        config=options.config,
+        config_path=options.config_path,
+        read_config=options.read_config,
+        file=options.socket_file,
+        endpoint=options["endpoint"],
+        mode=options.mode,
+        state_directory=options.state_directory,
+        umask=options.umask,
+        twistd=options.parent or {},
+        starter=options.starter,
+    )
     try:
-        return DaemonService(
-            reactor,
-            options.config,
-            options.read_config,
-            options.parent or {},
-            file=options.socket_file,
-            endpoint=options["endpoint"],
-            mode=options.mode,
-            config_path=options.config_path,
-            state_directory=options.state_directory,
-            umask=options.umask,
-        )
+        return DaemonService(reactor, settings)
     except (ValueError, LookupError) as error:
         why = error if isinstance(error, ValueError) else "no socket of that name was inherited"
-        raise preflight.failed(f"--endpoint {options['endpoint']}: {why}") from None
+        raise options.failed(f"--endpoint {options['endpoint']}: {why}") from None

@@ -261,7 +261,7 @@ class DoctorTests(MonitoredTestCase):
         )
         found = self.examine()
         self.assertEqual(found["config"], "/c: sessions.quiet")
-        self.assertEqual(found["verdict"], "the daemon is well, and would not start again")
+        self.assertEqual(found["verdict"], "the daemon is healthy, but would not start again")
 
     def test_an_error_reply_is_told(self) -> None:
         status = json.dumps(

@@ -188,7 +188,7 @@ class StartTests(StartStopTestCase):
         os.mkdir(gone)
         path = os.path.join(gone, "s.sock")
         done = self.run_with("twistd_unable_to_bind", gone, "--", "--socket", path, "start")
-        self.assert_fails(done, Exit.NOT_RUNNING, "no such file or directory", "twistd.log")
+        self.assert_fails(done, Exit.USAGE, f"cannot listen on {path}: no such file or directory")
 
     def test_a_daemon_that_dies_at_once_is_told_with_its_last_error(self) -> None:
         done = self.run_with("twistd_dying", "loudly", "--", "start")
@@ -198,6 +198,36 @@ class StartTests(StartStopTestCase):
         self.run_with("twistd_dying", "loudly", "--", "start")
         done = self.run_with("twistd_dying", "silently", "--", "start")
         self.assert_fails(done, Exit.NOT_RUNNING, "it gave no reason")
+
+    def test_a_long_reason_of_a_start_that_fails_in_the_background_is_shown_whole(self) -> None:
+        gone = self.place.path("gone")
+        os.mkdir(gone)
+        path = os.path.join(gone, "a-long-name-" * 4, "s.sock")
+        os.mkdir(os.path.dirname(path))
+        done = self.run_with("twistd_unable_to_bind", gone, "--", "--socket", path, "start")
+        self.assert_fails(done, Exit.USAGE, path, "no such file or directory", "choose another")
+
+    def test_what_fails_before_the_daemon_s_own_code_is_the_last_line_of_twistd(self) -> None:
+        done = self.run_with("twistd_failing", "--", "start")
+        self.assert_fails(done, Exit.NOT_RUNNING, "ImportError: zope is broken", "twistd.log")
+
+    def test_an_interrupt_leaves_no_daemon_that_is_half_started(self) -> None:
+        begun = self.place.path("begun")
+        os.mkfifo(begun)
+        start = self.place.spawn(program("starting", "twistd_interrupted", begun, "--", "start"))
+        with open(begun, encoding="ascii") as file:
+            file.read()
+        start.send(signal.SIGINT)
+        self.assertEqual(start.wait(), Exit.INTERRUPTED)
+        self.assertEqual((start.log, start.stderr), ("", ""))
+        self.assertEqual(self.place.strays(), [])
+        self.assertFalse(os.path.lexists(self.place.socket))
+
+    def test_an_interrupt_that_comes_too_late_says_which_daemon_runs(self) -> None:
+        start = self.place.spawn(program("start_interrupted"))
+        self.assertEqual(start.wait(), Exit.INTERRUPTED)
+        pid = self.daemon_pid()
+        self.assertIn(f"the daemon runs, pid {pid}; `palingenesis stop` stops it", start.stderr)
 
     def test_a_daemon_that_is_slow_to_start_is_told_at_the_timeout(self) -> None:
         done = self.run_command("--timeout", "0.01", "start")
