@@ -56,7 +56,7 @@ class Config(
     """
     The settings of an operator.
 
-    :ivar socket: absolute path of the socket, or None for the default one.
+    :ivar socket: absolute path of the socket; None for the one in the runtime directory.
     :ivar mode: permission bits of the socket; bits beyond the owner's let other users in.
     :ivar timeout: seconds a client has to send its command, and again to take the reply.
     :ivar handler_timeout: seconds a command may take until its client is told so.
