@@ -118,12 +118,13 @@ def user_in_words(uid: int) -> str:
     In a user namespace, the kernel gives every user from outside the same number, and that
     is said too, user_namespaces(7).
     """
-    if _is_unmapped(uid):
+    if is_unmapped(uid):
         return f"uid {uid} (in this user namespace, any user from outside it)"
     return f"uid {uid}"
 
 
-def _is_unmapped(uid: int) -> bool:
+def is_unmapped(uid: int) -> bool:
+    """Return whether a number stands for every user from outside this user namespace."""
     try:
         with open("/proc/sys/kernel/overflowuid", "rb") as file:
             if int(file.read()) != uid:

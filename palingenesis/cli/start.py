@@ -249,16 +249,14 @@ def _state_directory(given: str | None) -> str:
 
 
 def _files(given: str | None, state: str) -> tuple[str, str]:
-    """Name the PID file and the log file, by the file name of a socket that is given."""
+    """Name the PID file and the log file; by the socket's file name if that is given."""
     uid = os.geteuid()
     runtime, _source = runtime_directories(uid)[0]
     check_runtime(runtime, uid)
-    for directory in runtime, state:
-        os.makedirs(directory, 0o700, exist_ok=True)
-    name = "palingenesis"
+    pid, log = "palingenesis", "twistd"
     if given is not None:
-        name = os.path.basename(given).removesuffix(".sock") or name
-    return os.path.join(runtime, f"{name}.pid"), os.path.join(state, "twistd.log")
+        pid = log = os.path.basename(given).removesuffix(".sock") or pid
+    return os.path.join(runtime, f"{pid}.pid"), os.path.join(state, f"{log}.log")
 
 
 def _is_activated() -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from palingenesis.daemon.logfile import PrivateLogFile
 from palingenesis.daemon.pidfile import clear_unusable
 from palingenesis.daemon.starter import Starter
 from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, serving_elsewhere
@@ -23,6 +24,7 @@ from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import MESSAGE_LIMIT, printable
+from palingenesis.trust import distrusted, make_private, remove_made
 
 _log = get_logger(__name__)
 
@@ -62,20 +64,56 @@ def _advice(option: str, starter: Starter) -> str:
     return "give --state DIR" if option == "--logfile" else "give --socket another file name"
 
 
+def _twistd_files(twistd: Mapping[str, Any]) -> dict[str, str]:
+    """Return the paths of the files that twistd writes, by option."""
+    log = "" if twistd.get("syslog") or twistd.get("logger") else twistd.get("logfile")
+    if log is None and not twistd.get("nodaemon"):
+        log = "twistd.log"
+    files = {"--pidfile": twistd.get("pidfile"), "--logfile": log}
+    return {option: os.path.abspath(name) for option, name in files.items() if name and name != "-"}
+
+
 def check_files(twistd: Mapping[str, Any], starter: Starter) -> None:
-    """Check that twistd will be able to write its own files."""
-    files = {"--pidfile": twistd.get("pidfile"), "--logfile": twistd.get("logfile")}
-    if not (twistd.get("nodaemon") or twistd.get("syslog") or twistd.get("logger")):
-        files["--logfile"] = files["--logfile"] or "twistd.log"
-    for option, name in files.items():
-        if name and name != "-":
-            path = os.path.abspath(name)
-            advice = _advice(option, starter)
-            if os.path.isdir(path):
-                raise PathError(path, f"is a directory; {advice}")
-            place = path if os.path.lexists(path) else os.path.dirname(path)
-            if not os.access(place, os.W_OK):
-                raise PathError(path, f"cannot be written; {advice}")
+    """Check that twistd will be able to write its own files; nothing is made."""
+    for option, path in _twistd_files(twistd).items():
+        advice = _advice(option, starter)
+        if os.path.isdir(path):
+            raise PathError(path, f"is a directory; {advice}")
+        place = path
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        if not os.access(place, os.W_OK):
+            raise PathError(path, f"cannot be written; {advice}")
+
+
+def check_state(directory: str, uid: int) -> None:
+    """Check that the state directory is, or can be, the user's own."""
+    if reason := distrusted(directory, uid):
+        raise PathError(directory, f"cannot be the state directory: {reason}; give --state DIR")
+
+
+def prepare_files(twistd: Mapping[str, Any], starter: Starter) -> PrivateLogFile | None:
+    """
+    Make the directories of twistd's files, open the log, and remove a stale PID file.
+
+    The directories that were made are removed if the start fails.
+
+    :returns: the log; None if twistd logs to elsewhere than a file.
+    """
+    log = None
+    for option, path in _twistd_files(twistd).items():
+        advice = _advice(option, starter)
+        with _as_owner(os.path.dirname(path), twistd) as uid:
+            atexit.register(remove_made, make_private(os.path.dirname(path), uid, advice))
+            if option == "--logfile":
+                try:
+                    log = PrivateLogFile.fromFullPath(path)
+                except PathError as error:
+                    raise PathError(error.path, f"{error.reason}; {advice}") from error
+                continue
+        for text in clear_unusable(path, advice):
+            _log.warn("{text}", text=text)
+    return log
 
 
 def check_user(twistd: Mapping[str, Any]) -> None:
@@ -123,13 +161,6 @@ def claim_as_user(file: SocketFile, twistd: Mapping[str, Any]) -> None:
         file.claim()
 
 
-def prepare_pidfile(twistd: Mapping[str, Any], starter: Starter) -> None:
-    """Remove a PID file that would keep twistd from starting without a reason."""
-    if path := twistd.get("pidfile"):
-        for text in clear_unusable(path, _advice("--pidfile", starter)):
-            _log.warn("{text}", text=text)
-
-
 def _warnings(location: Location, file: SocketFile, uid: int | None) -> Iterator[str]:
     if file.closed_directory is not None:
         yield printable(
@@ -143,6 +174,17 @@ def _warnings(location: Location, file: SocketFile, uid: int | None) -> Iterator
             "default place of programs started in another environment",
             MESSAGE_LIMIT,
         )
+
+
+@contextmanager
+def _as_owner(directory: str, twistd: Mapping[str, Any]) -> Iterator[int]:
+    """Be the user that the daemon will be, if a directory is not safe for root's files."""
+    uid = os.geteuid()
+    if twistd.get("uid") is None or not distrusted(directory, uid):
+        yield uid
+        return
+    with _as_user(twistd["uid"], twistd.get("gid")):
+        yield twistd["uid"]
 
 
 @contextmanager

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 
 from palingenesis.config import Config
 from palingenesis.daemon.commands import add_commands
+from palingenesis.daemon.logfile import PrivateLogFile, log_observer
 from palingenesis.daemon.preflight import claim_as_user
 from palingenesis.daemon.starter import Starter
 from palingenesis.daemon.state import MonitorState
@@ -40,6 +43,7 @@ class DaemonSettings:
     :ivar mode: permission bits of the socket.
     :ivar state_directory: where the monitor keeps its ledger.
     :ivar umask: the umask of the agents that are revived; the daemon's own if negative.
+    :ivar log_file: where it logs; None if twistd does not log to a file.
     :ivar twistd: twistd's own options.
     :ivar starter: the process that waits for the daemon to start.
     """
@@ -52,6 +56,7 @@ class DaemonSettings:
     mode: int
     state_directory: str
     umask: int
+    log_file: PrivateLogFile | None
     twistd: Mapping[str, Any]
     starter: Starter
 
@@ -92,6 +97,12 @@ class DaemonService(MultiService):
         self.monitor.setServiceParent(self)
         # Last, and so the first to stop.
         self._systemd.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        super().setServiceParent(parent)
+        # Before twistd opens the file in its own way, which follows links.
+        if self._settings.log_file is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, log_observer(self._settings.log_file))
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID

@@ -61,11 +61,11 @@ class Starter:
 
         :returns: False if the start has been interrupted, so that the daemon has to stop.
         """
-        interrupted = self.interrupted
-        if not interrupted:
-            self._send(READY, str(os.getpid()))
+        if self.interrupted:
+            return False  # It waits until the process that hangs up is gone.
+        self._send(READY, str(os.getpid()))
         self.close()
-        return not interrupted
+        return True
 
     def close(self) -> None:
         """Hang up."""

@@ -12,6 +12,7 @@ from twisted.python import usage
 from palingenesis import __version__
 from palingenesis.config import DEFAULTS, Config, check_mode, load_config
 from palingenesis.daemon import preflight
+from palingenesis.daemon.logfile import PrivateLogFile
 from palingenesis.daemon.service import DaemonService, DaemonSettings
 from palingenesis.daemon.starter import Starter, take_starter
 from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
@@ -75,6 +76,8 @@ class Options(usage.Options):
     state_directory: str
     #: The umask of the commands that the monitor starts; the daemon's own if negative.
     umask: int
+    #: Where the daemon logs; None if twistd does not log to a file.
+    log_file: PrivateLogFile | None = None
     #: The process that waits for the daemon to start; known once the options are parsed.
     starter: Starter
 
@@ -108,17 +111,19 @@ class Options(usage.Options):
             self["mode"] = check_mode("--mode", self["mode"])
         if self["config"] is not None:
             self["config"] = os.path.abspath(expand_home(self["config"]))
+        uid = os.geteuid() if twistd.get("uid") is None else twistd["uid"]
         self.config = self.read_config()
-        preflight.check_files(twistd, self.starter)
         preflight.check_user(twistd)
+        preflight.check_state(self.state_directory, uid)
+        preflight.check_files(twistd, self.starter)
         if self["endpoint"] is None:
-            location = locate_socket(self["socket"], self["config"], twistd.get("uid"))
+            location = locate_socket(self["socket"], self["config"], uid)
             self.socket_file = preflight.claim(location, self.mode, twistd, self.starter)
         elif self["socket"] is not None:
             raise ValueError("give --socket or --endpoint, not both")
         else:
             preflight.check_endpoint(self["endpoint"])
-        preflight.prepare_pidfile(twistd, self.starter)
+        self.log_file = preflight.prepare_files(twistd, self.starter)
 
     def failed(self, why: object) -> SystemExit:
         """Return the end of a start that fails, and report it to the process that waits."""
@@ -162,6 +167,7 @@ def makeService(options: Options) -> IService:
         mode=options.mode,
         state_directory=options.state_directory,
         umask=options.umask,
+        log_file=options.log_file,
         twistd=options.parent or {},
         starter=options.starter,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -12,59 +11,13 @@ import sys
 from palingenesis.cli.exit_status import Exit
 from palingenesis.procfs import has_ended
 from tests.support.activation import INHERITED, activated_twistd
-from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.cases import COMMAND
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import program, read_pid, wait_for_end
 from tests.support.sockets import listen_at
+from tests.support.starts import StartStopTestCase
 from tests.support.users import NOBODY
-
-
-class StartStopTestCase(ProcessTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.work = self.place.path("work")
-        os.mkdir(self.work)
-
-    def run_command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.work,
-            env=self.place.environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-
-    def started(self, *arguments: str) -> int:
-        """Start the daemon, and return its pid."""
-        done = self.run_command(*arguments, "start")
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return int(done.stdout.removeprefix("started: pid ").partition(",")[0])
-
-    def run_with(self, program_name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command with one of the tests' programs in the place of twistd."""
-        return subprocess.run(
-            program("starting", program_name, *arguments),
-            cwd=self.work,
-            env=self.place.environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-
-    def daemon_pid(self) -> int:
-        """Ask the daemon for its pid."""
-        return int(json.loads(self.ask())["pid"])
-
-    def assert_fails(
-        self, done: subprocess.CompletedProcess[str], status: Exit, *told: str
-    ) -> None:
-        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
-        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
-        for text in told:
-            self.assertIn(text, done.stderr)
 
 
 class StartTests(StartStopTestCase):

@@ -38,7 +38,8 @@ class StarterTests(SynchronousTestCase):
     def test_an_interrupted_start_is_not_told_that_the_daemon_serves(self) -> None:
         self.start.send(INTERRUPT)
         self.assertFalse(self.starter.ready())
-        self.assertEqual(self.received(), b"")
+        # It waits for the end of the process.
+        self.assertRaises(BlockingIOError, self.received)
 
     def test_errors_in_the_log_are_sent_until_the_daemon_serves(self) -> None:
         Logger().error("out of {what}", what="luck")
