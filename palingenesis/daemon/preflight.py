@@ -19,7 +19,7 @@ from palingenesis.daemon.logfile import PrivateLogFile
 from palingenesis.daemon.pidfile import clear_unusable
 from palingenesis.daemon.starter import Starter
 from palingenesis.locate import SYSTEMD_DESCRIPTION, Location, serving_elsewhere
-from palingenesis.paths import PathError
+from palingenesis.paths import PathError, home_directory
 from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
@@ -73,16 +73,20 @@ def _twistd_files(twistd: Mapping[str, Any]) -> dict[str, str]:
     return {option: os.path.abspath(name) for option, name in files.items() if name and name != "-"}
 
 
+def _existing(path: str) -> str:
+    """Return a path, or the nearest directory above it that exists."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def check_files(twistd: Mapping[str, Any], starter: Starter) -> None:
     """Check that twistd will be able to write its own files; nothing is made."""
     for option, path in _twistd_files(twistd).items():
         advice = _advice(option, starter)
         if os.path.isdir(path):
             raise PathError(path, f"is a directory; {advice}")
-        place = path
-        while not os.path.lexists(place):
-            place = os.path.dirname(place)
-        if not os.access(place, os.W_OK):
+        if not os.access(_existing(path), os.W_OK):
             raise PathError(path, f"cannot be written; {advice}")
 
 
@@ -116,8 +120,14 @@ def prepare_files(twistd: Mapping[str, Any], starter: Starter) -> PrivateLogFile
     return log
 
 
-def check_user(twistd: Mapping[str, Any]) -> None:
-    """Check that twistd can become the user that its --uid names."""
+def check_user(twistd: Mapping[str, Any], state: str) -> None:
+    """
+    Check that twistd can become the user that its --uid names, and print whose files it uses.
+
+    Home and state directory are found by the environment, which is still that of root.
+
+    :param state: the state directory.
+    """
     uid = twistd.get("uid")
     if uid is None or uid == os.geteuid():
         return
@@ -130,6 +140,18 @@ def check_user(twistd: Mapping[str, Any]) -> None:
         ) from None
     if os.geteuid() != 0:
         raise PathError(f"--uid {uid}", "only root can become another user; leave the option out")
+    home = home_directory() or "/"
+    advice = "set HOME to the home of that user"
+    if not os.path.isdir(home) or os.stat(home).st_uid != uid:
+        raise PathError(home, f"is not the home of uid {uid}; {advice}")
+    place = _existing(state)
+    with _as_user(uid, twistd.get("gid")):
+        if not os.access(place, os.W_OK, effective_ids=True):
+            raise PathError(state, f"uid {uid} cannot write there; {advice}, or give --state DIR")
+    print(
+        f"palingenesis: as uid {uid}, it uses the home {home} and the state directory {state}",
+        file=sys.stderr,
+    )
 
 
 def claim(location: Location, mode: int, twistd: Mapping[str, Any], starter: Starter) -> SocketFile:

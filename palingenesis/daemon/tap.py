@@ -113,7 +113,7 @@ class Options(usage.Options):
             self["config"] = os.path.abspath(expand_home(self["config"]))
         uid = os.geteuid() if twistd.get("uid") is None else twistd["uid"]
         self.config = self.read_config()
-        preflight.check_user(twistd)
+        preflight.check_user(twistd, self.state_directory)
         preflight.check_state(self.state_directory, uid)
         preflight.check_files(twistd, self.starter)
         if self["endpoint"] is None:

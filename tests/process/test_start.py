@@ -355,7 +355,8 @@ class FailedStartTests(ProcessTestCase):
     @needs_root
     def test_a_start_as_another_user_that_fails_is_told_and_leaves_nothing(self):
         path = os.path.join(self.place.runtime, "of", "a", "long", "path" * 10, "s.sock")
-        self.refused("--socket", path, told="permission denied", before=("--uid", str(NOBODY)))
+        told = f"{self.place.directory}: is not the home of uid {NOBODY}"
+        self.refused("--socket", path, told=told, before=("--uid", str(NOBODY)))
 
     @needs_root
     def test_a_start_as_an_unknown_user_is_told_and_leaves_nothing(self):

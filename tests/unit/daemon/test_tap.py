@@ -44,10 +44,40 @@ class OptionsTests(TapTestCase):
 
     @needs_root
     def test_a_start_as_another_user_that_fails_is_told_before_the_fork(self):
-        told = self.refusal("--socket", self.path, twistd={"uid": NOBODY, "pidfile": ""})
+        os.chown(self.directory, NOBODY, NOBODY)
+        closed = os.path.join(self.directory, "closed")
+        os.mkdir(closed, 0o700)
+        path = os.path.join(closed, "s.sock")
+        told = self.refusal("--socket", path, twistd={"uid": NOBODY, "pidfile": ""})
         self.assertIn("permission denied", told)
         self.assertEqual(os.geteuid(), 0)
-        self.assertEqual(os.listdir(self.directory), [])
+        self.assertEqual(os.listdir(closed), [])
+
+    @needs_root
+    def test_the_home_of_one_user_is_not_used_as_another(self):
+        twistd = {"uid": NOBODY, "pidfile": "", "nodaemon": True}
+        told = self.refusal("--socket", self.path, twistd=twistd)
+        self.assertIn(f"{self.directory}: is not the home of uid {NOBODY}; set HOME", told)
+        os.chown(self.directory, NOBODY, NOBODY)
+        closed = os.path.join(self.directory, "closed")
+        os.mkdir(closed, 0o700)
+        state = os.path.join(closed, "state")
+        told = self.refusal("--socket", self.path, "--state", state, twistd=twistd)
+        self.assertIn(f"{state}: uid {NOBODY} cannot write there; ", told)
+        self.assertEqual(os.listdir(closed), [])
+
+    @needs_root
+    def test_a_start_as_another_user_says_which_home_and_state_it_uses(self):
+        os.chown(self.directory, NOBODY, NOBODY)
+        (told,) = self.warnings(
+            "--socket", self.path, twistd={"uid": NOBODY, "pidfile": "", "nodaemon": True}
+        )
+        state = os.path.join(self.directory, ".local", "state", "palingenesis")
+        self.assertEqual(
+            told,
+            f"palingenesis: as uid {NOBODY}, it uses the home {self.directory} and the state "
+            f"directory {state}",
+        )
 
     @needs_root
     def test_a_user_without_an_entry_in_the_password_file_is_refused(self):
@@ -61,6 +91,7 @@ class OptionsTests(TapTestCase):
     @needs_root
     def test_a_daemon_that_is_to_be_another_user_is_where_that_ones_clients_look(self):
         del os.environ["XDG_RUNTIME_DIR"]
+        os.chown(self.directory, NOBODY, NOBODY)
         options = self.options(twistd={"uid": 65534, "pidfile": ""})
         self.assertIn("65534", options.socket_file.path)
 
@@ -224,11 +255,11 @@ class OptionsTests(TapTestCase):
         )
         self.assertIn("abstract", self.refusal("--socket", "@x"))
 
-    def warnings(self, *words: str) -> list[str]:
-        """Return what a start in the background says on the terminal."""
+    def warnings(self, *words: str, twistd: Any = None) -> list[str]:
+        """Return what a start prints on the terminal, one in the background by default."""
         terminal = io.StringIO()
         self.patch(sys, "stderr", terminal)
-        self.options(*words, twistd={"pidfile": "", "logfile": "-"})
+        self.options(*words, twistd=twistd or {"pidfile": "", "logfile": "-"})
         return terminal.getvalue().splitlines()
 
 
