@@ -106,6 +106,19 @@ def load_config(path: str, tables: Mapping[str, Check] = _NO_TABLES) -> Config: 
     return Config(**settings, tables=MappingProxyType(further))
 
 
+def check_trusted(path: str, uid: int) -> None:
+    """
+    Check that no other user can change a configuration file, which names commands to run.
+
+    :param uid: the user who runs them.
+    :raises ConfigError: when another user can.
+    """
+    from palingenesis.trust import distrusted
+
+    if reason := distrusted(path, uid):
+        raise ConfigError(path, f"others could name commands in it: {reason}; take that from them")
+
+
 def socket_in(path: str) -> str | None:
     """
     Read ``socket`` from a configuration file, and ignore every other mistake in it.

@@ -22,7 +22,7 @@ from palingenesis.client.errors import (
 )
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
-from palingenesis.config import ConfigError, load_config
+from palingenesis.config import ConfigError, check_trusted, load_config
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, config_file, exposure
 from palingenesis.procfs import has_ended, peer_credentials, process_stat
@@ -175,6 +175,7 @@ def _configuration(path: str, running: bool) -> Iterator[Row]:
         yield "config", printable(f"none at {file}"), PLAIN
         return
     try:
+        check_trusted(file, os.geteuid())
         config = load_config(file, dict.fromkeys(DAEMON_TABLES, _accept))
     except ConfigError as error:
         yield "config", str(error), RED

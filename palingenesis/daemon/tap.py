@@ -10,7 +10,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from palingenesis import __version__
-from palingenesis.config import DEFAULTS, Config, check_mode, load_config
+from palingenesis.config import DEFAULTS, Config, check_mode, check_trusted, load_config
 from palingenesis.daemon import preflight
 from palingenesis.daemon.logfile import PrivateLogFile
 from palingenesis.daemon.service import DaemonService, DaemonSettings
@@ -111,13 +111,12 @@ class Options(usage.Options):
             self["mode"] = check_mode("--mode", self["mode"])
         if self["config"] is not None:
             self["config"] = os.path.abspath(expand_home(self["config"]))
-        uid = os.geteuid() if twistd.get("uid") is None else twistd["uid"]
         self.config = self.read_config()
         preflight.check_user(twistd, self.state_directory)
-        preflight.check_state(self.state_directory, uid)
+        preflight.check_state(self.state_directory, self.uid)
         preflight.check_files(twistd, self.starter)
         if self["endpoint"] is None:
-            location = locate_socket(self["socket"], self["config"], uid)
+            location = locate_socket(self["socket"], self["config"], self.uid)
             self.socket_file = preflight.claim(location, self.mode, twistd, self.starter)
         elif self["socket"] is not None:
             raise ValueError("give --socket or --endpoint, not both")
@@ -140,12 +139,19 @@ class Options(usage.Options):
         path = self.config_path
         if path is None or (self["config"] is None and not os.path.lexists(path)):
             return DEFAULTS
+        check_trusted(path, self.uid)
         return load_config(path, TABLES)
 
     @property
     def config_path(self) -> str | None:
         """Where the configuration file is, or would be; None if there is no place for it."""
         return self["config"] or config_file()
+
+    @property
+    def uid(self) -> int:
+        """The user that the daemon is, or will be."""
+        uid = (self.parent or {}).get("uid")
+        return os.geteuid() if uid is None else int(uid)
 
     @property
     def mode(self) -> int:

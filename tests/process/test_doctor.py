@@ -143,6 +143,14 @@ class RestartTests(DoctorTestCase):
         self.assertEqual(found["restart"], "would fail over the configuration")
         self.assertEqual(found["verdict"], "the daemon is healthy, but would not start again")
 
+    def test_a_configuration_that_others_can_write_to_is_red(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        self.configure("timeout = 5")
+        os.chmod(self.place.path(".config", "palingenesis", "config.toml"), 0o666)
+        found = self.examine(Exit.DONE)
+        self.assertIn("can be written to by all (mode 0666)", found["config"])
+        self.assertEqual(found["restart"], "would fail over the configuration")
+
     def test_a_mode_that_a_restart_changes_is_told(self) -> None:
         self.listen(answer(STATUS_LINE))
         os.chmod(self.path, 0o600)

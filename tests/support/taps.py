@@ -43,6 +43,8 @@ class TapTestCase(SynchronousTestCase):
         path = os.path.join(self.directory, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
+        # Under a wide umask too: others must not be able to write to it.
+        os.chmod(path, 0o600)
         return path
 
     def options(self, *words: str, twistd: Any = None) -> tap.Options:

@@ -135,6 +135,24 @@ class OptionsTests(TapTestCase):
         self.config("timeout = 7")
         self.assertEqual(self.options("--config", "~/c.toml").config.timeout, 7)
 
+    def test_a_configuration_that_others_can_write_to_is_refused(self):
+        config = self.config("timeout = 7")
+        os.chmod(config, 0o666)
+        told = self.refusal("--config", config)
+        self.assertIn(f"{config}: others could name commands in it", told)
+        self.assertIn(f"{config} can be written to by all (mode 0666)", told)
+        os.chmod(config, 0o600)
+        os.chmod(self.directory, 0o777)
+        told = self.refusal("--config", config, "--socket", self.path)
+        self.assertIn(f"{self.directory} can be written to by all (mode 0777)", told)
+        self.assertEqual(os.listdir(self.directory), ["c.toml"])
+
+    @needs_root
+    def test_a_configuration_of_another_user_is_refused_to_root(self):
+        config = self.config("timeout = 7")
+        os.chown(config, NOBODY, NOBODY)
+        self.assertIn(f"belongs to uid {NOBODY}", self.refusal("--config", config))
+
     def test_a_mode_that_makes_no_sense_is_refused(self):
         for mode in ("", "0400", "0777", "1600", "rw", "8", "-600", "0600 0600"):
             self.assertIn("--mode", self.refusal("--mode", mode))
@@ -320,6 +338,13 @@ class ServiceTests(TapTestCase):
             self.assertIn(told, reply)
             self.assertEqual(reply.count(b"\n"), 1)
             self.assertEqual(control.factory.timeout, 1)
+
+    def test_a_reload_of_a_configuration_that_others_can_write_to_changes_nothing(self):
+        control = self.control("timeout = 1\n")
+        os.chmod(self.config("timeout = 2\n"), 0o606)
+        reply = self.successResultOf(control.reload())
+        self.assertIn(b"can be written to by all (mode 0606)", reply)
+        self.assertEqual(control.factory.timeout, 1)
 
     def test_a_reload_says_what_cannot_change_and_keeps_the_rest(self):
         control = self.control("timeout = 1\n")
