@@ -16,6 +16,7 @@ from section import Section
 from tables import Table, middle, ratio
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import Scans
 
 DIRECTORIES = 300
@@ -84,7 +85,7 @@ def measure_look(bench: Bench) -> Figures:
     _fill(home, TRANSCRIPTS, DIRECTORIES)
     large = os.path.join(bench.directory, "large.jsonl")
     _large(large, LARGE)
-    homes = {"claude": home}
+    homes = [Home("claude", "claude", home)]
     kept = Scans(print)
     list(kept.changes(homes))
 

@@ -1,8 +1,8 @@
 """
 A handler that awaits asyncio, under Twisted's asyncio reactor.
 
-Twisted drives a handler's coroutine, which awaits Deferreds only. ``Deferred.fromFuture`` makes
-one of an asyncio future. Run it with ``python asyncio_reactor.py``.
+Twisted drives a handler's coroutine, which can await Deferreds only. ``Deferred.fromFuture``
+makes one from an asyncio future. Run it with ``python asyncio_reactor.py``.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 A job queue with commands and a state of its own.
 
 Run it with ``twistd -ny own_commands.py``; then, for example,
-``palingenesis --socket jobs.sock send FLUSH mail``.
+``palingenesis --socket jobs.sock send ADD mail 3``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from palingenesis import CommandRefused, ControlService, DaemonStatus, SignalSer
 
 
 class JobQueue:
-    """Takes jobs, until it drains; what the control socket asks is in the four methods."""
+    """Takes jobs until it drains; the control socket calls the first four methods."""
 
     def __init__(self) -> None:
         self.queues = {"mail": [1, 2, 3], "print": [4]}
@@ -33,7 +33,7 @@ class JobQueue:
         self.draining = False
 
     def reload_config(self) -> None:
-        """Refuse: there is no configuration."""
+        """Refuse, because there is no configuration."""
         raise CommandRefused("a job queue has nothing to reload")
 
     def flush(self, queue: str) -> dict[str, int]:
@@ -44,6 +44,12 @@ class JobQueue:
         self.queues[queue].clear()
         return {"dropped": dropped}
 
+    def add(self, queue: str, number: str = "1") -> None:
+        """Add jobs to a queue."""
+        if not (number.isascii() and number.isdecimal() and 0 < int(number) < 100):
+            raise CommandRefused(f"{number}: expected a number from 1 to 99")
+        self.queues.setdefault(queue, []).extend(range(int(number)))
+
     def count(self) -> int:
         """Count the jobs that wait."""
         return sum(map(len, self.queues.values()))
@@ -51,6 +57,7 @@ class JobQueue:
 
 jobs = JobQueue()
 control = ControlService(jobs, "jobs.sock")
+control.command("ADD", jobs.add, "add jobs to a queue", argument="QUEUE [NUMBER]")
 control.command("FLUSH", jobs.flush, "drop what waits in a queue", argument="QUEUE")
 control.command("COUNT", jobs.count, "count the jobs that wait", audit=False)
 

@@ -1,8 +1,8 @@
 """
 A web server that can be paused from its control socket.
 
-Run it with ``twistd -ny with_web.py``; ``palingenesis --socket web.sock pause`` has it answer
-503 until ``resume``.
+Run it with ``twistd -ny with_web.py``; after ``palingenesis --socket web.sock pause`` it
+answers 503 until ``resume``.
 """
 
 from __future__ import annotations

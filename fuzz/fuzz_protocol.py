@@ -17,7 +17,9 @@ import atheris
 
 with atheris.instrument_imports(include=["palingenesis", "twisted.protocols.basic"]):
     from palingenesis import wire
+    from palingenesis.config import Limits
     from palingenesis.testing import ControlHarness
+    from palingenesis.words import DaemonWord
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -63,7 +65,7 @@ class Daemon:
         data = self._data
         return self._answer(
             wire.DaemonStatus(
-                data.PickValueInList([wire.MONITORING, wire.PAUSED, 'a "b" \\']),
+                data.PickValueInList([DaemonWord.MONITORING, DaemonWord.PAUSED, 'a "b" \\']),
                 data.ConsumeIntInRange(0, wire.COUNT_LIMIT),
                 data.ConsumeUnicode(100) if data.ConsumeBool() else None,
                 extra={"x" + data.ConsumeUnicode(20): data.ConsumeUnicode(100)},
@@ -100,7 +102,8 @@ def fuzz_one_input(raw: bytes) -> None:
     data = atheris.FuzzedDataProvider(raw)
     daemon = Daemon(data)
     harness = ControlHarness(
-        daemon, timeout=TIMEOUT, handler_timeout=HANDLER_TIMEOUT, max_connections=8
+        daemon,
+        limits=Limits(timeout=TIMEOUT, handler_timeout=HANDLER_TIMEOUT, max_connections=8),
     )
     daemon.clock = harness.clock
     harness.command("OWN", daemon.own, "anything", argument="[TEXT]")

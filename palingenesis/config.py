@@ -1,8 +1,8 @@
 """
 The configuration file: TOML, every key checked by name, type and range.
 
-The checks and the defaults of the socket's keys are here and nowhere else: an application
-that embeds the service is told of a bad argument in the same words.
+The checks and the defaults of the socket's keys are here and nowhere else, so an
+application that embeds the service gets the same messages for a bad argument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from palingenesis.text import in_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Self
 
     #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
     Check = Callable[[str, object], object]
@@ -38,19 +39,114 @@ class ConfigError(PathError):
     """
 
 
+def check_seconds(
+    name: str, value: object, least: float = 0.1, most: float = 86_400, *, above: bool = False
+) -> float:
+    """
+    Return a number of seconds from ``least`` to ``most``.
+
+    :param above: whether ``least`` itself is too little.
+    :raises ValueError: if the value is anything else.
+    """
+    fits = type(value) in (int, float) and least <= value <= most  # type: ignore[operator]
+    if not fits or (above and value == least):
+        span = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
+        raise _unexpected(name, f"a number of seconds {span}", value)
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_count(name: str, value: object, least: int = 1, most: int = 65_536) -> int:
+    """
+    Return a whole number from ``least`` to ``most``.
+
+    :raises ValueError: if the value is anything else.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise _unexpected(name, f"a whole number from {least} to {most}", value)
+    return value
+
+
+def check_mode(name: str, value: object) -> int:
+    """
+    Return the permission bits of a socket: the number ``0o600``, or its digits ``"0600"``.
+
+    :raises ValueError: if it is neither, if the owner could not use the socket, or if a
+        bit means nothing for a socket.
+    """
+    mode = value
+    if isinstance(value, str):
+        try:
+            mode = int(value, 8)
+        except ValueError:
+            mode = None
+    if type(mode) is not int or mode & 0o600 != 0o600 or mode & ~0o666:
+        raise _unexpected(name, 'an octal string from "0600" to "0666"', value)
+    return mode
+
+
+def check_path(name: str, value: object) -> str:
+    """
+    Return the path of a socket, with ``~/`` and ``unix:`` expanded.
+
+    :raises ValueError: if the value is no path.
+    """
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _unexpected(name, "a path", value)
+    try:
+        return expand(value)
+    except PathError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def check_level(name: str, value: object) -> str:
+    """
+    Return one of `LOG_LEVELS`.
+
+    :raises ValueError: if the value is anything else.
+    """
+    if not isinstance(value, str) or value not in LOG_LEVELS:
+        raise _unexpected(name, f"one of {', '.join(LOG_LEVELS)}", value)
+    return value
+
+
+class Limits(namedtuple("Limits", ("timeout", "handler_timeout", "max_connections"))):
+    """
+    The limits of a control socket's clients: an immutable value, checked when it is made.
+
+    :param timeout: seconds a client has to send its command, and again to take the reply.
+    :param handler_timeout: seconds a command may take until its client gets ``ERR:``.
+    :param max_connections: clients served at once.
+    :raises ValueError: if one of them is of the wrong type or out of range.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        timeout: float
+        handler_timeout: float
+        max_connections: int
+
+    def __new__(
+        cls, timeout: float = 5.0, handler_timeout: float = 30.0, max_connections: int = 512
+    ) -> Self:
+        return super().__new__(
+            cls,
+            check_seconds("timeout", timeout),
+            check_seconds("handler_timeout", handler_timeout),
+            check_count("max_connections", max_connections),
+        )
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]
+        # _replace calls this: changed limits are checked like new ones.
+        return cls(*iterable)
+
+
 class Config(
     namedtuple(
         "Config",
-        (
-            "socket",
-            "mode",
-            "timeout",
-            "handler_timeout",
-            "max_connections",
-            "log_level",
-            "tables",
-        ),
-        defaults=(None, 0o600, 5.0, 30.0, 512, "info", _NO_TABLES),
+        ("socket", "mode", "limits", "log_level", "tables"),
+        defaults=(None, 0o600, Limits(), "info", _NO_TABLES),
     )
 ):
     """
@@ -58,9 +154,7 @@ class Config(
 
     :ivar socket: absolute path of the socket; None for the one in the runtime directory.
     :ivar mode: permission bits of the socket; bits beyond the owner's let other users in.
-    :ivar timeout: seconds a client has to send its command, and again to take the reply.
-    :ivar handler_timeout: seconds a command may take until its client is told so.
-    :ivar max_connections: clients served at once.
+    :ivar limits: the limits of the socket's clients.
     :ivar log_level: the lowest level that is logged.
     :ivar tables: the further tables that the file has, by name, as their checks return them.
     """
@@ -69,40 +163,53 @@ class Config(
 
     socket: str | None
     mode: int
-    timeout: float
-    handler_timeout: float
-    max_connections: int
+    limits: Limits
     log_level: str
     tables: Mapping[str, object]
 
 
-#: The settings where nothing is configured.
+#: The settings without a configuration file.
 DEFAULTS = Config()
+#: The keys outside of tables.
+KEYS = ("socket", "mode", *Limits._fields, "log_level")
+
+_CHECKS: dict[str, Check] = {"socket": check_path, "mode": check_mode, "log_level": check_level}
 
 
-def load_config(path: str, tables: Mapping[str, Check] = _NO_TABLES) -> Config:  # type: ignore[assignment]
+def load_config(
+    path: str,
+    tables: Mapping[str, Check] = _NO_TABLES,  # type: ignore[assignment]
+    whole: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Config:
     """
     Read a configuration file.
 
     :param tables: checks of further tables that the file may have, by their names. Each is
         called with the name and the table, and returns what goes into `Config.tables`.
-    :raises ConfigError: when it cannot be read, is not TOML, or has a key that is
+    :param whole: checks what those tables say of each other, once each of them is checked.
+    :raises ConfigError: if the file cannot be read, is not TOML, or has a key that is
         unknown, of the wrong type or out of range.
     """
-    values = _parse(path, read_file(path))
-    checks: dict[str, Check] = {**_CHECKS, **tables}
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
     further: dict[str, object] = {}
-    for key, value in values.items():
-        if key not in checks:
-            known = ", ".join([*_CHECKS, *(f"[{name}]" for name in tables)])
-            raise ConfigError(path, f"unknown key {_shown(key)} (known: {known})")
-        try:
-            (further if key in tables else settings)[key] = checks[key](key, value)
-        except ValueError as error:
-            raise ConfigError(path, str(error)) from None
+    try:
+        for key, value in _parse(path, read_file(path)).items():
+            if key in tables:
+                further[key] = tables[key](key, value)
+            elif key in Limits._fields:
+                limits[key] = value
+            elif key in _CHECKS:
+                settings[key] = _CHECKS[key](key, value)
+            else:
+                known = ", ".join([*KEYS, *(f"[{name}]" for name in tables)])
+                raise ValueError(f"unknown key {_shown(key)} (known: {known})")
+        settings["limits"] = Limits(**limits)
+        whole(further)
+    except ValueError as error:
+        raise ConfigError(path, str(error)) from None
     if "socket" in settings:
-        settings["socket"] = _beside(path, str(settings["socket"]))
+        settings["socket"] = _beside(path, settings["socket"])
     return Config(**settings, tables=MappingProxyType(further))
 
 
@@ -123,18 +230,18 @@ def socket_in(path: str) -> str | None:
     """
     Read ``socket`` from a configuration file, and ignore every other mistake in it.
 
-    A client has to find a daemon that was started before the mistake was made. So where
-    the file is not TOML, a line of its own that sets ``socket`` still counts. Where the
-    file cannot be read at all, it sets nothing.
+    A client has to find a daemon that was started before the mistake was made. So if the
+    file is not TOML, a line of its own that sets ``socket`` still counts. A file that
+    cannot be read sets nothing.
 
-    :returns: the socket's absolute path, or None where the file does not set it.
-    :raises ConfigError: when the value of ``socket`` is no path.
+    :returns: the socket's absolute path, or None if the file does not set it.
+    :raises ConfigError: if the value of ``socket`` is no path.
     """
     try:
         content = read_file(path)
     except ConfigError:
         return None
-    # Parsing takes longer than all the rest, and seldom is this key there.
+    # Parsing takes longer than all the rest, and this key is seldom there.
     if b"socket" not in content:
         return None
     try:
@@ -151,9 +258,9 @@ def socket_in(path: str) -> str | None:
 
 def read_file(path: str) -> bytes:
     """
-    Read a configuration file whole; one that is a FIFO or a device is not waited for.
+    Read a configuration file whole, without waiting for one that is a FIFO or a device.
 
-    :raises ConfigError: when it cannot be read, is no regular file, or is larger than
+    :raises ConfigError: if it cannot be read, is no regular file, or is larger than
         `SIZE_LIMIT`.
     """
     try:
@@ -166,86 +273,6 @@ def read_file(path: str) -> bytes:
     if len(content) > SIZE_LIMIT:
         raise ConfigError(path, f"is larger than {SIZE_LIMIT} bytes; name another")
     return content
-
-
-def check_seconds(
-    name: str, value: object, least: float = 0.1, most: float = 86_400, *, above: bool = False
-) -> float:
-    """
-    Return a number of seconds from ``least`` to ``most``.
-
-    :param above: whether ``least`` itself is too little.
-    :raises ValueError: when it is none.
-    """
-    fits = type(value) in (int, float) and least <= value <= most  # type: ignore[operator]
-    if not fits or (above and value == least):
-        span = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
-        raise _unexpected(name, f"a number of seconds {span}", value)
-    return float(value)  # type: ignore[arg-type]
-
-
-def check_count(name: str, value: object, least: int = 1, most: int = 65_536) -> int:
-    """
-    Return a whole number from ``least`` to ``most``.
-
-    :raises ValueError: when it is none.
-    """
-    if type(value) is not int or not least <= value <= most:
-        raise _unexpected(name, f"a whole number from {least} to {most}", value)
-    return value
-
-
-def check_mode(name: str, value: object) -> int:
-    """
-    Return the permission bits of a socket: the number ``0o600``, or its digits ``"0600"``.
-
-    :raises ValueError: when it is neither, or the owner could not use the socket, or a
-        bit means nothing for a socket.
-    """
-    mode = value
-    if isinstance(value, str):
-        try:
-            mode = int(value, 8)
-        except ValueError:
-            mode = None
-    if type(mode) is not int or mode & 0o600 != 0o600 or mode & ~0o666:
-        raise _unexpected(name, 'an octal string from "0600" to "0666"', value)
-    return mode
-
-
-def check_path(name: str, value: object) -> str:
-    """
-    Return the path of a socket, with ``~/`` and ``unix:`` read as they are meant.
-
-    :raises ValueError: when it is none.
-    """
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise _unexpected(name, "a path", value)
-    try:
-        return expand(value)
-    except PathError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def check_level(name: str, value: object) -> str:
-    """
-    Return one of `LOG_LEVELS`.
-
-    :raises ValueError: when it is none.
-    """
-    if not isinstance(value, str) or value not in LOG_LEVELS:
-        raise _unexpected(name, f"one of {', '.join(LOG_LEVELS)}", value)
-    return value
-
-
-_CHECKS: dict[str, Check] = {
-    "socket": check_path,
-    "mode": check_mode,
-    "timeout": check_seconds,
-    "handler_timeout": check_seconds,
-    "max_connections": check_count,
-    "log_level": check_level,
-}
 
 
 def _parse(path: str, content: bytes) -> dict[str, object]:
@@ -272,12 +299,12 @@ def _socket_line(path: str, content: bytes) -> dict[str, object]:
 
 
 def _beside(path: str, socket: str) -> str:
-    # Relative to the file, not to wherever the daemon or a client was started.
+    # Relative to the file, not to the current directory of a daemon or a client.
     return os.path.join(os.path.dirname(os.path.abspath(path)), socket)
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # A FIFO would hold us up until somebody writes to it.
+    # Otherwise, opening a FIFO waits until a process writes to it.
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -286,7 +313,7 @@ def _unexpected(name: str, expected: str, value: object) -> ValueError:
 
 
 def _shown(value: object) -> str:
-    # Only a mistake needs it.
+    # Imported for a mistake only.
     import reprlib
 
     try:

@@ -1,4 +1,4 @@
-"""Which socket is meant: one rule for the daemon and its clients."""
+"""Where the socket is: one rule for the daemon and its clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
-#: The description of a socket that systemd handed over, for ``twistd palingenesis --endpoint``.
+#: The description of a socket that systemd passes, for ``twistd palingenesis --endpoint``.
 SYSTEMD_DESCRIPTION = "systemd:domain=UNIX:index=0"
 
 
@@ -31,7 +31,7 @@ class Location(namedtuple("Location", ("path", "source"))):
     Where the socket is.
 
     :ivar path: its absolute path.
-    :ivar source: what decides it, in words: ``--socket``, ``$PALINGENESIS_SOCKET``, ...
+    :ivar source: what determines it, in words: ``--socket``, ``$PALINGENESIS_SOCKET``, ...
     """
 
     __slots__ = ()
@@ -46,13 +46,12 @@ def locate_socket(
     """
     Find the path of the socket; nothing is created.
 
-    :param given: the path a person gave, which decides.
-    :param config: the configuration file to look in; the default one where None. It is
-        read only when neither ``given`` nor ``$PALINGENESIS_SOCKET`` decides, and nothing
-        but its ``socket`` counts.
-    :param uid: the user whose socket it is; our own where None.
-    :raises PathError: when the path cannot name a socket, see
-        `palingenesis.paths.socket_path`, or the runtime directory is not safe to use.
+    :param given: the path that the user gave; it takes precedence.
+    :param config: the configuration file; the default one if None. Only its ``socket`` is
+        used, and only if there is neither ``given`` nor ``$PALINGENESIS_SOCKET``.
+    :param uid: the user whose socket it is; our own if None.
+    :raises PathError: if the path cannot name a socket, see
+        `palingenesis.paths.socket_path`, or if the runtime directory is not safe to use.
     """
     if given is not None:
         return Location(socket_path(given), "--socket")
@@ -60,7 +59,7 @@ def locate_socket(
         return Location(socket_path(variable), f"${SOCKET_VARIABLE}")
     file = config or config_file()
     if file is not None and os.path.lexists(file):
-        # Seldom is there one, and a client that starts has no time to lose.
+        # Imported only if there is a file: a client has to start quickly.
         from palingenesis.config import socket_in
 
         if configured := socket_in(file):
@@ -73,14 +72,14 @@ def locate_socket(
 
 def other_places(location: Location, uid: int | None = None) -> list[Location]:
     """
-    List the sockets that exist at the other default places.
+    Return the sockets that exist at the other default places.
 
     A daemon that was started in another environment, by cron(8) or before a login, may
-    serve there. None where the location is not itself a default place, because then
-    somebody chose it.
+    serve there. The list is empty if the location is no default place, because then the
+    user chose it.
 
-    :param location: what `locate_socket` found.
-    :param uid: the user whose sockets they are; our own where None.
+    :param location: what `locate_socket` returned.
+    :param uid: the user whose sockets they are; our own if None.
     """
     uid = os.geteuid() if uid is None else uid
     places = [
@@ -102,10 +101,10 @@ def serving_elsewhere(
     """
     Yield the other default places at which a process listens, each with that process.
 
-    The process is None where the kernel does not tell it.
+    The process is None if the kernel does not name it.
 
-    :param location: what `locate_socket` found.
-    :param uid: the user whose sockets they are; our own where None.
+    :param location: what `locate_socket` returned.
+    :param uid: the user whose sockets they are; our own if None.
     """
     import socket
 
@@ -115,7 +114,7 @@ def serving_elsewhere(
             try:
                 connection.connect(place.path)
             except BlockingIOError:
-                pass  # Its backlog is full, and so it is some process's.
+                pass  # Its backlog is full: a process listens.
             except OSError:
                 continue
             yield place, peer_credentials(connection)

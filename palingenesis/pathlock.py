@@ -1,8 +1,8 @@
 """
 A lock on a path: ``flock(2)`` on a file that exists for nothing else.
 
-The lock dies with its process, however that ends. A PID in a file would not do: PIDs are
-used again, and in a container the daemon's is always 1.
+The lock ends with its process, however that ends. A PID in a file would not be enough: PIDs
+are reused, and in a container the daemon's is always 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from palingenesis.paths import PathError
 from palingenesis.procfs import Credentials, user_in_words
 from palingenesis.text import in_short
 
-#: What flock(2) fails with where the file system cannot lock: NFS without a lock daemon.
+#: The errors of flock(2) if the file system cannot lock, such as NFS without a lock daemon.
 _CANNOT_LOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -30,7 +30,7 @@ class PathLockError(PathError):
 
 
 class LockHeld(PathLockError):
-    """Another process has the lock; `holder` finds it, which takes a look at every process."""
+    """Another process has the lock; `holder` finds it among all processes."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "is locked by another process")
@@ -38,11 +38,11 @@ class LockHeld(PathLockError):
 
 class PathLock:
     """
-    An exclusive lock, as one process of a user can have it at a time.
+    An exclusive lock between the processes of one user.
 
-    It outlives a fork as long as a process that inherits it lives.
+    It outlives a fork for as long as a process that inherits it lives.
 
-    :param path: the lock file; made with mode 0600 where it is missing.
+    :param path: the lock file; created with mode 0600 if it is missing.
     """
 
     def __init__(self, path: str) -> None:
@@ -58,11 +58,11 @@ class PathLock:
 
     def take(self) -> None:
         """
-        Lock the file. Nothing is done where this object has a lock already.
+        Lock the file. Nothing is done if this object has the lock already.
 
-        :raises LockHeld: when another process has it.
-        :raises PathLockError: when the file cannot be used, or cannot be locked. A file
-            that was made for it is gone again.
+        :raises LockHeld: if another process has it.
+        :raises PathLockError: if the file cannot be used or locked. A file that was created
+            for it is deleted again.
         """
         while self._descriptor is None:
             try:
@@ -80,7 +80,7 @@ class PathLock:
                 self.release()
 
     def keep(self) -> None:
-        """Make this process the one that releases the lock, and have the file stay for good."""
+        """Make this process the one that releases the lock, and keep the file from now on."""
         self._is_new = False
         self._pid = os.getpid()
 
@@ -88,7 +88,7 @@ class PathLock:
         """
         Write a few bytes into the lock file, for other processes to read.
 
-        :raises OSError: when that fails; the lock is held all the same.
+        :raises OSError: if that fails; the lock is still held.
         """
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
@@ -96,30 +96,30 @@ class PathLock:
 
     def release(self) -> None:
         """
-        Give the lock up; the file stays.
+        Release the lock; the file stays.
 
-        A child that was forked from its holder only closes its copy, and takes the lock
-        from nobody.
+        A child that was forked from the holder only closes its copy, and the holder keeps the
+        lock.
         """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             if self._pid == os.getpid():
-                # A child may have a copy of the descriptor, and closing ours would not do.
+                # Closing alone would not be enough: a child may have a copy of the descriptor.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def forget(self) -> None:
-        """In a forked child: close its copy, so that the lock is the parent's alone."""
+        """In a forked child: close its copy, so that the lock belongs to the parent alone."""
         self._pid = 0
         self.release()
 
     def roll_back(self) -> None:
-        """Give the lock up, and remove the file if `take` made it and `keep` was not called."""
+        """Release the lock, and delete the file if `take` made it and `keep` was not called."""
         if self._is_new and self.held:
             try:  # noqa: SIM105 - contextlib is slow to import
                 os.unlink(self.path)
             except OSError:
-                pass  # An empty file stays, which harms nobody.
+                pass  # An empty file stays, which does no harm.
         self._is_new = False
         self.release()
 
@@ -148,12 +148,12 @@ class PathLock:
 
 def holder(path: str) -> Credentials | None:
     """
-    Find the process with a lock on a file, by what proc_pid_fdinfo(5) tells.
+    Find the process that has a lock on a file, by proc_pid_fdinfo(5).
 
-    proc_locks(5) would be simpler, but tells the process that took the lock: of a daemon
+    proc_locks(5) would be simpler, but names the process that took the lock: for a daemon
     that went to the background, a parent that has ended since.
 
-    :returns: None where no process has it, or none that we may look into.
+    :returns: None if no process has it, or none that we may inspect.
     """
     try:
         wanted = os.stat(path)
@@ -162,7 +162,7 @@ def holder(path: str) -> Credentials | None:
     except OSError:
         return None
     for pid in pids:
-        # Other users' processes, and those that end meanwhile, cannot be looked into.
+        # Those of other users, and those that end meanwhile, cannot be inspected.
         try:
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 if _has_lock(pid, descriptor, name, wanted):
@@ -176,7 +176,7 @@ def holder(path: str) -> Credentials | None:
 def _has_lock(pid: int, descriptor: str, name: str, wanted: os.stat_result) -> bool:
     link = f"/proc/{pid}/fd/{descriptor}"
     try:
-        # In another container, the same file may be in another directory.
+        # In another container, the same file may have another directory.
         if not os.readlink(link).endswith(name) or not os.path.samestat(os.stat(link), wanted):
             return False
         with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as info:
@@ -193,7 +193,7 @@ def _is_at(path: str, descriptor: int) -> bool:
 
 
 def _open(path: str) -> tuple[int, bool]:
-    """Open a lock file, and tell whether it is new."""
+    """Open a lock file; return its descriptor, and whether it is new."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:
         try:
@@ -202,7 +202,7 @@ def _open(path: str) -> tuple[int, bool]:
             try:
                 return os.open(path, flags), False
             except FileNotFoundError:
-                continue  # It is gone again.
-        # The umask may have kept even its owner out.
+                continue  # It was deleted meanwhile.
+        # The umask may have removed even the owner's permissions.
         os.fchmod(descriptor, 0o600)
         return descriptor, True

@@ -1,8 +1,9 @@
 """
 Paths: how one is written, where the default ones are, and which directory is safe.
 
-On Linux and macOS the places follow from the environment alone; elsewhere ``platformdirs``
-knows them. It is imported only there, because that takes longer than asking the daemon.
+On Linux and macOS the places depend on the environment alone; on other systems
+``platformdirs`` knows them. It is imported only there, because its import takes longer than
+asking the daemon.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 #: The longest path of a Unix socket, in bytes: ``sun_path`` less its NUL, unix(7).
 PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
-#: Where the state directory is, unless the command line says otherwise.
+#: The variable that has the state directory, unless the command line has it.
 STATE_VARIABLE = "PALINGENESIS_STATE"
 
 
 class PathError(Exception):
     """
-    A path that cannot be used; its subclasses are about the file that is there.
+    A path that cannot be used; its subclasses are about the file at the path.
 
     :ivar path: the path.
     :ivar reason: why it cannot be used, and what to do, in one line.
@@ -42,7 +43,7 @@ class PathError(Exception):
 class Exposure(IntEnum):
     """What other users can do to the files in a directory, the worst last."""
 
-    #: Nothing: the directory lets in nobody but its owner.
+    #: Nothing: only the owner can enter the directory.
     PRIVATE = 0
     #: Reach them: the mode of each file decides.
     OPEN = 1
@@ -58,13 +59,13 @@ class Exposure(IntEnum):
 
 def exposure(found: os.stat_result, uid: int) -> Exposure:
     """
-    Judge whether a directory is safe for a user's files.
+    Return what other users can do to a user's files in a directory.
 
-    A directory that is root's is as good as the user's own. The sticky bit keeps others
-    from replacing what is not theirs, inode(7).
+    A directory that belongs to root is as safe as the user's own. The sticky bit keeps other
+    users from replacing files that are not theirs, inode(7).
 
-    :param found: what stat(2) says of the directory; of lstat(2), where a symbolic link
-        counts as no directory.
+    :param found: the result of stat(2), or of lstat(2) if a symbolic link is to count as no
+        directory.
     :param uid: the user.
     """
     mode = found.st_mode
@@ -86,7 +87,7 @@ def socket_path(path: str) -> str:
 
     ``~/`` is the home directory, and ``unix:PATH`` means PATH.
 
-    :raises PathError: when it is empty, holds a NUL, is longer than `PATH_LIMIT` bytes,
+    :raises PathError: if it is empty, contains a NUL, is longer than `PATH_LIMIT` bytes,
         begins with ``@``, or is below a home directory that is not known.
     """
     path = expand(path)
@@ -106,9 +107,9 @@ def socket_path(path: str) -> str:
 
 def expand(path: str) -> str:
     """
-    Read a socket's path as it is written: ``~/`` and ``unix:`` are understood.
+    Expand ``~/`` and ``unix:`` in the path of a socket.
 
-    :raises PathError: as `socket_path` does, but for the length.
+    :raises PathError: as `socket_path` does, except for the length.
     """
     path = path.removeprefix("unix:")
     if not path or "\0" in path:
@@ -124,9 +125,9 @@ def expand(path: str) -> str:
 
 def expand_home(path: str) -> str:
     """
-    Replace ``~/`` by the home directory, as a shell does not do in ``--option=~/x``.
+    Replace ``~/`` by the home directory, which a shell does not do in ``--option=~/x``.
 
-    :raises PathError: when no home directory is known.
+    :raises PathError: if no home directory is known.
     """
     if not path.startswith("~/"):
         return path
@@ -137,7 +138,7 @@ def expand_home(path: str) -> str:
 
 
 def home_directory() -> str | None:
-    """Find our user's home: ``$HOME``, else what the password file says, if anything."""
+    """Return our user's home: ``$HOME``, else that of the password file; None if unknown."""
     home = os.environ.get("HOME", "")
     if not os.path.isabs(home):
         import pwd
@@ -151,10 +152,10 @@ def home_directory() -> str | None:
 
 def runtime_directories(uid: int) -> list[tuple[str, str]]:
     """
-    List a user's runtime directories, each with what decides for it.
+    Return a user's runtime directories, each with the name of its source.
 
-    The first is the default one. Programs that were started without a session of their
-    user's, by cron(8) for one, have another default than those in it.
+    The first is the default one. A program that was started outside of a session of the
+    user, by cron(8) for example, has another default than one inside of it.
     """
     if sys.platform not in ("linux", "darwin"):
         import platformdirs
@@ -162,25 +163,25 @@ def runtime_directories(uid: int) -> list[tuple[str, str]]:
         return [(platformdirs.user_runtime_dir(), "the platform's runtime directory")]
     found = []
     if sys.platform == "linux":
-        # The XDG Base Directory Specification has relative paths ignored.
+        # By the XDG Base Directory Specification, relative paths are ignored.
         variable = os.environ.get("XDG_RUNTIME_DIR", "")
         if os.path.isabs(variable):
             found.append((variable, "$XDG_RUNTIME_DIR"))
         directory = f"/run/user/{uid}"
         if directory != variable and os.path.isdir(directory):
             found.append((directory, "/run/user/UID"))
-    # Not $TMPDIR: a service and a person's shell seldom agree about it.
+    # Not $TMPDIR: a service and the user's shell seldom have the same.
     found.append((_last_resort(uid), "/tmp/palingenesis-UID"))  # noqa: S108 - see check_runtime
     return found
 
 
 def check_runtime(directory: str, uid: int) -> None:
     """
-    Check that a runtime directory is safe; one that is missing is.
+    Check that a runtime directory is safe; a missing one is.
 
-    Only the one in ``/tmp`` is looked at: anybody can have made that.
+    Only the one in ``/tmp`` is checked, because any user can have made that.
 
-    :raises PathError: when it is not that user's alone.
+    :raises PathError: if it is not that user's alone.
     """
     if directory != _last_resort(uid):
         return
@@ -206,17 +207,17 @@ def _last_resort(uid: int) -> str:
 
 def state_directory(given: str | None = None) -> str:
     """
-    Find the state directory; nothing is created.
+    Return the path of the state directory; nothing is created.
 
-    :param given: the path a person gave, which decides; else ``$PALINGENESIS_STATE`` does, else
-        the platform's own place for the state of a user's programs, or, without a home
-        directory, a place in the runtime directory.
-    :raises PathError: when it begins with ``~/`` and no home directory is known.
+    :param given: the path that the user gave. If None, ``$PALINGENESIS_STATE``; else the
+        platform's own place for the state of a user's programs; without a home directory, a
+        place in the runtime directory.
+    :raises PathError: if it begins with ``~/`` and no home directory is known.
     """
     if path := given or os.environ.get(STATE_VARIABLE):
         return os.path.abspath(expand_home(path))
     if home_directory() is None and not os.path.isabs(os.environ.get("XDG_STATE_HOME", "")):
-        # A place that a reboot clears is better than one below the current directory.
+        # A reboot clears it, but a place below the current directory would be worse.
         return os.path.join(runtime_directories(os.geteuid())[0][0], "palingenesis")
     import platformdirs
 
@@ -225,9 +226,9 @@ def state_directory(given: str | None = None) -> str:
 
 def config_file() -> str | None:
     """
-    Find the path of the default configuration file, whether it exists or not.
+    Return the path of the default configuration file, whether it exists or not.
 
-    None where it would be below a home directory and none is known.
+    None if it would be below a home directory and none is known.
     """
     if sys.platform == "linux":
         base = os.environ.get("XDG_CONFIG_HOME", "")
@@ -242,7 +243,7 @@ def config_file() -> str | None:
 
         directory = platformdirs.user_config_dir("palingenesis", appauthor=False)
     path = os.path.join(directory, "config.toml")
-    # Without a home directory, platformdirs answers with ~ as it is.
+    # Without a home directory, platformdirs leaves the ~ as it is.
     return path if os.path.isabs(path) else None
 
 
@@ -251,7 +252,7 @@ def move_aside(path: str) -> str:
     Rename a file to the first free one of ``PATH.moved-1``, ``PATH.moved-2``, ...
 
     :returns: its new path.
-    :raises OSError: when it cannot be moved.
+    :raises OSError: if it cannot be moved.
     """
     number = 1
     while True:

@@ -1,5 +1,5 @@
 """
-What the tests of an application need: its control socket in memory, with a clock.
+For the tests of an application: its control socket in memory, with a clock.
 
 ::
 
@@ -19,7 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from palingenesis.client.exchange import Exchange
-from palingenesis.config import DEFAULTS, check_count, check_seconds
+from palingenesis.config import DEFAULTS, Limits
 from palingenesis.locate import Location
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import Controllable, check_state
@@ -30,7 +30,7 @@ _NOWHERE = Location("(in memory)", "the test")
 
 class MemoryTransport(StringTransport):
     """
-    A transport that remembers a half-close.
+    A transport in memory that records a half-close.
 
     :ivar half_closed: whether the server has finished sending, and still discards input.
     """
@@ -46,7 +46,7 @@ class Conversation:
     One client's connection, as the server sees it.
 
     :param factory: the server.
-    :param transport: what is between them; a new `MemoryTransport` where None.
+    :param transport: what is between them; a new `MemoryTransport` if None.
     :ivar closed: whether the connection is gone.
     """
 
@@ -64,13 +64,13 @@ class Conversation:
         return self
 
     def end_input(self) -> Conversation:
-        """Half-close: nothing more is sent, and the reply is still read."""
+        """Half-close: send nothing more, and still read the reply."""
         if not self.transport.disconnecting:
             self.protocol.readConnectionLost()
         return self
 
     def vanish(self, reason: type[Exception] = ConnectionLost) -> None:
-        """Close the connection; the server learns of it once."""
+        """Close the connection; the server is notified once."""
         if not self.closed:
             self.closed = True
             self.protocol.connectionLost(Failure(reason()))
@@ -91,37 +91,24 @@ class ControlHarness:
     A state and its commands behind the real protocol, without a socket and without a reactor.
 
     :param state: the daemon, as `palingenesis.ControlService` takes it.
-    :param timeout: seconds a client has to send its command, and again to take the reply.
-    :param handler_timeout: seconds a command may take until its client gets ``ERR:``.
-    :param max_connections: clients served at once.
-    :raises TypeError: when the state lacks a method.
-    :raises ValueError: when a limit makes no sense, as for the service.
-    :ivar clock: a ``twisted.internet.task.Clock``; ``clock.advance(seconds)`` lets time pass for
-        every deadline and for the uptime.
+    :param limits: the limits of its clients.
+    :param clock: a ``twisted.internet.task.Clock``, for a test that shares one with its
+        application; a new one if None.
+    :raises TypeError: if the state lacks a method.
+    :ivar clock: the clock; ``clock.advance(seconds)`` moves every deadline and the uptime.
     """
 
     def __init__(
         self,
         state: Controllable,
         *,
-        timeout: float = DEFAULTS.timeout,
-        handler_timeout: float = DEFAULTS.handler_timeout,
-        max_connections: int = DEFAULTS.max_connections,
+        limits: Limits = DEFAULTS.limits,
+        clock: Clock | None = None,
     ) -> None:
         check_state(state)
-        self.clock = Clock()
-        self._commands = CommandTable(
-            state,
-            self.clock,
-            check_seconds("handler_timeout", handler_timeout),
-            monotonic=self.clock.seconds,
-        )
-        self._factory = ControlFactory(
-            self._commands,
-            self.clock,
-            timeout=check_seconds("timeout", timeout),
-            max_connections=check_count("max_connections", max_connections),
-        )
+        self.clock = Clock() if clock is None else clock
+        self._commands = CommandTable(state, self.clock, limits, monotonic=self.clock.seconds)
+        self._factory = ControlFactory(self._commands, self.clock)
         self._factory.startFactory()
 
     def command(
@@ -141,28 +128,28 @@ class ControlHarness:
         self._commands.register(name, handler, summary, argument, audit=audit)
 
     def connect(self) -> Conversation:
-        """Connect a client, for a test of what happens meanwhile."""
+        """Connect a client, and return its connection, for tests of what happens meanwhile."""
         return Conversation(self._factory)
 
     def send(self, data: bytes) -> bytes:
         """
-        Send bytes, half-close, take what comes back at once, and hang up.
+        Send bytes, half-close, take what comes back at once, and disconnect.
 
-        :returns: the reply's line; empty where the command is under way.
+        :returns: the reply's line; empty if the command is under way.
         """
         client = self.connect().send(data).end_input()
         client.vanish(ConnectionDone)
         return client.received
 
-    def ask(self, name: str, argument: str | None = None) -> Any:
+    def ask(self, name: str, *arguments: str) -> Any:
         """
         Send a command, and return what a client's ``send`` would.
 
         :returns: None for ``OK``, else the decoded JSON.
-        :raises palingenesis.client.errors.ErrorReply: when the reply is an ``ERR:`` line.
-        :raises palingenesis.client.errors.InvalidReply: when the command is under way.
-        :raises ValueError: when name and argument are not one line of at most 512 bytes.
+        :raises palingenesis.client.errors.ErrorReply: if the reply is an ``ERR:`` line.
+        :raises palingenesis.client.errors.InvalidReply: if the command is under way.
+        :raises ValueError: if name and arguments are not one line of at most 512 bytes.
         """
-        exchange = Exchange(_NOWHERE, name, argument)
+        exchange = Exchange(_NOWHERE, name, *arguments)
         exchange.receive(self.send(exchange.request))
         return exchange.value()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-#: How much of a name, or of something a client sent, is shown, in characters.
+#: The most of a name, or of what a client sent, that is shown, in characters.
 NAME_LIMIT = 60
-#: How much of a value is shown, in characters.
+#: The most of a value that is shown, in characters.
 VALUE_LIMIT = 200
-#: How much of a whole message is shown, in characters.
+#: The most of a whole message that is shown, in characters.
 MESSAGE_LIMIT = 1000
 
 
@@ -19,7 +19,7 @@ def printable(text: str | bytes, limit: int = VALUE_LIMIT) -> str:
     ``limit`` characters is cut, and ends in ``...``.
     """
     if isinstance(text, bytes):
-        # An escape is four characters at most for each byte, so nothing shown is lost.
+        # One byte becomes at most four characters, so this cuts nothing that is shown.
         text = text[: 4 * limit + 4].decode("utf-8", "backslashreplace")
     if not text.isprintable():
         text = "".join(
@@ -32,5 +32,5 @@ def printable(text: str | bytes, limit: int = VALUE_LIMIT) -> str:
 
 
 def in_short(error: OSError) -> str:
-    """Say in two words what an error of the system means: ``permission denied``."""
+    """Return the meaning of a system error in a few words, such as ``permission denied``."""
     return (error.strerror or str(error)).lower()

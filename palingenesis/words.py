@@ -1,8 +1,8 @@
 """
-The words of the contract: what sessions, stops and replies are called on the wire.
+The words of the contract: kinds, states, reasons, events and keys, as they are on the wire.
 
-Server, monitor and command line read them from here, so that a word has one spelling. The
-members are strings, and go into a reply as they are.
+Server, monitor and command line read them from here, so that each word has one spelling. The
+members are strings, and are sent as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-#: The kinds that waiting can cure: a session that stopped otherwise is never revived.
+#: The kinds after which a session is revived.
 REVIVABLE = frozenset({Kind.LIMIT, Kind.TRANSIENT, Kind.DIED})
 
 
@@ -42,7 +42,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a session is not revived, in the order in which the gate asks."""
+    """Why a session is not revived, in the order in which they are checked."""
 
     PAUSED = "paused"
     NO_METHOD = "no-method"
@@ -65,7 +65,7 @@ class Reason(StrEnum):
 
 
 class Event(StrEnum):
-    """What an entry of the ledger reports."""
+    """What an entry of the ledger records."""
 
     STOPPED = "stopped"
     INTENT = "intent"
@@ -74,8 +74,16 @@ class Event(StrEnum):
     FAILED = "failed"
     GAVE_UP = "gave-up"
     LEFT = "left"
+    ENDED = "ended"
+    KILLED = "killed"
+    CONTINUED = "continued"
+    NEEDS_YOU = "needs-you"
+    ON_HOLD = "on-hold"
+    RELEASED = "released"
+    ASKED = "asked"
     PAUSED = "paused"
     RESUMED = "resumed"
+    KEPT = "kept"
 
 
 class Method(StrEnum):
@@ -85,7 +93,7 @@ class Method(StrEnum):
 
 
 class Owner(StrEnum):
-    """Who can write to a session now; only `GONE` is a proof that nobody can."""
+    """What can write to a session now; only `GONE` proves that nothing can."""
 
     GONE = "gone"
     PROGRAM = "program"
@@ -132,6 +140,9 @@ class Key(StrEnum):
     ATTEMPT = "attempt"
     EXIT = "exit"
     BY = "by"
+    REASON = "reason"
+    SECONDS = "seconds"
+    SUCCESSOR = "successor"
     # INSPECT
     CONFIGURATION = "configuration"
     PATH = "path"
@@ -147,5 +158,13 @@ class Key(StrEnum):
     PAUSED = "paused"
 
 
-#: What ``ledger`` in STATUS says if nothing is wrong.
+#: The keys that every STATUS has, in their order.
+STATUS_KEYS = (
+    Key.STATE,
+    Key.UPTIME_SECS,
+    Key.CURRENT_SESSION,
+    Key.SAVES_COUNT,
+    Key.TOTAL_RESUMES,
+)
+#: The value of ``ledger`` in STATUS if nothing is wrong.
 OK_WORD = "ok"

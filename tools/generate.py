@@ -111,7 +111,13 @@ def _manual() -> str:
 def _configuration() -> str:
     """Describe every key of the configuration file, by the docstrings of the settings."""
     tables = {
-        "Keys of the file itself:": _keys(config._CHECKS, config.DEFAULTS),
+        "Keys of the file itself:": [
+            pair
+            for key in config.KEYS
+            for pair in _keys(
+                [key], config.DEFAULTS.limits if key in config.Limits._fields else config.DEFAULTS
+            )
+        ],
         "Keys of [sessions]; times are in seconds:": _keys(settings._SESSIONS, settings.Settings()),
         "Keys of [revive.AGENT], for example [revive.claude]:": REVIVE.items(),
         "Keys of [notify]:": [("command", _meanings(settings.Settings)["notify"])],
@@ -138,7 +144,9 @@ def _default(value: object, key: str) -> str:
 
 def _meanings(described: type) -> dict[str, str]:
     """Read the meaning of each attribute in a class's docstring."""
-    found = re.findall(r":ivar (\w+): (.*?)(?=\n *:|\n *$)", described.__doc__ or "", re.DOTALL)
+    found = re.findall(
+        r":(?:ivar|param) (\w+): (.*?)(?=\n *:|\n *$)", described.__doc__ or "", re.DOTALL
+    )
     texts = {name: " ".join(text.split()).rstrip(".") for name, text in found}
     return {name: re.sub("; None for (.*)", r" (default: \1)", t) for name, t in texts.items()}
 

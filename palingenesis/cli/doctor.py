@@ -16,12 +16,12 @@ from palingenesis.client.blocking import ControlClient, Deadline, connect, conve
 from palingenesis.client.errors import (
     ClientError,
     connect_error,
-    find_socket,
     is_chosen,
     user_name,
 )
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
+from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, check_trusted, load_config
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, config_file, exposure
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Seconds that ``twistd palingenesis --help`` may take.
 TWISTD_TIMEOUT = 30.0
 #: The tables of the configuration that are the daemon's to check.
-DAEMON_TABLES = ("sessions", "revive", "notify")
+DAEMON_TABLES = ("sessions", "homes", "revive", "notify")
 
 _LABEL_WIDTH = 11
 _EXPOSURES = {

@@ -82,7 +82,7 @@ def trouble_lines(error: ClientError, colour: bool) -> list[str]:
     """Show why there is no status, in its place."""
     return [
         labelled(Key.STATE, trouble(error), colour, RED),
-        labelled("reason", printable(error.reason), colour),
+        labelled(Key.REASON, printable(error.reason), colour),
         labelled("socket", printable(error.path), colour),
     ]
 

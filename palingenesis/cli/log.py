@@ -35,12 +35,12 @@ def entries_line(client: ControlClient, number: int | None) -> bytes:
     :param number: how many; the daemon decides if None.
     :raises palingenesis.client.errors.ClientError: when there is none.
     """
-    return list_line(client, LOG, None if number is None else str(number))
+    return list_line(client, LOG, *([] if number is None else [str(number)]))
 
 
 def log_lines(client: ControlClient, number: int | None) -> list[str]:
     """Describe the last entries, one line each; raises what `entries_line` does."""
-    entries = objects(client, LOG, None if number is None else str(number))
+    entries = objects(client, LOG, *([] if number is None else [str(number)]))
     return story(entries, _directories(client)) or ["nothing has happened to any session"]
 
 

@@ -10,8 +10,9 @@ from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
 from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds
 from palingenesis.client.blocking import ControlClient
-from palingenesis.client.errors import ClientError, find_socket
+from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
+from palingenesis.client.location import find_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _add_commands_options(parser: ArgumentParser) -> None:
 
 def _send(options: Namespace) -> Exit:
     try:
-        line = _client(options).send_line(options.name, options.argument)
+        line = _client(options).send_line(options.name, *options.arguments)
     except ValueError as error:
         complain(str(error))
         return Exit.USAGE
@@ -179,7 +180,7 @@ def _send(options: Namespace) -> Exit:
 def _add_send_options(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the command's name, in either case")
     parser.add_argument(
-        "argument", metavar="ARGUMENT", nargs="?", help="its argument, if it takes one"
+        "arguments", metavar="ARGUMENT", nargs="*", help="its arguments, if it takes any"
     )
 
 

@@ -21,14 +21,14 @@ def is_unknown(error: ErrorReply) -> bool:
     return error.message.startswith(UNKNOWN)
 
 
-def list_line(client: ControlClient, name: str, argument: str | None = None) -> bytes:
+def list_line(client: ControlClient, name: str, *arguments: str) -> bytes:
     """
     Ask for a list of objects, and return the reply's line as it came, checked.
 
     :raises palingenesis.client.errors.ClientError: when the reply is no such list.
     """
     try:
-        line = client.send_line(name, argument)
+        line = client.send_line(name, *arguments)
     except ErrorReply as error:
         if is_unknown(error):
             error.advice = (
@@ -43,7 +43,7 @@ def list_line(client: ControlClient, name: str, argument: str | None = None) -> 
     return line
 
 
-def objects(client: ControlClient, name: str, argument: str | None = None) -> list[dict[str, Any]]:
+def objects(client: ControlClient, name: str, *arguments: str) -> list[dict[str, Any]]:
     """Return the list of objects that a command replies with; raises what `list_line` does."""
-    listed: list[dict[str, Any]] = json.loads(list_line(client, name, argument))
+    listed: list[dict[str, Any]] = json.loads(list_line(client, name, *arguments))
     return listed

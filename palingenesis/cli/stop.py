@@ -11,8 +11,9 @@ import struct
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.client.blocking import Deadline, connect
-from palingenesis.client.errors import ErrorReply, connect_error, find_socket, user_name
+from palingenesis.client.errors import ErrorReply, connect_error, user_name
 from palingenesis.client.exchange import Exchange
+from palingenesis.client.location import find_socket
 from palingenesis.procfs import command_of, peer_credentials
 from palingenesis.text import printable
 from palingenesis.wire import REPLY_LIMIT, Command

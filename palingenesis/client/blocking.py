@@ -16,8 +16,9 @@ from __future__ import annotations
 import socket
 import time
 
-from palingenesis.client.errors import connect_error, find_socket
+from palingenesis.client.errors import connect_error
 from palingenesis.client.exchange import DEFAULT_TIMEOUT, Exchange, check_timeout, retry_delays
+from palingenesis.client.location import find_socket
 from palingenesis.wire import REPLY_LIMIT, Command
 
 TYPE_CHECKING = False
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
 
 class ControlClient:
     """
-    A daemon's control socket, to be called from anywhere.
+    A client of a daemon's control socket.
 
     It holds no connection: each call makes one, so a client can be kept, shared between
     threads, and used again after the daemon restarted. Each call raises a
     `palingenesis.client.errors.ClientError`.
 
-    :param path: the socket; None looks for it by the daemon's own rules.
+    :param path: the socket; if None, the one that the daemon would use.
     :param timeout: seconds that a call may take, connecting included.
-    :raises palingenesis.client.errors.SocketPathError: when the path cannot be a socket's.
-    :raises ValueError: when the timeout is not above 0 and at most a day.
+    :raises palingenesis.client.errors.SocketPathError: if the path cannot be a socket's.
+    :raises ValueError: if the timeout is not above 0 and at most a day.
     """
 
     def __init__(
@@ -68,30 +69,30 @@ class ControlClient:
         self._ask(Command.RESUME).done()
 
     def reload(self) -> None:
-        """Have the daemon read its configuration again; an ``ErrorReply`` says why it cannot."""
+        """Have the daemon apply its configuration again; raises `ErrorReply` if that fails."""
         self._ask(Command.RELOAD).done()
 
     def commands(self) -> dict[str, str]:
         """Return every command that the daemon has, usage to summary."""
         return self._ask(Command.HELP).summaries()
 
-    def send(self, name: str, argument: str | None = None) -> Any:
+    def send(self, name: str, *arguments: str) -> Any:
         """
-        Send any command, an application's own for example.
+        Send any command, an application's own for example; its words are joined by a blank.
 
         :returns: None for ``OK``, else the reply's decoded JSON.
-        :raises ValueError: when name and argument are not one line of at most 512 bytes.
+        :raises ValueError: if name and arguments are not one line of at most 512 bytes.
         """
-        return self._ask(name, argument).value()
+        return self._ask(name, *arguments).value()
 
-    def send_line(self, name: str, argument: str | None = None) -> bytes:
+    def send_line(self, name: str, *arguments: str) -> bytes:
         """Send any command as `send` does, and return the reply's line as it came, checked."""
-        exchange = self._ask(name, argument)
+        exchange = self._ask(name, *arguments)
         exchange.value()
         return exchange.line()
 
-    def _ask(self, name: str, argument: str | None = None) -> Exchange:
-        exchange = Exchange(self.location, name, argument)
+    def _ask(self, name: str, *arguments: str) -> Exchange:
+        exchange = Exchange(self.location, name, *arguments)
         deadline = Deadline(self.timeout)
         try:
             with connect(self.path, deadline) as connection:
@@ -105,9 +106,9 @@ class ControlClient:
 
 class Deadline:
     """
-    The end of a wait, by the monotonic clock.
+    The end of a wait, on the monotonic clock.
 
-    :param seconds: how far ahead it is.
+    :param seconds: the time until then.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -123,17 +124,17 @@ class Deadline:
 
 def connect(path: str, deadline: Deadline, *, name_senders: bool = False) -> socket.socket:
     """
-    Connect to a socket, however long its backlog stays full.
+    Connect to a socket, and retry while its backlog is full.
 
-    :param name_senders: whether recvmsg(2) also tells which process has sent what is read,
+    :param name_senders: whether recvmsg(2) also returns which process sent what is read,
         ``SO_PASSCRED`` of unix(7); only Linux has it.
     :raises TimeoutError: at the deadline.
-    :raises OSError: as connect(2) does; `connect_error` says what it means.
+    :raises OSError: as connect(2) does; `connect_error` turns it into a `ClientError`.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if name_senders:
-            # Of what is sent before, the kernel keeps no sender, and a rejection comes at once.
+            # Before connecting: the kernel names no sender for what arrived earlier.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         for delay in retry_delays():
             connection.settimeout(deadline.remaining())
@@ -151,7 +152,7 @@ def connect(path: str, deadline: Deadline, *, name_senders: bool = False) -> soc
 
 def converse(connection: socket.socket, exchange: Exchange, deadline: Deadline) -> None:
     """
-    Send a command, and read its reply, or as much of it as comes before the end.
+    Send a command, and read its reply until it is complete or the connection ends.
 
     :raises TimeoutError: at the deadline.
     """

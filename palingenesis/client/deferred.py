@@ -20,8 +20,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from palingenesis.client.errors import connect_error, find_socket
+from palingenesis.client.errors import connect_error
 from palingenesis.client.exchange import DEFAULT_TIMEOUT, Exchange, check_timeout, retry_delays
+from palingenesis.client.location import find_socket
 from palingenesis.wire import Command
 
 if TYPE_CHECKING:
@@ -34,18 +35,18 @@ if TYPE_CHECKING:
 
 class ControlClient:
     """
-    A daemon's control socket, to be called from a Twisted application.
+    A client of a daemon's control socket, for Twisted applications.
 
     It holds no connection: each call makes one. Each returns a Deferred, which fails with
-    the errors of `palingenesis.client.errors` and can be cancelled. Either way, nothing of
-    the call is left in the reactor.
+    the errors of `palingenesis.client.errors` and can be cancelled. After that, nothing of
+    the call stays in the reactor.
 
     :param reactor: provides ``IReactorTime``, and ``IReactorUNIX``, which Twisted does not
         declare of every reactor.
-    :param path: the socket; None looks for it by the daemon's own rules.
+    :param path: the socket; if None, the one that the daemon would use.
     :param timeout: seconds that a call may take, connecting included.
-    :raises palingenesis.client.errors.SocketPathError: when the path cannot be a socket's.
-    :raises ValueError: when the timeout is not above 0 and at most a day.
+    :raises palingenesis.client.errors.SocketPathError: if the path cannot be a socket's.
+    :raises ValueError: if the timeout is not above 0 and at most a day.
     """
 
     def __init__(
@@ -72,25 +73,25 @@ class ControlClient:
         return self._ask(Command.RESUME).addCallback(Exchange.done)
 
     def reload(self) -> Deferred[None]:
-        """Have the daemon read its configuration again; an ``ErrorReply`` says why it cannot."""
+        """Have the daemon apply its configuration again; fails with `ErrorReply` if it cannot."""
         return self._ask(Command.RELOAD).addCallback(Exchange.done)
 
     def commands(self) -> Deferred[dict[str, str]]:
         """Return every command that the daemon has, usage to summary."""
         return self._ask(Command.HELP).addCallback(Exchange.summaries)
 
-    def send(self, name: str, argument: str | None = None) -> Deferred[Any]:
+    def send(self, name: str, *arguments: str) -> Deferred[Any]:
         """
-        Send any command, an application's own for example.
+        Send any command, an application's own for example; its words are joined by a blank.
 
         :returns: None for ``OK``, else the reply's decoded JSON.
-        :raises ValueError: at once, when name and argument are not one line of at most
+        :raises ValueError: at once, if name and arguments are not one line of at most
             512 bytes.
         """
-        return self._ask(name, argument).addCallback(Exchange.value)
+        return self._ask(name, *arguments).addCallback(Exchange.value)
 
-    def _ask(self, name: str, argument: str | None = None) -> Deferred[Exchange]:
-        exchange = Exchange(self.location, name, argument)
+    def _ask(self, name: str, *arguments: str) -> Deferred[Exchange]:
+        exchange = Exchange(self.location, name, *arguments)
 
         def timed_out(_failure: object, timeout: float) -> Failure:
             return Failure(exchange.timed_out(timeout))
@@ -125,9 +126,9 @@ class _Conversation(Protocol):
         self._exchange = exchange
         self._over: Deferred[None] = Deferred(lambda _: self.transport.abortConnection())
         exchange.sent = True
-        # A daemon that closed first may have said why: too many connections. So the request
-        # goes to the socket itself, whose empty buffer takes it whole: where sending fails,
-        # the transport's own write would close the connection with the reply unread.
+        # A daemon that closed first may have sent a reason: too many connections. So the
+        # request goes to the socket itself, whose empty buffer takes it whole: if sending
+        # fails, the transport's own write would close the connection with the reply unread.
         with suppress(BrokenPipeError, ConnectionResetError):
             self.transport.getHandle().send(exchange.request)
         return self._over

@@ -1,5 +1,5 @@
 """
-Every error that the clients raise, and which of them a failure is.
+Every error that the clients raise, and how one is made from a failure.
 
 ::
 
@@ -22,8 +22,7 @@ import errno
 import os
 import stat
 
-from palingenesis.locate import SOCKET_VARIABLE, locate_socket
-from palingenesis.paths import PathError
+from palingenesis.locate import SOCKET_VARIABLE
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, VALUE_LIMIT, printable
 from palingenesis.wire import REPLY_LIMIT
 
@@ -131,7 +130,7 @@ class ErrorReply(ClientError):
     The daemon replied with an ``ERR:`` line.
 
     :ivar command: the name of the command that it was sent.
-    :ivar message: its own words, fit for a terminal.
+    :ivar message: the daemon's message, fit for a terminal.
     """
 
     def __init__(self, path: str, command: str, message: str) -> None:
@@ -153,7 +152,7 @@ class InvalidReply(ClientError):
     def __init__(self, path: str, received: bytes) -> None:
         shown = printable(received.rstrip(b"\n"), VALUE_LIMIT)
         if not received:
-            reason = "it closed the connection without a word"
+            reason = "it closed the connection without a reply"
         elif received.endswith(b"\n"):
             reason = f"it sent '{shown}'"
         elif len(received) < REPLY_LIMIT:
@@ -164,21 +163,9 @@ class InvalidReply(ClientError):
         self.received = received
 
 
-def find_socket(path: str | os.PathLike[str] | None = None) -> Location:
-    """
-    Find the socket by the daemon's own rules.
-
-    :raises SocketPathError: when the path cannot be a socket's.
-    """
-    try:
-        return locate_socket(None if path is None else os.fspath(path))
-    except PathError as error:
-        raise SocketPathError(error.path, error.reason) from error
-
-
 def connect_error(location: Location, number: int | None) -> ClientError:
     """
-    Name the error that an error number of connect(2) stands for, by what is at the path.
+    Return the error for an error number of connect(2), by what is at the path.
 
     :param number: None if there is none.
     """
@@ -205,12 +192,12 @@ def connect_error(location: Location, number: int | None) -> ClientError:
 
 
 def is_chosen(location: Location) -> bool:
-    """Return whether a person named this very socket: then any application may be its owner."""
+    """Return whether the user named this socket: then any application may own it."""
     return location.source in _CHOSEN
 
 
 def timed_out(location: Location, timeout: float, pending: str | None) -> TimedOut:
-    """Make the error for a reply that did not come; the parameters are `TimedOut`'s."""
+    """Return the error for a reply that did not come; the parameters are `TimedOut`'s."""
     doctor = "palingenesis doctor"
     if location.source == "--socket":
         from shlex import quote
@@ -253,7 +240,7 @@ def _elsewhere(location: Location) -> str:
 
 
 def _denied(path: str) -> PermissionDenied:
-    # A file in a closed directory cannot be looked at: then the directory is the obstacle.
+    # stat(2) fails for a file in a closed directory: then the directory is the reason.
     place = path
     while True:
         try:

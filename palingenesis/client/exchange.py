@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from palingenesis.locate import Location
     from palingenesis.wire import DaemonStatus
 
-#: Seconds that a call may take unless it is told otherwise.
+#: Seconds that a call may take by default.
 DEFAULT_TIMEOUT = 5.0
 #: The longest timeout, in seconds: a day. Longer ones are mistakes, and overflow poll(2).
 TIMEOUT_LIMIT = 86_400.0
@@ -46,14 +46,14 @@ class Exchange:
 
     :param location: the socket, for errors.
     :param name: the command's name.
-    :param argument: its argument; None for none.
-    :raises ValueError: when name and argument are not one line of at most 512 bytes.
+    :param arguments: its arguments.
+    :raises ValueError: if name and arguments are not one line of at most 512 bytes.
     :ivar request: the line to send.
     :ivar sent: set by the client once a part of the request may have reached the daemon.
     """
 
-    def __init__(self, location: Location, name: str, argument: str | None = None) -> None:
-        self.request = render_request(name, argument)
+    def __init__(self, location: Location, name: str, *arguments: str) -> None:
+        self.request = render_request(name, *arguments)
         self.sent = False
         self._location = location
         self._name = name
@@ -68,8 +68,8 @@ class Exchange:
         """
         Return the reply: a full line that is no error.
 
-        :raises ErrorReply: when it is an ``ERR:`` line.
-        :raises InvalidReply: when it is no full line of at most `REPLY_LIMIT` bytes.
+        :raises ErrorReply: if it is an ``ERR:`` line.
+        :raises InvalidReply: if it is no full line of at most `REPLY_LIMIT` bytes.
         """
         end = self._received.find(b"\n", 0, REPLY_LIMIT) + 1
         line = self._received[: end or REPLY_LIMIT]
@@ -111,7 +111,7 @@ class Exchange:
 
     def timed_out(self, timeout: float) -> TimedOut:
         """
-        Make the error for a reply that did not come in time.
+        Return the error for a reply that did not come in time.
 
         :param timeout: the seconds that it was given.
         """

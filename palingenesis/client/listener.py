@@ -33,7 +33,7 @@ def _in_words(credentials: Credentials | None) -> str:
 
 def listener_elsewhere(location: Location) -> str | None:
     """
-    Find a daemon at another default place than the one that was looked at.
+    Find a daemon at a default place other than the location.
 
     The default place depends on the environment, so a daemon that was started by cron(8) or
     before a log-in may serve at another one.

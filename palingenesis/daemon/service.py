@@ -154,8 +154,4 @@ class DaemonService(MultiService):
 
     def _apply(self, config: Config) -> None:
         set_log_level(config.log_level)
-        self.control.configure(
-            timeout=config.timeout,
-            handler_timeout=config.handler_timeout,
-            max_connections=config.max_connections,
-        )
+        self.control.configure(config.limits)

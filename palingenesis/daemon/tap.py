@@ -17,7 +17,7 @@ from palingenesis.daemon.service import DaemonService, DaemonSettings
 from palingenesis.daemon.starter import Starter, take_starter
 from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.monitor.child import current_umask
-from palingenesis.monitor.settings import TABLES
+from palingenesis.monitor.settings import TABLES, check_whole
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.server.socketfile import SocketFile
@@ -140,7 +140,7 @@ class Options(usage.Options):
         if path is None or (self["config"] is None and not os.path.lexists(path)):
             return DEFAULTS
         check_trusted(path, self.uid)
-        return load_config(path, TABLES)
+        return load_config(path, TABLES, check_whole)
 
     @property
     def config_path(self) -> str | None:
@@ -150,8 +150,8 @@ class Options(usage.Options):
     @property
     def uid(self) -> int:
         """The user that the daemon is, or will be."""
-        uid = (self.parent or {}).get("uid")
-        return os.geteuid() if uid is None else int(uid)
+        twistd: Mapping[str, Any] = self.parent or {}
+        return os.geteuid() if twistd.get("uid") is None else int(twistd["uid"])
 
     @property
     def mode(self) -> int:

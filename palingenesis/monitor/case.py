@@ -7,7 +7,7 @@ the system is asked through `System`, and only if nothing cheaper forbids a revi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -60,7 +60,8 @@ class Circumstances:
 
     :ivar now: the time, in seconds since the epoch.
     :ivar monotonic: the time, in seconds of a clock that is never set back.
-    :ivar keeper: whether this daemon is the keeper.
+    :ivar kept: the homes that this daemon keeps, by name, and since when, in seconds since the
+        epoch; None if no other daemon kept it before.
     :ivar ledger: whether the ledger can be written.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
     :ivar starts: commands started in the last hour, over all sessions.
@@ -70,7 +71,7 @@ class Circumstances:
     monotonic: float
     settings: Settings
     paused: bool
-    keeper: bool
+    kept: Mapping[str, float | None]
     ledger: bool
     first_at: float | None
     starts: int
@@ -134,7 +135,12 @@ class Case:
     @property
     def method(self) -> Method | None:
         """The method that revives the session; None if the configuration names none."""
-        return Method.COMMAND if self.session.agent in self.settings.revive else None
+        return Method.COMMAND if self.session.home.name in self.settings.revive else None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether this daemon keeps the session's home."""
+        return self.session.home.name in self.circumstances.kept
 
     @property
     def is_quiet(self) -> bool:
@@ -148,12 +154,18 @@ class Case:
 
     @property
     def is_from_before(self) -> bool:
-        """Whether the session stopped before the ledger began, and such stops are left alone."""
+        """
+        Whether the session stopped before this daemon's ledger knew of its home.
+
+        That is so before the ledger's first entry, and while another daemon with a ledger of its
+        own kept the home: what was tried then is unknown. ``backlog`` revives such sessions too.
+        """
         if self.settings.backlog:
             return False
         first_at = self.circumstances.first_at
+        kept_since = self.circumstances.kept.get(self.session.home.name)
         stopped = self.session.since if self.ending is None else self.ending.at
-        return first_at is None or stopped < first_at
+        return first_at is None or stopped < max(first_at, kept_since or 0.0)
 
     @property
     def is_over(self) -> bool:
@@ -320,7 +332,7 @@ def _has_had_its_attempts(case: Case) -> bool:
 GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.PAUSED, lambda case: case.circumstances.paused),
     (Reason.NO_METHOD, lambda case: case.method is None),
-    (Reason.NOT_THE_KEEPER, lambda case: not case.circumstances.keeper),
+    (Reason.NOT_THE_KEEPER, lambda case: not case.is_kept),
     (Reason.LEDGER, lambda case: not case.circumstances.ledger),
     (Reason.KIND, lambda case: case.kind not in REVIVABLE),
     (Reason.CRASHES, lambda case: case.kind is Kind.DIED and not case.settings.crashes),

@@ -1,7 +1,7 @@
 """
 Files that other programs write: found by a pattern, and opened without trust.
 
-A link is never followed and a FIFO never waited for, and everything has a bound.
+A file's link is never followed and a FIFO never waited for, and everything has a bound.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Walk:
         Yield our user's regular files that fit a pattern, and None for a pause.
 
         :param top: the directory below which they are.
-        :param pattern: a pattern for each level below it (`fnmatch`). The levels before the
-            first wildcard may be links; what a wildcard finds is never followed.
+        :param pattern: a pattern for each level below it (`fnmatch`). Directories may be links,
+            after the first wildcard only to directories of our user; files may not.
         """
         levels = pattern.split("/")
         fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
@@ -62,7 +62,7 @@ class Walk:
     ) -> Iterator[tuple[str, os.stat_result] | None]:
         matcher, *deeper = matchers
         foreign = False
-        below = []
+        below, links = [], []
         try:
             with os.scandir(directory) as entries:
                 for count, entry in enumerate(entries):
@@ -76,6 +76,8 @@ class Walk:
                     if deeper:
                         if entry.is_dir(follow_symlinks=False):
                             below.append(entry.path)
+                        elif entry.is_symlink():
+                            links.append(entry.path)
                         continue
                     try:
                         status = entry.stat(follow_symlinks=False)
@@ -94,10 +96,28 @@ class Walk:
             return
         if foreign:
             self._warn(f"{directory}: has transcripts of another user, which are left alone")
-        for path in below:
+        for path in [*below, *self._followed(links, below)]:
             if self._is_over(directory, 0):
                 return
             yield from self._below(path, deeper)
+
+    def _followed(self, links: list[str], beside: list[str]) -> Iterator[str]:
+        """Yield the links that lead to a directory of our user's which is not walked already."""
+        walked = set()
+        if links:
+            walked = {_place(path) for path in beside}
+        for path in links:
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue  # it leads nowhere
+            if not stat.S_ISDIR(status.st_mode):
+                continue
+            if status.st_uid != self._uid:
+                self._warn(f"{path}: leads to a directory of another user, which is left alone")
+            elif (place := (status.st_dev, status.st_ino)) not in walked:
+                walked.add(place)
+                yield path
 
     def _is_over(self, directory: str, count: int) -> bool:
         """Return whether the walk has to leave a directory after so many of its names."""
@@ -115,6 +135,14 @@ class Walk:
             return False
         self.cut_short = True
         return True
+
+
+def _place(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextmanager

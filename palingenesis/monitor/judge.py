@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -36,6 +36,7 @@ class Judge:
     :param recorded: called for each event that is recorded.
     :param warn: called with one line for everything that a person should mend.
     :ivar settings: what an operator has set.
+    :ivar kept: the homes that this daemon keeps; see `Circumstances`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Judge:
         warn: Callable[[str], None],
     ) -> None:
         self.settings = settings
+        self.kept: Mapping[str, float | None] = {}
         self._world = world
         self._times = times
         self._roster = roster
@@ -81,13 +83,13 @@ class Judge:
             session = self._roster.refresh(known)
         elif running.ended is not None:
             stop = running.attempt.stop
-            session = self._roster.find(stop.agent, stop.transcript)
+            session = self._roster.find(self._world.home_of(stop), stop.transcript)
         if running.ended is not None and known is not None and session is not known:
             # It grew after its command had ended: the next tick learns by whom.
             return
         owner = Owner.UNKNOWN
         if session is not None and living is not None:
-            owner = living.owner(session.agent, session.identity, session.path)
+            owner = living.owner(session.home, session.identity, session.path)
         self._revivals.observe(running, session, owner)
 
     def wants_a_look(self) -> bool:
@@ -130,13 +132,13 @@ class Judge:
             # What grew after it was read is not what the look was for.
             if (
                 owner_matters(case)
-                and self._world.stamp(session.agent, session.path) == session.stamp
+                and self._world.stamp(session.home, session.path) == session.stamp
             ):
-                session.owner = living.owner(session.agent, session.identity, session.path)
-            asking = living.asking(session.agent, session.identity)
+                session.owner = living.owner(session.home, session.identity, session.path)
+            asking = living.asking(session.home, session.identity)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
-        if self._keeper.held:
+        if case.is_kept and self._keeper.held:
             self._record(case)
             case = self._case(session, circumstances)
         self._note(session, assess(case))
@@ -192,12 +194,12 @@ class Judge:
         if session is None:
             return
         circumstances = self.circumstances()
-        session.owner = living.owner(session.agent, session.identity, session.path)
+        session.owner = living.owner(session.home, session.identity, session.path)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
-            warning = self._revivals.begin(case, self.settings.revive[session.agent])
+            warning = self._revivals.begin(case, self.settings.revive[session.home.name])
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))
@@ -210,8 +212,8 @@ class Judge:
             self._times.monotonic(),
             self.settings,
             self._ledger.paused,
-            self._keeper.held,
-            self._ledger.warning is None,
+            self.kept,
+            self._ledger.warning is None and self._keeper.warning is None,
             self._ledger.sums.first_at,
             self._ledger.starts(),
         )
@@ -288,11 +290,11 @@ class _System:
         return unusable is None
 
     def program(self) -> bool:
-        agent = self._session.agent
+        home = self._session.home.name
         try:
-            self._world.program(self._settings.revive[agent])
+            self._world.program(self._settings.revive[home])
         except CommandError as error:
-            self._warn(f"No session of {agent} can be revived: {error}")
+            self._warn(f"No session of {home} can be revived: {error}")
             return False
         return True
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
 from palingenesis.monitor.mounts import Mount, is_shared, kind_at, read_mounts
-from palingenesis.monitor.processes import Process, processes_by_tools, processes_of
+from palingenesis.monitor.processes import Process, look_at, processes_by_tools, processes_of
 from palingenesis.words import Owner
 
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
@@ -40,6 +40,7 @@ class Snapshot:
     :ivar mounts: the mounted file systems; None if this machine cannot list them.
     :ivar isolated: whether there may be processes that are not seen, in a container.
     :ivar root: the device of the root directory.
+    :ivar look_at: looks at one process of any user; None if it is gone or cannot be seen.
     """
 
     processes: Mapping[int, Process] | None
@@ -47,21 +48,39 @@ class Snapshot:
     mounts: tuple[Mount, ...] | None = None
     isolated: bool = False
     root: int = 0
+    look_at: Callable[[int], Process | None] = lambda _: None
 
     def is_alive(self, pid: int, start: str | None = None) -> bool:
         """
         Return whether a process lives, and is the one that started at this time.
 
-        If one of the two times is unknown, a process of this pid is taken for it.
+        If one of the two times is unknown, a process of ours with this pid is taken for it. One
+        of another user has to have started at this time.
         """
         process = (self.processes or {}).get(pid)
+        if process is None and start is not None:
+            process = self.look_at(pid)
         return process is not None and (None in (start, process.start) or start == process.start)
 
-    def running(self, programs: frozenset[str], directory: str) -> Owner:
-        """Return whether one of these programs runs in a directory."""
+    def named(self, programs: frozenset[str]) -> list[Process]:
+        """Return the processes that run one of these programs."""
+        living = (self.processes or {}).values()
+        return [process for process in living if not programs.isdisjoint(process.names)]
+
+    def running(
+        self,
+        programs: frozenset[str],
+        directory: str,
+        leave_out: Callable[[Process], bool] = lambda _: False,
+    ) -> Owner:
+        """
+        Return whether one of these programs runs in a directory.
+
+        :param leave_out: returns whether a process proves nothing by its directory.
+        """
         if self.processes is None:
             return Owner.UNKNOWN
-        candidates = [p for p in self.processes.values() if not programs.isdisjoint(p.names)]
+        candidates = [each for each in self.named(programs) if not leave_out(each)]
         if any(process.is_in(directory) for process in candidates):
             return Owner.PROGRAM
         if any(process.directory is None for process in candidates):
@@ -143,6 +162,7 @@ def take_snapshot(proc: str = "/proc", uid: int | None = None) -> Snapshot:
         read_mounts(proc),
         isolated=namespace != FIRST_NAMESPACE,
         root=root,
+        look_at=look_at,
     )
 
 

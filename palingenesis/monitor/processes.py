@@ -36,7 +36,8 @@ class Process:
     :ivar start: its start time, in the system's words: field 22 of proc_pid_stat(5), or
         ``lstart`` of ps(1); None if unknown.
     :ivar arguments: its command line, from the program's name on.
-    :ivar command: the name by which the kernel knows its program; empty if unknown.
+    :ivar command: the name by which the kernel knows it; empty if unknown.
+    :ivar program: the path of the file that it runs; None if it cannot be read.
     :ivar leads: whether it leads its process group and its session.
     :ivar directory: its current directory; None if it cannot be read.
     :ivar link: a path that leads to that directory whatever its name; None if there is none.
@@ -49,6 +50,7 @@ class Process:
     leads: bool = False
     directory: str | None = None
     link: str | None = None
+    program: str | None = None
 
     @property
     def began(self) -> str:
@@ -57,9 +59,11 @@ class Process:
 
     @property
     def names(self) -> frozenset[str]:
-        """The base names under which its program runs."""
+        """The names under which its program runs."""
         names = names_of(self.arguments)
-        return names | {self.command} if self.command else names
+        if self.command:
+            names |= {self.command}
+        return names if self.program is None else names | _names_in(self.program)
 
     def is_in(self, directory: str) -> bool:
         """Return whether a directory, which may have several names, is its current one."""
@@ -148,20 +152,34 @@ def processes_by_tools(uid: int) -> list[Process] | None:
 
 def names_of(arguments: Iterable[str]) -> frozenset[str]:
     """
-    Return the base names under which a command runs.
+    Return the names under which a command runs.
 
-    That is the program's and, after an interpreter, the one of each argument up to the first
+    They are those of its program and, after an interpreter, of each argument up to the first
     that is no option.
     """
     first, *others = [*arguments] or [""]
-    names = {os.path.basename(first)}
+    names = _names_in(first)
     if _INTERPRETER.fullmatch(os.path.basename(first)):
         for argument in others:
-            names.add(os.path.basename(argument))
-            if os.path.basename(argument) == "cli.js":
-                names.add(os.path.basename(os.path.dirname(argument)))
+            names |= _names_in(argument)
             if not argument.startswith("-"):
                 break
+    return names
+
+
+def _names_in(path: str) -> frozenset[str]:
+    """
+    Return the names of a program: its base name, or its directory's if that alone names it.
+
+    A program may change its own name: of ``claude bg-spare``, the first word counts too.
+    """
+    directory, base = os.path.split(path)
+    names = {base, base.partition(" ")[0]}
+    parent, last = os.path.split(directory)
+    if base == "cli.js":
+        names.add(last)
+    elif last == "versions":
+        names.add(os.path.basename(parent))
     return frozenset(names)
 
 
@@ -230,11 +248,16 @@ def _in_proc(directory: str, pid: int) -> Process | None:
     start = stat[20].decode("ascii", "replace")
     line = os.fsdecode(_read(f"{directory}/cmdline"))
     arguments = tuple(line.rstrip("\0").split("\0"))
+    current, program = _target(f"{directory}/cwd"), _target(f"{directory}/exe")
+    link = None if current is None else f"{directory}/cwd"
+    return Process(pid, start, arguments, command, leads, current, link, program)
+
+
+def _target(link: str) -> str | None:
     try:
-        current = os.readlink(f"{directory}/cwd").removesuffix(" (deleted)")
+        return os.readlink(link).removesuffix(" (deleted)")
     except OSError:
-        return Process(pid, start, arguments, command, leads)
-    return Process(pid, start, arguments, command, leads, current, f"{directory}/cwd")
+        return None
 
 
 def _by_ps(pid: int) -> Process | None:

@@ -109,7 +109,7 @@ class Revivals:
             if each.revival is not None and each.revival.output is not None
         ]
         try:
-            revival = self._world.start(command, session.agent, session.identity, in_use)
+            revival = self._world.start(command, session.home, session.identity, in_use)
         except (CommandError, OSError) as error:
             self._fail(attempt, _GONE, found=prompt_in(session))
             return str(error)

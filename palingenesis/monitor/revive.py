@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from palingenesis.monitor import child, processes
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.times import Times
@@ -225,7 +226,7 @@ class Revival:
 
 def start(
     command: Command,
-    agent: str,
+    home: Home,
     session: Identity,
     state_directory: str,
     times: Times,
@@ -237,7 +238,7 @@ def start(
     """
     Start the command that revives a session. The intent must be in the ledger before.
 
-    :param agent: the agent's name, for the name of the output file.
+    :param home: where the session is; a named one is named in the command's environment.
     :param in_use: the output files of the revivals that run.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the command's umask; the daemon's own if negative.
@@ -246,9 +247,9 @@ def start(
     arguments = arguments_for(command, session)
     program = find_program(command, environment)
     check_directory(session.directory)
-    added = {**command.environment, "PWD": session.directory}
+    added = {**home.environment, **command.environment, "PWD": session.directory}
     full = child.child_environment(os.environ if environment is None else environment, added)
-    descriptor, path = _open_output(state_directory, f"{agent}-{session.id}", in_use)
+    descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use)
     try:
         process = child.start(
             arguments, program, full, session.directory, output=descriptor, umask=umask

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
@@ -36,7 +37,7 @@ class Session:
     :ivar settled: whether nothing can change about it until it grows.
     """
 
-    agent: str
+    home: Home
     identity: Identity
     path: str
     stamp: Stamp
@@ -48,6 +49,11 @@ class Session:
     due: float | None = None
     unusable: str | None = None
     settled: bool = False
+
+    @property
+    def agent(self) -> str:
+        """Its agent's name."""
+        return self.home.agent
 
     @property
     def name(self) -> tuple[str, str]:
@@ -77,7 +83,7 @@ class Roster:
         self._scanned: float | None = None
         self.sessions: dict[tuple[str, str], Session] = {}
 
-    def scan(self, homes: Mapping[str, str], memory: float) -> Iterator[None]:
+    def scan(self, homes: Iterable[Home], memory: float) -> Iterator[None]:
         """
         Read every transcript that has changed, the newest first; yield after each step.
 
@@ -102,25 +108,25 @@ class Roster:
 
     def refresh(self, session: Session) -> Session | None:
         """Read a session again if its transcript has changed; None if it is gone."""
-        stamp = self._world.stamp(session.agent, session.path)
+        stamp = self._world.stamp(session.home, session.path)
         if stamp == session.stamp:
             return session
-        self._take(Change(session.agent, session.path, stamp), 0.0)
+        self._take(Change(session.home, session.path, stamp), 0.0)
         self._elect()
         return self.sessions.get(session.name)
 
-    def find(self, agent: str, path: str) -> Session | None:
+    def find(self, home: Home, path: str) -> Session | None:
         """Read a transcript that is not among those scanned; None if that is impossible."""
-        stamp = self._world.stamp(agent, path)
+        stamp = self._world.stamp(home, path)
         if stamp is None:
             return None
         try:
-            found = self._world.read(agent, path, None)
+            found = self._world.read(home, path, None)
         except OSError:
             return None
         if found is None:
             return None
-        return Session(agent, found[0], path, stamp, found[1], self._grown(stamp))
+        return Session(home, found[0], path, stamp, found[1], self._grown(stamp))
 
     def _grown(self, stamp: Stamp) -> float:
         """Return when a transcript grew, in seconds of the clock that is never set back."""
@@ -128,7 +134,7 @@ class Roster:
         return self._times.monotonic() - age
 
     def _take(self, change: Change, horizon: float) -> None:
-        agent, path, stamp = change
+        home, path, stamp = change
         old = self._by_path.pop(path, None)
         if stamp is None:
             return
@@ -138,10 +144,10 @@ class Roster:
             old is not None
             and old.stamp[:2] == stamp[:2]
             and old.stamp.size <= stamp.size
-            and old.agent == agent
+            and old.home == home
         )
         try:
-            found = self._world.read(agent, path, old.identity if old and appended else None)
+            found = self._world.read(home, path, old.identity if old and appended else None)
         except FileNotFoundError:
             self._world.forget(path)
             return
@@ -156,7 +162,7 @@ class Roster:
             # It grew since the last scan, even if a clock that was set says otherwise.
             grown = max(grown, self._scanned)
         identity, verdict = found
-        self._by_path[path] = Session(agent, identity, path, stamp, verdict, grown)
+        self._by_path[path] = Session(home, identity, path, stamp, verdict, grown)
 
     def _forget_the_oldest(self, horizon: float) -> None:
         if len(self._by_path) > KEPT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Thread
 from typing import Any, Protocol
 
@@ -16,9 +16,9 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.case import TOO_FAR
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger, Stop
@@ -96,6 +96,7 @@ class Monitor(Service):
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
         self._ledger_seen: tuple[int, ...] | None = None
         self._keeper = Keeper(state_directory)
+        self._kept_by: Mapping[str, bool | int | None] = {}
         self._holder: int | None = None
         self._revivals = Revivals(self._ledger, self._world, times, self._recorded)
         self._judge = Judge(
@@ -149,6 +150,7 @@ class Monitor(Service):
             self._tick_under_way.cancel()
         self._revivals.forget()
         self._ledger.close()
+        self._world.home_locks.release()
         self._keeper.release()
         return None
 
@@ -205,8 +207,14 @@ class Monitor(Service):
 
     @property
     def keeper(self) -> bool | int | None:
-        """True if this daemon is the keeper; else the pid of the one that is, if it is known."""
-        return True if self._keeper.held else self._holder
+        """
+        True if this daemon keeps all homes that it monitors.
+
+        Else it is the pid of a daemon that keeps one, or None if that is unknown.
+        """
+        if not self._keeper.held:
+            return self._holder
+        return next((holder for holder in self._kept_by.values() if holder is not True), True)
 
     @property
     def ledger_trouble(self) -> str | None:
@@ -226,15 +234,17 @@ class Monitor(Service):
     def inspect(self) -> dict[str, Any]:
         """Return what only the monitor knows about its surroundings."""
         settings = self._settings
-        monitored = self._world.homes(settings.agents)
+        monitored = {home.name for home in self._homes()}
+        every = {**self._world.default_homes(), **settings.homes}
         return {
             Key.AGENTS: {
-                agent: {
-                    Key.DIRECTORY: home,
-                    Key.EXISTS: os.path.isdir(home),
-                    Key.MONITORED: agent in monitored,
+                name: {
+                    Key.DIRECTORY: home.directory,
+                    Key.EXISTS: os.path.isdir(home.directory),
+                    Key.MONITORED: name in monitored,
+                    Key.KEEPER: self._kept_by.get(name),
                 }
-                for agent, home in self._world.homes(AGENTS).items()
+                for name, home in every.items()
             },
             Key.COMMANDS: {
                 agent: {Key.COMMAND: list(command.arguments), **self._find(command)}
@@ -277,11 +287,12 @@ class Monitor(Service):
             self._revivals.poll(self._settings.stall)
         for warning in self._notifier.poll(self._times.monotonic()):
             self._warn(warning)
-        homes = self._world.homes(self._settings.agents)
+        homes = self._homes()
+        self._keep_homes(homes)
         await self._in_slices(self._roster.scan(homes, self._settings.max_age + TOO_FAR))
         # After the transcripts are read: a user who wrote in one is seen to live.
         ended = self._revivals.any_ended()
-        self._judge.observe(await self._see(self._world.homes(AGENTS)) if ended else None)
+        self._judge.observe(await self._see(self._every_home()) if ended else None)
         living = await self._see(homes) if self._judge.wants_a_look() else None
         await self._in_slices(self._judge.judge_all(living))
         self._ledger.forget(self._roster.sessions)
@@ -292,7 +303,7 @@ class Monitor(Service):
                     await self._revive(session, key, homes)
             self._summarize()
 
-    async def _revive(self, session: Session, key: str, homes: Mapping[str, str]) -> None:
+    async def _revive(self, session: Session, key: str, homes: Sequence[Home]) -> None:
         directory = session.identity.directory
         session.unusable = await self._patiently(self._world.directory_trouble, directory)
         if session.unusable is None:
@@ -328,7 +339,18 @@ class Monitor(Service):
         late = f"{path}: its file system does not answer within {PATIENCE:.0f} seconds"
         return await answer.addTimeout(PATIENCE, self._clock, lambda *_: late)
 
-    async def _see(self, homes: Mapping[str, str], session: str | None = None) -> Living:
+    def _homes(self) -> list[Home]:
+        """Return the homes that are monitored."""
+        return self._world.homes(self._settings.agents, self._settings.homes.values())
+
+    def _every_home(self) -> list[Home]:
+        """Return the homes that are monitored, and those that may have been until a reload."""
+        homes = self._homes()
+        known = {home.name for home in homes}
+        others = self._world.default_homes().values()
+        return [*homes, *(home for home in others if home.name not in known)]
+
+    async def _see(self, homes: Sequence[Home], session: str | None = None) -> Living:
         """Look which processes live."""
         if self._world.slow:
             return await deferToThread(self._world.look, homes, session)
@@ -361,7 +383,6 @@ class Monitor(Service):
         if self._keeper.take():
             if not held:
                 self._log.info("This daemon is the keeper: it revives")
-                self._judge.unsettle()
             self._ledger.open()
         else:
             if held:
@@ -379,6 +400,22 @@ class Monitor(Service):
                 self._log.info("The ledger can be written again")
             else:
                 self._log.error("Nothing is revived: {warning}", warning=warning)
+
+    def _keep_homes(self, homes: Sequence[Home]) -> None:
+        """Try to keep each home that is monitored, if this daemon is the keeper at all."""
+        before = self._judge.kept.keys()
+        locks = self._world.home_locks
+        for home in locks.take(homes if self._keeper.held else ()):
+            self._ledger.kept(home.directory)
+        self._kept_by = {home.name: locks.keeper_of(home) for home in homes}
+        since = self._ledger.sums.kept
+        kept = [home for home in homes if self._kept_by[home.name] is True]
+        self._judge.kept = {home.name: since.get(home.directory) for home in kept}
+        if self._judge.kept.keys() - before:
+            self._judge.unsettle()
+        for home in homes:
+            if (warning := locks.warning_of(home)) is not None:
+                self._warn(f"Nothing is revived in {warning}")
 
     def _read_as_guest(self) -> None:
         try:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from palingenesis.config import check_count, check_seconds
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.revive import Command
+from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
@@ -21,6 +25,7 @@ MOST_SECONDS = 1e9
 #: What ``{prompt}`` stands for by default.
 PROMPT = "continue"
 
+_HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -42,7 +47,8 @@ class Settings:
     :ivar stall: the time without growth after which a revival is ended.
     :ivar crashes: whether sessions that died in the middle of a turn are revived.
     :ivar backlog: whether sessions that stopped before the first start are revived.
-    :ivar revive: the command that revives, by agent; an agent without one is only watched.
+    :ivar homes: the homes of ``[homes]``, by their names.
+    :ivar revive: the command that revives, by home; a home without one is only monitored.
     :ivar notify: the command that notifies a person, with its arguments; empty for none.
     """
 
@@ -58,6 +64,7 @@ class Settings:
     stall: float = 600.0
     crashes: bool = False
     backlog: bool = False
+    homes: Mapping[str, Home] = field(default_factory=lambda: _NOTHING)
     revive: Mapping[str, Command] = field(default_factory=lambda: _NOTHING)
     notify: tuple[str, ...] = ()
 
@@ -66,6 +73,7 @@ def settings_of(checked: Mapping[str, Any]) -> Settings:
     """Return the settings of tables that :data:`TABLES` has checked."""
     return Settings(
         **checked.get("sessions", _NOTHING),
+        homes=checked.get("homes", _NOTHING),
         revive=checked.get("revive", _NOTHING),
         notify=checked.get("notify", {}).get("command", ()),
     )
@@ -80,14 +88,50 @@ def check_sessions(name: str, table: object) -> dict[str, Any]:
     return _check_table(name, table, _SESSIONS)
 
 
-def check_revive(name: str, table: object) -> Mapping[str, Command]:
+def check_homes(name: str, table: object) -> Mapping[str, Home]:
     """
-    Check the tables ``[revive.AGENT]``.
+    Check the tables ``[homes.NAME]``.
 
     :raises ValueError: if a value is not allowed; the text names its key.
     """
-    checked = _check_table(name, table, dict.fromkeys(AGENTS, _command))
+    homes = {}
+    for key, value in _entries(name, table):
+        where = f"{name}.{printable(key, NAME_LIMIT)}"
+        if _HOME_NAME.fullmatch(key) is None:
+            raise ValueError(f"{where}: a name has 1 to 32 of the characters a-z, 0-9, - and _")
+        if key in AGENTS:
+            raise ValueError(f"{where}: the name of an agent is its default home's; choose another")
+        home = _check_table(where, value, {"agent": _agent, "directory": _directory})
+        if missing := {"agent", "directory"} - home.keys():
+            raise ValueError(f"{where}.{min(missing)}: missing")
+        homes[key] = Home(key, home["agent"], home["directory"], is_named=True)
+    return MappingProxyType(homes)
+
+
+def check_revive(name: str, table: object) -> Mapping[str, Command]:
+    """
+    Check the tables ``[revive.HOME]``; whether there is such a home is for `check_whole`.
+
+    :raises ValueError: if a value is not allowed; the text names its key.
+    """
+    entries = _entries(name, table)
+    checked = {
+        key: _command(f"{name}.{printable(key, NAME_LIMIT)}", value) for key, value in entries
+    }
     return MappingProxyType(checked)
+
+
+def check_whole(tables: Mapping[str, Any]) -> None:
+    """
+    Check what the tables, each checked already, say of each other.
+
+    :raises ValueError: if a command is given for a home that there is not.
+    """
+    homes = [*AGENTS, *tables.get("homes", ())]
+    for key in tables.get("revive", ()):
+        if key not in homes:
+            shown = printable(key, NAME_LIMIT)
+            raise ValueError(f"revive.{shown}: no home of this name (known: {', '.join(homes)})")
 
 
 def check_notify(name: str, table: object) -> dict[str, Any]:
@@ -104,21 +148,30 @@ def check_notify(name: str, table: object) -> dict[str, Any]:
 
 #: The monitor's tables in a configuration file, by name, and their checks.
 TABLES: Mapping[str, Check] = MappingProxyType(
-    {"sessions": check_sessions, "revive": check_revive, "notify": check_notify}
+    {
+        "sessions": check_sessions,
+        "homes": check_homes,
+        "revive": check_revive,
+        "notify": check_notify,
+    }
 )
 
 
 def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        # The value is not shown: it may have an environment in it, with secrets.
-        raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
     checked = {}
-    for key, value in table.items():
+    for key, value in _entries(name, table):
         if key not in checks:
             known = ", ".join(checks)
             raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
         checked[key] = checks[key](f"{name}.{key}", value)
     return checked
+
+
+def _entries(name: str, table: object) -> Iterable[tuple[str, object]]:
+    if not isinstance(table, dict):
+        # The value is not shown: it may have an environment in it, with secrets.
+        raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
+    return table.items()
 
 
 def _command(name: str, table: object) -> Command:
@@ -175,6 +228,19 @@ def _environment(name: str, value: object) -> Mapping[str, str]:
         if "\0" in text:
             raise ValueError(f"{where}: expected a text without NUL")
     return MappingProxyType(dict(value))
+
+
+def _agent(name: str, value: object) -> str:
+    if not isinstance(value, str) or value not in AGENTS:
+        raise _unexpected(name, f"one of {', '.join(AGENTS)}", value)
+    return value
+
+
+def _directory(name: str, value: object) -> str:
+    path = expand_home(_text(name, value))
+    if not os.path.isabs(path):
+        raise _unexpected(name, "an absolute path, or one that begins with ~/", value)
+    return os.path.normpath(path)
 
 
 def _agents(name: str, value: object) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from palingenesis.monitor import revive
-from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.ledger import Attempt
+from palingenesis.monitor.homes import Home, HomeLocks, default_homes
+from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.owners import take_snapshot
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Scans
@@ -29,7 +29,7 @@ class Living:
     """
     Who has which session, at one moment.
 
-    :param owners: what is known of each agent's sessions, by the agent's name.
+    :param owners: what is known of each home's sessions, by the home's name.
     :param mentioned: whether a process has the session in question in its command line.
     """
 
@@ -37,16 +37,16 @@ class Living:
         self._owners = owners
         self._mentioned = mentioned
 
-    def owner(self, agent: str, session: Identity, transcript: str) -> Owner:
+    def owner(self, home: Home, session: Identity, transcript: str) -> Owner:
         """Return who can write to a session."""
         if self._mentioned:
             return Owner.PROGRAM
-        owners = self._owners.get(agent)
+        owners = self._owners.get(home.name)
         return Owner.UNKNOWN if owners is None else owners.owner(session, transcript)
 
-    def asking(self, agent: str, session: Identity) -> bool:
+    def asking(self, home: Home, session: Identity) -> bool:
         """Return whether a session's process said last that it waits for a person."""
-        owners = self._owners.get(agent)
+        owners = self._owners.get(home.name)
         return owners is not None and owners.is_asking(session)
 
 
@@ -58,6 +58,7 @@ class World:
     :param warn: called with one line, at each scan, for everything that keeps it from being whole.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the umask of the commands; the daemon's own if negative.
+    :ivar home_locks: the locks of the homes that this daemon keeps.
     :ivar slow: whether :meth:`look` may take seconds, and belongs in a thread.
     """
 
@@ -76,19 +77,35 @@ class World:
         self._umask = umask
         self._times = times
         self._scans = Scans(warn)
+        self._homes: list[Home] = []
+        self.home_locks = HomeLocks()
 
-    def homes(self, agents: Iterable[str] | None) -> dict[str, str]:
-        """
-        Return the agents' homes, by the agent's name.
+    def default_homes(self) -> dict[str, Home]:
+        """Return the home that each agent uses by default, by the agent's name."""
+        return default_homes(self._environment)
 
-        :param agents: whose; those of all agents that exist if None.
+    def homes(self, agents: Iterable[str] | None, named: Iterable[Home] = ()) -> list[Home]:
         """
-        homes = {name: agent.home(self._environment) for name, agent in AGENTS.items()}
+        Return the homes to monitor.
+
+        :param agents: whose default homes; those that exist if None.
+        :param named: further homes. Of two that are the same directory, the named one counts.
+        """
+        defaults = self.default_homes()
         if agents is None:
-            return {name: home for name, home in homes.items() if os.path.isdir(home)}
-        return {name: homes[name] for name in agents}
+            agents = [name for name, home in defaults.items() if os.path.isdir(home.directory)]
+        homes = {os.path.realpath(defaults[name].directory): defaults[name] for name in agents}
+        homes |= {os.path.realpath(home.directory): home for home in named}
+        self._homes = list(homes.values())
+        return self._homes
 
-    def scan(self, homes: Mapping[str, str]) -> Iterator[Change | None]:
+    def home_of(self, stop: Stop) -> Home:
+        """Return the home that holds the transcript of a stop in the ledger."""
+        default = self.default_homes()[stop.agent]
+        fitting = [home for home in self._homes if home.agent == stop.agent]
+        return next((home for home in fitting if home.holds(stop.transcript)), default)
+
+    def scan(self, homes: Iterable[Home]) -> Iterator[Change | None]:
         """Yield the sessions that have changed; see `Scans.changes`."""
         return self._scans.changes(homes)
 
@@ -97,20 +114,20 @@ class World:
         self._scans.forget(transcript)
 
     def read(
-        self, agent: str, transcript: str, known: Identity | None
+        self, home: Home, transcript: str, known: Identity | None
     ) -> tuple[Identity, Verdict] | None:
         """
         Read a transcript; see `Agent.read`.
 
         :raises OSError: if it cannot be read.
         """
-        return AGENTS[agent].read(transcript, known)
+        return home.kind.read(transcript, known)
 
-    def stamp(self, agent: str, transcript: str) -> Stamp | None:
+    def stamp(self, home: Home, transcript: str) -> Stamp | None:
         """Return a transcript's stamp; None if it is gone or cannot be seen."""
-        return AGENTS[agent].stamp(transcript)
+        return home.kind.stamp(transcript)
 
-    def look(self, homes: Mapping[str, str], session: str | None = None) -> Living:
+    def look(self, homes: Iterable[Home], session: str | None = None) -> Living:
         """
         Look which processes live.
 
@@ -118,7 +135,7 @@ class World:
             in its command line counts as its owner, whatever its name.
         """
         snapshot = take_snapshot()
-        owners = {name: AGENTS[name].owners(home, snapshot) for name, home in homes.items()}
+        owners = {home.name: home.kind.owners(home.directory, snapshot) for home in homes}
         return Living(owners, mentioned=session is not None and snapshot.mentions(session))
 
     def directory_trouble(self, path: str) -> str | None:
@@ -138,7 +155,7 @@ class World:
         return revive.find_program(command, self._environment)
 
     def start(
-        self, command: Command, agent: str, session: Identity, in_use: Iterable[str]
+        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
     ) -> Revival:
         """
         Start the command that revives a session; see `revive.start`.
@@ -147,7 +164,7 @@ class World:
         """
         return revive.start(
             command,
-            agent,
+            home,
             session,
             self._state_directory,
             self._times,

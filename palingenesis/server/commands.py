@@ -1,25 +1,28 @@
 """
 The table of commands: from a request line to the one line that answers it.
 
-The built-in commands and an application's own are run in the same way: in time, RELOAD in
-turn, with an audit line and their result rendered. The table knows no transport and no
-protocol.
+The built-in commands and an application's own run in the same way: with a deadline, RELOAD
+one at a time, with an audit line and their result rendered. The table knows no transport
+and no protocol.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from palingenesis import wire
-from palingenesis.config import DEFAULTS
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server.interfaces import Clock, CommandRefused, Controllable, FixedKeys
 from palingenesis.server.log import get_logger
@@ -32,9 +35,10 @@ OWN_COMMANDS_LIMIT = 200
 SUMMARY_LIMIT = 80
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
-_ARGUMENT = re.compile(rf"{_NAME.pattern}|\[{_NAME.pattern}\]")
+#: Names with one blank between them; the last one may be in brackets.
+_ARGUMENTS = re.compile(rf"({_NAME.pattern} )*({_NAME.pattern}|\[{_NAME.pattern}\])")
 
-#: How asyncio complains when Twisted drives a coroutine that awaits what is asyncio's.
+#: How asyncio complains if Twisted drives a coroutine that awaits an asyncio future.
 _ASYNCIO_COMPLAINTS = (
     "await wasn't used with future",
     "no running event loop",
@@ -50,16 +54,16 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandSpec:
     """
     A command of the table.
 
     :ivar name: the command's name.
-    :ivar run: carries it out; takes the argument, if there is one.
+    :ivar run: carries it out; takes the arguments, if there are any.
     :ivar render: makes the reply from the result.
     :ivar summary: what the command does, in a few words.
-    :ivar argument: what the argument is called, in brackets where it may be left out; None
-        where the command takes none.
+    :ivar arguments: the names of its arguments; the last one is in brackets if it may be
+        left out.
     :ivar audit: whether the outcome is logged with the client's uid and pid.
     """
 
@@ -67,29 +71,73 @@ class Entry:
     run: Callable[..., Any]
     render: Callable[[Any], bytes]
     summary: str
-    argument: str | None = None
+    arguments: tuple[str, ...] = ()
     audit: bool = True
 
     @property
     def usage(self) -> str:
-        """The name, and what the argument is called."""
-        return self.name if self.argument is None else f"{self.name} {self.argument}"
+        """The name of the command and those of its arguments."""
+        return " ".join((self.name, *self.arguments))
+
+    def split(self, sent: bytes) -> tuple[str, ...]:
+        """
+        Split what a client sent after the name into the arguments; the last takes the rest.
+
+        :raises CommandRefused: if one is missing, none is taken, or one is not UTF-8.
+        """
+        if sent and not self.arguments:
+            raise CommandRefused(f"{self.name} takes no argument")
+        words = sent.split(None, len(self.arguments) - 1)
+        needed = [name for name in self.arguments if name[0] != "["]
+        if len(words) < len(needed):
+            raise CommandRefused(f"{self.name} needs {' '.join(needed)}")
+        try:
+            return tuple([word.decode() for word in words])
+        except UnicodeDecodeError:
+            raise CommandRefused(f"{self.usage}: the argument is not UTF-8") from None
 
 
-class Running:
+class Call:
     """
-    A command under way.
+    One run of a command.
 
-    :ivar reply: a Deferred of the reply, which never fails.
-    :ivar client_gone: whether nobody waits for the reply any more; set by the client's
-        connection, and told in the log.
+    :ivar table: the table that runs it.
+    :ivar peer: the client, or None if the kernel does not name it.
+    :ivar origin: the source of the command, if it is no client.
+    :ivar begun: whether the handler has been called; a RELOAD may have to wait.
+    :ivar late: whether the handler took too long, and the client got ``ERR:``.
+    :ivar over: whether the handler is done.
+    :ivar failure: why it failed, if it did.
+    :ivar client_gone: whether the client has disconnected before the reply; set by its
+        connection, for the log.
+    :ivar reply: if the command is under way, a Deferred of the reply, which never fails.
     """
 
-    __slots__ = ("client_gone", "reply")
+    # Made for each request: class attributes cost nothing there.
+    begun = True
+    late = False
+    over = False
+    failure: Failure | None = None
+    client_gone = False
+    reply: Deferred[bytes]
 
-    def __init__(self) -> None:
-        self.reply: Deferred[bytes] = Deferred()
-        self.client_gone = False
+    def __init__(
+        self,
+        table: CommandTable,
+        spec: CommandSpec,
+        arguments: tuple[str, ...] = (),
+        peer: Credentials | None = None,
+        origin: str | None = None,
+    ) -> None:
+        self.table = table
+        self.spec = spec
+        self.arguments = arguments
+        self.peer = peer
+        self.origin = origin
+
+
+#: The call whose handler runs in this context.
+_current: ContextVar[Call | None] = ContextVar("palingenesis call", default=None)
 
 
 class CommandTable:
@@ -98,27 +146,24 @@ class CommandTable:
 
     :param state: the daemon.
     :param clock: what deadlines are set with.
-    :param handler_timeout: seconds a command may take before its client gets ``ERR:``; may
-        be changed at any time, and holds for the commands that come after.
-    :param monotonic: tells seconds, from any beginning, that never run backwards.
-    :ivar peer: the client whose command is carried out, when its handler is called.
+    :param limits: the limits of its clients; replaced, they apply to what begins after that.
+    :param monotonic: returns seconds, from any beginning, that never run backwards.
     """
 
     def __init__(
         self,
         state: Controllable,
         clock: Clock,
-        handler_timeout: float = DEFAULTS.handler_timeout,
+        limits: Limits = Limits(),  # noqa: B008 - it is immutable
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.handler_timeout = handler_timeout
-        self.peer: Credentials | None = None
+        self.limits = limits
         self._clock = clock
         self._monotonic = monotonic
         self._started = monotonic()
         self._reload_config = state.reload_config
         self._reloading = DeferredLock()
-        self._entries: dict[bytes, Entry] = {}
+        self._specs: dict[bytes, CommandSpec] = {}
         self._status: DaemonStatus | None = None
         self._around_uptime = ("", "")
         for command, run, render, summary in (
@@ -129,11 +174,24 @@ class CommandTable:
             (Command.HELP, self.help, wire.render_value, "list the commands"),
         ):
             audit = command not in (Command.STATUS, Command.HELP)
-            self._entries[command.encode()] = Entry(command, run, render, summary, audit=audit)
+            self._specs[command.encode()] = CommandSpec(command, run, render, summary, audit=audit)
 
     def start_clock(self) -> None:
         """Count the uptime from here."""
         self._started = self._monotonic()
+
+    @property
+    def peer(self) -> Credentials | None:
+        """
+        The client whose command the calling code carries out; None if there is none.
+
+        A coroutine and ``inlineCallbacks`` have it until they end. A callback of a Deferred
+        has none.
+        """
+        call = _current.get()
+        if call is None or call.table is not self or call.over or _is_callback():
+            return None
+        return call.peer
 
     def register(
         self,
@@ -147,28 +205,21 @@ class CommandTable:
         """
         Add a command of the application's own.
 
-        :param name: matches ``[A-Z][A-Z0-9_-]{0,31}``.
-        :param handler: called with the argument, a string, or with nothing where there is
-            none. It returns None, answered with ``OK``, or a value fit for JSON; at once,
-            as a Deferred, or as a coroutine. It may raise `CommandRefused`.
-        :param summary: one line of at most `SUMMARY_LIMIT` characters, for ``HELP``.
-        :param argument: what the argument is called, formed like a name; in brackets where
-            it may be left out; None where the command takes none.
-        :param audit: whether the outcome is logged with the client's uid and pid.
-        :raises ValueError: when the name is malformed, built in or taken, the argument's
-            name is malformed, the summary is empty, too long or not printable, or there
-            are too many commands.
+        The parameters and the errors are those of `ControlService.command`.
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(f"command name {name!r}: expected {_NAME.pattern}")
         key = name.encode()
-        if key in self._entries:
+        if key in self._specs:
             kind = "built in" if name in Command.__members__ else "registered already"
             raise ValueError(f"command {name} is {kind}")
         if argument is not None and not (
-            isinstance(argument, str) and _ARGUMENT.fullmatch(argument)
+            isinstance(argument, str) and _ARGUMENTS.fullmatch(argument)
         ):
-            raise ValueError(f"argument {argument!r} of {name}: expected NAME or [NAME]")
+            raise ValueError(
+                f"argument {argument!r} of {name}: expected NAME or [NAME], or several with "
+                "one blank between them, of which only the last may be in brackets"
+            )
         if (
             not isinstance(summary, str)
             or not 0 < len(summary.strip()) <= len(summary) <= SUMMARY_LIMIT
@@ -179,155 +230,146 @@ class CommandTable:
             )
         if not callable(handler):
             raise ValueError(f"handler of {name}: {handler!r} cannot be called")
-        if len(self._entries) >= len(Command) + OWN_COMMANDS_LIMIT:
+        if len(self._specs) >= len(Command) + OWN_COMMANDS_LIMIT:
             raise ValueError(f"command {name} is one more than {OWN_COMMANDS_LIMIT}")
-        self._entries[key] = Entry(name, handler, _render_own, summary, argument, audit)
+        arguments = tuple((argument or "").split())
+        self._specs[key] = CommandSpec(name, handler, _render_own, summary, arguments, audit)
         try:
             wire.render_value(self.help())
         except Unfit as unfit:
-            del self._entries[key]
-            raise ValueError(f"with command {name} the answer to HELP is {unfit.reason}") from None
+            del self._specs[key]
+            raise ValueError(f"with command {name} the reply to HELP is {unfit.reason}") from None
 
     def help(self) -> dict[str, str]:
         """Return the usage and the summary of each command, in order."""
-        return {entry.usage: entry.summary for entry in self._entries.values()}
+        return {spec.usage: spec.summary for spec in self._specs.values()}
 
-    def run(self, line: bytes, peer: Credentials | None) -> bytes | Running:
+    def run(self, line: bytes, peer: Credentials | None) -> bytes | Call:
         """
         Run the command of a request line.
 
         :param line: the line, with or without its end.
-        :param peer: the client, where the kernel tells.
-        :returns: the reply, or the command under way.
+        :param peer: the client, or None if the kernel does not name it.
+        :returns: the reply, or the call if it is under way.
         """
-        entry = self._entries.get(line[:-1] if line.endswith(b"\n") else line)
-        if entry is not None and entry.argument is None:
-            # Written as documented, which is nearly always so.
-            return self._run(entry, (), peer)
+        spec = self._specs.get(line.removesuffix(b"\n"))
+        if spec is not None and not spec.arguments:
+            # Nearly every request is written like this.
+            return self._run(Call(self, spec, (), peer))
         name, sent = wire.split_request(line)
-        entry = self._entries.get(name)
-        if entry is None:
+        spec = self._specs.get(name)
+        if spec is None or (sent and spec.name in Command.__members__):
             return wire.render_unknown(line)
-        arguments: tuple[str, ...] = ()
-        if sent:
-            if entry.argument is None:
-                if entry.name in Command.__members__:
-                    return wire.render_unknown(line)
-                return wire.render_error(f"{entry.name} takes no argument")
-            try:
-                arguments = (sent.decode(),)
-            except UnicodeDecodeError:
-                return wire.render_error(f"{entry.usage}: the argument is not UTF-8")
-        elif entry.argument is not None and entry.argument[0] != "[":
-            return wire.render_error(f"{entry.name} needs {entry.argument}")
-        return self._run(entry, arguments, peer)
-
-    def reload(self) -> Deferred[bytes]:
-        """
-        Run RELOAD for the daemon itself, as on SIGHUP.
-
-        :returns: a Deferred of the reply that a client would get; it never fails.
-        """
-        reply = self._run(self._entries[Command.RELOAD.encode()], (), None, by="SIGHUP")
-        return reply.reply if isinstance(reply, Running) else succeed(reply)
-
-    def _run(
-        self,
-        entry: Entry,
-        arguments: tuple[str, ...],
-        peer: Credentials | None,
-        by: str | None = None,
-    ) -> bytes | Running:
-        self.peer = peer
         try:
-            result = entry.run(*arguments)
-            if result.__class__ is not DaemonStatus:
-                result = _to_deferred(result)
+            arguments = spec.split(sent)
+        except CommandRefused as refused:
+            return wire.render_error(refused.message)
+        return self._run(Call(self, spec, arguments, peer))
+
+    def reload(self) -> Deferred[None]:
+        """
+        Run RELOAD for the daemon itself, as on SIGHUP, after those that are under way.
+
+        :returns: a Deferred of None. It fails with what the state raised, with a
+            `CommandRefused` for example, or with ``TimeoutError`` if that takes longer than
+            ``handler_timeout``. The outcome has been logged.
+        """
+        call = Call(self, self._specs[Command.RELOAD.encode()], origin="SIGHUP")
+        reply = self._run(call)
+        done = reply.reply if isinstance(reply, Call) else succeed(reply)
+        return done.addCallback(lambda _: call.failure)
+
+    def _run(self, call: Call) -> bytes | Call:
+        try:
+            result = _carry_out(call, call.spec.run, *call.arguments)
         except BaseException:
             # A client's command must not stop the daemon, not even with SystemExit.
             result = Failure()
         if isinstance(result, Deferred):
-            return self._wait(_Call(entry, arguments, peer, by), result)
-        return self._conclude(_Call(entry, arguments, peer, by) if entry.audit else entry, result)
+            return self._wait(call, result)
+        return self._conclude(call, result)
 
-    def _wait(self, call: _Call, result: Deferred[Any]) -> bytes | Running:
+    def _wait(self, call: Call, result: Deferred[Any]) -> bytes | Call:
         """Wait for a result, for as long as a handler may take."""
-        seconds = self.handler_timeout
-        running = Running()
-        answered = False
+        seconds = self.limits.handler_timeout
+        call.reply = Deferred()
+        deadline: Any = None
 
         def too_late() -> None:
-            nonlocal answered
-            answered = True
-            _log.warn(
-                "{command} is not done after {seconds:g} seconds",
-                command=call.entry.name,
-                seconds=seconds,
-            )
-            running.reply.callback(
-                wire.render_error(f"{call.entry.name} is not done after {seconds:g} seconds")
-            )
-            if isinstance(result, _Turn):
-                result.give_up()
+            call.late = True
+            name = call.spec.name
+            text = f"{name} is not done after {seconds:g} seconds"
+            _log.warn("{text}", text=text, command=name, seconds=seconds)
+            call.failure = Failure(TimeoutError(text))
+            call.reply.callback(wire.render_error(text))
+            if not call.begun:
+                result.cancel()
 
         def done(outcome: Any) -> None:
-            reply = self._conclude(call, outcome, late=answered, client_gone=running.client_gone)
-            if not answered:
+            reply = self._conclude(call, outcome)
+            if not call.late:
                 if deadline is not None:
                     deadline.cancel()
-                running.reply.callback(reply)
+                call.reply.callback(reply)
 
-        deadline = None
         result.addBoth(done)
-        if running.reply.called:
-            # A Deferred that had its result already: there is nothing to wait for.
-            replies: list[bytes] = []
-            running.reply.addCallback(replies.append)
-            return replies[0]
+        if call.reply.called:
+            # The Deferred had its result already: there is nothing to wait for.
+            return cast(bytes, call.reply.result)
         deadline = self._clock.callLater(seconds, too_late)
-        return running
+        return call
 
-    def _reload_in_turn(self) -> _Turn:
-        return _Turn(self._reloading, self._reload_config)
+    def _reload_in_turn(self) -> Deferred[Any]:
+        """Reload once the RELOAD before this one is done; cancelled at its deadline until then."""
+        call = _current.get()
+        assert call is not None  # noqa: S101 - it runs as a handler only
+        call.begun = False
 
-    def _conclude(
-        self,
-        call: _Call | Entry,
-        result: Any,
-        *,
-        late: bool = False,
-        client_gone: bool = False,
-    ) -> bytes:
-        """Make the reply from a result, and leave the audit line."""
-        entry = call.entry if isinstance(call, _Call) else call
+        def begin() -> Any:
+            call.begun = True
+            return _carry_out(call, self._reload_config)
+
+        def never_begun(failure: Failure) -> Failure:
+            if call.begun:
+                return failure
+            raise CommandRefused("Another RELOAD is still under way")
+
+        return self._reloading.run(begin).addErrback(never_begun)
+
+    def _conclude(self, call: Call, result: Any) -> bytes:
+        """Make the reply from a result, and log the audit line."""
+        spec = call.spec
+        call.over = True
+        call.failure = result if isinstance(result, Failure) else None
         try:
             try:
-                if isinstance(result, Failure):
-                    result.raiseException()
-                reply = entry.render(result)
+                if call.failure is not None:
+                    call.failure.raiseException()
+                reply = spec.render(result)
             except CommandRefused as refused:
                 # A subclass may have forgotten its message, which is a failure as well.
                 reply = wire.render_error(refused.message)
-        except Unfit as unfit:
-            _log.error(
-                "{command} failed: its result is {reason}",
-                command=entry.name,
-                reason=printable(unfit.reason),
-            )
-            reply = _failed(entry)
         except BaseException as error:
-            _log.failure("{command} failed{hint}", command=entry.name, hint=_hint(error))
-            reply = _failed(entry)
-        if isinstance(call, _Call) and (entry.audit or late):
+            call.failure = Failure()
+            if isinstance(error, Unfit):
+                reason = printable(error.reason)
+                _log.error(
+                    "{command} failed: its result is {reason}",
+                    command=spec.name,
+                    reason=reason,
+                )
+            else:
+                _log.failure("{command} failed{hint}", command=spec.name, hint=_hint(error))
+            reply = wire.render_error(f"{spec.name} failed; the daemon's log says why")
+        if spec.audit or call.late:
+            outcome = reply.rstrip(b"\n") if call.failure else b"OK"
             _log.info(
                 "{command} by {who}: {outcome}{late}{gone}",
-                command=printable(" ".join((entry.name, *call.arguments)), NAME_LIMIT),
-                who=call.by or _who(call.peer),
-                outcome=printable(reply.rstrip(b"\n"), wire.ERROR_LIMIT)
-                if reply.startswith(b"ERR:")
-                else "OK",
-                late=" (late)" if late else "",
-                gone=" (the client is gone)" if client_gone else "",
+                command=printable(" ".join((spec.name, *call.arguments)), NAME_LIMIT),
+                who=call.origin or _who(call.peer),
+                outcome=printable(outcome, wire.ERROR_LIMIT),
+                late=" (late)" if call.late else "",
+                gone=" (the client is gone)" if call.client_gone else "",
             )
         return reply
 
@@ -335,70 +377,48 @@ class CommandTable:
         if not isinstance(result, DaemonStatus):
             raise Unfit(f"no DaemonStatus but {printable(repr(result), VALUE_LIMIT)}")
         uptime = int(self._monotonic() - self._started)
-        if result.uptime_secs is not None or result.extra.__class__ is not FixedKeys:
+        if result.uptime_secs is not None or not isinstance(result.extra, FixedKeys):
             return wire.render_status(result, uptime)
-        if result is not self._status:
-            # Keys that never change, in a status that is returned again: rendered once.
+        if result != self._status:
+            # Only the uptime changes from one reply to the next: the rest is rendered once.
             self._around_uptime = wire.render_around_uptime(result)
             self._status = result
         before, after = self._around_uptime
         return wire.whole_line(f"{before}{uptime}{after}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One run of a command, for the audit line."""
+def _carry_out(call: Call, handler: Callable[..., Any], *arguments: str) -> Any:
+    """Call a handler, so that it sees its client; return a Deferred for a coroutine."""
+    token = _current.set(call)
+    try:
+        result = handler(*arguments)
+        if not hasattr(result, "__await__") or isinstance(result, Deferred):
+            return result
+        if isinstance(result, Coroutine):
+            return Deferred.fromCoroutine(result)
+    finally:
+        _current.reset(token)
+    # An asyncio future for example: OK would mean that it is done.
+    raise Unfit(f"no Deferred but {printable(repr(result), VALUE_LIMIT)}; {_ASYNCIO_ADVICE}")
 
-    entry: Entry
-    arguments: tuple[str, ...]
-    peer: Credentials | None
-    by: str | None
 
-
-class _Turn(Deferred[Any]):
+def _is_callback() -> bool:
     """
-    The Deferred of a RELOAD that waits for the one before it.
+    Return whether the code that asks for its client runs as a callback of a Deferred.
 
-    It can be given up for as long as its turn has not come.
+    Callbacks have no context of their own, but run in that of the code that fires the
+    Deferred, and this may be the handler of another client. Coroutines and
+    ``inlineCallbacks`` always run in the context in which they were called.
     """
-
-    def __init__(self, lock: DeferredLock, reload_config: Callable[[], Any]) -> None:
-        super().__init__()
-        self._begun = False
-
-        def begin() -> Any:
-            self._begun = True
-            return reload_config()
-
-        def never_begun(failure: Failure) -> Failure:
-            if self._begun:
-                return failure
-            raise CommandRefused("Another RELOAD is still under way")
-
-        self._turn: Deferred[Any] = lock.run(begin)
-        self._turn.addErrback(never_begun)
-        self._turn.addBoth(self._pass_on)
-
-    def give_up(self) -> None:
-        """Do without the turn, unless it has come."""
-        if not self._begun:
-            self._turn.cancel()
-
-    def _pass_on(self, result: Any) -> None:
-        if isinstance(result, Failure):
-            self.errback(result)
-        else:
-            self.callback(result)
-
-
-def _to_deferred(result: Any) -> Any:
-    """Return a Deferred for a coroutine, and any other result as it is."""
-    if isinstance(result, Coroutine):
-        return Deferred.fromCoroutine(result)
-    if hasattr(result, "__await__") and not isinstance(result, Deferred):
-        # An asyncio future, say: an OK would tell that it is done.
-        raise Unfit(f"no Deferred but {printable(repr(result), VALUE_LIMIT)}; {_ASYNCIO_ADVICE}")
-    return result
+    frame = sys._getframe(2)  # noqa: SLF001 - only the stack shows it
+    while frame is not None and frame.f_code is not _carry_out.__code__:
+        if frame.f_globals.get("__name__") == defer.__name__:
+            if frame.f_code.co_name == "_inlineCallbacks":
+                return False
+            if frame.f_code.co_name == "_runCallbacks":
+                return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def _render_ok(_result: Any) -> bytes:
@@ -407,10 +427,6 @@ def _render_ok(_result: Any) -> bytes:
 
 def _render_own(result: Any) -> bytes:
     return wire.OK if result is None else wire.render_value(result)
-
-
-def _failed(entry: Entry) -> bytes:
-    return wire.render_error(f"{entry.name} failed; the daemon's log says why")
 
 
 def _hint(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Where the control socket listens: a claimed file, or a socket that was inherited."""
+"""The endpoints of the control socket: a claimed path, or an inherited socket."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from palingenesis.server.socketfile import SocketFile
 from palingenesis.server.transport import BACKLOG, ControlPort, ListeningSocket
 from palingenesis.text import printable
 
-#: What such a description looks like, by index or by name.
+#: The description of a socket that systemd passes, by index or by name.
 SYSTEMD_PATTERN = re.compile(r"systemd:domain=UNIX:(?:index=(?P<index>[0-9]{1,4})|name=[^:=]+)")
-#: The first descriptor that systemd hands over, sd_listen_fds(3).
+#: The first descriptor that systemd passes, sd_listen_fds(3).
 SD_LISTEN_FDS_START = 3
 
 _log = get_logger(__name__)
@@ -38,10 +38,10 @@ class FileEndpoint(UNIXServerEndpoint):
     """
     Listens on a claimed path.
 
-    Twisted's endpoint would have its port unlink what is at the path, blindly.
+    The port of Twisted's own endpoint unlinks whatever is at the path.
 
     :param reactor: what to run on.
-    :param file: the path, claimed by `listen` unless it is already.
+    :param file: the path, which `listen` claims unless it is claimed already.
     """
 
     def __init__(self, reactor: Reactor, file: SocketFile) -> None:
@@ -53,13 +53,13 @@ class FileEndpoint(UNIXServerEndpoint):
         """
         Claim the path, and listen.
 
-        :returns: a Deferred of the port, which fails with a
-            `palingenesis.server.socketfile.SocketFileError` when the path cannot be had.
+        :returns: a Deferred of the port. It fails with a
+            `palingenesis.server.socketfile.SocketFileError` if the path cannot be claimed.
         """
         return execute(self.listen_now, protocolFactory)
 
     def listen_now(self, factory: ServerFactory) -> ControlPort:
-        """Do what `listen` does, and return the port itself."""
+        """Listen as `listen` does, and return the port itself."""
         file = self._file
         file.claim()
         port = _make_port(self._reactor, factory, file.bind())
@@ -92,11 +92,11 @@ class InheritedEndpoint:
     """
     Listens on a Unix socket that another process made, bound and will unlink.
 
-    Twisted's own endpoint for it works once only, makes the file 0666 and unlinks it.
+    Twisted's own endpoint for it works only once, makes the file 0666, and unlinks it.
 
     :param reactor: what to run on.
-    :param descriptor: the socket's descriptor, of which a copy is used.
-    :raises ValueError: when the descriptor is no listening Unix socket.
+    :param descriptor: the socket's descriptor; the endpoint uses a copy.
+    :raises ValueError: if the descriptor is no listening Unix socket.
     """
 
     def __init__(self, reactor: Reactor, descriptor: int) -> None:
@@ -124,17 +124,17 @@ class InheritedEndpoint:
 
 def make_endpoint(reactor: Reactor, given: IStreamServerEndpoint | str) -> IStreamServerEndpoint:
     """
-    Make an endpoint from a description, and replace Twisted's own for inherited sockets.
+    Return the endpoint of a description, and ours instead of Twisted's for inherited sockets.
 
-    :raises ValueError: when it is neither, a description is malformed, or no such socket was
-        inherited.
-    :raises LookupError: when no socket of that name was inherited.
+    :raises ValueError: if it is neither, if a description is malformed, or if no such socket
+        was inherited.
+    :raises LookupError: if no socket of that name was inherited.
     """
     if isinstance(given, str):
         match = SYSTEMD_PATTERN.fullmatch(given)
         if match and match["index"]:
-            # Twisted's parser finds the socket only where LISTEN_FDNAMES is set as well. It
-            # takes these variables away where they are meant for this process.
+            # Twisted's parser finds the socket only if LISTEN_FDNAMES is set as well, and it
+            # removes these variables if they are meant for this process.
             if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
                 raise ValueError("the inherited sockets are meant for another process")
             return InheritedEndpoint(reactor, SD_LISTEN_FDS_START + int(match["index"]))

@@ -1,9 +1,9 @@
 """
-The fast lane: a whole exchange on the accepted socket, without a turn of the reactor.
+The fast path: a whole exchange on the accepted socket, without a turn of the reactor.
 
-On a Unix socket the command has nearly always arrived by the time its connection is
-accepted, and the reply nearly always fits the send buffer. Where anything is not so, an
-ordinary protocol on an ordinary transport goes on, with what was read.
+On a Unix socket the command has nearly always arrived when its connection is accepted, and
+the reply nearly always fits the send buffer. Otherwise an ordinary protocol on an ordinary
+transport takes over, with the bytes that were read.
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ import socket
 from twisted.python.failure import Failure
 
 from palingenesis.procfs import peer_credentials
-from palingenesis.server.commands import Running
+from palingenesis.server.commands import Call
 from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
 from palingenesis.server.transport import Connection, has_unread
 from palingenesis.wire import REQUEST_LIMIT
 
-#: Nothing blocks here: neither the socket's mode nor a fcntl(2) for each client is needed.
+#: Instead of a fcntl(2) for each client, which would make the socket non-blocking.
 _AT_ONCE = socket.MSG_DONTWAIT
-
 
 _log = get_logger(__name__)
 
 
 class Express:
     """
-    Serves the clients that need no waiting, and hands the others on.
+    Serves clients at once if it can, and else by a `ControlProtocol`.
 
-    Every limit, check and audit line of the contract holds here as well: the factory admits,
-    and the table of commands runs.
+    Every limit, check and audit line of the contract holds here as well: the factory admits
+    the clients, and the table of commands runs their commands.
 
-    :param factory: admits the clients, and knows their commands.
-    :param reactor: what the others are handed on to.
+    :param factory: the server.
+    :param reactor: what the protocols run on.
     """
 
     def __init__(self, factory: ControlFactory, reactor: Reactor) -> None:
@@ -44,13 +43,13 @@ class Express:
 
     def serve(self, accepted: socket.socket) -> None:
         """
-        Answer a client, or hand it on.
+        Send a client its reply, or hand it to a protocol.
 
-        :param accepted: the connection, which is closed here or by what it is handed on to.
+        :param accepted: the connection; it is closed here or by the protocol.
         """
         if accepted.gettimeout():
-            # An application has called socket.setdefaulttimeout(): Python would wait that
-            # long for input, whatever the flags say, and every client with it.
+            # An application has called socket.setdefaulttimeout(). Despite the flags, Python
+            # would wait that long for input, and all clients with it.
             accepted.setblocking(False)
         factory = self._factory
         peer = peer_credentials(accepted)
@@ -65,11 +64,11 @@ class Express:
             accepted.close()
             return
         if not 0 < received.find(b"\n") + 1 == len(received) <= REQUEST_LIMIT + 1:
-            # Nothing yet, or half a line, or more than one, or one that is too long.
+            # Nothing yet, half a line, more than one line, or one that is too long.
             self._hand_on(accepted, received)
             return
         reply = factory.commands.run(received, peer)
-        if isinstance(reply, Running):
+        if isinstance(reply, Call):
             self._hand_over(accepted).wait_for(reply)
             return
         try:
@@ -85,7 +84,7 @@ class Express:
             accepted.close()
 
     def _hand_on(self, accepted: socket.socket, received: bytes) -> None:
-        """Let a protocol begin from the beginning, with what was read."""
+        """Start a protocol, and give it the bytes that were read."""
         protocol = ControlProtocol()
         protocol.factory = self._factory
         connection = self._connect(accepted, protocol)
@@ -93,12 +92,12 @@ class Express:
             try:
                 protocol.dataReceived(received)
             except BaseException:
-                # As a reactor does it: the connection is registered, and has to be let go.
+                # As a reactor does, because the connection is registered with it.
                 _log.failure("A connection could not be served")
                 connection.connectionLost(Failure())
 
     def _hand_over(self, accepted: socket.socket) -> ControlProtocol:
-        """Let a protocol go on after the command has run."""
+        """Return a protocol for a connection whose command has run."""
         protocol = ControlProtocol()
         self._factory.take_over(protocol)
         self._connect(accepted, protocol)

@@ -1,4 +1,4 @@
-"""What the control socket asks of a daemon, and of a reactor."""
+"""What the control socket needs of a daemon, of an application and of a reactor."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Answer: TypeAlias = _T | Deferred[_T] | Coroutine[Any, Any, _T]
 
 class CommandRefused(Exception):
     """
-    A command that the daemon will not carry out; the client gets ``ERR:`` and the message.
+    Raised to refuse a command; the client gets ``ERR:`` and the message.
 
-    :ivar message: one plain line for the person who typed the command.
+    :ivar message: one plain line for the user who sent the command.
     """
 
     def __init__(self, message: str) -> None:
@@ -33,7 +33,7 @@ class FixedKeys(dict[str, Any]):
     """
     Further keys of a `DaemonStatus` that never change, nor do their values.
 
-    A status with such keys is rendered once, however often the state returns it.
+    A status with such keys is rendered only once for as long as the state returns its equal.
     """
 
 
@@ -41,20 +41,19 @@ class IDaemonState(Interface):
     """
     A daemon as its control socket sees it.
 
-    Each method may answer at once, with a Deferred, or with a coroutine. A command that the
-    daemon will not carry out raises `CommandRefused` (or its Deferred fails with it). Any
-    other exception is logged with its traceback, and the client is told only that the
-    command failed.
+    Each method may answer at once, with a Deferred, or with a coroutine. To refuse a command,
+    it raises `CommandRefused` (or its Deferred fails with it). Any other exception is logged
+    with its traceback, and the client learns only that the command failed.
     """
 
     def get_status() -> Answer[DaemonStatus]:
         """Return the daemon's status."""
 
     def pause() -> Answer[None]:
-        """Pause; do nothing when paused already."""
+        """Pause; do nothing if paused already."""
 
     def resume() -> Answer[None]:
-        """Resume; do nothing when not paused."""
+        """Resume; do nothing if not paused."""
 
     def reload_config() -> Answer[None]:
         """Read the configuration again and apply it whole, or raise and change nothing."""
@@ -62,9 +61,9 @@ class IDaemonState(Interface):
 
 class Controllable(Protocol):
     """
-    The type of what provides `IDaemonState`, for type checkers without a plug-in.
+    A provider of `IDaemonState`, for type checkers without a plug-in.
 
-    A class needs no base class and no declaration for it: the four methods are enough.
+    A class needs neither a base class nor a declaration: the four methods are enough.
     """
 
     def get_status(self) -> Answer[DaemonStatus]:
@@ -80,11 +79,30 @@ class Controllable(Protocol):
         """See `IDaemonState`."""
 
 
+class CommandRegistry(Protocol):
+    """
+    Anything that commands can be added to: a `ControlService`, or a harness in a test.
+
+    For a function that adds an application's commands.
+    """
+
+    def command(
+        self,
+        name: str,
+        handler: Callable[..., Any],
+        summary: str,
+        argument: str | None = None,
+        *,
+        audit: bool = True,
+    ) -> None:
+        """See `ControlService.command`."""
+
+
 def check_state(state: object) -> None:
     """
     Check that a state has the methods of `IDaemonState`, declared or not.
 
-    :raises TypeError: when it lacks one.
+    :raises TypeError: if it lacks one.
     """
     own_class = state if isinstance(state, type) else type(state)
     lacking = [name for name in IDaemonState.names() if not callable(getattr(state, name, None))]
@@ -103,26 +121,26 @@ def check_state(state: object) -> None:
 
 
 class Clock(Protocol):
-    """What deadlines ask of a reactor, as ``twisted.internet.interfaces.IReactorTime``."""
+    """What deadlines need of a reactor: ``twisted.internet.interfaces.IReactorTime``."""
 
     def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> Any:
-        """Call something after a number of seconds; return an ``IDelayedCall``."""
+        """Call a function after a number of seconds; return an ``IDelayedCall``."""
 
     def seconds(self) -> float:
-        """Tell the time, in seconds from any beginning."""
+        """Return the time, in seconds from any beginning."""
 
 
 class Reactor(Clock, Protocol):
-    """What a listening port asks of a reactor, as ``IReactorTime`` and ``IReactorFDSet``."""
+    """What a listening port needs of a reactor: ``IReactorTime`` and ``IReactorFDSet``."""
 
     def addReader(self, reader: Any, /) -> None:
         """Watch for input."""
 
     def removeReader(self, reader: Any, /) -> None:
-        """Watch for input no more."""
+        """Stop watching for input."""
 
     def addWriter(self, writer: Any, /) -> None:
         """Watch for room to write."""
 
     def removeWriter(self, writer: Any, /) -> None:
-        """Watch for room to write no more."""
+        """Stop watching for room to write."""

@@ -1,4 +1,4 @@
-"""The project's loggers, and the level below which they say nothing."""
+"""The project's loggers, and the lowest level that they log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.logger import (
 
 from palingenesis.server.interfaces import Clock
 
-#: Seconds in which what happens again is counted, not told.
+#: Seconds in which further events are counted instead of logged.
 REPEATS_INTERVAL = 60.0
 
 _threshold = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
@@ -23,13 +23,13 @@ _observer = FilteringLogObserver(globalLogPublisher, [_threshold])
 
 
 def get_logger(namespace: str) -> Logger:
-    """Make the logger of a module; what passes the level goes where Twisted's log goes."""
+    """Return the logger of a module; Twisted's log gets its events from the set level on."""
     return Logger(namespace, observer=_observer)
 
 
 def set_log_level(level: str) -> None:
     """
-    Set the lowest level that is logged, for every module of this process's palingenesis.
+    Set the lowest level that is logged, for all modules of palingenesis in this process.
 
     An embedding application's own loggers are not affected.
 
@@ -40,36 +40,36 @@ def set_log_level(level: str) -> None:
 
 class Repeats:
     """
-    Counts what happens again and again, so that the log has two lines for it and not a flood.
+    Counts repeated events, so that the log gets two lines instead of a flood.
 
-    The first time is told at once. What follows within `REPEATS_INTERVAL` seconds is told
-    as one number at the end of them.
+    The first event is reported at once. Those that follow within `REPEATS_INTERVAL` seconds
+    are reported together at the end of the interval.
 
     :param clock: what the interval is measured with.
-    :param tell: called with the last of what happened, and how many times it did.
+    :param report: called with the last event, and the number of events.
     """
 
-    def __init__(self, clock: Clock, tell: Callable[[Any, int], None]) -> None:
+    def __init__(self, clock: Clock, report: Callable[[Any, int], None]) -> None:
         self._clock = clock
-        self._tell = tell
+        self._report = report
         self._last: Any = None
         self._count = 0
         self._call: Any = None
 
-    def happened(self, what: object) -> None:
-        """Count something, and tell it if it is the first of an interval."""
+    def add(self, event: object) -> None:
+        """Count an event, and report it if it is the first of an interval."""
         if self._call is None:
-            self._tell(what, 1)
-            self._call = self._clock.callLater(REPEATS_INTERVAL, self.tell)
+            self._report(event, 1)
+            self._call = self._clock.callLater(REPEATS_INTERVAL, self.flush)
         else:
-            self._last = what
+            self._last = event
             self._count += 1
 
-    def tell(self) -> None:
-        """End the interval, and tell what has been counted in it."""
+    def flush(self) -> None:
+        """End the interval, and report the events that were counted in it."""
         call, self._call = self._call, None
         if call is not None and call.active():
             call.cancel()
         count, self._count = self._count, 0
         if count:
-            self._tell(self._last, count)
+            self._report(self._last, count)

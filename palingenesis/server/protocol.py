@@ -1,4 +1,4 @@
-"""One command a connection: the server's side of the contract on the wire."""
+"""The server's side of the protocol: one command and one reply for each connection."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from palingenesis import wire
-from palingenesis.config import DEFAULTS
 from palingenesis.procfs import Credentials, peer_credentials
-from palingenesis.server.commands import CommandTable, Running
+from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import Repeats, get_logger
 from palingenesis.server.transport import DISCARD_LIMIT
 
-#: Rejected clients that may still hang up by themselves, at once.
+#: The most rejected clients whose connections stay half-open at once.
 REJECTED_LIMIT = 64
-#: Input of a rejected client that is read and discarded, in bytes.
+#: The most input of a rejected client that is read and discarded, in bytes.
 REJECTED_DISCARD_LIMIT = 65_536
-#: Seconds that commands already under way have left when the daemon stops.
+#: Seconds that commands under way may still take when the daemon stops.
 GRACE = 2.0
-#: Seconds that clients have left, at a stop, to take their reply.
-LAST_WORDS = 0.5
+#: Seconds that clients have to take their reply when the daemon stops.
+REPLY_GRACE = 0.5
 
 _log = get_logger(__name__)
 
@@ -50,13 +49,13 @@ class _Phase(Enum):
 @implementer(IHalfCloseableProtocol)
 class ControlProtocol(LineReceiver):
     """
-    Reads one command, has it run, sends one reply, and closes.
+    Reads one command, runs it, sends one reply, and closes.
 
-    A client that has not sent a full line ``factory.timeout`` seconds after connecting gets
+    A client that has not sent a full line ``timeout`` seconds after connecting gets
     ``ERR: Connection timeout``. A client that does not take its reply in the same time is
     disconnected. A line that ends with the client's half-close counts as whole.
 
-    :ivar peer: the client, where the kernel tells.
+    :ivar peer: the client; None if the kernel does not name it.
     """
 
     delimiter = b"\n"
@@ -68,7 +67,7 @@ class ControlProtocol(LineReceiver):
 
     _phase = _Phase.READING
     _deadline: Any = None
-    _running: Running | None = None
+    _call: Call | None = None
     _input_ended = False
     _discarded = 0
     _discard_limit = DISCARD_LIMIT
@@ -92,7 +91,7 @@ class ControlProtocol(LineReceiver):
         self.factory.set_aside(self)
         reply = self.factory.commands.run(line, self.peer)
         self.factory.take_over(self)
-        if isinstance(reply, Running):
+        if isinstance(reply, Call):
             self.wait_for(reply)
         else:
             self.reply(reply)
@@ -114,51 +113,51 @@ class ControlProtocol(LineReceiver):
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Do nothing: the client's end of file, or the deadline, closes the connection."""
+        """Do nothing: the connection closes at the client's end of file or at the deadline."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
-        running = self._running
+        call = self._call
         self._phase = _Phase.CLOSED
         self._clear_deadline()
-        if running is None:
+        if call is None:
             self.factory.forget(self)
         else:
-            # The command counts as a client's until it is done.
-            running.client_gone = True
+            # The client counts until its command is done.
+            call.client_gone = True
 
-    def wait_for(self, running: Running) -> None:
-        """Send the reply of a command under way once it is there."""
+    def wait_for(self, call: Call) -> None:
+        """Send the reply to a command under way once it is there."""
         self._phase = _Phase.WORKING
         self._clear_deadline()
         self.setRawMode()
-        self._running = running
-        running.reply.addCallback(self.reply)
+        self._call = call
+        call.reply.addCallback(self.reply)
 
     def reply(self, line: bytes) -> None:
         """
         Send the one reply, then close.
 
-        A second reply, as after a deadline, is dropped.
+        A second reply, such as one after the deadline, is dropped.
         """
         if self._phase is _Phase.CLOSED:
-            # Its command has not ended, but is waited for no more.
+            # The client is gone, and its command is done or has taken too long.
             self.factory.forget(self)
         elif self._phase is not _Phase.REPLIED:
-            self._running = None
+            self._call = None
             self._send(line, half_close=self._discarded > 0)
 
     def reject(self, line: bytes) -> None:
         """
-        Send a client away that may still be about to write.
+        Send a client the reason, which may not have written yet, and disconnect it.
 
-        The connection stays half-open for a while: a client that writes to a closed one
-        gets a broken pipe, and may never read why.
+        The connection stays half-open for a while: a client that writes to a closed one gets
+        a broken pipe, and may not read the reason.
         """
         self._discard_limit = REJECTED_DISCARD_LIMIT
         self._send(line, half_close=self.factory.keep_rejected(self))
 
     def send_rest(self, rest: bytes) -> None:
-        """Send what is left of a reply, and discard what the client sends meanwhile."""
+        """Send the rest of a reply, and discard what the client sends meanwhile."""
         self._send(rest, half_close=True)
 
     def abort(self) -> None:
@@ -166,7 +165,7 @@ class ControlProtocol(LineReceiver):
         self.transport.abortConnection()
 
     def forget(self) -> None:
-        """In a forked child: close its copy of the connection, which is the parent's."""
+        """In a forked child: close its copy of the parent's connection."""
         handle = getattr(self.transport, "socket", None)
         if handle is not None:
             handle.close()
@@ -178,7 +177,7 @@ class ControlProtocol(LineReceiver):
         if line:
             self.transport.write(line)
         if half_close and not self._input_ended:
-            # A close while the client is still sending would keep it from reading.
+            # If the client is still sending, closing would keep it from reading the reply.
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
@@ -189,7 +188,7 @@ class ControlProtocol(LineReceiver):
 
     def _set_deadline(self, at_deadline: Callable[[], None]) -> None:
         factory = self.factory
-        self._deadline = factory.clock.callLater(factory.timeout, at_deadline)
+        self._deadline = factory.clock.callLater(factory.commands.limits.timeout, at_deadline)
 
     def _clear_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None
@@ -201,12 +200,8 @@ class ControlFactory(ServerFactory):
     """
     Admits, forgets and stops the clients of one control socket.
 
-    Its limits may be changed at any time, and hold for the clients that come after.
-
-    :param commands: what the clients can ask for.
+    :param commands: what the clients can ask for, and the limits that they have.
     :param clock: what deadlines are set with.
-    :param timeout: seconds a client has to send its command, and again to take the reply.
-    :param max_connections: clients served at once.
     :param admit_others: whether clients of other users than the daemon's own and root are
         admitted.
     """
@@ -214,78 +209,68 @@ class ControlFactory(ServerFactory):
     protocol = ControlProtocol  # type: ignore[assignment]
     noisy = False
 
-    def __init__(
-        self,
-        commands: CommandTable,
-        clock: Clock,
-        *,
-        timeout: float = DEFAULTS.timeout,
-        max_connections: int = DEFAULTS.max_connections,
-        admit_others: bool = False,
-    ) -> None:
+    def __init__(self, commands: CommandTable, clock: Clock, *, admit_others: bool = False) -> None:
         self.commands = commands
         self.clock = clock
-        self.timeout = timeout
-        self.max_connections = max_connections
         self.admit_others = admit_others
         self._uid = os.geteuid()
         self._open = True
         self._clients: set[ControlProtocol] = set()
         self._rejected: set[ControlProtocol] = set()
         self._calling: set[ControlProtocol] = set()
-        self._strangers = Repeats(clock, _tell_strangers)
+        self._strangers = Repeats(clock, _report_strangers)
         self._departures: list[tuple[set[ControlProtocol], Deferred[None]]] = []
 
     def startFactory(self) -> None:
         self._open = True
-        # Not before: a daemon may have been started as root and have become another user.
+        # Not earlier: a daemon may have been started as root, and change to another user.
         self._uid = os.geteuid()
 
     def rejection(self, peer: Credentials | None) -> bytes | None:
-        """Return the reply that turns a client away, or None for one that is welcome."""
+        """Return the reply that rejects a client, or None if it is admitted."""
         if peer is not None and peer.uid != self._uid and peer.uid != 0 and not self.admit_others:
             return _NOT_PERMITTED
         if not self._open:
             return _STOPPING
-        if len(self._clients) >= self.max_connections:
+        if len(self._clients) >= self.commands.limits.max_connections:
             return _TOO_MANY
         return None
 
     def admit(self, client: ControlProtocol) -> bytes | None:
-        """Take a client in, or return the reply that turns it away."""
+        """Admit a client, or return the reply that rejects it."""
         if client in self._clients:
             return None
         rejection = self.rejection(client.peer)
         if rejection is None:
             self._clients.add(client)
         elif rejection is _NOT_PERMITTED:
-            self._strangers.happened(client.peer)
+            self._strangers.add(client.peer)
         return rejection
 
     def set_aside(self, client: ControlProtocol) -> None:
         """
-        Leave a client out of a stop while its handler is called.
+        Exclude a client from a stop while its handler is called.
 
-        The handler may stop the daemon, and wait for that.
+        The handler may stop the daemon, and wait until it has stopped.
         """
         self.forget(client)
         self._calling.add(client)
 
     def take_over(self, client: ControlProtocol) -> None:
-        """Count a client whose command has been run, whatever the limit is."""
+        """Count a client whose command has run, whatever the limit is."""
         client.factory = self
         self._calling.discard(client)
         self._clients.add(client)
 
     def keep_rejected(self, client: ControlProtocol) -> bool:
-        """Tell whether a rejected client may stay until it hangs up by itself."""
+        """Return whether the connection of a rejected client may stay half-open."""
         may_stay = len(self._rejected) < REJECTED_LIMIT
-        # Known even if it may not stay: a child that is forked meanwhile has to let it go.
+        # Remembered in any case: a child that is forked meanwhile has to close its copy.
         self._rejected.add(client)
         return may_stay
 
     def forget(self, client: ControlProtocol) -> None:
-        """Forget a client: its connection is closed, and nothing is under way for it."""
+        """Forget a client whose connection is closed and whose command is done."""
         self._clients.discard(client)
         self._rejected.discard(client)
         self._calling.discard(client)
@@ -297,18 +282,18 @@ class ControlFactory(ServerFactory):
                 all_gone.callback(None)
 
     def connections(self) -> list[ControlProtocol]:
-        """List the clients that are connected, those rejected or set aside included."""
+        """Return the connected clients, those rejected or set aside included."""
         return [*self._clients, *self._rejected, *self._calling]
 
     def stop(self) -> Deferred[None]:
         """
-        Send away the idle clients at once, and the others when their command is done.
+        Reject the idle clients at once, and disconnect the others when their command is done.
 
-        :returns: a Deferred that fires when all are gone, within `GRACE` and `LAST_WORDS`
-            seconds; within `LAST_WORDS` where no command is under way.
+        :returns: a Deferred that fires when all are gone: within `GRACE` plus `REPLY_GRACE`
+            seconds, or within `REPLY_GRACE` if no command is under way.
         """
         self._open = False
-        self._strangers.tell()
+        self._strangers.flush()
         leaving = {*self._clients, *self._rejected}
         for client in list(self._clients):
             if client.idle:
@@ -329,9 +314,9 @@ class ControlFactory(ServerFactory):
                 client.reply(_STOPPING)
 
         calls = [
-            self.clock.callLater(LAST_WORDS, abort, self._rejected),
+            self.clock.callLater(REPLY_GRACE, abort, self._rejected),
             self.clock.callLater(GRACE, end_grace),
-            self.clock.callLater(GRACE + LAST_WORDS, abort, leaving),
+            self.clock.callLater(GRACE + REPLY_GRACE, abort, leaving),
         ]
 
         def cancel_calls(_: None) -> None:
@@ -342,7 +327,7 @@ class ControlFactory(ServerFactory):
         return all_gone.addCallback(cancel_calls)
 
 
-def _tell_strangers(peer: Credentials, count: int) -> None:
+def _report_strangers(peer: Credentials, count: int) -> None:
     if count == 1:
         _log.warn("Rejected a client of another user: {peer}", peer=peer)
     else:

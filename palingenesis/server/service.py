@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from palingenesis.config import DEFAULTS, check_count, check_mode, check_seconds
+from palingenesis.config import DEFAULTS, Limits, check_mode
 from palingenesis.locate import locate_socket
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
@@ -36,31 +36,32 @@ class ControlService(Service):
     Serves the control socket of a daemon.
 
     Starting it claims the path, listens, and checks the file every `CHECK_INTERVAL` seconds:
-    a socket that something deletes is bound anew. Stopping it removes the file if it is
-    still ours, sends idle clients away, and gives commands under way two seconds. It can be
+    a socket whose file is deleted is bound anew. Stopping it removes the file if it is still
+    ours, disconnects idle clients, and gives commands under way two seconds. It can be
     started again.
 
-    Its deadlines are as good as the reactor's clock. Twisted's reactors count in wall-clock
-    time (twisted/twisted#2424), which `palingenesis.server.clock.use_monotonic_time` mends.
+    Its deadlines are as reliable as the reactor's clock. Twisted's reactors use the wall
+    clock (twisted/twisted#2424); `palingenesis.server.clock.use_monotonic_time` changes that.
 
     :param state: the daemon: an object with the four methods of `IDaemonState`.
-    :param path: the socket's path, or a `SocketFile`, which may be claimed already; where
-        None, the same default that clients use.
+    :param path: the socket's path, or a `SocketFile`, which may be claimed already; if None,
+        the same default that clients use.
     :param endpoint: what to listen on instead of a path: an ``IStreamServerEndpoint``, or
         the description of one. An inherited socket, as from
-        ``systemd:domain=UNIX:index=0``, is served and never unlinked. Other endpoints keep
-        Twisted's own manners, and know no peers unless they are Unix sockets.
-    :param reactor: what to run on; the global reactor where None.
+        ``systemd:domain=UNIX:index=0``, is served and never unlinked. Other endpoints behave
+        as Twisted's do, and have no peers unless they are Unix sockets.
+    :param reactor: what to run on; the global reactor if None.
     :param mode: permission bits of the socket, a number or octal digits: ``0o600`` or
         ``"0600"``. Bits beyond the owner's let other users in. A `SocketFile` has its own.
-    :param timeout: seconds a client has to send its command, and again to take the reply.
-    :param handler_timeout: seconds a command may take until its client gets ``ERR:``.
-    :param max_connections: clients served at once.
-    :raises TypeError: when the state lacks a method.
-    :raises ValueError: when another argument makes no sense, or both ``path`` and
+    :param limits: the limits of its clients.
+    :raises TypeError: if the state lacks a method, or the limits are no `Limits`.
+    :raises ValueError: if another argument is out of range, or both ``path`` and
         ``endpoint`` are given.
-    :raises palingenesis.paths.PathError: when the path cannot name a socket.
+    :raises palingenesis.paths.PathError: if the path cannot name a socket.
     """
+
+    # Twisted's StreamServerEndpointService does not fit: it listens before twistd changes to
+    # another user, keeps its port to itself, and so cannot bind a deleted socket anew.
 
     def __init__(
         self,
@@ -70,17 +71,12 @@ class ControlService(Service):
         endpoint: IStreamServerEndpoint | str | None = None,
         reactor: Any = None,
         mode: int | str = DEFAULTS.mode,
-        timeout: float = DEFAULTS.timeout,
-        handler_timeout: float = DEFAULTS.handler_timeout,
-        max_connections: int = DEFAULTS.max_connections,
+        limits: Limits = DEFAULTS.limits,
     ) -> None:
         check_state(state)
         if path is not None and endpoint is not None:
             raise ValueError("give a path or an endpoint, not both")
         bits = check_mode("mode", mode)
-        timeout = check_seconds("timeout", timeout)
-        handler_timeout = check_seconds("handler_timeout", handler_timeout)
-        max_connections = check_count("max_connections", max_connections)
         if reactor is None:
             from twisted.internet import reactor
         self._file: SocketFile | None = None
@@ -91,19 +87,14 @@ class ControlService(Service):
             self._endpoint = FileEndpoint(reactor, self._file)
         else:
             self._endpoint = make_endpoint(reactor, endpoint)
-        self._commands = CommandTable(state, reactor, handler_timeout)
-        self.factory = ControlFactory(
-            self._commands,
-            reactor,
-            timeout=timeout,
-            max_connections=max_connections,
-            admit_others=bits & 0o077 != 0,
-        )
+        self._commands = CommandTable(state, reactor)
+        self.configure(limits)
+        self.factory = ControlFactory(self._commands, reactor, admit_others=bits & 0o077 != 0)
         self._listening: Deferred[Any] | None = None
         self._port: IListeningPort | None = None
         self._checks = LoopingCall(self._check_file)
         self._checks.clock = reactor
-        self._trouble: str | None = None
+        self._warning: str | None = None
 
     def command(
         self,
@@ -123,17 +114,19 @@ class ControlService(Service):
 
         :param name: a capital letter, then at most 31 capital letters, digits, ``_`` and
             ``-``. Clients may write it in small letters.
-        :param handler: called with the argument, a string, or with nothing where there is
-            none. It returns None, which is answered with ``OK``, or a value fit for JSON;
-            at once, as a Deferred, or as a coroutine that awaits Deferreds. To refuse, it
-            raises `CommandRefused`.
-        :param summary: what the command does, in at most 80 characters; ``HELP`` tells it.
-        :param argument: what the argument is called, formed like a name; in brackets,
-            ``[QUEUE]``, where it may be left out; None where the command takes none.
+        :param handler: called with each argument as a string. It returns None, for which
+            the client gets ``OK``, or a value fit for JSON; at once, as a Deferred, or as a
+            coroutine that awaits Deferreds. To refuse, it raises `CommandRefused`.
+        :param summary: what the command does, in at most 80 characters, for ``HELP``.
+        :param argument: the name of its argument, formed like a command's, or several names
+            with one blank between them. The last one may be in brackets: it may be left
+            out, and the handler is then called without it. What a client sends is split at
+            blanks, and the last argument takes the rest of the line. None if the command
+            takes no argument.
         :param audit: whether the log gets a line with the outcome and the client's uid and
-            pid. False is meant for commands that only read.
-        :raises ValueError: when the name is malformed, built in or taken, another argument
-            is malformed, or there are 200 commands already.
+            pid. Use False for commands that only read.
+        :raises ValueError: if the name is malformed, built in or taken, if another argument
+            is malformed, or if there are 200 commands already.
         """
         self._commands.register(name, handler, summary, argument, audit=audit)
 
@@ -148,9 +141,9 @@ class ControlService(Service):
 
     def startService(self) -> None:
         """
-        Start to listen.
+        Start listening.
 
-        :raises palingenesis.server.socketfile.SocketFileError: when the path cannot be had.
+        :raises palingenesis.server.socketfile.SocketFileError: if the path cannot be claimed.
         """
         failed_at_once: list[Failure] = []
 
@@ -172,10 +165,10 @@ class ControlService(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop to listen and see the clients off.
+        Stop listening, and disconnect the clients.
 
         :returns: a Deferred that fires when all are gone and the path is free: within two
-            and a half seconds, and within half a second where no command is under way.
+            and a half seconds, and within half a second if no command is under way.
         """
         super().stopService()
         if self._listening is not None:
@@ -190,28 +183,35 @@ class ControlService(Service):
         stopped.addCallback(lambda _: self.factory.stop())
         return stopped.addBoth(self._release)
 
-    def configure(self, *, timeout: float, handler_timeout: float, max_connections: int) -> None:
+    def configure(self, limits: Limits) -> None:
         """
-        Change the limits, for the clients that come after.
+        Change the limits, for the clients and commands that come after.
 
-        :raises ValueError: when one makes no sense; nothing has changed then.
+        :raises TypeError: if they are no `Limits`.
         """
-        timeout = check_seconds("timeout", timeout)
-        handler_timeout = check_seconds("handler_timeout", handler_timeout)
-        self.factory.max_connections = check_count("max_connections", max_connections)
-        self.factory.timeout = timeout
-        self._commands.handler_timeout = handler_timeout
+        if not isinstance(limits, Limits):
+            raise TypeError(f"limits: expected Limits, not {limits!r}")
+        self._commands.limits = limits
 
     @property
     def peer(self) -> Credentials | None:
-        """The client whose command is carried out, when its handler is called; None if unknown."""
+        """
+        The client whose command the calling code carries out.
+
+        It belongs to the call: a handler sees it until it ends, also after an ``await`` or a
+        ``yield``, whatever runs beside it. It is None outside of a handler, in a callback of
+        a Deferred, for a RELOAD of the daemon's own, and if the kernel does not name the
+        client.
+        """
         return self._commands.peer
 
-    def reload(self) -> Deferred[bytes]:
+    def reload(self) -> Deferred[None]:
         """
         Run RELOAD as for a client, after those that are under way.
 
-        :returns: a Deferred of the reply that a client would get; it never fails.
+        :returns: a Deferred of None. It fails with what the state raised, a `CommandRefused`
+            for example, or with ``TimeoutError`` after ``handler_timeout`` seconds. The
+            outcome has then been logged.
         """
         return self._commands.reload()
 
@@ -224,7 +224,7 @@ class ControlService(Service):
         _log.info("Listening on {where}", where=where)
 
     def _release(self, result: Any = None) -> Any:
-        # Not where it has been started again before all clients were gone.
+        # Not if it has been started again before all clients were gone.
         if not self.running:
             _started_here.discard(self)
             if self._file is not None:
@@ -233,13 +233,12 @@ class ControlService(Service):
 
     def _check_file(self) -> None:
         file = self._file
-        if file is None:
-            return
+        assert file is not None  # noqa: S101 - only a file is checked
         state = file.check()
         if state is PathState.OURS:
-            self._trouble = None
+            self._warning = None
         elif state is PathState.UNREADABLE:
-            self._report(f"{file.path} cannot be looked at; see who may search its directory")
+            self._report(f"{file.path} cannot be checked; see who may search its directory")
         elif state is PathState.GONE:
             self._bind_anew(file, "was deleted")
         elif file.take_back():
@@ -250,7 +249,9 @@ class ControlService(Service):
     def _bind_anew(self, file: SocketFile, why: str) -> None:
         """Bind a socket whose path was lost; existing connections stay open."""
         try:
-            port = self._listen_again()
+            endpoint = self._endpoint
+            assert isinstance(endpoint, FileEndpoint)  # noqa: S101 - only a file is checked
+            port = endpoint.listen_now(self.factory)
         except SocketFileError as error:
             self._report(f"{file.path} {why}, and {error.reason}")
             return
@@ -259,26 +260,21 @@ class ControlService(Service):
         if old is not None:
             old.stopListening()
 
-    def _listen_again(self) -> ControlPort:
-        endpoint = self._endpoint
-        assert isinstance(endpoint, FileEndpoint)  # noqa: S101 - only a file is checked
-        return endpoint.listen_now(self.factory)
-
-    def _report(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            _log.error("No client can connect: {why}", why=printable(trouble))
+    def _report(self, warning: str) -> None:
+        if warning != self._warning:
+            self._warning = warning
+            _log.error("No client can connect: {why}", why=printable(warning))
 
     def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""
         if self._checks.running:
-            # A child that goes on as a copy of the daemon would take the path back one day.
+            # Otherwise, a child that runs the reactor would bind the path anew.
             self._checks.stop()
         port: Any = self._port
         if isinstance(port, ControlPort):
             port.forget()
         elif (listening := getattr(port, "socket", None)) is not None:
-            # Of the ports that another endpoint makes, Twisted's own.
+            # The port of another endpoint: one of Twisted's own.
             listening.close()
         for client in self.factory.connections():
             client.forget()
@@ -304,5 +300,5 @@ def _socket_file(path: str | os.PathLike[str] | None, mode: int) -> SocketFile:
         return SocketFile(locate_socket().path, mode)
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
-        raise ValueError(f"path: expected text or a path of it, not {path!r}")
+        raise ValueError(f"path: expected a string or a path, not {path!r}")
     return SocketFile(text, mode)

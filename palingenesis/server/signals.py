@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 
 from palingenesis.server.log import get_logger
+from palingenesis.text import printable
 
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -20,17 +22,18 @@ class SignalService(Service):
     """
     SIGHUP reloads; SIGTERM and SIGINT stop the reactor, and the process exits with status 0.
 
-    Twisted's own handlers make twistd die of the signal after a clean stop, so that an init
-    system sees a failure, and log a traceback when the signal comes twice. SIGUSR1, with
-    which twistd rotates a log file of its own, does nothing where it would kill.
+    With Twisted's own handlers, twistd dies of the signal after a clean stop, so that an init
+    system sees a failure, and a second signal logs a traceback. SIGUSR1, by which twistd
+    rotates a log file of its own, is ignored if it would end the process.
 
     ::
 
         SignalService(control.reload).setServiceParent(application)
 
-    :param reload: called for SIGHUP.
+    :param reload: called for SIGHUP; if it returns a Deferred that fails, the reason is
+        logged.
     :param reactor: provides ``IReactorCore`` and ``IReactorFromThreads``; the global
-        reactor where None.
+        reactor if None.
     """
 
     def __init__(self, reload: Callable[[], object], reactor: Any = None) -> None:
@@ -47,7 +50,7 @@ class SignalService(Service):
 
     def startService(self) -> None:
         super().startService()
-        # Held back until the reactor has installed its own handlers, and ours over them.
+        # Blocked until our handlers have replaced those that the reactor installs.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._reactor.callWhenRunning(self._install)
 
@@ -62,14 +65,24 @@ class SignalService(Service):
 
     def _hang_up(self, number: int, *_: object) -> None:
         if not self._is_child(number):
-            self._reactor.callFromThread(self._reload)
+            self._reactor.callFromThread(self._reload_now)
 
     def _terminate(self, number: int, *_: object) -> None:
         if not self._is_child(number):
             self._reactor.callFromThread(self._stop, signal.Signals(number).name)
 
+    def _reload_now(self) -> None:
+        result = self._reload()
+        if isinstance(result, Deferred):
+            result.addErrback(
+                lambda failure: _log.warn(
+                    "Received SIGHUP, and the reload failed: {reason}",
+                    reason=printable(failure.getErrorMessage()),
+                )
+            )
+
     def _is_child(self, number: int) -> bool:
-        """Let a signal do to a child that was forked without exec what it does to any process."""
+        """In a child that was forked without exec: let the signal have its default effect."""
         if os.getpid() == self._pid:
             return False
         signal.signal(number, signal.SIG_DFL)
@@ -84,7 +97,7 @@ class SignalService(Service):
     def _stop(self, name: str) -> None:
         if not self._stopping:
             self._stopping = True
-            # To the end of the process: a second one neither hurries nor spoils the stop.
+            # Until the process ends: a second signal must not disturb the stop.
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             _log.info("Received {name}: stopping", name=name)
             self._reactor.stop()

@@ -31,13 +31,13 @@ _KINDS = {
 }
 
 
-# Another path would not help.
+#: Errors that choosing another path would not prevent.
 _ELSEWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 class SocketFileError(PathError):
     """
-    The socket cannot be had at its path.
+    The socket cannot be claimed or bound at its path.
 
     :ivar path: the path.
     :ivar reason: why not, and what to do, in one line.
@@ -51,7 +51,8 @@ class SocketInUse(SocketFileError):
     """
     Another process serves the socket, or is about to.
 
-    Its text names that process first: of an error in the background, twistd shows 100 bytes.
+    Its text names that process first, because twistd shows only 100 bytes of an error in the
+    background.
 
     :ivar holder: that process, in words.
     """
@@ -79,16 +80,16 @@ class SocketFile:
     """
     The file of one control socket.
 
-    Used in this order: `claim`, `bind`, `check` as often as wanted, `remove`, `release`;
-    then from the beginning again.
+    Its methods are called in this order: `claim`, `bind`, `check` any number of times,
+    `remove`, `release`; then from the beginning again.
 
-    :param path: where it is; relative to the directory that is current now.
+    :param path: its path; a relative one is made absolute at once.
     :param mode: its permission bits.
-    :ivar moved: where a regular file that was in the way has been put, else None.
+    :ivar moved: the new path of a regular file that was at the path, else None.
     :ivar closed_directory: a directory on the way to the socket that keeps out users whom
-        the mode lets in, else None; known after `claim`.
-    :raises palingenesis.paths.PathError: when the path cannot name a socket.
-    :raises ValueError: when the mode makes no sense for a socket.
+        the mode lets in, else None; set by `claim`.
+    :raises palingenesis.paths.PathError: if the path cannot name a socket.
+    :raises ValueError: if the mode is not one for a socket.
     """
 
     def __init__(self, path: str | os.PathLike[str], mode: int = DEFAULTS.mode) -> None:
@@ -100,23 +101,17 @@ class SocketFile:
         self._lock = PathLock(f"{self.path}.lock")
         self._undo = ExitStack()
 
-    @property
-    def locked(self) -> bool:
-        """Whether we hold the lock on the file that is at the lock's path now."""
-        return self._lock.held
-
     def claim(self) -> None:
         """
-        Take the path for this process, and clear from it what a dead daemon left.
+        Claim the path for this process, and remove what a dead daemon left there.
 
-        A stale socket is removed, a regular file moved aside; everything else stays as it
-        is. When the path has been claimed already, nothing is done, unless the lock file
-        has been deleted or replaced since: then it is claimed anew. The claim outlives a
-        fork.
+        A stale socket is removed, a regular file is moved aside, and everything else stays as
+        it is. If the path has been claimed already, nothing is done, unless the lock file has
+        been deleted or replaced since: then it is claimed anew. The claim outlives a fork.
 
-        :raises SocketInUse: when another process has the path.
-        :raises SocketFileError: when it cannot be used for another reason. What was made on
-            the way is gone again.
+        :raises SocketInUse: if another process has the path.
+        :raises SocketFileError: if it cannot be used for another reason. The claim has been
+            rolled back.
         """
         if self._lock.held:
             return
@@ -133,9 +128,9 @@ class SocketFile:
 
     def bind(self) -> ListeningSocket:
         """
-        Make the socket, listening, with its mode from the first moment on.
+        Bind the socket, with its mode from the first moment, and listen.
 
-        :raises SocketFileError: when the system does not let us.
+        :raises SocketFileError: if the system does not permit it.
         """
         try:
             listening = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -149,11 +144,11 @@ class SocketFile:
         except OSError as error:
             raise SocketFileError(self.path, _explain(error)) from error
         self._lock.keep()
-        self._undo.pop_all()  # From here on there is nothing to undo.
+        self._undo.pop_all()  # What was made for the claim stays from here on.
         return listening
 
     def check(self) -> PathState:
-        """Look whether the socket that was bound is still at its path."""
+        """Return whether the socket that was bound is still at its path."""
         try:
             found = os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
@@ -164,12 +159,12 @@ class SocketFile:
 
     def take_back(self) -> bool:
         """
-        Claim the path anew where a stale socket of our user has replaced ours.
+        Claim the path anew if a stale socket of our user has replaced ours.
 
-        :returns: whether the path is claimed and free to `bind`. False where something
-            else is there, a process listens, or another one holds the lock: then nothing
-            has been changed.
-        :raises SocketFileError: when it cannot be used for another reason.
+        :returns: whether the path is claimed and free to `bind`. False if something else is
+            there, a process listens, or another one holds the lock: then nothing has been
+            changed.
+        :raises SocketFileError: if it cannot be used for another reason.
         """
         lock = self._lock if self._lock.held else PathLock(self._lock.path)
         try:
@@ -195,19 +190,19 @@ class SocketFile:
         return True
 
     def remove(self) -> None:
-        """Remove the socket, if it is still the very one that was bound."""
+        """Remove the socket if it is still the one that was bound."""
         if self._identity is not None and self.check() is PathState.OURS:
             with suppress(OSError):
                 os.unlink(self.path)
         self._identity = None
 
     def release(self) -> None:
-        """Give the path up to the next process that claims it; the lock file stays."""
+        """Release the path to the next process that claims it; the lock file stays."""
         self._undo.pop_all()
         self._lock.release()
 
     def roll_back(self) -> None:
-        """Give up a claim; if nothing was bound, also undo what was made and moved for it."""
+        """Release a claim; if nothing was bound, also undo what was made and moved for it."""
         self._undo.close()
         self.release()
 
@@ -215,8 +210,7 @@ class SocketFile:
         """
         In a forked child: leave path and lock to the parent, and change nothing.
 
-        To be called from a hook of `os.register_at_fork`. The listening socket is not the
-        file's, and has to be closed besides.
+        Call it from a hook of `os.register_at_fork`. It does not close the listening socket.
         """
         self._undo.pop_all()
         self._identity = None
@@ -224,8 +218,8 @@ class SocketFile:
 
     def _bind(self, listening: socket.socket) -> None:
         with suppress(OSError):
-            # On Linux the file takes its mode from the unbound socket, less the umask;
-            # elsewhere this fails, and the chmod below has to do.
+            # On Linux the file gets the mode of the unbound socket, less the umask. On other
+            # systems this fails, and the chmod below sets the mode.
             os.fchmod(listening.fileno(), self.mode)
         listening.bind(self.path)
         found = os.lstat(self.path)
@@ -241,7 +235,7 @@ class SocketFile:
             missing.append(directory)
             directory = os.path.dirname(directory)
         mode = 0o700
-        # Names in it are no secret to anybody the socket lets in, but listing it is.
+        # Users whom the socket lets in may pass the directory, but not list it.
         if self.mode & 0o060:
             mode |= 0o010
         if self.mode & 0o006:
@@ -291,7 +285,7 @@ class SocketFile:
                 probe.connect(self.path)
                 if (peer := peer_credentials(probe)) is not None:
                     return str(peer)
-        # Not listening yet, or frozen.
+        # It does not listen yet, or does not accept.
         return str(holder(self._lock.path) or "another process")
 
     def _clear_path(self, undo: ExitStack) -> None:
@@ -358,7 +352,7 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def _first_closed(directory: str, mode: int) -> str | None:
-    """Find the first directory, going up, that keeps out users whom a socket's mode lets in."""
+    """Return the nearest directory above that keeps out users whom a socket's mode lets in."""
     while True:
         found = os.stat(directory)
         others = found.st_mode & stat.S_IXOTH

@@ -10,18 +10,18 @@ from zope.interface import implementer
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.text import VALUE_LIMIT, printable
-from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
+from palingenesis.wire import DaemonStatus
+from palingenesis.words import DaemonWord
 
 
 @implementer(IDaemonState)
 class DaemonState:
     """
-    Knows whether the daemon is paused, and counts what happens to sessions.
+    Holds whether the daemon is paused, and counts what happens to sessions.
 
-    :param reload: reads the configuration and applies it whole; a
-        `palingenesis.paths.PathError` that it raises, such as a
-        `palingenesis.config.ConfigError`, means that nothing has changed. Where None, there
-        is nothing to reload, and RELOAD does nothing.
+    :param reload: reads the configuration and applies it whole. If it raises a
+        `palingenesis.paths.PathError`, such as a `palingenesis.config.ConfigError`, nothing
+        has changed. If None, RELOAD does nothing.
     :param extra: returns further keys for ``STATUS``, each value fit for JSON.
     """
 
@@ -40,25 +40,25 @@ class DaemonState:
 
     @property
     def paused(self) -> bool:
-        """Whether the daemon is paused; the application looks at it before it acts."""
+        """Whether the daemon is paused; the application checks it before it acts."""
         return self._paused
 
     def session_became_current(self, name: str | None) -> None:
-        """Note which session the daemon is busy with; None for none."""
+        """Set the session that the daemon works on; None for none."""
         self._current_session = name
 
     def session_saved(self) -> None:
-        """Note that a session was saved."""
+        """Count a session that was saved."""
         self._saves_count += 1
 
     def session_resumed(self) -> None:
-        """Note that a session was resumed."""
+        """Count a session that was resumed."""
         self._total_resumes += 1
 
     def get_status(self) -> DaemonStatus:
         """Return the state and the counts; the service fills in the uptime."""
         return DaemonStatus(
-            PAUSED if self._paused else MONITORING,
+            DaemonWord.PAUSED if self._paused else DaemonWord.MONITORING,
             None,
             self._current_session,
             self._saves_count,
@@ -78,7 +78,7 @@ class DaemonState:
         """
         Apply the configuration again.
 
-        :raises CommandRefused: when it cannot be used; nothing has changed then.
+        :raises CommandRefused: if it cannot be used; nothing has changed then.
         """
         if self._reload is None:
             return None

@@ -1,8 +1,8 @@
 """
 A listening port and its connections, for Unix sockets that are bound already.
 
-Twisted's own ``unix.Port`` unlinks its path blindly, fails when the file is gone, makes an
-inherited socket 0666, and logs a line for every client that it cannot accept. This port
+Twisted's own ``unix.Port`` unlinks whatever is at its path, fails if the file is gone, makes
+an inherited socket 0666, and logs a line for every client that it cannot accept. This port
 leaves the file to `palingenesis.server.socketfile`. Its connections are Twisted's.
 """
 
@@ -26,13 +26,13 @@ from zope.interface import implementer
 from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 
-#: Clients that the kernel lets wait to be accepted; it takes ``net.core.somaxconn`` if less.
+#: The backlog for listen(2); the kernel cuts it to ``net.core.somaxconn``.
 BACKLOG = 4096
-#: Connections that are accepted before the reactor's other work has its turn.
+#: The most connections that are accepted in one turn of the reactor.
 ACCEPTS_A_TURN = 64
-#: Seconds without accepting after that has failed, as it does without file descriptors.
-ACCEPT_PAUSE = 0.5
-#: Input besides the command that is read and discarded, in bytes.
+#: Seconds from a failure to accept, as without file descriptors, to the next try.
+RETRY_INTERVAL = 0.5
+#: The most input besides the command that is read and discarded, in bytes.
 DISCARD_LIMIT = 4 * 1024 * 1024
 
 _READ_SIZE = 65_536
@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 
 
 def has_unread(connected: socket.socket) -> bool:
-    """Tell whether there is input that nobody has read (``FIONREAD``, tty_ioctl(4))."""
+    """Return whether the socket has unread input (``FIONREAD``, tty_ioctl(4))."""
     return ioctl(connected, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD
 
 
@@ -62,8 +62,8 @@ class Connection(tcp.Connection):
     def connectionLost(self, reason: Failure) -> None:
         if self.disconnected:
             return
-        # A close with unread input resets the peer, and some clients then lose the reply
-        # that they have been sent already.
+        # Closing with unread input resets the connection, and some clients then lose a reply
+        # that was sent already.
         with suppress(OSError):
             discarded = 0
             while has_unread(self.socket) and discarded < DISCARD_LIMIT:
@@ -97,15 +97,15 @@ class ControlPort:
     """
     Accepts connections from a listening Unix socket.
 
-    When the process runs out of file descriptors the port says so once, and clients wait in
+    If the process runs out of file descriptors, the port logs one line, and clients wait in
     the backlog until there are some again.
 
     :param reactor: what to run on.
-    :param factory: is told when the port starts and stops.
+    :param factory: started and stopped with the port.
     :param listening: the listening socket, which the port closes.
-    :param serve: called with each connection that is accepted, which is then its to close.
-    :param shared: whether other processes accept from the same socket, as the process that
-        an inherited socket came from may. A stop then leaves the backlog to them.
+    :param serve: called with each accepted connection, which it must close.
+    :param shared: whether other processes accept from the same socket, such as the one that
+        an inherited socket came from. A stop then leaves the backlog to them.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class ControlPort:
         self._out_of_descriptors = False
         self._expected = 1
         self._retry: Any = None
-        # More than one where a handler stops the port: the others are served within its call.
+        # More than one if a handler stops the port, which then serves the backlog.
         self._serving: list[socket.socket] = []
 
     def startListening(self) -> None:
@@ -134,7 +134,7 @@ class ControlPort:
 
     def stopListening(self) -> Deferred[None]:
         if not self._shared:
-            # A client that has connected already is served, not reset.
+            # Clients in the backlog are served, not reset.
             self._accept(BACKLOG + 1)
         self.connectionLost()
         return succeed(None)
@@ -162,22 +162,22 @@ class ControlPort:
             self._retry.cancel()
             self._retry = None
         if not self._shared:
-            # A child that was forked without our knowledge may hold a copy: without this,
-            # clients of the stopped daemon would connect to it, and wait.
+            # A child that was forked outside of Python may hold a copy: without a shutdown,
+            # clients could still connect to it, and would wait.
             with suppress(OSError):
                 self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._factory.doStop()
 
     def doRead(self) -> None:
-        # As many as were there the last time: an accept that finds nobody takes as long as
-        # a tenth of an exchange. The reactor comes back for those that are left.
+        # As many as the last time: an accept without a client takes a tenth of an exchange.
+        # The reactor calls again if clients are left.
         expected = self._expected
         accepted = self._accept(expected)
         self._expected = min(2 * expected, ACCEPTS_A_TURN) if accepted == expected else accepted
 
     def _accept(self, most: int) -> int:
-        """Accept so many connections at most, and return how many there were."""
+        """Accept at most so many connections, and return their number."""
         for count in range(most):
             if self._listening.fileno() == -1:
                 return max(count, 1)
@@ -189,7 +189,7 @@ class ControlPort:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                self._pause(error)
+                self._retry_later(error)
                 return max(count, 1)
             self._serving.append(accepted)
             try:
@@ -201,16 +201,16 @@ class ControlPort:
                 self._serving.pop()
         return most
 
-    def _pause(self, error: OSError) -> None:
-        # Nearly always it is the descriptors that have run out. Whatever it is, a new try
-        # at once would spin, and an error that reaches the reactor would lose the port.
+    def _retry_later(self, error: OSError) -> None:
+        # Nearly always, the process has run out of descriptors. Whatever the error is, trying
+        # again at once would spin, and raising it in the reactor would lose the port.
         if not self._out_of_descriptors:
             self._out_of_descriptors = True
             _log.warn("Clients have to wait: {reason}", reason=error.strerror)
         if self._retry is None:
             self._reactor.removeReader(self)
-            self._retry = self._reactor.callLater(ACCEPT_PAUSE, self._accept_again)
+            self._retry = self._reactor.callLater(RETRY_INTERVAL, self._retry_now)
 
-    def _accept_again(self) -> None:
+    def _retry_now(self) -> None:
         self._retry = None
         self._reactor.addReader(self)

@@ -16,7 +16,7 @@ from palingenesis.client.errors import (
     TimedOut,
     connect_error,
 )
-from palingenesis.wire import MONITORING, PAUSED
+from palingenesis.words import DaemonWord
 from tests.support.checkout import ROOT
 from tests.support.clients import BlockingClientTestCase, DeferredClientTestCase
 from tests.support.imports import SLOW_IMPORTS
@@ -37,12 +37,12 @@ class BlockingDaemonTests(BlockingClientTestCase):
 
     def test_the_daemon_is_paused_and_resumed(self) -> None:
         calls = self.client()
-        self.assertEqual(calls.status().state, MONITORING)
+        self.assertEqual(calls.status().state, DaemonWord.MONITORING)
         calls.pause()
         calls.pause()
-        self.assertEqual(calls.status().state, PAUSED)
+        self.assertEqual(calls.status().state, DaemonWord.PAUSED)
         calls.resume()
-        self.assertEqual(calls.status().state, MONITORING)
+        self.assertEqual(calls.status().state, DaemonWord.MONITORING)
         calls.reload()
 
     def test_a_reload_that_fails_is_refused(self) -> None:
@@ -68,9 +68,9 @@ class DeferredDaemonTests(DeferredClientTestCase):
     async def test_the_daemon_is_paused_and_resumed(self) -> None:
         calls = self.client()
         await calls.pause()
-        self.assertEqual((await calls.status()).state, PAUSED)
+        self.assertEqual((await calls.status()).state, DaemonWord.PAUSED)
         await calls.resume()
-        self.assertEqual((await calls.status()).state, MONITORING)
+        self.assertEqual((await calls.status()).state, DaemonWord.MONITORING)
         await calls.reload()
 
     async def test_a_reload_that_fails_is_refused(self) -> None:

@@ -126,7 +126,7 @@ class ManualTests(CommandTestCase):
     def test_it_has_every_key_of_the_configuration(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:
             text = file.read()
-        for key in (*config._CHECKS, *settings._SESSIONS, "command", "prompt", "environment"):
+        for key in (*config.KEYS, *settings._SESSIONS, "command", "prompt", "environment"):
             self.assertIn(f"\n.B {key}\n", text)
 
     def test_it_has_every_exit_status(self) -> None:

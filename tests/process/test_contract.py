@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -321,6 +322,18 @@ class HandlerTests(ContractTestCase):
             self.assertEqual(json.loads(answer)["uptime_secs"], 1)
             self.assertTrue(answer.endswith(b"}\n"))
         self.assertEqual(answers[2:], [b"OK\n"] * 2)
+
+    @needs_linux
+    def test_a_handler_that_awaits_keeps_its_own_client_beside_another(self):
+        daemon = self.application(flush=("meet", 2))
+        first = self.connect()
+        first.sendall(b"FLUSH\n")
+        daemon.wait_for_log("flush begins")
+        command = [sys.executable, "-m", "palingenesis", "--socket", self.place.socket]
+        second = self.place.spawn([*command, "send", "FLUSH"])
+        self.assertEqual(second.wait(), 0)
+        replies = [json.loads(read_all(first)), json.loads(second.log)]
+        self.assertEqual(replies, [[os.getpid()] * 2, [second.pid] * 2])
 
     @needs_linux
     def test_a_client_that_vanishes_does_not_undo_its_command(self):

@@ -58,6 +58,13 @@ class ApplicationTests(ExampleTestCase):
         self.assertEqual(self.send("jobs.sock", b"FLUSH mail\n"), b'{"dropped": 3}\n')
         self.assertEqual(self.send("jobs.sock", b"FLUSH fax\n"), b"ERR: there is no queue fax\n")
         self.assertEqual(self.send("jobs.sock", b"count\n"), b"1\n")
+        for line in b"ADD mail 4\n", b"ADD print\n":
+            self.assertEqual(self.send("jobs.sock", line), b"OK\n")
+        self.assertEqual(self.send("jobs.sock", b"COUNT\n"), b"6\n")
+        self.assertEqual(self.send("jobs.sock", b"ADD\n"), b"ERR: ADD needs QUEUE\n")
+        self.assertEqual(self.send("jobs.sock", b"FLUSH mail\n"), b'{"dropped": 4}\n')
+        self.assertEqual(self.send("jobs.sock", b"FLUSH print\n"), b'{"dropped": 2}\n')
+        self.assertEqual(self.send("jobs.sock", b"ADD print\n"), b"OK\n")
         self.send("jobs.sock", b"PAUSE\n")
         status = json.loads(self.send("jobs.sock", b"STATUS\n"))
         self.assertEqual((status["state"], status["jobs"]), ("draining", 1))

@@ -13,7 +13,7 @@ import textwrap
 from datetime import UTC, datetime
 
 import palingenesis
-from palingenesis import ControlService, IDaemonState
+from palingenesis import ControlService, IDaemonState, Limits
 from palingenesis.client import errors
 from palingenesis.config import load_config
 from palingenesis.monitor.agents import AGENTS
@@ -40,7 +40,7 @@ PAGES = sorted(DOCS.glob("*.rst"))
 
 #: Each section with commands to type, by its page.
 TYPED = {
-    "embedding.rst": {"The door in twelve lines", "When it starts, and when it stops"},
+    "embedding.rst": {"A minimal application", "Start and stop"},
     "first-steps.rst": {"First steps"},
     "operations.rst": {
         "As a user's service",
@@ -134,11 +134,11 @@ class CommandTests(PageTestCase):
 
     def test_the_embedding_application_runs(self) -> None:
         (self.home / "jobs.py").write_text(blocks(DOCS / "embedding.rst", "python")[0])
-        self.follow("embedding.rst", "The door in twelve lines")
+        self.follow("embedding.rst", "A minimal application")
 
     def test_a_second_application_fails_as_shown(self) -> None:
         (self.home / "jobs.py").write_text(blocks(DOCS / "embedding.rst", "python")[0])
-        self.follow("embedding.rst", "When it starts, and when it stops")
+        self.follow("embedding.rst", "Start and stop")
 
     def test_every_example_in_python_runs(self) -> None:
         (self.home / "run").mkdir(mode=0o700)
@@ -290,16 +290,19 @@ class WordTests(PageTestCase):
         self.assertEqual({name for name in names if name[0] != "_"} - shown, set(AGENTS))
 
     def test_every_example_is_named(self) -> None:
-        rows = table(DOCS / "embedding.rst", "The door in twelve lines")
+        rows = table(DOCS / "embedding.rst", "A minimal application")
         there = {path.name for path in (ROOT / "examples").iterdir()}
         self.assertEqual({row[0] for row in rows}, there - {"systemd"})
 
     def test_the_arguments_of_the_service_have_their_defaults(self) -> None:
-        rows = table(DOCS / "embedding.rst", "Arguments of ControlService")
-        self.assertEqual(
-            {name: ast.literal_eval(default) for name, default, _ in rows if default},
-            defaults(ControlService),
-        )
+        for made in (ControlService, Limits):
+            rows = table(DOCS / "embedding.rst", f"Arguments of {made.__name__}")
+            expected = defaults(made)
+            self.assertEqual([name for name, _, _ in rows][-len(expected) :], [*expected])
+            self.assertEqual(
+                {name: ast.literal_eval(default) for name, default, _ in rows if default},
+                {name: value for name, value in expected.items() if name != "limits"},
+            )
 
     def test_every_error_of_the_clients_is_named(self) -> None:
         rows = table(DOCS / "embedding.rst", "Asking a daemon")
@@ -334,7 +337,7 @@ class ApiTests(PageTestCase):
             )
 
     def test_the_signatures_that_are_written_out_are_right(self) -> None:
-        for made in (ControlService, SocketFile):
+        for made in (ControlService, Limits, SocketFile):
             shown = self.page.partition(f".{made.__name__}(")[2].partition("\n")[0]
             (function,) = ast.parse(f"def {made.__name__}({shown}: ...").body
             assert isinstance(function, ast.FunctionDef)
@@ -344,7 +347,11 @@ class ApiTests(PageTestCase):
                 list(inspect.signature(made).parameters),
             )
             self.assertEqual(
-                [ast.literal_eval(each) for each in (*given.defaults, *given.kw_defaults) if each],
+                [
+                    Limits() if ast.unparse(each) == "Limits()" else ast.literal_eval(each)
+                    for each in (*given.defaults, *given.kw_defaults)
+                    if each
+                ],
                 list(defaults(made).values()),
             )
 

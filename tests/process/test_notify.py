@@ -82,18 +82,18 @@ class NotifyTests(SynchronousTestCase):
             told = json.load(file)["environment"]
         self.assertEqual(set(told) - {"LC_CTYPE"}, {"HOME", "PALINGENESIS_SUMMARY"})
 
-    def test_other_events_are_not_told(self) -> None:
+    def test_other_events_run_no_command(self) -> None:
         notifier = self.notifier("report")
         for event in ("stopped", "intent", "started", "failed", "paused", "resumed"):
             notifier.notify(entry(event), 0.0)
         self.assertEqual(notifier._running, [])
 
-    def test_without_a_command_nobody_is_told(self) -> None:
+    def test_without_a_command_nothing_runs(self) -> None:
         notifier = Notifier()
         self.assertIsNone(notifier.notify(entry(), 0.0))
         self.assertEqual(notifier._running, [])
 
-    def test_a_failure_is_said_once(self) -> None:
+    def test_a_failure_is_a_warning_once(self) -> None:
         notifier = self.notifier("exit", "3")
         said = []
         for _ in range(3):
@@ -101,13 +101,13 @@ class NotifyTests(SynchronousTestCase):
             said += self.settle(notifier)
         self.assertEqual(said, ["[notify] command: exit status 3"])
 
-    def test_a_missing_program_is_said_once(self) -> None:
+    def test_a_missing_program_is_a_warning_once(self) -> None:
         notifier = Notifier(["no-such-notifier"])
         said = [notifier.notify(entry(), 0.0) for _ in range(2)]
         self.assertIn("no-such-notifier: no such program", said[0] or "")
         self.assertIsNone(said[1])
 
-    def test_a_failure_is_said_again_after_a_success(self) -> None:
+    def test_a_failure_is_a_warning_again_after_a_success(self) -> None:
         notifier = self.notifier("exit", "3")
         said = []
         for status in ("3", "0", "3"):
@@ -129,7 +129,7 @@ class NotifyTests(SynchronousTestCase):
         )
         self.wait_until(lambda: processes.look_at(told["child"]) is None)
 
-    def test_more_than_twenty_in_an_hour_are_left_out_and_that_is_said_once(self) -> None:
+    def test_more_than_twenty_events_in_an_hour_are_left_out_with_one_warning(self) -> None:
         notifier = self.notifier("exit", "0")
         # Without a process each: what is bounded is how often one is started.
         notifier.command = ["no-such-notifier"]

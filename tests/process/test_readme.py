@@ -120,6 +120,7 @@ class ReadmeTests(PageTestCase):
         self.assertEqual(rows.pop("socket"), "see below")
         defaults = config.DEFAULTS._asdict()
         self.assertEqual(rows.pop("mode"), f'"{defaults["mode"]:04o}"')
+        defaults |= defaults.pop("limits")._asdict()
         for name in ("socket", "mode", "tables"):
             del defaults[name]
         shown = {

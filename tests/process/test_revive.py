@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from palingenesis.monitor import child, processes, revive
 from palingenesis.monitor.child import CommandError, find_program
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.revive import (
     GRACE,
@@ -37,6 +38,7 @@ from tests.support.processes import program
 from tests.support.times import StagedTimes
 
 STALL = 600.0
+HOME = Home("claude", "claude", "/none")
 #: Of this process alone: tests that run beside it look at every command line too.
 ID = str(uuid.uuid4())
 
@@ -75,7 +77,7 @@ class ReviveCase(SynchronousTestCase):
 
     def start(self, command: Command, **known: Any) -> Revival:
         session = Identity(ID, self.directory)
-        revival = start(command, "claude", session, self.state, self.times, **known)
+        revival = start(command, HOME, session, self.state, self.times, **known)
         self.addCleanup(self.kill, revival)
         return revival
 
@@ -375,7 +377,7 @@ class ReactorTests(TestCase):
         state = os.path.realpath(self.mktemp())
         os.mkdir(state, 0o700)
         command = Command(program("behaving", "exit", "3"))
-        revivals = [start(command, "claude", Identity(ID, state), state, Times()) for _ in range(3)]
+        revivals = [start(command, HOME, Identity(ID, state), state, Times()) for _ in range(3)]
         python, *arguments = program("behaving", "exit", "4")
         theirs = [getProcessValue(python, arguments, os.environ) for _ in range(3)]
 

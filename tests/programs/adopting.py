@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.revive import Command, start
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.times import Times
@@ -14,7 +15,13 @@ from palingenesis.monitor.times import Times
 
 def main() -> None:
     state, directory, session, *arguments = sys.argv[1:]
-    revival = start(Command(arguments), "claude", Identity(session, directory), state, Times())
+    revival = start(
+        Command(arguments),
+        Home("claude", "claude", "/none"),
+        Identity(session, directory),
+        state,
+        Times(),
+    )
     print(json.dumps([revival.pid, revival.began, revival.output]), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -3,7 +3,7 @@ An application that embeds the service, as ``twistd -y`` runs it.
 
 The methods of its state, and its command FLUSH, do what ``$TEST_BEHAVIOUR`` says, JSON: method
 to ``[kind, value]``. ``$TEST_SOCKET`` is the path, or ``$TEST_ENDPOINT`` what to listen on
-instead, and ``$TEST_LIMITS`` what else the service is given.
+instead, and ``$TEST_LIMITS`` its limits, JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +16,23 @@ from twisted.application.service import Application
 from twisted.internet import defer, reactor, task
 from twisted.python import log
 
-from palingenesis import CommandRefused, ControlService, DaemonState, SignalService
+from palingenesis import CommandRefused, ControlService, DaemonState, Limits, SignalService
 
 TOLD = json.loads(os.environ["TEST_BEHAVIOUR"])
+
+gates: list[defer.Deferred[None]] = []
+
+
+async def meet(number: int) -> list[int | None]:
+    """Wait until so many clients are here; return which one it is, before and after."""
+    before = control.peer
+    gate: defer.Deferred[None] = defer.Deferred()
+    gates.append(gate)
+    if len(gates) == number:
+        for each in gates:
+            reactor.callLater(0, each.callback, None)
+    await gate
+    return [peer.pid if peer else None for peer in (before, control.peer)]
 
 
 def behave(name: str, result: Any = None) -> Any:
@@ -34,6 +48,8 @@ def behave(name: str, result: Any = None) -> Any:
         raise SystemExit(value)
     if kind == "stop":
         control.stopService()
+    if kind == "meet":
+        return meet(value)
     if kind == "never":
         return defer.Deferred()
     if kind == "slow":
@@ -66,7 +82,7 @@ control = ControlService(
     State(),
     None if endpoint else os.environ["TEST_SOCKET"],
     endpoint=endpoint,
-    **json.loads(os.environ["TEST_LIMITS"]),
+    limits=Limits(**json.loads(os.environ["TEST_LIMITS"])),
 )
 control.command(
     "FLUSH",

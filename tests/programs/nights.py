@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import HOUR, Ledger
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor
@@ -116,22 +117,22 @@ class NightWorld(FakeWorld):
     night: Night
     daemon: Daemon
 
-    def look(self, homes: Mapping[str, str], session: str | None = None) -> Living:
+    def look(self, homes: Iterable[Home], session: str | None = None) -> Living:
         living = super().look(homes, session)
         if session is not None and self.night.random.random() < 0.1:
             self.night.come_back(session)  # at the very last moment
         return living
 
     def start(
-        self, command: Command, agent: str, session: Identity, in_use: Iterable[str]
+        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
-        self.night.check(agent, session)
+        self.night.check(home.agent, session)
         if self.night.random.random() < 0.02:
             self.daemon.die()
             raise Killed  # just before it starts
-        revival = super().start(command, agent, session, in_use)
+        revival = super().start(command, home, session, in_use)
         assert isinstance(revival, FakeRevival)
         self.night.began(session.id, revival)
         if self.night.random.random() < 0.05:

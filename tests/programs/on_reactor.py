@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.threads import deferToThread  # noqa: E402
 
 from palingenesis import wire  # noqa: E402
+from palingenesis.config import Limits  # noqa: E402
 from palingenesis.server.commands import CommandTable  # noqa: E402
 from palingenesis.server.express import Express  # noqa: E402
 from palingenesis.server.protocol import ControlFactory  # noqa: E402
@@ -74,8 +75,8 @@ def be_clients() -> None:
 
 async def run() -> None:
     """Serve until the clients have their replies."""
-    commands = CommandTable(Slow(), reactor, 20.0)
-    factory = ControlFactory(commands, reactor, timeout=20.0, max_connections=9)
+    commands = CommandTable(Slow(), reactor, Limits(20.0, 20.0, 9))
+    factory = ControlFactory(commands, reactor)
     listening = SmallBuffers(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(path)
     listening.listen(9)

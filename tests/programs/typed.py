@@ -10,7 +10,16 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred, succeed
 
-from palingenesis import CommandRefused, ControlClient, ControlService, DaemonState, DaemonStatus
+from palingenesis import (
+    CommandRefused,
+    CommandRegistry,
+    ControlClient,
+    ControlService,
+    DaemonState,
+    DaemonStatus,
+    Limits,
+)
+from palingenesis.testing import ControlHarness
 
 
 class AtOnce:
@@ -73,10 +82,15 @@ async def count() -> int:
     return 0
 
 
+def add_commands(registry: CommandRegistry) -> None:
+    registry.command("FLUSH", flush, "drop what waits in a queue", argument="QUEUE")
+    registry.command("COUNT", count, "count what waits", audit=False)
+
+
 def serve() -> None:
-    control = ControlService(AtOnce(), Path("jobs.sock"), mode="0660", timeout=1)
-    control.command("FLUSH", flush, "drop what waits in a queue", argument="QUEUE")
-    control.command("COUNT", count, "count what waits", audit=False)
+    control = ControlService(AtOnce(), Path("jobs.sock"), mode="0660", limits=Limits(timeout=1))
+    add_commands(control)
+    add_commands(ControlHarness(AtOnce()))
     ControlService(Later())
     ControlService(DaemonState(extra=lambda: {"jobs": 3}), endpoint="unix:jobs.sock")
     ControlService(NoStatus())  # type: ignore[arg-type]
@@ -85,6 +99,7 @@ def serve() -> None:
     ControlService(NoReload())  # type: ignore[arg-type]
     ControlService(OtherStatus())  # type: ignore[arg-type]
     ControlService(None)  # type: ignore[arg-type]
+    add_commands(AtOnce())  # type: ignore[arg-type]
 
 
 def ask() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -55,6 +56,17 @@ class SocketFileTestCase(SynchronousTestCase):
         file = self.claimed(path, mode)
         self.addCleanup(file.bind().close)
         return file
+
+    def is_locked(self, lock: str | None = None) -> bool:
+        """Return whether a process has the lock on the file that is at the lock's path now."""
+        try:
+            with open(lock or self.lock, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return False
 
     def refusal(self, path: str | None = None) -> SocketFileError:
         """Have a claim fail, and check that it changed nothing at all."""

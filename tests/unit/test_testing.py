@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import palingenesis
-from palingenesis import CommandRefused, DaemonState
+from palingenesis import CommandRefused, CommandRegistry, ControlService, DaemonState, Limits
 from palingenesis.client.errors import ErrorReply, InvalidReply
 from palingenesis.testing import ControlHarness
 
@@ -14,9 +17,9 @@ from palingenesis.testing import ControlHarness
 class HarnessTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = DaemonState()
-        self.harness = ControlHarness(self.state, timeout=5.0, handler_timeout=30.0)
+        self.harness = ControlHarness(self.state)
 
-    def test_ok_is_none(self) -> None:
+    def test_a_reply_of_ok_is_none(self) -> None:
         self.assertIsNone(self.harness.ask("PAUSE"))
         self.assertTrue(self.state.paused)
 
@@ -54,13 +57,29 @@ class HarnessTests(SynchronousTestCase):
         self.harness.command("SLOW", lambda: Deferred(), "be slow")
         self.assertRaises(InvalidReply, self.harness.ask, "SLOW")
 
-    def test_its_limits_are_checked_as_the_service_s_are(self) -> None:
-        for limit in "timeout", "handler_timeout", "max_connections":
-            error = self.assertRaises(ValueError, ControlHarness, self.state, **{limit: -3})
-            self.assertTrue(str(error).startswith(f"{limit}: expected"), error)
+    def test_several_arguments_are_joined_and_split_again(self) -> None:
+        self.harness.command("ADD", lambda *given: given, "add", argument="URL [PRIORITY]")
+        self.assertEqual(
+            self.harness.ask("ADD", "http://x", "very", "high"), ["http://x", "very high"]
+        )
 
-    def test_it_can_be_asked_any_number_of_times(self) -> None:
-        harness = ControlHarness(self.state, max_connections=1)
+    def test_a_clock_can_be_shared_with_the_application(self) -> None:
+        clock = Clock()
+        harness = ControlHarness(self.state, clock=clock)
+        clock.advance(3)
+        self.assertIs(harness.clock, clock)
+        self.assertEqual(harness.ask("STATUS")["uptime_secs"], 3)
+
+    def test_a_function_can_add_commands_to_a_harness_and_to_a_service(self) -> None:
+        def add_commands(registry: CommandRegistry) -> None:
+            registry.command("COUNT", lambda: 3, "count the jobs")
+
+        add_commands(self.harness)
+        add_commands(ControlService(self.state, self.mktemp()))
+        self.assertEqual(self.harness.ask("COUNT"), 3)
+
+    def test_a_harness_can_be_asked_any_number_of_times(self) -> None:
+        harness = ControlHarness(self.state, limits=Limits(max_connections=1))
         done: Deferred[None] = Deferred()
         harness.command("SLOW", lambda: done, "be slow")
         for _ in range(3):
@@ -70,8 +89,8 @@ class HarnessTests(SynchronousTestCase):
         self.assertEqual(harness.send(b"PAUSE\n"), b"OK\n")
         self.assertEqual(harness.clock.getDelayedCalls(), [])
 
-    def test_its_limits_hold(self) -> None:
-        harness = ControlHarness(self.state, handler_timeout=2.0, max_connections=1)
+    def test_the_limits_of_a_harness_hold(self) -> None:
+        harness = ControlHarness(self.state, limits=Limits(handler_timeout=2.0, max_connections=1))
         harness.command("SLOW", lambda: Deferred(), "be slow")
         client = harness.connect().send(b"SLOW\n")
         self.assertEqual(harness.send(b"STATUS\n"), b"ERR: Too many connections\n")
@@ -96,20 +115,39 @@ class PublicNameTests(SynchronousTestCase):
                 self.assertEqual(getattr(palingenesis, name).__name__, name)
                 self.assertIn(name, dir(palingenesis))
 
-    def test_they_are_those_of_the_contract(self) -> None:
+    def test_the_public_names_are_those_of_the_contract(self) -> None:
         self.assertEqual(
             set(palingenesis.__all__),
             {
                 "ClientError",
                 "CommandRefused",
+                "CommandRegistry",
                 "ControlClient",
                 "ControlService",
+                "Controllable",
                 "DaemonState",
                 "DaemonStatus",
                 "IDaemonState",
+                "Limits",
                 "SignalService",
             },
         )
 
-    def test_another_name_is_no_attribute(self) -> None:
+    def test_a_name_that_is_not_public_is_no_attribute(self) -> None:
         self.assertRaises(AttributeError, lambda: palingenesis.nonsense)
+
+    def test_every_deprecated_name_still_works_and_warns(self) -> None:
+        # Besides the real ones, one that shows what the others would have to pass.
+        self.patch(
+            palingenesis, "_DEPRECATED", {**palingenesis._DEPRECATED, "Former": "ControlService"}
+        )
+        for former, new in palingenesis._DEPRECATED.items():
+            with self.subTest(former=former):
+                self.assertNotIn(former, palingenesis.__all__)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    value = getattr(palingenesis, former)
+                self.assertIs(value, getattr(palingenesis, new))
+                self.assertEqual([each.category for each in caught], [DeprecationWarning])
+                self.assertIn(new, str(caught[0].message))
+                self.assertEqual(caught[0].filename, __file__)

@@ -1,30 +1,25 @@
-"""The words of the contract are spelled in one module, and the others take them from there."""
+"""The words of the contract: each is a string literal in ``words`` alone."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from enum import StrEnum
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import words
 from tests.support.house import PACKAGE, modules, part
 
-WORDS = {
-    member.value
-    for kind in (
-        *(words.Kind, words.State, words.Reason, words.Event),
-        *(words.Method, words.Owner, words.DaemonWord, words.Key),
-    )
-    for member in kind
-}
+#: The parts that may not have the words as literals.
+PARTS = {"server"}
+#: The modules of other parts that may not have them either.
+MODULES = {f"{PACKAGE}.wire", f"{PACKAGE}.testing"}
 
-#: The parts in which no word is a string literal.
-PARTS = {"cli", "daemon"}
-
-#: The modules that define what is typed, or what a label says: the options of the command line and
-#: of twistd, the rows of `doctor`, and the environment.
-TYPED = {
+#: The parts that have some of the words as labels and options too, but not in their data.
+DATA_PARTS = {"cli", "daemon"}
+#: The modules of those parts that name options, commands of the command line and labels.
+NAMING = {
     f"{PACKAGE}.cli.main",
     f"{PACKAGE}.cli.parser",
     f"{PACKAGE}.cli.doctor",
@@ -32,43 +27,67 @@ TYPED = {
 }
 
 
+def all_words() -> set[str]:
+    """Return each word that an enumeration of ``words`` has."""
+    return {
+        str(member)
+        for enumeration in vars(words).values()
+        if isinstance(enumeration, type) and issubclass(enumeration, StrEnum)
+        for member in enumeration
+    } | {words.OK_WORD}
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """Return the string literals of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+class WordTests(SynchronousTestCase):
+    def test_no_word_of_the_contract_is_a_literal_where_words_are_read(self) -> None:
+        known = all_words()
+        self.assertLessEqual({"monitoring", "limit", "given-up", "saves_count"}, known)
+        found = {
+            f"{module}: {text!r}"
+            for module, tree in modules().items()
+            if part(module) in PARTS or module in MODULES
+            for text in literals(tree)
+            if text in known
+        }
+        self.assertEqual(found, set())
+
+
 def data(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the expressions that a word of the contract may be in: keys, arguments, operands."""
+    """Yield the expressions that hold data: subscripts, operands, keys and arguments."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript):
             yield node.slice
         elif isinstance(node, ast.Compare):
-            yield node.left
-            yield from node.comparators
+            yield from (node.left, *node.comparators)
         elif isinstance(node, ast.Dict):
             yield from (key for key in node.keys if key is not None)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+        elif isinstance(node, ast.Call):
             yield from node.args
 
 
 def spelled(tree: ast.AST) -> set[str]:
-    """Return the words that are string literals in a module's data."""
-    return {
-        constant.value
-        for expression in data(tree)
-        for constant in ast.walk(expression)
-        if isinstance(constant, ast.Constant)
-        and isinstance(constant.value, str)
-        and constant.value in WORDS
-    }
+    """Return the words that are literals in a module's data."""
+    known = all_words()
+    return {text for each in data(tree) for text in literals(each) if text in known}
 
 
-class WordsTests(SynchronousTestCase):
-    def test_a_word_of_the_contract_is_no_literal_elsewhere(self) -> None:
+class DataTests(SynchronousTestCase):
+    def test_no_word_of_the_contract_is_a_literal_in_the_data_of_cli_and_daemon(self) -> None:
         found = {
-            f"{module} spells {word!r}"
+            f"{module}: {word!r}"
             for module, tree in modules().items()
-            if part(module) in PARTS and module not in TYPED
+            if part(module) in DATA_PARTS and module not in NAMING
             for word in spelled(tree)
         }
         self.assertEqual(found, set())
 
-    def test_a_literal_would_be_found(self) -> None:
+    def test_a_literal_in_data_would_be_found(self) -> None:
         for source in ("x['state']", "x.get('keeper')", "x == 'limit'", "{'held': 1}"):
             with self.subTest(source=source):
                 self.assertEqual(len(spelled(ast.parse(source))), 1)

@@ -65,6 +65,7 @@ _shtab_palingenesis_reload___help_nargs=0
 _shtab_palingenesis_commands__h_nargs=0
 _shtab_palingenesis_commands___help_nargs=0
 _shtab_palingenesis_commands___json_nargs=0
+_shtab_palingenesis_send_pos_1_nargs='*'
 _shtab_palingenesis_send__h_nargs=0
 _shtab_palingenesis_send___help_nargs=0
 _shtab_palingenesis_path__h_nargs=0

@@ -36,6 +36,7 @@ class What(Enum):
     REPLY = "a reply that may be the end of a turn, and does not say so"
     TURN_OVER = "that a turn is over, and not how"
     END = "the end of a turn"
+    LIMIT = "the end of a turn at a limit, whose figures may stand before it"
     COMMAND = "a command that was typed"
     OUTPUT = "what a typed command printed"
     LOCAL = "what a person did without the model"
@@ -52,6 +53,7 @@ class Step:
     :ivar kind: how the session stopped, if nothing follows; None in the middle of a turn.
     :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
     :ivar progress: whether the agent did something that is no error.
+    :ivar parent: the key of the record that it follows; None if it names none.
     """
 
     what: What
@@ -60,6 +62,7 @@ class Step:
     kind: Kind | None = None
     reset: float | None = None
     progress: bool = False
+    parent: str | None = None
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
@@ -108,7 +111,7 @@ class Agent(ABC):
     any text by which its agent finds a session again.
 
     :cvar name: the name under which it is configured and shown.
-    :cvar programs: the base names under which its program runs.
+    :cvar programs: the names under which its program runs; see `processes.names_of`.
     :cvar home_variable: the environment variable that names its home.
     :cvar home_name: its home's name in the user's home directory.
     :cvar transcripts: where its transcripts are; see `Walk.files`.

@@ -27,7 +27,7 @@ from palingenesis.words import Kind, Owner
 _ENTRIES = 2000
 _ENTRY_SIZE = 64 * 1024
 
-_TYPES = re.compile(rb'"type"\s*:\s*"(?:assistant|user|system)"')
+_TYPES = re.compile(rb'"type"\s*:\s*"(?:assistant|user|system|continued-in)"')
 _QUESTIONS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _INTERRUPTED = frozenset(
     {"[Request interrupted by user]", "[Request interrupted by user for tool use]"}
@@ -36,6 +36,10 @@ _EXIT = re.compile(r"<command-name>\s*/(?:exit|quit)\s*</command-name>")
 #: What a person does without the model: the output of a command, and the command itself.
 _OUTPUT = re.compile(r"\s*<(?:local-command-(?:stdout|stderr|caveat)|bash-(?:input|std\w+))>")
 _COMMAND = re.compile(r"\s*<command-(?:name|message)>")
+#: What the program notes about going on by itself when a limit ends.
+_CONTINUING = "Usage limit reset"
+_CANCELLED = re.compile(r"automatic continue cancelled|exited during the wait", re.IGNORECASE)
+_COMPACTION = "Error during compaction: "
 
 _ERRORS = {
     "rate_limit": Kind.LIMIT,
@@ -45,19 +49,32 @@ _ERRORS = {
     "oauth_org_not_allowed": Kind.REFUSED,
     "account_on_hold": Kind.REFUSED,
     "billing_error": Kind.REFUSED,
+    "verification_required": Kind.REFUSED,
+    "cloud_credential_error": Kind.REFUSED,
 }
-_CONTEXT = re.compile(r"prompt is too long", re.IGNORECASE)
+_STATUSES = {
+    **dict.fromkeys((401, 402, 403), Kind.REFUSED),
+    **dict.fromkeys((*range(500, 505), 529), Kind.TRANSIENT),
+}
+_CONTEXT = re.compile(r"prompt is too long|context window limit", re.IGNORECASE)
+#: A limit that no waiting cures, unless a reset is stated beside it.
 _REFUSED = re.compile(
-    r"out of usage credits|monthly spend limit|credit balance is too low|not logged in"
-    r"|oauth (?:access )?token has expired",
+    r"out of usage|monthly spend limit|credit balance is too low|not logged in"
+    r"|oauth (?:access )?token has expired|extra usage is required|seat type doesn.t include"
+    r"|requires? usage credits|usage credits required",
     re.IGNORECASE,
 )
 _LIMIT = re.compile(
     r"usage limit reached|limit reached|hit your [\w -]{0,40}limit|out of extra usage",
     re.IGNORECASE,
 )
+_HIT = re.compile(r"hit your [\w -]{0,40}limit|usage limit reached", re.IGNORECASE)
+_BUSY = re.compile(r"temporarily limiting requests", re.IGNORECASE)
+#: The words of the transport, for errors without a code.
 _TRANSIENT = re.compile(
-    r"API Error: (?:500|529)\b|request timed out|unable to connect to API", re.IGNORECASE
+    r"API Error: 5[0-9]{2}\b|api_error|\bconnection\b|\bsocket\b|timed out|stream idle"
+    r"|unable to connect|fetch failed|ECONN[A-Z]+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN",
+    re.IGNORECASE,
 )
 _TEXT_LIMIT = 16 * 1024
 
@@ -66,7 +83,7 @@ class Claude(Agent):
     """Claude Code."""
 
     name = "claude"
-    programs = frozenset({"claude", "claude-code"})
+    programs = frozenset({"claude", "claude.exe", "claude-code", "claude-agent-sdk"})
     home_variable = "CLAUDE_CONFIG_DIR"
     home_name = ".claude"
     #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
@@ -99,9 +116,15 @@ class Claude(Agent):
                 yield step
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
-        """Judge by the newest step that is not what a person did without the model."""
+        """
+        Judge by the newest step that is not what a person did without the model.
+
+        Older versions may write a prompt after its error: then the error, which is younger by
+        its timestamp, decides.
+        """
         turn_over = printed = False
-        for step in steps:
+        rest = iter(steps)
+        for step in rest:
             match step.what:
                 case What.TURN_OVER:
                     turn_over = True
@@ -114,6 +137,8 @@ class Claude(Agent):
                 case What.REPLY if turn_over:
                     # Some versions leave out how a reply ends (anthropics/claude-code#20222).
                     return replace(step.verdict(), kind=Kind.FINISHED)
+                case What.PROMPT | What.COMMAND:
+                    return _in_order(step, rest).verdict()
                 case _:
                     return step.verdict()
         return UNREAD
@@ -215,21 +240,41 @@ def _is_skipped(record: Record) -> bool:
         return not known or True in (_value(record, "isSidechain"), _value(record, "isMeta"))
     value = record.value
     type_ = value.get("type")
-    if type_ not in ("user", "assistant", "system"):
+    if type_ not in ("user", "assistant", "system", "continued-in"):
         return True
-    if value.get("isSidechain") is True or (type_ != "system" and value.get("isMeta") is True):
+    meta = type_ != "system" and value.get("isMeta") is True and not _goes_on(value)
+    if value.get("isSidechain") is True or meta:
         return True
     if type_ == "assistant":
         return _message(value).get("model") == "<synthetic>" and not _failed(value)
     return value.get("isCompactSummary") is True
 
 
+def _in_order(prompt: Step, older: Iterator[Step]) -> Step:
+    """Return what came last: a prompt, or the end of a turn that stands before it in the file."""
+    for step in older:
+        if step.key == prompt.parent:
+            return prompt
+        if step.what is What.TURN_OVER:
+            continue
+        if step.what is What.END and None not in (step.at, prompt.at):
+            return max(prompt, step, key=_moment)
+        return prompt
+    return prompt
+
+
+def _moment(step: Step) -> float:
+    return step.at or 0.0
+
+
 def _step(record: Record, local: tzinfo | None) -> Step | None:
     """Return what a record that is not skipped reports."""
     key, at = _key(record), _at(record)
     value, type_ = record.value, _value(record, "type")
+    if type_ == "continued-in":
+        return Step(What.END, key, at, Kind.CONTINUED)
     if type_ == "system":
-        return _of_the_program(record, key, at)
+        return _of_the_program(record, key, at, local)
     if value is None:
         replied = "assistant" in (type_, _value(record, "role"))
         worked = replied or b'"tool_result"' in record.beginning
@@ -242,15 +287,24 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     return _reply(_message(value), key, at)
 
 
-def _of_the_program(record: Record, key: str, at: float | None) -> Step | None:
+def _of_the_program(
+    record: Record, key: str, at: float | None, local: tzinfo | None
+) -> Step | None:
     """Return what a ``system`` record reports."""
     subtype = _value(record, "subtype")
     if subtype == "turn_duration":
         return Step(What.TURN_OVER, key, at)
-    if subtype != "local_command":
-        return None
     content = None if record.value is None else record.value.get("content")
     words = content[:_TEXT_LIMIT] if isinstance(content, str) else ""
+    if subtype == "informational":
+        if words.startswith(_CONTINUING):
+            return Step(What.TURN_BEGUN, key, at)
+        # Cancelled by Esc, or by leaving the program while it waited for the reset.
+        return Step(What.END, key, at, Kind.USER) if _CANCELLED.search(words) else None
+    if subtype != "local_command":
+        return None
+    if _COMPACTION in words and _HIT.search(words):
+        return Step(What.END, key, at, Kind.LIMIT, reset_in(words, at, local))
     return _without_the_model(words, key, at) or Step(What.LOCAL, key, at)
 
 
@@ -259,13 +313,18 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
     message = _message(value)
     content = value.get("content")
     words = content[:_TEXT_LIMIT] if isinstance(content, str) else _text(message)
-    worked = any(mapping(block).get("type") == "tool_result" for block in _blocks(message))
+    result = any(mapping(block).get("type") == "tool_result" for block in _blocks(message))
+    # A resume itself writes the result of a call that was interrupted.
+    worked = result and "toolDenialKind" not in value
     if (step := _without_the_model(words, key, at)) is not None:
         return replace(step, progress=worked)
     interrupted = "interruptedMessageId" in value or words.strip() in _INTERRUPTED
     kind = Kind.USER if interrupted else None
-    what = What.COMMAND if _COMMAND.match(words) else What.WORK if worked else What.PROMPT
-    return Step(what, key, at, kind, progress=worked)
+    what = What.COMMAND if _COMMAND.match(words) else What.WORK if result else What.PROMPT
+    parent = value.get("parentUuid")
+    return Step(
+        what, key, at, kind, progress=worked, parent=parent if isinstance(parent, str) else None
+    )
 
 
 def _without_the_model(words: str, key: str, at: float | None) -> Step | None:
@@ -305,18 +364,39 @@ def _error(
     text = _text(_message(value))
     error = value.get("error")
     kind = _ERRORS.get(error) if isinstance(error, str) else None
-    if _CONTEXT.search(text):
-        return Kind.CONTEXT, None
-    if kind is Kind.REFUSED or _REFUSED.search(text):
-        return Kind.REFUSED, None
     reset = stated(number(mapping(value.get("quotaLimits")).get("resetsAt")), at)
     if reset is None:
         reset = reset_in(text, at, local)
-    if kind is Kind.LIMIT or (kind is None and reset is not None and _LIMIT.search(text)):
+    if _CONTEXT.search(text):
+        # A compaction that failed at a limit works when the limit ends.
+        return (Kind.LIMIT, reset) if _HIT.search(text) else (Kind.CONTEXT, None)
+    if kind is Kind.LIMIT and reset is not None:
         return Kind.LIMIT, reset
+    if kind is Kind.REFUSED or value.get("resendCannotCure") is True:
+        return Kind.REFUSED, None
+    if kind is Kind.LIMIT and _BUSY.search(text):
+        return Kind.TRANSIENT, None
+    if kind is None and reset is not None and _LIMIT.search(text):
+        return Kind.LIMIT, reset
+    if _REFUSED.search(text):
+        return Kind.REFUSED, None
+    if kind is None:
+        kind = _by_status(value)
     if kind is None and _TRANSIENT.search(text):
         kind = Kind.TRANSIENT
     return kind or Kind.UNKNOWN, None
+
+
+def _by_status(value: dict[str, object]) -> Kind | None:
+    """Return what an error means whose code does not say it."""
+    status = value.get("apiErrorStatus")
+    kind = _STATUSES.get(status) if isinstance(status, int) else None
+    return Kind.TRANSIENT if value.get("apiErrorIsTransient") is True else kind
+
+
+def _goes_on(value: dict[str, object]) -> bool:
+    """Return whether a record is the prompt with which the program goes on by itself."""
+    return mapping(value.get("origin")).get("kind") == "auto-continuation"
 
 
 def _failed(value: dict[str, object]) -> bool:

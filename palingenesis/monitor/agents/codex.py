@@ -8,6 +8,7 @@ saaranshM/unsnooze#20, #27 and #28 report them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
@@ -15,6 +16,7 @@ from itertools import islice
 
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
 from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
@@ -28,15 +30,39 @@ _DEPTH = 200
 _ERRORS = {
     "context_window_exceeded": Kind.CONTEXT,
     "server_overloaded": Kind.TRANSIENT,
-    "http_connection_failed": Kind.TRANSIENT,
-    "response_stream_connection_failed": Kind.TRANSIENT,
-    "response_stream_disconnected": Kind.TRANSIENT,
-    "response_too_many_failed_attempts": Kind.TRANSIENT,
     "internal_server_error": Kind.TRANSIENT,
+    "rate_limit_exceeded": Kind.TRANSIENT,
+    "flex_unavailable": Kind.TRANSIENT,
     "unauthorized": Kind.REFUSED,
     "session_budget_exceeded": Kind.REFUSED,
-    "usage_limit_exceeded": Kind.LIMIT,
+    "usage_not_included": Kind.REFUSED,
 }
+_LIMIT = "usage_limit_exceeded"
+#: Errors of the connection, with the status of the server's answer if there was one.
+_CONNECTION = frozenset(
+    {
+        "http_connection_failed",
+        "response_stream_connection_failed",
+        "response_stream_disconnected",
+        "response_too_many_failed_attempts",
+    }
+)
+_STATUSES = {
+    400: Kind.UNKNOWN,
+    401: Kind.REFUSED,
+    402: Kind.REFUSED,
+    403: Kind.REFUSED,
+}
+_LATER = re.compile(r"hit your usage limit.*try again later", re.IGNORECASE | re.DOTALL)
+#: What an error without a code of its own says.
+_REFUSED = re.compile(r"unexpected status 40[123]\b", re.IGNORECASE)
+_TRANSIENT = re.compile(
+    r"stream disconnected before completion|unexpected status 5[0-9]{2}\b|request timed out"
+    r"|error sending request|exceeded retry limit",
+    re.IGNORECASE,
+)
+#: Characters of an error's text that are looked at.
+_TEXT_LIMIT = 16 * 1024
 #: Items that the agent writes, its tools' results among them.
 _WORK = frozenset(
     {
@@ -49,6 +75,8 @@ _WORK = frozenset(
         "web_search_call",
     }
 )
+#: What stands at the beginning or at the end of a turn.
+_BORDERS = frozenset({What.TURN_BEGUN, What.END, What.LIMIT, What.TURN_OVER})
 _SAID = frozenset({"agent_message", "agent_reasoning"})
 _QUESTION = "request_user_input"
 
@@ -57,7 +85,7 @@ class Codex(Agent):
     """Codex."""
 
     name = "codex"
-    programs = frozenset({"codex"})
+    programs = frozenset({"codex", "codex.js"})
     home_variable = "CODEX_HOME"
     home_name = ".codex"
     #: Compressed rollouts (``.jsonl.zst``) are old ones.
@@ -101,10 +129,12 @@ class Codex(Agent):
             match step.what:
                 case What.FIGURES:
                     continue
-                case What.END if step.kind is Kind.USER or not asked:
-                    return _ended(step, rest).verdict()
-                case What.END | What.TURN_BEGUN:
+                case What.TURN_BEGUN:
                     return (newest or step).verdict()
+                case What.END | What.LIMIT | What.TURN_OVER:
+                    if newest is not None and asked and step.kind is not Kind.USER:
+                        return newest.verdict()
+                    return _ended(step, rest).verdict()
                 case What.PROMPT:
                     asked = True
             newest = newest or step
@@ -116,7 +146,13 @@ class Codex(Agent):
 
 
 class Locks(Owners):
-    """Which sessions have a living process, by its lock and by the processes."""
+    """
+    Which sessions have a living process, by its lock and by the processes.
+
+    A server (``codex app-server``) runs the sessions of several directories and stays in its
+    first one, so its directory proves nothing. It locks its sessions since 0.150; of a session
+    that never had a lock, nobody knows whether a server has it.
+    """
 
     def __init__(self, home: str, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
@@ -124,27 +160,38 @@ class Locks(Owners):
 
     def witnessed(self, session: Identity) -> Owner:
         """Return who has a session, by the processes in its directory, or else by its lock."""
-        running = self.snapshot.running(Codex.programs, session.directory)
+        running = self.snapshot.running(Codex.programs, session.directory, _is_server)
         if running is Owner.PROGRAM:
             return running
-        holder = self.snapshot.holder(os.path.join(self._directory, f"{session.id}.lock"))
-        return holder if holder is not Owner.GONE else running
+        lock = os.path.join(self._directory, f"{session.id}.lock")
+        holder = self.snapshot.holder(lock)
+        if holder is not Owner.GONE:
+            return holder
+        if any(map(_is_server, self.snapshot.named(Codex.programs))) and not os.path.exists(lock):
+            return Owner.UNKNOWN
+        return running
+
+
+def _is_server(process: Process) -> bool:
+    # Its arguments follow the program's name, or an interpreter's and the program's.
+    return "app-server" in process.arguments[1:3]
 
 
 def _ended(end: Step, behind: Iterator[Step]) -> Step:
     """
-    Return the end of a turn with the reset of the full windows, if it is a limit.
+    Return the end of a turn; if a window was full in this turn, it is a limit until its reset.
 
-    The code of a limit also stands for a plan that is used up, which no waiting cures: only
-    a stated reset makes it a limit (saaranshM/unsnooze#28).
+    The figures of earlier turns say nothing about this one.
     """
-    if end.kind is not Kind.LIMIT:
+    if end.what is What.END:
         return end
-    figures = (step.reset for step in islice(behind, _DEPTH) if step.what is What.FIGURES)
-    reset = stated(next(figures, None), end.at)
-    if reset is None:
-        reset = end.reset
-    return replace(end, kind=Kind.LIMIT if reset is not None else Kind.REFUSED, reset=reset)
+    for step in islice(behind, _DEPTH):
+        if step.what is What.FIGURES:
+            reset = stated(step.reset, end.at)
+            return end if reset is None else replace(end, kind=Kind.LIMIT, reset=reset)
+        if step.what in _BORDERS:
+            break
+    return end
 
 
 def _unparsed(record: Record) -> Step | None:
@@ -172,11 +219,12 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     if name == "turn_aborted":
         return Step(What.END, key, at, Kind.USER)
     if name == "task_complete":
-        error = payload.get("error")
-        if not error:
-            return Step(What.END, key, at, Kind.FINISHED, progress=True)
-        kind, reset = _error(mapping(error), at, local)
-        return Step(What.END, key, at, kind, reset)
+        if error := payload.get("error"):
+            return _failure(mapping(error), key, at, local)
+        if payload.get("last_agent_message") is None:
+            # So versions before 0.146 end a turn at a limit too.
+            return Step(What.TURN_OVER, key, at, Kind.FINISHED)
+        return Step(What.END, key, at, Kind.FINISHED, progress=True)
     if _is_prompt(payload):
         return Step(What.PROMPT, key, at)
     asking = name == "function_call" and payload.get("name") == _QUESTION
@@ -202,18 +250,32 @@ def _figures(payload: dict[str, object], key: str, at: float | None) -> Step | N
     return Step(What.FIGURES, key, at, reset=latest)
 
 
-def _error(
-    error: dict[str, object], at: float | None, local: tzinfo | None
-) -> tuple[Kind, float | None]:
-    """Return what an error means, and when a limit ends by its text."""
-    info = error.get("codex_error_info")
+def _failure(error: dict[str, object], key: str, at: float | None, local: tzinfo | None) -> Step:
+    """
+    Return what an error at the end of a turn means.
+
+    The code of a limit also stands for a plan that is used up, which no waiting cures: it is a
+    limit if a reset is stated, or the text says to try again (saaranshM/unsnooze#28).
+    """
+    info, detail = error.get("codex_error_info"), None
     if isinstance(info, dict) and len(info) == 1:
-        info = next(iter(info))
-    kind = _ERRORS.get(info, Kind.UNKNOWN) if isinstance(info, str) else Kind.UNKNOWN
-    if kind is not Kind.LIMIT:
-        return kind, None
+        info, detail = next(iter(info.items()))
     message = error.get("message")
-    return kind, reset_in(message if isinstance(message, str) else "", at, local)
+    text = message[:_TEXT_LIMIT] if isinstance(message, str) else ""
+    if info == _LIMIT:
+        reset = reset_in(text, at, local)
+        waits = reset is not None or _LATER.search(text) is not None
+        return Step(What.LIMIT, key, at, Kind.LIMIT if waits else Kind.REFUSED, reset)
+    kind = _ERRORS.get(info) if isinstance(info, str) else None
+    if isinstance(info, str) and info in _CONNECTION:
+        status = mapping(detail).get("http_status_code")
+        kind = _STATUSES.get(status, Kind.TRANSIENT) if isinstance(status, int) else Kind.TRANSIENT
+    if kind is None and info in ("other", None):
+        if _REFUSED.search(text):
+            kind = Kind.REFUSED
+        elif _TRANSIENT.search(text):
+            kind = Kind.TRANSIENT
+    return Step(What.END, key, at, kind or Kind.UNKNOWN)
 
 
 def _is_prompt(payload: dict[str, object]) -> bool:

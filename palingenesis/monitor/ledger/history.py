@@ -31,6 +31,7 @@ class Attempt:
     :ivar pid: the command's process id; None if no start is recorded.
     :ivar began: the start time of that process, as `processes.Process` has it.
     :ivar output: the path of the file that takes the command's output.
+    :ivar killed: why a daemon ends the command; None if none does.
     """
 
     stop: Stop
@@ -39,6 +40,7 @@ class Attempt:
     pid: int | None = None
     began: str | None = None
     output: str | None = None
+    killed: str | None = None
 
     @classmethod
     def of(cls, entry: Entry) -> Attempt:
@@ -72,7 +74,11 @@ class History:
     :ivar found: the key of the last record that the last failed attempt left, which is no
         stop of its own.
     :ivar open: the attempt without an outcome.
-    :ivar last: the last attempt that worked; its command may still run.
+    :ivar last: the last attempt that worked, while its command may still run.
+    :ivar successor: the id under which the session goes on; then it is never revived.
+    :ivar needs: the key of the last stop for which a person was called.
+    :ivar on_hold: whether a person wants it left alone.
+    :ivar asked: the key of the stop for which a person wants a revival now.
     """
 
     key: str | None = None
@@ -88,6 +94,15 @@ class History:
     found: str | None = None
     open: Attempt | None = None
     last: Attempt | None = None
+    successor: str | None = None
+    needs: str | None = None
+    on_hold: bool = False
+    asked: str | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the history must not be forgotten, however old it is."""
+        return self.open is not None or self.on_hold
 
     def stop(self, entry: Entry) -> None:
         """Take a stop into account; one that is known changes nothing."""
@@ -101,7 +116,7 @@ class History:
     def intend(self, entry: Entry) -> None:
         """Open an attempt."""
         self.open = Attempt.of(entry)
-        self.closed = self.last = None
+        self.closed = self.last = self.asked = None
         self.kind = entry.kind
         self.attempts = max(self.attempts + 1, self.open.attempt)
 
@@ -141,6 +156,19 @@ class History:
         else:
             self.quick, self.quick_exit = 1, entry.exit
 
+    def end(self, entry: Entry) -> bool:
+        """Note that the command of the last attempt has ended; False if that is known."""
+        if self.last is None or (self.last.stop.key, self.last.attempt) != _attempt_id(entry):
+            return False
+        self.last = None
+        return True
+
+    def kill(self, entry: Entry) -> None:
+        """Note why a daemon ends the command that runs."""
+        attempt = self.open or self.last
+        if attempt is not None:
+            attempt.killed = entry.reason
+
     def give_up(self) -> None:
         """Note that no more attempts follow until the session makes progress."""
         self.given_up = True
@@ -148,6 +176,26 @@ class History:
     def leave(self, entry: Entry) -> None:
         """Note that the user ended the session, or a turn of it."""
         self.key, self.left = entry.key, True
+
+    def go_on(self, entry: Entry) -> None:
+        """Note that the session goes on under another id."""
+        self.key, self.successor = entry.key, entry.successor
+
+    def call(self, entry: Entry) -> None:
+        """Note that a person was called for the session."""
+        self.needs = entry.key
+
+    def hold(self) -> None:
+        """Note that a person wants the session left alone."""
+        self.on_hold, self.asked = True, None
+
+    def release(self) -> None:
+        """Undo :meth:`hold`."""
+        self.on_hold = False
+
+    def ask(self, entry: Entry) -> None:
+        """Note that a person wants a revival for this stop."""
+        self.asked = entry.key
 
     def _close(self, entry: Entry) -> bool:
         if self.closed == _attempt_id(entry):
@@ -173,8 +221,10 @@ class Sums:
     :ivar first_at: the time of the first entry ever, in seconds since the epoch.
     :ivar started: commands that were started.
     :ivar worked: revivals that worked.
+    :ivar seconds: how long the commands that worked ran, all together.
     :ivar paused: whether the monitor is paused.
     :ivar intents: the times of the last intents, in the order of the file.
+    :ivar kept: when another daemon's home was taken over, by the home's directory.
     :ivar sessions: the history of each session, by agent and id; those of the last entries last.
     """
 
@@ -184,6 +234,8 @@ class Sums:
     paused: bool = False
     intents: deque[float] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
     sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
+    seconds: float = 0.0
+    kept: dict[str, float] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Take one more entry into account; a repetition of the last ones changes nothing."""
@@ -191,6 +243,8 @@ class Sums:
             self.first_at = entry.at
         if entry.event in (Event.PAUSED, Event.RESUMED):
             self.paused = entry.event is Event.PAUSED
+        elif entry.event is Event.KEPT:
+            self.kept[entry.directory or ""] = entry.at
         elif entry.agent is not None and entry.session is not None:
             self._add(entry, self._touch((entry.agent, entry.session)))
 
@@ -213,6 +267,21 @@ class Sums:
                 history.give_up()
             case Event.LEFT:
                 history.leave(entry)
+            case Event.ENDED:
+                if history.end(entry):
+                    self.seconds += entry.seconds or 0.0
+            case Event.KILLED:
+                history.kill(entry)
+            case Event.CONTINUED:
+                history.go_on(entry)
+            case Event.NEEDS_YOU:
+                history.call(entry)
+            case Event.ON_HOLD:
+                history.hold()
+            case Event.RELEASED:
+                history.release()
+            case Event.ASKED:
+                history.ask(entry)
 
     def _touch(self, name: Name) -> History:
         history = self.sessions.setdefault(name, History())
@@ -223,12 +292,12 @@ class Sums:
         """
         Forget the histories of the oldest entries, until ``limit`` are left.
 
-        What is needed, and what has an open attempt, is kept however many that are.
+        Sessions that are needed, on hold or in an open attempt are kept, however many they are.
         """
         if len(self.sessions) <= limit:
             return
         for name, history in list(self.sessions.items()):
-            if history.open is None and name not in needed:
+            if not history.is_kept and name not in needed:
                 del self.sessions[name]
                 if len(self.sessions) <= limit:
                     return
@@ -244,6 +313,8 @@ class Sums:
             self.paused,
             list(self.intents),
             [(*name, history) for name, history in self.sessions.items()],
+            self.seconds,
+            list(self.kept.items()),
         )
         return render(asdict(header))
 
@@ -258,6 +329,8 @@ class _Header:
     paused: bool
     intents: list[float]
     sessions: list[tuple[str, str, History]]
+    seconds: float = 0.0
+    kept: list[tuple[str, float]] = field(default_factory=list)
 
     def sums(self) -> Sums:
         return Sums(
@@ -267,6 +340,8 @@ class _Header:
             self.paused,
             deque(self.intents, maxlen=ENTRIES_LIMIT),
             OrderedDict(((agent, session), each) for agent, session, each in self.sessions),
+            self.seconds,
+            dict(self.kept),
         )
 
 

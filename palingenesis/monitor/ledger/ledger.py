@@ -17,6 +17,8 @@ from palingenesis.words import Event, Key
 HOUR = 3600.0
 #: Characters of the text that names the client that pauses or resumes.
 BY_LIMIT = 200
+#: Characters of the text that says why a command is killed, or what a session needs.
+REASON_LIMIT = 200
 #: Entries that wait for room on the disk.
 WAITING_LIMIT = 1000
 
@@ -114,7 +116,7 @@ class Ledger:
         this daemon, and the ledger's pause was given to the keeper.
         """
         if self._file.is_open:
-            return self._believe()
+            return self._correct_first_time()
         if not self._is_keeper:
             self._is_keeper = True
             if self._own_pause:
@@ -127,7 +129,7 @@ class Ledger:
             self._fail(error)
             return self.warning
         self._failure = None
-        return self._believe()
+        return self._correct_first_time()
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
@@ -227,6 +229,67 @@ class Ledger:
         if not known.left or known.key != stop.key:
             self._append(self._entry(Event.LEFT, stop))
 
+    def kept(self, directory: str) -> None:
+        """Record that a home is kept from here on, which another daemon kept until now."""
+        self._append(Entry(self._times.wall(), Event.KEPT, directory=directory))
+
+    def ended(self, attempt: Attempt, status: int | None, seconds: float) -> None:
+        """
+        Record that the command of an attempt that worked has ended.
+
+        :param status: its exit status, negative for a signal; None if it is unknown.
+        :param seconds: how long it ran.
+        """
+        self._append(self._outcome(Event.ENDED, attempt, exit=status, seconds=seconds))
+
+    def killed(self, attempt: Attempt, reason: str, by: str | None = None) -> None:
+        """
+        Record that the daemon ends an attempt's command; its outcome is recorded besides.
+
+        :param by: the client that asks for it, if one does.
+        """
+        self._append(
+            self._outcome(
+                Event.KILLED, attempt, reason=reason[:REASON_LIMIT], by=by and by[:BY_LIMIT]
+            )
+        )
+
+    def continued(self, stop: Stop, successor: str) -> None:
+        """Record that a session goes on under another id, and is never revived itself."""
+        if self.history(stop.agent, stop.session).successor != successor:
+            self._append(self._entry(Event.CONTINUED, stop, successor=successor))
+
+    def needs_you(self, stop: Stop, reason: str) -> bool:
+        """
+        Record that a session needs a person; once for each stop.
+
+        :param reason: what it needs, in a few words.
+        :return: whether that is news.
+        """
+        if self.history(stop.agent, stop.session).needs == stop.key:
+            return False
+        self._append(self._entry(Event.NEEDS_YOU, stop, reason=reason[:REASON_LIMIT]))
+        return True
+
+    def hold(self, agent: str, session: str, by: str) -> str | None:
+        """Record that a person wants a session left alone; return the warning."""
+        return self._wish(Event.ON_HOLD, agent, session, by)
+
+    def release(self, agent: str, session: str, by: str) -> str | None:
+        """Undo :meth:`hold`; return the warning."""
+        return self._wish(Event.RELEASED, agent, session, by)
+
+    def asked(self, stop: Stop, by: str) -> str | None:
+        """Record that a person wants a session to be revived now; return the warning."""
+        self._append(self._entry(Event.ASKED, stop, by=by[:BY_LIMIT]))
+        return self.warning
+
+    def _wish(self, event: Event, agent: str, session: str, by: str) -> str | None:
+        if self.history(agent, session).on_hold != (event is Event.ON_HOLD):
+            now = self._times.wall()
+            self._append(Entry(now, event, session, agent, by=by[:BY_LIMIT]))
+        return self.warning
+
     def pause(self, by: str) -> str | None:
         """
         Pause, for after a restart too; return why the pause is lost at a restart, if it is.
@@ -299,7 +362,7 @@ class Ledger:
         self.sums.add(entry)
         self._entries.append(entry)
 
-    def _believe(self) -> str | None:
+    def _correct_first_time(self) -> str | None:
         """
         Correct the time of the first entry if it is ahead of now; return the warning.
 

@@ -17,7 +17,16 @@ from palingenesis.words import Event, Key, Kind
 _INTEGER_LIMIT = 2**53
 #: The keys of `LOG` that each entry has, and those that it has if they apply.
 _ALWAYS = (Key.AT, Key.EVENT, Key.SESSION, Key.AGENT, Key.KIND)
-_IF_KNOWN = (Key.ATTEMPT, Key.PID, Key.EXIT, Key.DUE, Key.BY)
+_IF_KNOWN = (
+    Key.ATTEMPT,
+    Key.PID,
+    Key.EXIT,
+    Key.DUE,
+    Key.BY,
+    Key.REASON,
+    Key.SECONDS,
+    Key.SUCCESSOR,
+)
 
 T = TypeVar("T")
 
@@ -46,13 +55,16 @@ class Entry:
     :ivar attempt: the number of the attempt since the session's last progress, from 1.
     :ivar exit: a command's exit status, negative for a signal; None if it is unknown.
     :ivar due: when the session may go on.
-    :ivar by: the client that paused or resumed the monitor.
+    :ivar by: the client that asked for it.
     :ivar key: the key of the transcript's record that shows the stop.
     :ivar began: the start time of the process ``pid``, as `processes.Process` has it.
     :ivar output: the path of the file that takes the command's output.
     :ivar fresh: whether the session made progress between the stop before and this one.
     :ivar quick: whether a command ended soon after its start and left no record.
     :ivar found: the key of the last record that a failed command left in the transcript.
+    :ivar reason: why a command is killed, or what a session needs.
+    :ivar seconds: how long a command that worked ran.
+    :ivar successor: the id under which a session goes on.
     """
 
     at: float
@@ -73,6 +85,9 @@ class Entry:
     fresh: bool | None = None
     quick: bool | None = None
     found: str | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    successor: str | None = None
 
     def line(self) -> bytes:
         """Return the entry as a line of the file, newline included."""

@@ -27,7 +27,8 @@ from palingenesis.client.errors import (
 )
 from palingenesis.client.exchange import Exchange
 from palingenesis.locate import Location
-from palingenesis.wire import PAUSED, REPLY_LIMIT, Command, DaemonStatus
+from palingenesis.wire import REPLY_LIMIT, Command, DaemonStatus
+from palingenesis.words import DaemonWord
 from tests.support.clients import BlockingClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
@@ -47,7 +48,7 @@ class AnswerTests(BlockingClientTestCase):
         self.listen(answer(STATUS_LINE))
         self.assertEqual(
             self.client().status(),
-            DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+            DaemonStatus(DaemonWord.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
         )
 
     def test_the_line_of_a_status_is_as_it_came(self) -> None:

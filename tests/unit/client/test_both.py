@@ -6,11 +6,13 @@ import os
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from palingenesis.client import blocking, deferred
 from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
-from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
+from palingenesis.wire import REPLY_LIMIT, DaemonStatus
+from palingenesis.words import DaemonWord
 from tests.support.clients import DeferredClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
@@ -36,7 +38,7 @@ CASES: dict[str, tuple[Treatment, Call, Any]] = {
     "status": (
         answer(STATUS_LINE),
         ("status",),
-        DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+        DaemonStatus(DaemonWord.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
     ),
     "pause": (by_command({b"PAUSE\n": b"OK\n"}), ("pause",), None),
     "resume": (by_command({b"RESUME\n": b"OK\n"}), ("resume",), None),
@@ -47,6 +49,7 @@ CASES: dict[str, tuple[Treatment, Call, Any]] = {
         {"STATUS": "show how it is", "FLUSH QUEUE": "drop what waits"},
     ),
     "OK is None": (by_command({b"FLUSH a b\n": b"OK\n"}), ("send", "FLUSH", "a b"), None),
+    "words are joined": (by_command({b"ADD a b c\n": b"1\n"}), ("send", "ADD", "a b", "c"), 1),
     "a string is no OK": (answer(b'"OK"\n'), ("send", "FLUSH"), "OK"),
     "a number": (by_command({b"COUNT\n": b"7\n"}), ("send", "COUNT"), 7),
     "null is None": (answer(b"null\n"), ("send", "COUNT"), None),
@@ -95,7 +98,7 @@ class BothClientsTests(DeferredClientTestCase):
         self.assertIn(self.path, str(first))
         self.assertTrue(str(first).isprintable(), str(first))
 
-    async def test_both_clients_say_the_same_in_every_case(self) -> None:
+    async def test_the_two_clients_raise_the_same_errors(self) -> None:
         for name, (treat, call, expected) in CASES.items():
             with self.subTest(name), impostor(self.path, treat):
                 await self.check(call, expected)
@@ -107,24 +110,27 @@ class BothClientsTests(DeferredClientTestCase):
         for _ in range(100):
             await self.check(("pause",), ErrorReply)
 
-    async def test_a_command_that_may_still_be_carried_out_is_named(self) -> None:
+    async def timed_out(self, *calls: Call) -> list[Any]:
+        """Return the errors of both clients for calls that get no reply, made at once."""
         self.listen(say_nothing)
-        for call, name in (
-            (("pause",), "PAUSE"),
-            (("resume",), "RESUME"),
-            (("reload",), "RELOAD"),
-            (("send", "FLUSH", "all"), "FLUSH"),
+        calling = [Deferred.fromCoroutine(self.outcomes(call, 0.3)) for call in calls]
+        return [error for errors in await gatherResults(calling) for error in errors]
+
+    async def test_a_command_that_may_still_be_carried_out_is_named(self) -> None:
+        for error, name in zip(
+            await self.timed_out(
+                ("pause",), ("resume",), ("reload",), ("send", "FLUSH", "all", "of it")
+            ),
+            ("PAUSE", "PAUSE", "RESUME", "RESUME", "RELOAD", "RELOAD", "FLUSH", "FLUSH"),
+            strict=True,
         ):
-            for error in await self.outcomes(call, 0.2):
-                self.assertEqual(error.pending, name)
-                self.assertIn(f"may still carry out {name}", str(error))
+            self.assertEqual(error.pending, name)
+            self.assertIn(f"may still carry out {name}", str(error))
 
     async def test_a_command_that_only_asks_is_not_pending(self) -> None:
-        self.listen(say_nothing)
-        for call in (("status",), ("commands",), ("send", "status")):
-            for error in await self.outcomes(call, 0.2):
-                self.assertIsNone(error.pending)
-                self.assertNotIn("carry out", str(error))
+        for error in await self.timed_out(("status",), ("commands",), ("send", "status")):
+            self.assertIsNone(error.pending)
+            self.assertNotIn("carry out", str(error))
 
     async def test_what_is_not_one_line_of_512_bytes_is_not_sent(self) -> None:
         self.listen(say_nothing)

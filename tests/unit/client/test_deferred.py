@@ -18,7 +18,8 @@ from palingenesis.client.errors import (
     StaleSocket,
     TimedOut,
 )
-from palingenesis.wire import PAUSED, REPLY_LIMIT, DaemonStatus
+from palingenesis.wire import REPLY_LIMIT, DaemonStatus
+from palingenesis.words import DaemonWord
 from tests.support.clients import DeferredClientTestCase
 from tests.support.impostors import (
     STATUS_LINE,
@@ -38,7 +39,7 @@ class AnswerTests(DeferredClientTestCase):
         self.listen(answer(STATUS_LINE))
         self.assertEqual(
             await self.client().status(),
-            DaemonStatus(PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
+            DaemonStatus(DaemonWord.PAUSED, 93784, "build é", 1, 2, {"queue": [1, "two"]}),
         )
 
     async def test_each_action_sends_its_command(self) -> None:
@@ -62,7 +63,7 @@ class AnswerTests(DeferredClientTestCase):
         self.listen(answer(STATUS_LINE))
         calls = self.client()
         for asked in [calls.status() for _ in range(20)]:
-            self.assertEqual((await asked).state, PAUSED)
+            self.assertEqual((await asked).state, DaemonWord.PAUSED)
 
 
 class ErrorTests(DeferredClientTestCase):
@@ -155,4 +156,4 @@ class BacklogTests(DeferredClientTestCase):
         connection, _ = await deferToThread(self.listening.accept)
         with connection:
             connection.sendall(STATUS_LINE)
-        self.assertEqual((await asking).state, PAUSED)
+        self.assertEqual((await asking).state, DaemonWord.PAUSED)

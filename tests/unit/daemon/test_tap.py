@@ -14,11 +14,13 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
 from palingenesis import paths
-from palingenesis.config import Config
+from palingenesis.config import Config, Limits
 from palingenesis.daemon import tap
+from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.log import set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
+from palingenesis.server.socketfile import SocketFile
 from tests.support.needs import needs_root
 from tests.support.sockets import leave_stale, listen_at
 from tests.support.taps import TapTestCase
@@ -37,7 +39,7 @@ class OptionsTests(TapTestCase):
         os.chown(self.directory, NOBODY, NOBODY)
         path = os.path.join(self.directory, "sub", "s.sock")
         options = self.options("--socket", path, twistd={"uid": NOBODY, "pidfile": ""})
-        self.assertTrue(options.socket_file.locked)
+        self.assertIsInstance(options.socket_file, SocketFile)
         for made in os.path.dirname(path), f"{path}.lock":
             self.assertEqual(os.stat(made).st_uid, NOBODY)
         self.assertEqual(os.geteuid(), 0)
@@ -119,7 +121,7 @@ class OptionsTests(TapTestCase):
     def test_the_default_configuration_is_read_where_there_is_one(self):
         os.makedirs(os.path.join(self.directory, ".config", "palingenesis"))
         self.config("timeout = 7", ".config/palingenesis/config.toml")
-        self.assertEqual(self.options().config.timeout, 7)
+        self.assertEqual(self.options().config.limits.timeout, 7)
         self.config("timeout = 'soon'", ".config/palingenesis/config.toml")
         self.assertIn("timeout", self.refusal())
 
@@ -129,11 +131,11 @@ class OptionsTests(TapTestCase):
         self.config("timeout = 7")
         options = self.options("--config", "c.toml")
         os.chdir("/")
-        self.assertEqual(options.read_config().timeout, 7)
+        self.assertEqual(options.read_config().limits.timeout, 7)
 
     def test_a_configuration_may_be_named_below_the_home_directory(self):
         self.config("timeout = 7")
-        self.assertEqual(self.options("--config", "~/c.toml").config.timeout, 7)
+        self.assertEqual(self.options("--config", "~/c.toml").config.limits.timeout, 7)
 
     def test_a_configuration_that_others_can_write_to_is_refused(self):
         config = self.config("timeout = 7")
@@ -304,12 +306,8 @@ class ServiceTests(TapTestCase):
         self.assertIsInstance(control, ControlService)
         return control
 
-    def limits(self, control: ControlService) -> tuple[float, float, int]:
-        return (
-            control.factory.timeout,
-            control._commands.handler_timeout,
-            control.factory.max_connections,
-        )
+    def limits(self, control: ControlService) -> Limits:
+        return control._commands.limits
 
     def test_the_reactor_is_given_a_clock_that_nobody_sets(self):
         self.control("")
@@ -322,35 +320,34 @@ class ServiceTests(TapTestCase):
     def test_a_reload_applies_the_configuration_as_it_is_now(self):
         control = self.control("timeout = 1\n")
         self.config("handler_timeout = 2\nmax_connections = 3\n")
-        self.assertEqual(self.successResultOf(control.reload()), b"OK\n")
+        self.assertIsNone(self.successResultOf(control.reload()))
         self.assertEqual(self.limits(control), (5, 2, 3))
 
     def test_a_reload_of_a_broken_configuration_changes_nothing_and_says_why(self):
         control = self.control("timeout = 1\n")
         for content, told in (
-            ("timeout = 2\nmax_connections = 0\n", b"max_connections"),
-            ("timeout = 2\nmx_connections = 9\n", b"mx_connections"),
-            ("timeout = 2\nx\n", b"line 2"),
+            ("timeout = 2\nmax_connections = 0\n", "max_connections"),
+            ("timeout = 2\nmx_connections = 9\n", "mx_connections"),
+            ("timeout = 2\nx\n", "line 2"),
         ):
             path = self.config(content)
-            reply = self.successResultOf(control.reload())
-            self.assertTrue(reply.startswith(b"ERR: " + path.encode()), reply)
-            self.assertIn(told, reply)
-            self.assertEqual(reply.count(b"\n"), 1)
-            self.assertEqual(control.factory.timeout, 1)
+            refused = self.failureResultOf(control.reload(), CommandRefused).value
+            self.assertTrue(refused.message.startswith(path), refused)
+            self.assertIn(told, refused.message)
+            self.assertEqual(control._commands.limits.timeout, 1)
 
     def test_a_reload_of_a_configuration_that_others_can_write_to_changes_nothing(self):
         control = self.control("timeout = 1\n")
         os.chmod(self.config("timeout = 2\n"), 0o606)
-        reply = self.successResultOf(control.reload())
-        self.assertIn(b"can be written to by all (mode 0606)", reply)
-        self.assertEqual(control.factory.timeout, 1)
+        refused = self.failureResultOf(control.reload(), CommandRefused).value
+        self.assertIn("can be written to by all (mode 0606)", refused.message)
+        self.assertEqual(control._commands.limits.timeout, 1)
 
     def test_a_reload_says_what_cannot_change_and_keeps_the_rest(self):
         control = self.control("timeout = 1\n")
         self.config('timeout = 2\nmode = "0660"\nsocket = "other.sock"\n')
-        self.assertEqual(self.successResultOf(control.reload()), b"OK\n")
-        self.assertEqual(control.factory.timeout, 2)
+        self.assertIsNone(self.successResultOf(control.reload()))
+        self.assertEqual(control._commands.limits.timeout, 2)
         for key in ("mode", "socket"):
             self.assertIn(f"{key} cannot change while the daemon runs; restart it", self.messages)
 

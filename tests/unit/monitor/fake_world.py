@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.ledger import Attempt
+from palingenesis.monitor.homes import Home, HomeLocks
+from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -27,7 +29,7 @@ class File:
     :ivar written: when that was last, in seconds since the epoch.
     """
 
-    agent: str
+    home: Home
     identity: Identity
     verdict: Verdict
     generation: int
@@ -86,11 +88,44 @@ class FakeLiving(Living):
         self._told = dict(owners)
         self._waits = set(asking)
 
-    def owner(self, agent: str, session: Identity, transcript: str) -> Owner:  # noqa: ARG002
-        return self._told.get((agent, session.id), Owner.GONE)
+    def owner(self, home: Home, session: Identity, transcript: str) -> Owner:  # noqa: ARG002
+        return self._told.get((home.agent, session.id), Owner.GONE)
 
-    def asking(self, agent: str, session: Identity) -> bool:  # noqa: ARG002
+    def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
         return session.id in self._waits
+
+
+class FakeHomeLocks(HomeLocks):
+    """
+    Locks of homes that no kernel holds.
+
+    :param holders: who holds each home, by its directory; all daemons of a world share it.
+    """
+
+    def __init__(self, holders: dict[str, FakeHomeLocks]) -> None:
+        self._holders = holders
+        self._refused: set[str] = set()
+
+    def take(self, homes: Iterable[Home]) -> list[Home]:
+        wanted = {home.directory: home for home in homes}
+        for directory in [each for each, by in self._holders.items() if by is self]:
+            if directory not in wanted:
+                del self._holders[directory]
+        taken_over = []
+        for directory, home in wanted.items():
+            if self._holders.setdefault(directory, self) is not self:
+                self._refused.add(directory)
+            elif directory in self._refused:
+                self._refused.remove(directory)
+                taken_over.append(home)
+        return taken_over
+
+    def keeper_of(self, home: Home) -> bool | int | None:
+        holder = self._holders.get(home.directory)
+        return True if holder is self else None if holder is None else 4242
+
+    def warning_of(self, home: Home) -> str | None:  # noqa: ARG002
+        return None
 
 
 class FakeWorld(World):
@@ -119,6 +154,8 @@ class FakeWorld(World):
         self.checks: list[Callable[[str, Identity], None]] = []
         self.on_look: list[Callable[[], None]] = []
         self._known: dict[str, Stamp] = {}
+        self.holders: dict[str, FakeHomeLocks] = {}
+        self.home_locks = FakeHomeLocks(self.holders)
 
     def write(
         self,
@@ -147,7 +184,7 @@ class FakeWorld(World):
             progress=now if progress else before,
         )
         identity = Identity(session, directory or f"/home/{session}")
-        file = File(agent, identity, verdict, generation, now)
+        file = File(home_of(agent), identity, verdict, generation, now)
         self.files[path] = file
         return file
 
@@ -158,28 +195,36 @@ class FakeWorld(World):
     def view(self) -> Self:
         """Give the same world to another daemon, which has not looked at it."""
         other = copy.copy(self)
+        other.home_locks = FakeHomeLocks(self.holders)
         other.restart()
         return other
 
-    def homes(self, agents: Iterable[str] | None) -> dict[str, str]:
-        return {name: f"/home/.{name}" for name in (agents if agents is not None else _AGENTS)}
+    def default_homes(self) -> dict[str, Home]:
+        return {agent: home_of(agent) for agent in AGENTS}
 
-    def scan(self, homes: Mapping[str, str]) -> Iterator[Change | None]:
-        files = {path: file for path, file in self.files.items() if file.agent in homes}
+    def homes(self, agents: Iterable[str] | None, named: Iterable[Home] = ()) -> list[Home]:
+        return [*(home_of(agent) for agent in AGENTS if agents is None or agent in agents), *named]
+
+    def home_of(self, stop: Stop) -> Home:
+        return home_of(stop.agent)
+
+    def scan(self, homes: Iterable[Home]) -> Iterator[Change | None]:
+        names = [home.name for home in homes]
+        files = {path: file for path, file in self.files.items() if file.home.name in names}
         for path, file in files.items():
             if self._known.get(path) != file.stamp:
                 self._known[path] = file.stamp
-                yield Change(file.agent, path, file.stamp)
+                yield Change(file.home, path, file.stamp)
         for path in [path for path in self._known if path not in files]:
             del self._known[path]
-            yield Change("claude", path, None)
+            yield Change(home_of("claude"), path, None)
 
     def forget(self, transcript: str) -> None:
         self._known.pop(transcript, None)
 
     def read(
         self,
-        agent: str,  # noqa: ARG002
+        home: Home,  # noqa: ARG002
         transcript: str,
         known: Identity | None,  # noqa: ARG002
     ) -> tuple[Identity, Verdict] | None:
@@ -189,13 +234,13 @@ class FakeWorld(World):
         file = self.files[transcript]
         return file.identity, file.verdict
 
-    def stamp(self, agent: str, transcript: str) -> Stamp | None:  # noqa: ARG002
+    def stamp(self, home: Home, transcript: str) -> Stamp | None:  # noqa: ARG002
         file = self.files.get(transcript)
         return None if file is None else file.stamp
 
     def look(
         self,
-        homes: Mapping[str, str],  # noqa: ARG002
+        homes: Iterable[Home],  # noqa: ARG002
         session: str | None = None,
     ) -> Living:
         self.looks += 1
@@ -217,16 +262,16 @@ class FakeWorld(World):
         return f"/bin/{command.arguments[0]}"
 
     def start(
-        self, command: Command, agent: str, session: Identity, in_use: Iterable[str]
+        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
     ) -> Revival:
         if self.start_error is not None:
             raise CommandError(self.start_error)
         for check in self.checks:
-            check(agent, session)
+            check(home.agent, session)
         pid = 1000 + len(self.starts)
         revival = FakeRevival(pid, f"began-{pid}", self.times)
         self.commands[pid] = revival
-        self.starts.append(Start(self.now(), command, agent, session, revival))
+        self.starts.append(Start(self.now(), command, home.agent, session, revival))
         assert revival.output not in in_use
         return revival
 
@@ -242,4 +287,5 @@ class FakeWorld(World):
         return None
 
 
-_AGENTS = ("claude", "codex")
+def home_of(agent: str) -> Home:
+    return Home(agent, agent, f"/home/.{agent}")

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.case import TOO_FAR, Case, Circumstances, Ending, Permissive, assess
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import History
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
@@ -17,6 +18,7 @@ from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
 NOW = 1_000_000.0
+HOME = Home("claude", "claude", "/home/.claude")
 NOTHING: dict[str, Command] = {}
 
 
@@ -63,7 +65,7 @@ def free(**changes: Any) -> Case:
             ending = replace(ending, **{name: value})
         elif name == "given_up":
             history.given_up = value
-        elif name in ("paused", "keeper", "ledger", "first_at", "starts"):
+        elif name in ("paused", "kept", "ledger", "first_at", "starts"):
             around[name] = value
         elif name in ("crashes", "backlog", "revive", "max_age"):
             settings[name] = value
@@ -75,7 +77,7 @@ def free(**changes: Any) -> Case:
         Settings(**settings),
         **{
             "paused": False,
-            "keeper": True,
+            "kept": {"claude": None},
             "ledger": True,
             "first_at": None,
             "starts": 0,
@@ -84,7 +86,7 @@ def free(**changes: Any) -> Case:
     )
     stamp = Stamp(1, 1, 1, int((NOW - 100) * 1e9))
     session = Session(
-        "claude", Identity("an-id", "/home/app"), "/transcript", stamp, Verdict(None, "key"), -100.0
+        HOME, Identity("an-id", "/home/app"), "/transcript", stamp, Verdict(None, "key"), -100.0
     )
     return Case(
         session,
@@ -102,7 +104,7 @@ def held(**changes: Any) -> Reason | None:
 HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.PAUSED: {"paused": True},
     Reason.NO_METHOD: {"revive": NOTHING},
-    Reason.NOT_THE_KEEPER: {"keeper": False},
+    Reason.NOT_THE_KEEPER: {"kept": {"codex": None}},
     Reason.LEDGER: {"ledger": False},
     Reason.KIND: {"kind": Kind.REFUSED},
     Reason.CRASHES: {"kind": Kind.DIED},
@@ -175,6 +177,11 @@ class TimeTests(SynchronousTestCase):
 
     def test_a_stop_after_the_first_entry_of_the_ledger_is_not_too_old(self) -> None:
         self.assertIsNone(held(first_at=NOW - 100, backlog=False))
+
+    def test_a_stop_from_while_another_daemon_kept_its_home_is_too_old(self) -> None:
+        taken = {"first_at": NOW - 1000, "kept": {"claude": NOW - 50}}
+        self.assertIs(held(**taken, backlog=False), Reason.TOO_OLD)
+        self.assertIsNone(held(**taken, backlog=True))
 
     def test_a_stop_before_the_ledger_has_any_entry_is_too_old(self) -> None:
         self.assertIs(held(first_at=None, backlog=False), Reason.TOO_OLD)

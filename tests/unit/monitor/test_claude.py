@@ -100,6 +100,8 @@ class VerdictTests(SynchronousTestCase):
             ("oauth_org_not_allowed", Kind.REFUSED),
             ("account_on_hold", Kind.REFUSED),
             ("billing_error", Kind.REFUSED),
+            ("verification_required", Kind.REFUSED),
+            ("cloud_credential_error", Kind.REFUSED),
             ("model_not_found", Kind.UNKNOWN),
             ("unknown", Kind.UNKNOWN),
             ("something new", Kind.UNKNOWN),
@@ -111,6 +113,11 @@ class VerdictTests(SynchronousTestCase):
             ("API Error: 500 {}", Kind.TRANSIENT),
             ("API Error: 529 Overloaded. This is a server-side issue", Kind.TRANSIENT),
             ("Request timed out", Kind.TRANSIENT),
+            ("API Error: Connection error.", Kind.TRANSIENT),
+            ("API Error: The socket connection was closed unexpectedly", Kind.TRANSIENT),
+            ("API Error: Stream idle timeout - partial response received", Kind.TRANSIENT),
+            ('API Error: {"type":"error","error":{"type":"api_error"}}', Kind.TRANSIENT),
+            ("API Error: 504 Gateway Time-out", Kind.TRANSIENT),
             ("Unable to connect to API (ECONNRESET)", Kind.TRANSIENT),
             ("API Error: 5000", Kind.UNKNOWN),
             ("Credit balance is too low", Kind.REFUSED),
@@ -125,9 +132,88 @@ class VerdictTests(SynchronousTestCase):
         # anthropics/claude-code#23377
         self.assertEqual(self.kind(failure("Prompt is too long", "invalid_request")), Kind.CONTEXT)
 
-    def test_a_spending_limit_is_no_limit_that_waiting_cures(self) -> None:
-        text = "You've hit your monthly spend limit · resets 3pm (UTC)"
-        self.assertEqual(self.kind(failure(text, "rate_limit")), Kind.REFUSED)
+    def test_a_limit_that_waiting_does_not_cure_is_refused(self) -> None:
+        for text in (
+            "You've hit your monthly spend limit · raise it at https://claude.ai/settings/usage",
+            "You're out of usage credits",
+            "Your organization is out of usage",
+            "Extra usage is required for long context requests",
+            "Your seat type doesn't include Claude Code",
+            "This model requires usage credits",
+            "Usage credits required for 1M context",
+        ):
+            self.assertEqual(self.kind(failure(text, "rate_limit")), Kind.REFUSED, text)
+
+    def test_a_stated_reset_makes_a_limit_of_any_rate_limit(self) -> None:
+        text = "You've hit your monthly spend limit · your 5-hour limit resets 7pm (UTC)"
+        for more in ({}, {"quotaLimits": {"resetsAt": 1789846800}}):
+            verdict = judge("claude", failure(text, "rate_limit", **more))
+            self.assertEqual(verdict.kind, Kind.LIMIT)
+            self.assertIn(verdict.reset, (1789844400.0, 1789846800.0))
+
+    def test_a_busy_server_is_no_usage_limit(self) -> None:
+        text = "Server is temporarily limiting requests (not your usage limit)"
+        self.assertEqual(self.kind(failure(text, "rate_limit")), Kind.TRANSIENT)
+
+    def test_a_status_says_what_the_code_does_not(self) -> None:
+        for status, kind in (
+            (401, Kind.REFUSED),
+            (403, Kind.REFUSED),
+            (404, Kind.UNKNOWN),
+            (500, Kind.TRANSIENT),
+            (504, Kind.TRANSIENT),
+            (529, Kind.TRANSIENT),
+            ("529", Kind.UNKNOWN),
+            ([529], Kind.UNKNOWN),
+        ):
+            for error in ("unknown", None):
+                record = failure("API Error", error, apiErrorStatus=status)
+                self.assertEqual(self.kind(record), kind, status)
+
+    def test_the_program_says_whether_an_error_passes(self) -> None:
+        self.assertEqual(self.kind(failure("?", apiErrorIsTransient=True)), Kind.TRANSIENT)
+        record = failure("?", "server_error", resendCannotCure=True)
+        self.assertEqual(self.kind(record), Kind.REFUSED)
+
+    def test_a_failed_compaction_at_a_limit_is_a_limit(self) -> None:
+        hit = "You've hit your session limit · resets 7pm (UTC)"
+        compact = claude(
+            "system", subtype="local_command", content=f"Error during compaction: {hit}"
+        )
+        text = f"Prompt is too long · automatic compaction failed: {hit}"
+        for record in (failure(text, "invalid_request"), compact):
+            verdict = judge("claude", PROMPT, reply(), record)
+            self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, 1789844400.0))
+
+    def test_a_full_context_by_its_other_code(self) -> None:
+        text = "API Error: the response reached the model's context window limit"
+        self.assertEqual(self.kind(failure(text, "max_output_tokens")), Kind.CONTEXT)
+
+    def test_leaving_while_the_program_waits(self) -> None:
+        for text in (
+            "Automatic continue cancelled · /rate-limit-options to wait again",
+            "Automatic continue cancelled · Claude Code exited during the wait",
+        ):
+            record = claude("system", subtype="informational", content=text)
+            self.assertEqual(self.kind(PROMPT, LIMIT, record), Kind.USER)
+            self.assertIsNone(self.kind(PROMPT, LIMIT, record, PROMPT))
+
+    def test_the_prompt_of_a_continuation_begins_a_turn(self) -> None:
+        record = claude("user", "Your limit has reset.", isMeta=True)
+        origin = {"kind": "auto-continuation"}
+        self.assertIsNone(self.kind(PROMPT, LIMIT, {**record, "origin": origin}))
+
+    def test_a_prompt_that_names_the_error_before_it_is_the_later_one(self) -> None:
+        early = "2026-09-19T16:00:00Z"  # the clock was set back
+        over = claude("system", subtype="turn_duration", uuid="aaaaaaaa-1")
+        for parent in (LIMIT["uuid"], "aaaaaaaa-1"):
+            record = {**PROMPT, "parentUuid": parent, "timestamp": early}
+            self.assertIsNone(self.kind(PROMPT, LIMIT, over, record))
+        self.assertEqual(self.kind(LIMIT, over, {**PROMPT, "timestamp": early}), Kind.LIMIT)
+
+    def test_the_denial_of_a_tool_call_proves_no_progress(self) -> None:
+        verdict = judge("claude", PROMPT, result(toolDenialKind="interrupted"))
+        self.assertEqual((verdict.kind, verdict.progress), (None, None))
 
     def test_a_finished_turn(self) -> None:
         self.assertEqual(self.kind(PROMPT, reply()), Kind.FINISHED)
@@ -320,6 +406,18 @@ class OwnerTests(SynchronousTestCase):
         self.entry()
         self.assertEqual(self.owner(self.process(start="999")), Owner.GONE)
 
+    def test_an_entry_of_another_user_s_process(self) -> None:
+        self.entry()
+        for start, owner in (("777", Owner.PROGRAM), ("999", Owner.GONE)):
+            other = Process(42, start)
+            snapshot = Snapshot({}, look_at={42: other}.get)
+            self.assertEqual(AGENT.owners(self.home, snapshot).witnessed(self.identity), owner)
+
+    def test_an_entry_without_a_start_time_needs_a_process_of_ours(self) -> None:
+        self.entry(procStart=None)
+        snapshot = Snapshot({}, look_at={42: Process(42, "999")}.get)
+        self.assertEqual(AGENT.owners(self.home, snapshot).witnessed(self.identity), Owner.GONE)
+
     def test_an_entry_without_a_start_time_is_taken_for_living(self) -> None:
         self.entry(procStart=None)
         self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)
@@ -355,6 +453,11 @@ class OwnerTests(SynchronousTestCase):
 
     def test_a_process_in_the_directory_that_no_entry_tells_of(self) -> None:
         self.assertEqual(self.owner(self.process(directory=self.directory)), Owner.PROGRAM)
+
+    def test_a_process_in_the_directory_by_any_of_its_names(self) -> None:
+        for name in ("claude-code", "claude.exe", "claude bg-spare", "/x/claude/versions/2.1.270"):
+            process = self.process(name, directory=self.directory)
+            self.assertEqual(self.owner(process), Owner.PROGRAM, name)
 
     def test_another_program_in_the_directory(self) -> None:
         self.assertEqual(self.owner(self.process("vim", directory=self.directory)), Owner.GONE)

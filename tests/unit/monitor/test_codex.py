@@ -125,11 +125,92 @@ class VerdictTests(SynchronousTestCase):
             ("unauthorized", Kind.REFUSED),
             ("session_budget_exceeded", Kind.REFUSED),
             ("other", Kind.UNKNOWN),
+            ("rate_limit_exceeded", Kind.TRANSIENT),
+            ("flex_unavailable", Kind.TRANSIENT),
+            ("usage_not_included", Kind.REFUSED),
+            ("bio_policy", Kind.UNKNOWN),
+            ("misalignment_policy_violation", Kind.UNKNOWN),
+            ("invalid_prompt", Kind.UNKNOWN),
             ({"two": 1, "keys": 2}, Kind.UNKNOWN),
             (["unauthorized"], Kind.UNKNOWN),
             (None, Kind.UNKNOWN),
         ):
             self.assertEqual(self.verdict(STARTED, failed(info)).kind, kind, info)
+
+    def test_a_status_says_what_the_code_does_not(self) -> None:
+        for code in (
+            "http_connection_failed",
+            "response_stream_connection_failed",
+            "response_stream_disconnected",
+            "response_too_many_failed_attempts",
+        ):
+            for status, kind in (
+                (401, Kind.REFUSED),
+                (403, Kind.REFUSED),
+                (400, Kind.UNKNOWN),
+                (429, Kind.TRANSIENT),
+                (503, Kind.TRANSIENT),
+                ("401", Kind.TRANSIENT),
+                (None, Kind.TRANSIENT),
+            ):
+                info = {code: {"http_status_code": status}}
+                self.assertEqual(self.verdict(STARTED, failed(info)).kind, kind, info)
+
+    def test_a_text_says_what_the_code_does_not(self) -> None:
+        for text, kind in (
+            ("stream disconnected before completion: stream closed", Kind.TRANSIENT),
+            ("unexpected status 503 Service Unavailable: busy", Kind.TRANSIENT),
+            ("request timed out", Kind.TRANSIENT),
+            ("error sending request for url (http://127.0.0.1/)", Kind.TRANSIENT),
+            ("exceeded retry limit, last status: 429 Too Many Requests", Kind.TRANSIENT),
+            ("unexpected status 401 Unauthorized: mock", Kind.REFUSED),
+            ("unexpected status 404 Not Found: mock", Kind.UNKNOWN),
+            ("something else", Kind.UNKNOWN),
+        ):
+            for info in ("other", None):
+                self.assertEqual(self.verdict(STARTED, failed(info, text)).kind, kind, text)
+            self.assertEqual(self.verdict(failed("invalid_prompt", text)).kind, Kind.UNKNOWN)
+
+    def test_a_limit_that_says_to_try_again_later(self) -> None:
+        text = "You've hit your usage limit. Upgrade to Pro (https://…) or try again later."
+        verdict = self.verdict(STARTED, limited(text))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, None))
+
+    def test_a_plan_without_quota_is_no_limit(self) -> None:
+        text = "Quota exceeded. Check your plan and billing details."
+        full = count(window(100, AT + 60))
+        self.assertEqual(self.verdict(STARTED, limited(text)).kind, Kind.REFUSED)
+        self.assertEqual(
+            self.verdict(STARTED, full, DONE, STARTED, limited(text)).kind, Kind.REFUSED
+        )
+
+    def test_figures_of_an_earlier_turn_are_not_this_one_s(self) -> None:
+        full = count(window(100, AT + 60))
+        text = "You've hit your usage limit. Try again in 2 hours."
+        for earlier in ([STARTED, full, DONE], [full, STARTED], [full, ABORTED]):
+            verdict = self.verdict(*earlier, STARTED, limited(text))
+            self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, AT + 7200))
+
+    def test_a_limit_before_errors_were_recorded(self) -> None:
+        # 0.130 to 0.144: a turn that ends without a message, in a full window
+        silent = event("task_complete", turn_id="t", last_agent_message=None)
+        full, free = count(window(100, AT + 60)), count(window(40, AT + 60))
+        verdict = self.verdict(STARTED, full, silent)
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, AT + 60))
+        self.assertIsNone(verdict.progress)
+        for records in (
+            [STARTED, free, silent],
+            [STARTED, silent],
+            [STARTED, full, DONE, STARTED, silent],
+            [STARTED, count(window(100, AT - 3600)), silent],
+            [STARTED, full, DONE],
+        ):
+            self.assertEqual(self.verdict(*records).kind, Kind.FINISHED)
+
+    def test_settings_after_a_failed_turn_are_no_progress(self) -> None:
+        settings = event("thread_settings_applied", settings={})
+        records = [STARTED, *ASKED, failed("server_overloaded")]
+        self.assertEqual(self.verdict(*records, settings), self.verdict(*records))
 
     def test_an_error_that_is_no_object_is_one_all_the_same(self) -> None:
         self.assertEqual(self.verdict(event("task_complete", error="boom")).kind, Kind.UNKNOWN)
@@ -207,8 +288,14 @@ class OwnerTests(SynchronousTestCase):
         self.home = self.mktemp()
         self.lock = os.path.join(self.home, "thread-writer-locks", f"{SESSION}.lock")
 
-    def owner(self, *, isolated: bool = False, held: bool = False, cwd: str = "/x") -> Owner:
-        process = Process(42, "1", ("codex",), directory=cwd)
+    def owner(
+        self,
+        *arguments: str,
+        isolated: bool = False,
+        held: bool = False,
+        cwd: str = "/x",
+    ) -> Owner:
+        process = Process(42, "1", arguments or ("codex",), directory=cwd)
         locks = set()
         if held:
             status = os.stat(self.lock)
@@ -239,6 +326,19 @@ class OwnerTests(SynchronousTestCase):
     def test_a_process_in_the_directory_outweighs_a_free_lock(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(cwd=DIRECTORY), Owner.PROGRAM)
+
+    def test_a_server_counts_by_its_locks_and_not_by_its_directory(self) -> None:
+        self.make_lock()
+        for arguments in (
+            ("codex", "app-server", "--managed-daemon"),
+            ("node", "/usr/lib/node_modules/@openai/codex/bin/codex.js", "app-server"),
+        ):
+            self.assertEqual(self.owner(*arguments, cwd=DIRECTORY), Owner.GONE)
+            self.assertEqual(self.owner(*arguments, held=True), Owner.PROGRAM)
+
+    def test_a_server_may_have_a_session_that_never_had_a_lock(self) -> None:
+        self.assertEqual(self.owner("codex", "app-server"), Owner.UNKNOWN)
+        self.assertEqual(self.owner("codex", "exec", "app-server is slow"), Owner.GONE)
 
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()

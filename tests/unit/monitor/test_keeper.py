@@ -19,7 +19,7 @@ class KeeperTests(KeeperTestCase):
         keeper.take()
         self.assertTrue(keeper.take())
 
-    def test_a_second_one_is_not_and_tells_the_first(self) -> None:
+    def test_a_second_daemon_is_not_the_keeper_and_knows_the_first(self) -> None:
         first, second = self.keeper(), self.keeper()
         first.take()
         self.assertFalse(second.take())
@@ -61,7 +61,7 @@ class KeeperTests(KeeperTestCase):
         self.assertFalse(os.path.exists(target))
         self.assertIn("cannot lock", keeper.warning or "")
 
-    def test_a_directory_that_others_can_read_is_said(self) -> None:
+    def test_a_directory_that_others_can_read_is_a_warning(self) -> None:
         os.makedirs(self.directory)
         os.chmod(self.directory, 0o755)
         keeper = self.keeper()

@@ -17,6 +17,7 @@ from palingenesis.monitor.owners import (
     parse_locks,
     take_snapshot,
 )
+from palingenesis.monitor.processes import look_at
 from palingenesis.words import Owner
 
 CLAUDE = frozenset({"claude"})
@@ -72,6 +73,11 @@ class ProcTests(SynchronousTestCase):
         self.assertTrue(found.is_alive(42, "22"))
         self.assertEqual(found.running(CLAUDE, self.directory), Owner.PROGRAM)
         self.assertEqual((found.isolated, found.locks), (False, {Lock(os.makedev(8, 1), 5)}))
+
+    def test_the_program_is_known_by_its_file_too(self) -> None:
+        self.process(command="a title")
+        os.symlink("/opt/claude (deleted)", os.path.join(self.proc, "42/exe"))
+        self.assertEqual(self.look().running(CLAUDE, self.directory), Owner.PROGRAM)
 
     def test_a_pid_that_is_used_again_is_another_process(self) -> None:
         self.process()
@@ -234,3 +240,13 @@ class MachineTests(SynchronousTestCase):
             fcntl.flock(file, fcntl.LOCK_EX)
             self.assertEqual(take_snapshot().holder(path), Owner.PROGRAM)
         self.assertNotEqual(take_snapshot().holder(path), Owner.PROGRAM)
+
+    def test_another_user_s_process_is_known_by_its_start_time(self) -> None:
+        if sys.platform != "linux":
+            raise SkipTest("macOS lists no start times")
+        own = look_at(os.getpid())
+        assert own is not None
+        others = take_snapshot(uid=os.geteuid() + 1)
+        self.assertTrue(others.is_alive(own.pid, own.start))
+        self.assertFalse(others.is_alive(own.pid, "1"))
+        self.assertFalse(others.is_alive(own.pid))

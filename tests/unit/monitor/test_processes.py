@@ -39,12 +39,24 @@ class ParsingTests(SynchronousTestCase):
             (["node", "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js"], "claude-code"),
             (["python3.11", "/x/claude"], "claude"),
             (["bun", "claude"], "claude"),
+            (["claude bg-spare"], "claude"),
+            (["/usr/local/bin/claude.exe"], "claude.exe"),
+            (["/home/you/.local/share/claude/versions/2.1.270", "-p"], "claude"),
+            (["node", "/x/node_modules/@anthropic-ai/claude-agent-sdk/cli.js"], "claude-agent-sdk"),
+            (["node", "/usr/lib/node_modules/@openai/codex/bin/codex.js"], "codex.js"),
         ):
             self.assertIn(name, names_of(arguments), arguments)
 
     def test_an_agent_s_name_as_an_argument_is_no_agent(self) -> None:
         for arguments in (["vim", "claude"], ["python3", "script.py", "claude"], [], [""]):
             self.assertNotIn("claude", names_of(arguments), arguments)
+
+
+class NameTests(SynchronousTestCase):
+    def test_the_file_that_runs_counts_whatever_the_command_line_says(self) -> None:
+        program = "/home/you/.local/share/claude/versions/2.1.270"
+        process = Process(42, "1", ("a title",), command="node", program=program)
+        self.assertEqual(process.names, {"a title", "a", "node", "2.1.270", "claude"})
 
 
 class MentionTests(SynchronousTestCase):

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import resets
 from palingenesis.monitor.resets import due, reset_in, share
 from palingenesis.words import Kind
 
 BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def without_old_names(name: str) -> ZoneInfo:
+    """Return a zone as on a system whose zone data have only the names of today."""
+    if name in resets._RENAMED:
+        raise ZoneInfoNotFoundError(name)
+    return ZoneInfo(name)
 
 
 def at(text: str) -> float:
@@ -98,6 +106,75 @@ class ResetTests(SynchronousTestCase):
     def test_a_time_that_autumn_repeats_is_the_second_after_the_first(self) -> None:
         self.means("resets 1:30am (America/New_York)", "2026-11-01T05:45Z", "2026-11-01T06:30Z")
 
+    def test_a_time_that_is_just_past_is_not_tomorrow_s(self) -> None:
+        for text, written in (
+            ("You've hit your session limit · resets 2:40pm (America/Chicago)", "19:41:00"),
+            ("You've hit your session limit · resets 2:40pm (America/Chicago)", "20:40:00"),
+            ("You've hit your weekly limit · resets Sep 19 at 7pm (UTC)", "19:30:00"),
+            ("try again at Sep 19th, 2026 7:00 PM (UTC)", "19:30:00"),
+            ("Limit reached · resets Sat 7:00pm (UTC)", "19:30:00"),
+        ):
+            self.means(text, f"2026-09-19T{written}Z", None)
+
+    def test_a_time_before_midnight_is_just_past_after_it(self) -> None:
+        self.means("resets 11:50pm (UTC)", "2026-09-19T00:10:00Z", None)
+        self.means("resets Dec 31, 11:50pm (UTC)", "2027-01-01T00:10:00Z", None)
+
+    def test_a_time_more_than_an_hour_ago_is_tomorrow_s(self) -> None:
+        self.means("resets 3am (UTC)", "2026-09-19T04:00:01Z", "2026-09-20T03:00Z")
+
+    def test_a_day_of_the_week(self) -> None:
+        for text, expected in (
+            ("Opus weekly limit reached ∙ resets Mon 12:00am", "2026-09-20T22:00Z"),
+            ("Weekly limit reached · resets Monday at 12am", "2026-09-20T22:00Z"),
+            ("resets Sat, 7pm (UTC)", "2026-09-19T19:00Z"),
+            ("resets Sat 3pm (UTC)", "2026-09-26T15:00Z"),
+            ("resets on Sun, Sep 27, 3pm (UTC)", "2026-09-27T15:00Z"),
+        ):
+            self.means(text, "2026-09-19T16:59:19Z", expected)
+
+    def test_a_span_counts_from_the_record(self) -> None:
+        for text, seconds in (
+            # openai/codex#3257, #3899, #3124
+            ("You've hit your usage limit. Try again in 4 days 20 hours 9 minutes.", 418_140),
+            ("Upgrade to Pro (https://openai.com/…) or try again in 5 days 22 hours.", 511_200),
+            ("or try again in 1 day 1 hour 1 minute.", 90_060),
+            ("Rate limit reached for mock. Please try again in 1.5s.", 1.5),
+            ("Please try again in 6m0s.", 360),
+            ("Please try again in 20ms.", 0.02),
+            ("Please try again in 2 hours.", 7_200),  # github/copilot-cli#2336
+            ("retry after 840 seconds", 840),  # microsoft/vscode#325598
+            ("Retry-After: 12 seconds", 12),
+            ("limit reached, resets in 2h 13m", 7_980),
+            ("try again in about 1 hour and 5 min", 3_900),
+        ):
+            found = reset_in(text, 1000.0)
+            assert found is not None, text
+            self.assertAlmostEqual(found, 1000.0 + seconds, msg=text)
+
+    def test_a_span_without_a_unit_or_an_anchor_is_none(self) -> None:
+        for text in ("try again in a moment", "try again in 5", "try again in 5 parsecs"):
+            self.assertIsNone(reset_in(text, 1000.0), text)
+        self.assertIsNone(reset_in("try again in 5 minutes", None))
+
+    def test_blanks_that_do_not_break_are_blanks(self) -> None:
+        self.means("resets\u00a03:00\u202fpm (UTC)", "2026-09-19T12:00Z", "2026-09-19T15:00Z")
+
+    def test_zones_by_their_old_names(self) -> None:
+        self.patch(resets, "ZoneInfo", without_old_names)
+        for name, expected in (
+            ("Asia/Calcutta", "2026-09-19T14:30Z"),
+            ("Asia/Saigon", "2026-09-19T13:00Z"),
+            ("Asia/Katmandu", "2026-09-19T14:15Z"),
+            ("Europe/Kiev", "2026-09-19T17:00Z"),
+            ("America/Buenos_Aires", "2026-09-19T23:00Z"),
+        ):
+            self.means(f"resets 8pm ({name})", "2026-09-19T12:00Z", expected)
+
+    def test_every_old_name_means_a_zone(self) -> None:
+        for name, today in resets._RENAMED.items():
+            self.assertEqual(ZoneInfo(today).key, today, name)
+
     def test_nonsense_is_no_time(self) -> None:
         for text in (
             "resets 45:99",
@@ -150,10 +227,15 @@ class ResetTests(SynchronousTestCase):
     def test_a_time_of_day_is_at_most_a_day_ahead(
         self, zone: str, written: int, hour: int, minute: int, half: str
     ) -> None:
-        found = reset_in(f"resets {hour}:{minute:02}{half} ({zone})", float(written))
-        assert found is not None
-        self.assertLessEqual(written - 60, found)
-        self.assertLessEqual(found, written + 86400 + 3600)
+        text = f"resets {hour}:{minute:02}{half} ({zone})"
+        found = reset_in(text, float(written))
+        if found is None:  # it is just past: an hour before, it is ahead
+            before = reset_in(text, float(written - 3600))
+            assert before is not None
+            self.assertLessEqual(before, written)
+        else:
+            self.assertLessEqual(written - 60, found)
+            self.assertLessEqual(found, written + 86400 + 3600)
 
     def test_utc_is_known(self) -> None:
         now = at("2026-09-21T05:00Z")

@@ -5,6 +5,7 @@ import os
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis.monitor.files import STRIDE
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import Change, Scans
 
 NOBODY = 65534
@@ -27,8 +28,11 @@ class ScanTests(SynchronousTestCase):
             file.write(content)
         return path
 
+    def home_of(self, agent: str) -> Home:
+        return Home(agent, agent, self.home)
+
     def scan(self, agent: str = "claude") -> list[Change]:
-        changes = self.scans.changes({agent: self.home})
+        changes = self.scans.changes([self.home_of(agent)])
         return [change for change in changes if change is not None]
 
     def found(self, agent: str = "claude") -> list[str]:
@@ -60,7 +64,9 @@ class ScanTests(SynchronousTestCase):
         self.write("projects/-a/1.jsonl")
         (change,) = self.scan()
         assert change.stamp is not None
-        self.assertEqual((change.agent, change.transcript, change.stamp.size), ("claude", path, 6))
+        self.assertEqual(
+            (change.home.agent, change.transcript, change.stamp.size), ("claude", path, 6)
+        )
 
     def test_another_file_of_the_same_size_is_reported(self) -> None:
         path = self.write("projects/-a/1.jsonl")
@@ -75,13 +81,13 @@ class ScanTests(SynchronousTestCase):
         path = self.write("projects/-a/1.jsonl")
         self.scan()
         os.unlink(path)
-        self.assertEqual(self.scan(), [Change("claude", path, None)])
+        self.assertEqual(self.scan(), [Change(self.home_of("claude"), path, None)])
         self.assertEqual(self.scan(), [])
 
     def test_the_transcripts_of_an_agent_that_is_left_out_are_gone(self) -> None:
         path = self.write("projects/-a/1.jsonl")
         self.scan()
-        self.assertEqual(list(self.scans.changes({})), [Change("claude", path, None)])
+        self.assertEqual(list(self.scans.changes({})), [Change(self.home_of("claude"), path, None)])
 
     def test_a_directory_that_appears_later_counts(self) -> None:
         os.rmdir(os.path.join(self.home, "projects"))
@@ -104,12 +110,35 @@ class ScanTests(SynchronousTestCase):
         os.mkfifo(os.path.join(self.home, "projects/-a/4.jsonl"))
         self.assertEqual(self.found(), [])
 
-    def test_links_are_not_followed(self) -> None:
+    def test_a_link_to_a_file_is_not_followed(self) -> None:
         self.write("projects/-a/1.jsonl")
-        os.symlink("-a", os.path.join(self.home, "projects/-b"))
         os.symlink("..", os.path.join(self.home, "projects/-a/circle"))
         os.symlink("1.jsonl", os.path.join(self.home, "projects/-a/2.jsonl"))
         self.assertEqual(self.found(), ["projects/-a/1.jsonl"])
+
+    def test_a_project_s_directory_may_be_a_link(self) -> None:
+        self.write("elsewhere/1.jsonl")
+        for name in ("-a", "-b"):
+            os.symlink("../elsewhere", os.path.join(self.home, "projects", name))
+        os.symlink("../nowhere", os.path.join(self.home, "projects/-c"))
+        (name,) = self.found()
+        self.assertIn(name, ("projects/-a/1.jsonl", "projects/-b/1.jsonl"))
+        self.assertEqual(self.warnings, [])
+
+    def test_a_directory_and_a_link_to_it_are_one(self) -> None:
+        self.write("projects/-b/1.jsonl")
+        for name in ("-a", "-c"):
+            os.symlink("-b", os.path.join(self.home, "projects", name))
+        self.assertEqual(self.found(), ["projects/-b/1.jsonl"])
+
+    def test_a_link_to_another_user_s_directory_is_warned_about(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root gives directories away")
+        self.write("elsewhere/1.jsonl")
+        os.chown(os.path.join(self.home, "elsewhere"), NOBODY, NOBODY)
+        os.symlink("../elsewhere", os.path.join(self.home, "projects/-a"))
+        self.assertEqual(self.found(), [])
+        self.assertIn("projects/-a: leads to a directory of another user", self.warnings[0])
 
     def test_the_agent_s_own_directory_may_be_a_link(self) -> None:
         self.write("elsewhere/-a/1.jsonl")
@@ -183,12 +212,12 @@ class ScanTests(SynchronousTestCase):
         self.scan()
         os.unlink(paths[0])
         self.scans._directory_limit = 0
-        self.assertEqual(self.scan(), [Change("claude", paths[0], None)])
+        self.assertEqual(self.scan(), [Change(self.home_of("claude"), paths[0], None)])
 
     def test_a_scan_pauses_after_so_many_names(self) -> None:
         for n in range(3 * STRIDE):
             self.write(f"projects/-a/{n}.txt")
-        self.assertEqual(list(self.scans.changes({"claude": self.home})), [None] * 3)
+        self.assertEqual(list(self.scans.changes([self.home_of("claude")])), [None] * 3)
 
     def test_a_scan_pauses_while_it_reports_what_is_gone(self) -> None:
         for n in range(2 * STRIDE):
@@ -199,7 +228,7 @@ class ScanTests(SynchronousTestCase):
     def test_a_scan_that_is_given_up_is_finished_by_the_next(self) -> None:
         for n in range(5):
             self.write(f"projects/-a/{n}.jsonl")
-        changes = self.scans.changes({"claude": self.home})
+        changes = self.scans.changes([self.home_of("claude")])
         first = next(change for change in changes if change is not None)
         rest = self.scan()
         self.assertEqual(len({first.transcript, *(change.transcript for change in rest)}), 5)

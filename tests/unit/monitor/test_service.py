@@ -1021,7 +1021,7 @@ class TellingTests(MonitorTestCase):
         told = self.monitor.inspect()
         self.assertEqual(
             told["agents"]["claude"],
-            {"directory": "/home/.claude", "exists": False, "monitored": True},
+            {"directory": "/home/.claude", "exists": False, "monitored": True, "keeper": True},
         )
         self.assertEqual(told["commands"]["claude"]["program"], "/bin/claude")
         self.assertEqual(told["state_directory"], self.directory)

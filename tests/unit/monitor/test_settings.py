@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.settings import TABLES, Settings, settings_of
+from palingenesis.monitor.homes import Home
+from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
 
 
 def make_settings(tables: Mapping[str, object]) -> Settings:
     """Make settings as the daemon does from the tables of a configuration file."""
-    return settings_of({name: TABLES[name](name, table) for name, table in tables.items()})
+    checked = {name: TABLES[name](name, table) for name, table in tables.items()}
+    check_whole(checked)
+    return settings_of(checked)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -52,7 +56,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(make_settings({"sessions": {"agents": []}}).agents, ())
         self.assertEqual(make_settings({"sessions": {"agents": ["codex"]}}).agents, ("codex",))
 
-    def test_a_number_out_of_range_is_told_with_its_key(self) -> None:
+    def test_a_mistake_names_its_key_and_what_is_expected(self) -> None:
         for key, value, expected in (
             ("interval", -1, "a number of seconds above 0"),
             ("interval", 0, "a number of seconds above 0"),
@@ -76,15 +80,38 @@ class SettingsTests(SynchronousTestCase):
         ):
             self.refuse({"sessions": {key: value}}, f"sessions.{key}: expected {expected}", ", not")
 
-    def test_an_unknown_key_is_told_with_the_known_ones(self) -> None:
+    def test_an_unknown_key_is_named_with_the_known_ones(self) -> None:
         self.refuse({"sessions": {"intervall": 5}}, "sessions: unknown key 'intervall'", "interval")
-        self.refuse(
-            {"revive": {"gemini": {}}}, "revive: unknown key 'gemini' (known: claude, codex)"
-        )
         self.refuse({"revive": {"claude": {"comand": []}}}, "revive.claude: unknown key 'comand'")
         self.refuse({"notify": {"mail": "me"}}, "notify: unknown key 'mail' (known: command)")
 
-    def test_what_is_no_table_is_told(self) -> None:
+    def test_a_command_for_no_home_is_refused(self) -> None:
+        self.refuse(
+            {"revive": {"work": {"command": CLAUDE}}},
+            "revive.work: no home of this name (known: claude, codex)",
+        )
+
+    def test_a_further_home_has_a_name_an_agent_and_a_directory(self) -> None:
+        home = {"agent": "claude", "directory": "~/.claude-work/"}
+        settings = make_settings({"homes": {"work": home}, "revive": {"work": {"command": CLAUDE}}})
+        self.assertEqual(
+            dict(settings.homes),
+            {"work": Home("work", "claude", os.path.expanduser("~/.claude-work"), is_named=True)},
+        )
+        self.assertEqual(list(settings.revive), ["work"])
+
+    def test_a_further_home_that_cannot_be_is_refused(self) -> None:
+        home = {"agent": "claude", "directory": "/home/work"}
+        for name, changed, expected in (
+            ("Work!", {}, "homes.Work!: a name has 1 to 32"),
+            ("codex", {}, "homes.codex: the name of an agent"),
+            ("work", {"agent": "gemini"}, "homes.work.agent: expected one of claude, codex"),
+            ("work", {"directory": "here"}, "homes.work.directory: expected an absolute path"),
+        ):
+            self.refuse({"homes": {name: {**home, **changed}}}, expected)
+        self.refuse({"homes": {"work": {"agent": "claude"}}}, "homes.work.directory: missing")
+
+    def test_a_value_in_the_place_of_a_table_is_a_mistake(self) -> None:
         self.refuse({"sessions": 5}, "sessions: expected a table [sessions], not a number")
         self.refuse({"revive": {"claude": "yes"}}, "revive.claude: expected a table")
 
@@ -96,7 +123,7 @@ class SettingsTests(SynchronousTestCase):
             (tuple(CLAUDE), "go on", {"A": "b"}),
         )
 
-    def test_the_prompt_is_continue_where_nothing_is_said(self) -> None:
+    def test_the_prompt_is_continue_by_default(self) -> None:
         settings = make_settings({"revive": {"codex": {"command": ["codex"]}}})
         self.assertEqual(settings.revive["codex"].prompt, "continue")
 

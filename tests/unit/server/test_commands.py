@@ -6,17 +6,19 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from types import MappingProxyType
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import wire
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
-from palingenesis.server.commands import CommandTable, Running
+from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.interfaces import CommandRefused, FixedKeys
 from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus
@@ -27,13 +29,18 @@ FAILED = b"ERR: FLUSH failed; the daemon's log says why\n"
 
 class TableTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.table = CommandTable(
-            DaemonState(), self.clock, handler_timeout=30.0, monotonic=self.clock.seconds
-        )
         self.log: list[LogEvent] = []
+        self.begin()
         globalLogPublisher.addObserver(self.log.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.log.append)
+
+    def begin(self) -> None:
+        """Make a new table, and an empty log."""
+        self.clock = Clock()
+        self.table = CommandTable(
+            DaemonState(), self.clock, Limits(handler_timeout=30.0), self.clock.seconds
+        )
+        self.log.clear()
 
     def lines(self) -> list[str]:
         """Tell what was logged, tracebacks apart."""
@@ -57,9 +64,9 @@ class TableTestCase(SynchronousTestCase):
         assert isinstance(reply, bytes)
         return reply
 
-    def running(self, line: bytes = b"FLUSH\n") -> tuple[Running, list[bytes]]:
+    def running(self, line: bytes = b"FLUSH\n") -> tuple[Call, list[bytes]]:
         running = self.table.run(line, PEER)
-        assert isinstance(running, Running)
+        assert isinstance(running, Call)
         replies: list[bytes] = []
         running.reply.addCallback(replies.append)
         return running, replies
@@ -87,10 +94,13 @@ class RegistrationTests(TableTestCase):
         self.own(lambda: None)
         self.assertEqual(self.refused(), "command FLUSH is registered already")
 
-    def test_an_argument_is_a_name_in_brackets_where_it_may_be_left_out(self) -> None:
-        self.table.register("A", lambda: None, "s", "QUEUE")
-        self.table.register("B", lambda: None, "s", "[QUEUE]")
-        for argument in "", "queue", "[QUEUE", "QUEUE]", "[[A]]", "A B", 1:
+    def test_arguments_are_names_of_which_the_last_may_be_in_brackets(self) -> None:
+        for number, argument in enumerate(("QUEUE", "[QUEUE]", "A B C", "URL [PRIORITY]")):
+            self.table.register(f"C{number}", lambda: None, "s", argument)
+        for argument in (
+            *("", "queue", "[QUEUE", "QUEUE]", "[[A]]", "[A B]", "[A] B", "[A] [B]"),
+            *(" A", "A ", "A  B", "A\tB", "A\n", "A b", 1, ("A", "B")),
+        ):
             with self.subTest(argument=argument):
                 self.assertIn("NAME or [NAME]", self.refused(argument=argument))
 
@@ -103,7 +113,7 @@ class RegistrationTests(TableTestCase):
     def test_a_handler_can_be_called(self) -> None:
         self.assertRaises(ValueError, self.table.register, "A", None, "s")
 
-    def test_there_are_at_most_200(self) -> None:
+    def test_more_than_200_commands_are_refused(self) -> None:
         for number in range(200):
             self.table.register(f"C{number}", lambda: None, "s")
         self.assertIn("200", self.refused())
@@ -121,18 +131,18 @@ class RegistrationTests(TableTestCase):
 
 
 class HelpTests(TableTestCase):
-    def test_it_tells_every_usage_with_its_summary_in_order(self) -> None:
-        self.own(lambda _: None, "QUEUE")
+    def test_every_usage_is_listed_with_its_summary_in_order(self) -> None:
+        self.own(lambda _: None, "QUEUE [WHY]")
         summaries = json.loads(self.ask(b"help\n"))
         self.assertEqual(
-            list(summaries), ["STATUS", "PAUSE", "RESUME", "RELOAD", "HELP", "FLUSH QUEUE"]
+            list(summaries), ["STATUS", "PAUSE", "RESUME", "RELOAD", "HELP", "FLUSH QUEUE [WHY]"]
         )
-        self.assertEqual(summaries["FLUSH QUEUE"], "drop what waits")
+        self.assertEqual(summaries["FLUSH QUEUE [WHY]"], "drop what waits")
 
-    def test_it_takes_no_argument(self) -> None:
+    def test_help_takes_no_argument(self) -> None:
         self.assertEqual(self.ask(b"HELP me\n"), b"ERR: Unknown command: HELP me\n")
 
-    def test_it_leaves_no_line_in_the_log(self) -> None:
+    def test_help_leaves_no_line_in_the_log(self) -> None:
         self.ask(b"HELP\n")
         self.assertEqual(self.lines(), [])
 
@@ -145,35 +155,48 @@ class ArgumentTests(TableTestCase):
     def note(self, *arguments: str) -> None:
         self.given.append(arguments)
 
-    def test_it_is_the_rest_of_the_line_stripped(self) -> None:
+    def test_an_argument_is_the_rest_of_the_line_stripped(self) -> None:
         self.own(self.note, "QUEUE")
         self.assertEqual(self.ask("flush \t two  wörds \r\n".encode()), b"OK\n")
         self.assertEqual(self.given, [("two  wörds",)])
 
-    def test_its_case_is_kept(self) -> None:
+    def test_the_case_of_an_argument_is_kept(self) -> None:
         self.own(self.note, "QUEUE")
         self.ask(b"flush Mail\n")
         self.assertEqual(self.given, [("Mail",)])
 
-    def test_left_out_the_handler_gets_none(self) -> None:
+    def test_without_its_optional_argument_the_handler_gets_none(self) -> None:
         self.own(self.note, "[QUEUE]")
         self.ask(b"FLUSH\n")
         self.ask(b"FLUSH  \n")
         self.assertEqual(self.given, [(), ()])
 
-    def test_one_that_is_needed_is_asked_for(self) -> None:
+    def test_a_missing_argument_is_an_error_that_names_it(self) -> None:
         self.own(self.note, "QUEUE")
         self.assertEqual(self.ask(b"FLUSH\n"), b"ERR: FLUSH needs QUEUE\n")
         self.assertEqual(self.given, [])
 
-    def test_one_that_is_not_declared_is_refused(self) -> None:
+    def test_an_argument_that_is_not_declared_is_refused(self) -> None:
         self.own(self.note)
         self.assertEqual(self.ask(b"FLUSH mail\n"), b"ERR: FLUSH takes no argument\n")
         self.assertEqual(self.given, [])
 
-    def test_one_that_is_not_utf_8_is_refused(self) -> None:
-        self.own(self.note, "QUEUE")
-        self.assertTrue(self.ask(b"FLUSH \xff\n").startswith(b"ERR: FLUSH"))
+    def test_an_argument_that_is_not_utf_8_is_refused(self) -> None:
+        self.own(self.note, "A QUEUE")
+        for line in b"FLUSH \xff x\n", b"FLUSH x \xff\n":
+            self.assertEqual(self.ask(line), b"ERR: FLUSH A QUEUE: the argument is not UTF-8\n")
+        self.assertEqual(self.given, [])
+
+    def test_several_arguments_are_split_at_blanks_and_the_last_takes_the_rest(self) -> None:
+        self.own(self.note, "URL COUNT [WHY]")
+        for line in b"FLUSH a 3\n", b"flush\ta \t3  \r\n", b"FLUSH a 3  b  c \n":
+            self.assertEqual(self.ask(line), b"OK\n")
+        self.assertEqual(self.given, [("a", "3"), ("a", "3"), ("a", "3", "b  c")])
+
+    def test_a_missing_one_of_several_arguments_is_an_error_that_names_all_needed(self) -> None:
+        self.own(self.note, "URL COUNT [WHY]")
+        for line in b"FLUSH\n", b"FLUSH a\n":
+            self.assertEqual(self.ask(line), b"ERR: FLUSH needs URL COUNT\n")
         self.assertEqual(self.given, [])
 
     def test_a_longer_name_is_another_command(self) -> None:
@@ -185,11 +208,11 @@ class ArgumentTests(TableTestCase):
 
 class ResultTests(TableTestCase):
     def reply_to(self, result: object) -> bytes:
-        self.setUp()
+        self.begin()
         self.own(lambda: result)
         return self.ask(b"FLUSH\n")
 
-    def test_none_is_ok(self) -> None:
+    def test_a_result_of_none_is_ok(self) -> None:
         self.assertEqual(self.reply_to(None), b"OK\n")
 
     def test_any_other_value_is_its_json_a_string_in_quotes(self) -> None:
@@ -215,7 +238,7 @@ class ResultTests(TableTestCase):
             return [1]
 
         for handler in lambda: succeed([1]), later:
-            self.setUp()
+            self.begin()
             self.own(handler)
             self.assertEqual(self.ask(b"FLUSH\n"), b"[1]\n")
 
@@ -225,7 +248,7 @@ class ResultTests(TableTestCase):
             def handler(error: BaseException = error) -> None:
                 raise error
 
-            self.setUp()
+            self.begin()
             self.own(handler)
             self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
             self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
@@ -242,7 +265,7 @@ class ResultTests(TableTestCase):
             sys.exit(3)
 
         for handler in leave, lambda: succeed(3).addCallback(sys.exit):
-            self.setUp()
+            self.begin()
             self.own(handler)
             self.assertEqual(self.ask(b"FLUSH\n"), FAILED)
             self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
@@ -267,7 +290,7 @@ class ResultTests(TableTestCase):
         for handler in sleep, future, timeout, group:
             for running in None, loop:
                 with self.subTest(handler=handler.__name__, running=running):
-                    self.setUp()
+                    self.begin()
                     self.own(handler)
                     asyncio._set_running_loop(running)
                     try:
@@ -278,9 +301,9 @@ class ResultTests(TableTestCase):
                     self.assertIn("Deferred.fromFuture", str(formatEvent(event)))
                     self.flushLoggedErrors(RuntimeError)
 
-    def test_another_error_is_told_without_advice(self) -> None:
+    def test_an_error_that_asyncio_did_not_raise_is_logged_without_advice(self) -> None:
         for error in RuntimeError("no running engine"), ValueError("no running event loop"):
-            self.setUp()
+            self.begin()
             self.own(lambda error=error: fail(error))
             self.ask(b"FLUSH\n")
             (event,) = [event for event in self.log if "log_failure" in event]
@@ -336,7 +359,7 @@ class TimeTests(TableTestCase):
         self.assertEqual(replies, [b'{"dropped": 3}\n'])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_one_that_takes_too_long_is_told_and_its_outcome_logged(self) -> None:
+    def test_a_command_that_takes_too_long_gets_an_error_and_its_outcome_is_logged(self) -> None:
         _, replies = self.running()
         self.clock.advance(30)
         self.assertEqual(replies, [b"ERR: FLUSH is not done after 30 seconds\n"])
@@ -398,23 +421,6 @@ class TimeTests(TableTestCase):
         self.assertEqual(json.loads(self.ask(b"STATUS\n"))["uptime_secs"], 3)
 
 
-class OwnReloadTests(TableTestCase):
-    """RELOAD as the daemon itself runs it."""
-
-    def test_one_that_is_done_at_once_has_its_reply(self) -> None:
-        self.assertEqual(self.successResultOf(self.table.reload()), b"OK\n")
-        self.assertEqual(self.lines(), ["RELOAD by SIGHUP: OK"])
-
-    def test_one_under_way_has_its_reply_when_it_is_done(self) -> None:
-        done: Deferred[None] = Deferred()
-        state = DaemonState(reload=lambda: done)
-        table = CommandTable(state, self.clock)
-        reply = table.reload()
-        self.assertNoResult(reply)
-        done.callback(None)
-        self.assertEqual(self.successResultOf(reply), b"OK\n")
-
-
 class AuditTests(TableTestCase):
     def test_an_own_command_leaves_a_line_with_its_argument(self) -> None:
         self.own(lambda _: {"dropped": 1}, "QUEUE")
@@ -426,17 +432,17 @@ class AuditTests(TableTestCase):
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), [r"FLUSH by uid 1000, pid 77: ERR: no\nway"])
 
-    def test_it_is_audited_where_nothing_is_said_about_it(self) -> None:
+    def test_a_command_is_audited_by_default(self) -> None:
         self.table.register("FLUSH", lambda: None, "drop what waits")
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), ["FLUSH by uid 1000, pid 77: OK"])
 
-    def test_one_that_only_reads_may_leave_none(self) -> None:
+    def test_a_command_registered_without_audit_leaves_no_line(self) -> None:
         self.own(lambda: [1], audit=False)
         self.ask(b"FLUSH\n")
         self.assertEqual(self.lines(), [])
 
-    def test_a_slow_one_that_only_reads_may_leave_none(self) -> None:
+    def test_a_slow_command_registered_without_audit_leaves_no_line(self) -> None:
         done: Deferred[int] = Deferred()
         self.own(lambda: done, audit=False)
         _, replies = self.running()
@@ -449,6 +455,160 @@ class AuditTests(TableTestCase):
             self.ask(line)
         self.assertEqual(self.lines(), [])
 
-    def test_the_handler_may_ask_for_its_client(self) -> None:
-        self.own(lambda: list(self.table.peer or ()))
-        self.assertEqual(self.ask(b"FLUSH\n"), b"[77, 1000, 1000]\n")
+
+class PeerTests(TableTestCase):
+    """Which client a handler sees, and how long."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.seen: list[int | None] = []
+
+    def look(self, _: object = None) -> None:
+        self.seen.append(None if self.table.peer is None else self.table.peer.pid)
+
+    def ask_as(self, pid: int, line: bytes = b"FLUSH\n") -> object:
+        return self.table.run(line, Credentials(pid, 0, 0))
+
+    def test_a_handler_sees_its_client_and_nothing_else_sees_one(self) -> None:
+        self.own(self.look)
+        self.ask_as(1)
+        self.look()
+        self.assertEqual(self.seen, [1, None])
+
+    def test_a_coroutine_sees_its_own_client_beside_another(self) -> None:
+        gates: list[Deferred[None]] = []
+
+        async def handler() -> None:
+            for _ in range(2):
+                self.look()
+                gates.append(Deferred())
+                await gates[-1]
+            self.look()
+
+        self.own(handler)
+        self.ask_as(1)
+        self.ask_as(2)
+        for gate in range(4):
+            gates[gate].callback(None)
+            self.look()
+        self.assertEqual(self.seen, [1, 2, 1, None, 2, None, 1, None, 2, None])
+
+    def test_inline_callbacks_see_their_own_client_beside_another(self) -> None:
+        gates: list[Deferred[None]] = []
+
+        @inlineCallbacks
+        def handler() -> Any:
+            self.look()
+            gates.append(Deferred())
+            yield gates[-1]
+            self.look()
+
+        self.own(handler)
+        self.ask_as(1)
+        self.ask_as(2)
+        gates[1].callback(None)
+        gates[0].callback(None)
+        self.assertEqual(self.seen, [1, 2, 2, 1])
+
+    def test_a_coroutine_that_another_client_s_handler_resumes_keeps_its_own(self) -> None:
+        gate: Deferred[None] = Deferred()
+
+        async def wait() -> None:
+            await gate
+            self.look()
+
+        def resume() -> None:
+            gate.callback(None)
+            self.look()
+
+        self.own(wait)
+        self.table.register("GO", resume, "resume the other")
+        self.ask_as(1)
+        self.ask_as(2, b"GO\n")
+        self.assertEqual(self.seen, [1, 2])
+
+    def test_an_asyncio_task_that_a_handler_waits_for_sees_its_client(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            self.look()
+
+        def handler() -> Deferred[None]:
+            tasks.append(loop.create_task(work()))
+            return Deferred.fromFuture(tasks[-1])
+
+        self.own(handler)
+        self.ask_as(1)
+        self.ask_as(2)
+        loop.run_until_complete(asyncio.wait(tasks))
+        self.look()
+        self.assertEqual(self.seen, [1, 2, None])
+
+    def test_a_callback_sees_no_client_whatever_fires_its_deferred(self) -> None:
+        first: Deferred[None] = Deferred()
+        second: Deferred[None] = Deferred()
+        waiting = iter((first, second, succeed(None)))
+        self.own(lambda: next(waiting).addCallback(self.look))
+        self.table.register("GO", lambda: first.callback(None), "fire the other's")
+        self.ask_as(1)
+        self.ask_as(2)
+        self.ask_as(3, b"GO\n")
+        second.callback(None)
+        self.ask_as(4)
+        self.assertEqual(self.seen, [None, None, None])
+
+    def test_code_that_outlives_the_call_sees_no_client(self) -> None:
+        contexts: list[Context] = []
+        self.own(lambda: contexts.append(copy_context()))
+        self.ask_as(1)
+        contexts[0].run(self.look)
+        self.assertEqual(self.seen, [None])
+
+    def test_a_late_handler_still_sees_its_client(self) -> None:
+        gate: Deferred[None] = Deferred()
+
+        async def handler() -> None:
+            await gate
+            self.look()
+
+        self.own(handler)
+        self.ask_as(1)
+        self.clock.advance(30)
+        gate.callback(None)
+        self.assertEqual(self.seen, [1])
+
+    def test_a_reload_that_had_to_wait_sees_its_own_client(self) -> None:
+        gates: list[Deferred[None]] = []
+
+        async def reload() -> None:
+            self.look()
+            gates.append(Deferred())
+            await gates[-1]
+            self.look()
+
+        self.patch(DaemonState, "reload_config", lambda _: reload())
+        self.table = CommandTable(DaemonState(), self.clock)
+        self.ask_as(1, b"RELOAD\n")
+        self.ask_as(2, b"RELOAD\n")
+        own = self.table.reload()
+        for gate in range(3):
+            gates[gate].callback(None)
+        self.assertIsNone(self.successResultOf(own))
+        self.assertEqual(self.seen, [1, 1, 2, 2, None, None])
+
+    def test_the_peer_of_another_table_is_none_during_a_call(self) -> None:
+        other = CommandTable(DaemonState(), self.clock)
+        peers: list[Credentials | None] = []
+        self.own(lambda: peers.append(other.peer))
+        self.ask_as(1)
+        self.assertEqual(peers, [None])
+
+    def test_a_handler_that_raises_leaves_no_client_behind(self) -> None:
+        self.own(lambda: 1 / 0)
+        self.ask_as(1)
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.look()
+        self.assertEqual(self.seen, [None])

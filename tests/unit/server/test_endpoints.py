@@ -59,13 +59,13 @@ class FileEndpointTests(EndpointTestCase):
         self.addCleanup(file.release)
         return FileEndpoint(self.reactor, file)
 
-    def test_it_is_an_endpoint_and_its_port_a_port(self) -> None:
+    def test_a_file_endpoint_is_an_endpoint_and_its_port_a_port(self) -> None:
         endpoint = self.endpoint()
         self.assertIsInstance(endpoint, UNIXServerEndpoint)
         verifyObject(IStreamServerEndpoint, endpoint)
         verifyObject(IListeningPort, self.listen(endpoint))
 
-    def test_it_claims_the_path_and_serves_there_in_the_fast_lane(self) -> None:
+    def test_a_file_endpoint_claims_the_path_and_serves_there(self) -> None:
         port = self.listen(self.endpoint(0o640))
         self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), 0o640)
         self.assertIn(port, self.reactor.getReaders())
@@ -77,7 +77,7 @@ class FileEndpointTests(EndpointTestCase):
         self.failureResultOf(self.endpoint().listen(self.factory), SocketInUse)
         self.assertEqual(identity(self.path), before)
 
-    def test_its_port_leaves_the_file_to_its_owner(self) -> None:
+    def test_the_port_of_a_file_endpoint_leaves_the_file_alone(self) -> None:
         port = self.listen(self.endpoint())
         port.stopListening()
         self.assertTrue(os.path.lexists(self.path))
@@ -119,10 +119,10 @@ class InheritedEndpointTests(EndpointTestCase):
         os.chmod(self.path, 0o640)
         return listening.fileno()
 
-    def test_it_is_an_endpoint(self) -> None:
+    def test_an_inherited_endpoint_is_an_endpoint(self) -> None:
         verifyObject(IStreamServerEndpoint, InheritedEndpoint(self.reactor, self.inherited()))
 
-    def test_it_serves_in_the_fast_lane_as_often_as_it_is_asked_to(self) -> None:
+    def test_an_inherited_endpoint_can_listen_again(self) -> None:
         endpoint = InheritedEndpoint(self.reactor, self.inherited())
         before = identity(self.path)
         for _ in range(3):
@@ -131,7 +131,7 @@ class InheritedEndpointTests(EndpointTestCase):
             port.stopListening()
         self.assertEqual(identity(self.path), before)
 
-    def test_its_port_s_stop_does_not_end_the_socket_for_others(self) -> None:
+    def test_stopping_an_inherited_port_leaves_the_socket_to_other_processes(self) -> None:
         descriptor = self.inherited()
         self.listen(InheritedEndpoint(self.reactor, descriptor)).stopListening()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -179,7 +179,7 @@ class MakeEndpointTests(EndpointTestCase):
             self.make(f"systemd:domain=UNIX:index={index}")
         self.assertEqual(self.asked, [3, 3, 4, 4, 15, 15])
 
-    def test_those_for_another_process_are_refused(self) -> None:
+    def test_sockets_inherited_for_another_process_are_refused(self) -> None:
         error = self.assertRaises(
             ValueError, self.make, "systemd:domain=UNIX:index=0", LISTEN_PID=str(os.getppid())
         )

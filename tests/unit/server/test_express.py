@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import express, protocol
 from palingenesis.server.commands import CommandTable
@@ -28,10 +29,14 @@ STATUS = b'{"state": "monitoring", '
 
 class ExpressTestCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Make a new server without clients."""
         self.reactor = MemoryReactorClock()
         self.state = DaemonState()
-        self.commands = CommandTable(self.state, self.reactor)
-        self.factory = ControlFactory(self.commands, self.reactor, max_connections=2)
+        self.commands = CommandTable(self.state, self.reactor, Limits(max_connections=2))
+        self.factory = ControlFactory(self.commands, self.reactor)
         self.factory.startFactory()
         self.express = Express(self.factory, self.reactor)
 
@@ -109,7 +114,7 @@ class SameTests(ExpressTestCase):
     def test_whatever_is_sent_the_lane_answers_as_the_protocol_does(
         self, sent: bytes, at_once: bool
     ) -> None:
-        self.setUp()
+        self.begin()
         harness = ControlHarness(paused := DaemonState())
         for register in self.commands.register, harness.command:
             register("ECHO", lambda *text: list(text), "echo", "[TEXT]")
@@ -279,14 +284,14 @@ class RejectedTests(ExpressTestCase):
         self.turn()
         self.assertEqual(self.read(client), b"ERR: Too many connections\n")
 
-    def test_its_command_is_never_run(self) -> None:
+    def test_the_command_of_a_rejected_client_is_never_run(self) -> None:
         self.connect()
         self.connect()
         self.connect(b"PAUSE\n")
         self.turn()
         self.assertFalse(self.state.paused)
 
-    def test_another_user_s_client_is_rejected(self) -> None:
+    def test_a_client_of_another_user_is_rejected(self) -> None:
         self.factory._uid = 4242
         for module in express, protocol:
             self.patch(module, "peer_credentials", lambda _: Credentials(1, 4243, 4243))

@@ -97,15 +97,15 @@ class DaemonStateInterfaceTests(SynchronousTestCase):
             str(error), r"\AWanting does not provide IDaemonState: .*pause.*resume.*\Z"
         )
 
-    def test_it_asks_for_one_method_for_each_command(self) -> None:
+    def test_the_interface_has_one_method_for_each_command(self) -> None:
         self.assertEqual(
             sorted(IDaemonState.names()), ["get_status", "pause", "reload_config", "resume"]
         )
 
 
 class CommandRefusedTests(SynchronousTestCase):
-    def test_it_carries_its_message(self) -> None:
+    def test_a_refusal_has_its_message(self) -> None:
         self.assertEqual(CommandRefused("no disk").message, "no disk")
 
-    def test_it_reads_as_its_message(self) -> None:
+    def test_the_text_of_a_refusal_is_its_message(self) -> None:
         self.assertEqual(str(CommandRefused("no disk")), "no disk")

@@ -60,36 +60,36 @@ class RepeatsTests(SynchronousTestCase):
         self.told: list[tuple[object, int]] = []
         self.repeats = Repeats(self.clock, lambda what, count: self.told.append((what, count)))
 
-    def test_the_first_time_is_told_at_once(self) -> None:
-        self.repeats.happened("a")
+    def test_the_first_event_is_reported_at_once(self) -> None:
+        self.repeats.add("a")
         self.assertEqual(self.told, [("a", 1)])
 
-    def test_once_is_told_once(self) -> None:
-        self.repeats.happened("a")
+    def test_a_single_event_is_reported_once(self) -> None:
+        self.repeats.add("a")
         self.clock.advance(3600)
         self.assertEqual(self.told, [("a", 1)])
 
-    def test_what_follows_within_a_minute_is_told_as_one_number_with_the_last(self) -> None:
+    def test_further_events_within_a_minute_are_reported_together(self) -> None:
         for what in "abcd":
-            self.repeats.happened(what)
+            self.repeats.add(what)
         self.clock.advance(59.9)
         self.assertEqual(self.told, [("a", 1)])
         self.clock.advance(0.1)
         self.assertEqual(self.told, [("a", 1), ("d", 3)])
 
-    def test_after_a_minute_it_begins_anew(self) -> None:
+    def test_an_event_after_a_minute_is_reported_at_once(self) -> None:
         for what in "ab":
-            self.repeats.happened(what)
+            self.repeats.add(what)
             self.clock.advance(60)
         self.assertEqual(self.told, [("a", 1), ("b", 1)])
 
-    def test_what_was_counted_can_be_told_before_the_minute_is_over(self) -> None:
+    def test_counted_events_can_be_reported_before_the_minute_is_over(self) -> None:
         for what in "abc":
-            self.repeats.happened(what)
-        self.repeats.tell()
+            self.repeats.add(what)
+        self.repeats.flush()
         self.assertEqual(self.told, [("a", 1), ("c", 2)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_it_can_be_told_that_nothing_happened(self) -> None:
-        self.repeats.tell()
+    def test_flushing_without_events_reports_nothing(self) -> None:
+        self.repeats.flush()
         self.assertEqual(self.told, [])

@@ -18,15 +18,16 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from palingenesis import wire
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import protocol
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.protocol import (
     GRACE,
-    LAST_WORDS,
     REJECTED_DISCARD_LIMIT,
     REJECTED_LIMIT,
+    REPLY_GRACE,
     ControlFactory,
 )
 from palingenesis.server.transport import DISCARD_LIMIT
@@ -89,10 +90,10 @@ class ProtocolTestCase(SynchronousTestCase):
     def begin(self) -> None:
         self.clock = Clock()
         self.daemon = Daemon()
-        self.commands = CommandTable(self.daemon, self.clock, HANDLER_TIMEOUT)
-        self.factory = ControlFactory(
-            self.commands, self.clock, timeout=TIMEOUT, max_connections=4, admit_others=False
+        self.commands = CommandTable(
+            self.daemon, self.clock, Limits(TIMEOUT, HANDLER_TIMEOUT, max_connections=4)
         )
+        self.factory = ControlFactory(self.commands, self.clock)
         self.factory.startFactory()
 
     def connect(self, transport: MemoryTransport | None = None) -> Client:
@@ -103,7 +104,7 @@ class ProtocolTestCase(SynchronousTestCase):
         return self.connect(TransportWithHandle(Credentials(0, uid, uid)))
 
     def take_every_slot(self) -> list[Client]:
-        return [self.connect() for _ in range(self.factory.max_connections)]
+        return [self.connect() for _ in range(self.commands.limits.max_connections)]
 
     def free_slots(self) -> int:
         """Count the slots by taking them; they are given back."""
@@ -203,7 +204,7 @@ class RequestTests(ProtocolTestCase):
         client = self.connect().send(b"x" * 513).send(b"\nPAUSE\n").end_input()
         self.assertEqual((client.received, self.daemon.asked), (TOO_LONG, []))
 
-    def test_nothing_of_a_line_that_is_too_long_is_kept(self) -> None:
+    def test_a_line_that_is_too_long_is_not_kept_in_memory(self) -> None:
         client = self.connect().send(b"x" * 600)
         for _ in range(100):
             client.send(b"x" * 4096)
@@ -245,7 +246,7 @@ class RequestTests(ProtocolTestCase):
             client.send(b"x" * 65_536)
         self.assertFalse(client.transport.disconnected)
 
-    def test_its_write_side_may_go_at_any_time(self) -> None:
+    def test_the_write_side_of_a_connection_may_close_at_any_time(self) -> None:
         client = self.connect()
         client.protocol.writeConnectionLost()
         self.assertEqual(client.send(b"STATUS\n").received, wire.render_status(STATUS))
@@ -315,14 +316,14 @@ class DeadlineTests(ProtocolTestCase):
 
     def test_a_changed_timeout_holds_for_the_next_client(self) -> None:
         before = self.connect()
-        self.factory.timeout = 1.0
+        self.commands.limits = Limits(timeout=1.0)
         after = self.connect()
         self.clock.advance(1.0)
         self.assertEqual((before.received, after.received), (b"", TIMED_OUT))
 
 
 class AdmissionTests(ProtocolTestCase):
-    def test_one_client_too_many_is_told_and_closed_at_once(self) -> None:
+    def test_a_client_over_the_limit_gets_an_error_and_is_closed_at_once(self) -> None:
         self.take_every_slot()
         client = self.connect()
         self.assertEqual(
@@ -341,7 +342,7 @@ class AdmissionTests(ProtocolTestCase):
 
     def test_a_lower_limit_holds_for_the_next_client(self) -> None:
         client = self.connect()
-        self.factory.max_connections = 1
+        self.commands.limits = Limits(max_connections=1)
         self.assertEqual(self.free_slots(), 0)
         self.assertEqual(client.send(b"PAUSE\n").received, wire.OK)
 
@@ -418,7 +419,7 @@ class AdmissionTests(ProtocolTestCase):
             (b"ERR: Too many connections\n", True),
         )
 
-    def test_one_that_is_closed_at_once_is_known_until_it_is_gone(self) -> None:
+    def test_a_rejected_client_is_known_until_its_connection_is_gone(self) -> None:
         self.take_every_slot()
         *_, client = [self.connect() for _ in range(65)]
         self.assertIn(client.protocol, self.factory.connections())
@@ -455,7 +456,7 @@ class HandlerTests(ProtocolTestCase):
     def test_the_daemon_of_these_tests_is_one(self) -> None:
         verifyObject(IDaemonState, self.daemon)
 
-    def test_it_may_answer_with_a_deferred(self) -> None:
+    def test_a_method_may_return_a_deferred(self) -> None:
         waiting: Deferred[DaemonStatus] = Deferred()
         self.daemon.status = lambda: waiting
         client = self.connect().send(b"STATUS\n")
@@ -463,12 +464,12 @@ class HandlerTests(ProtocolTestCase):
         waiting.callback(STATUS)
         self.assertEqual(client.received, wire.render_status(STATUS))
 
-    def test_it_may_answer_with_a_deferred_that_has_fired(self) -> None:
+    def test_a_method_may_return_a_deferred_that_has_fired(self) -> None:
         self.assertEqual(
             self.reply_of(lambda: succeed(STATUS), b"STATUS\n"), wire.render_status(STATUS)
         )
 
-    def test_it_may_answer_with_a_coroutine(self) -> None:
+    def test_a_method_may_return_a_coroutine(self) -> None:
         waiting: Deferred[DaemonStatus] = Deferred()
 
         async def status() -> DaemonStatus:
@@ -567,7 +568,7 @@ class HandlerTests(ProtocolTestCase):
                 )
                 self.assertIn("STATUS failed: its result is ", self.lines()[-1])
 
-    def test_one_that_never_answers_has_a_deadline(self) -> None:
+    def test_a_method_that_never_returns_has_a_deadline(self) -> None:
         self.daemon.answer = Deferred
         client = self.connect().send(b"PAUSE\n")
         self.clock.advance(HANDLER_TIMEOUT - 0.01)
@@ -614,7 +615,7 @@ class HandlerTests(ProtocolTestCase):
     def test_a_changed_deadline_holds_for_the_next_command(self) -> None:
         self.daemon.answer = Deferred
         before = self.connect().send(b"PAUSE\n")
-        self.commands.handler_timeout = 0.5
+        self.commands.limits = Limits(handler_timeout=0.5)
         after = self.connect().send(b"PAUSE\n")
         self.clock.advance(0.5)
         self.assertEqual(
@@ -653,28 +654,28 @@ class VanishedTests(ProtocolTestCase):
         self.client = self.connect().send(b"PAUSE\n")
         self.client.vanish()
 
-    def test_its_command_goes_on(self) -> None:
+    def test_the_command_of_a_vanished_client_goes_on(self) -> None:
         self.waiting.callback(None)
         self.assertEqual(self.daemon.asked, ["PAUSE"])
 
-    def test_the_log_says_what_became_of_it(self) -> None:
+    def test_the_outcome_for_a_vanished_client_is_logged(self) -> None:
         self.waiting.callback(None)
         self.assertEqual(self.lines(), ["PAUSE by an unknown client: OK (the client is gone)"])
 
-    def test_its_place_is_taken_until_its_command_is_done(self) -> None:
+    def test_a_vanished_client_counts_until_its_command_is_done(self) -> None:
         self.assertEqual(self.free_slots(), 3)
         self.waiting.callback(None)
         self.assertEqual(self.free_slots(), 4)
 
-    def test_its_place_is_free_when_its_command_takes_too_long(self) -> None:
+    def test_a_vanished_client_does_not_count_after_its_command_took_too_long(self) -> None:
         self.clock.advance(HANDLER_TIMEOUT)
         self.assertEqual(self.free_slots(), 4)
 
-    def test_nothing_is_written_to_it(self) -> None:
+    def test_nothing_is_written_to_a_vanished_client(self) -> None:
         self.waiting.callback(None)
         self.assertEqual(self.client.received, b"")
 
-    def test_nothing_is_left_of_it(self) -> None:
+    def test_a_vanished_client_leaves_no_delayed_call(self) -> None:
         self.waiting.callback(None)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -685,7 +686,7 @@ class ReloadTests(ProtocolTestCase):
         self.reloads: list[Deferred[None]] = []
         self.daemon.answer = lambda: self.reloads.append(Deferred()) or self.reloads[-1]
 
-    def test_a_second_one_is_begun_when_the_first_is_done(self) -> None:
+    def test_a_second_reload_begins_when_the_first_is_done(self) -> None:
         self.connect().send(b"RELOAD\n")
         second = self.connect().send(b"RELOAD\n")
         self.assertEqual(len(self.reloads), 1)
@@ -694,27 +695,27 @@ class ReloadTests(ProtocolTestCase):
         self.reloads[1].callback(None)
         self.assertEqual(second.received, wire.OK)
 
-    def test_a_second_one_is_begun_when_the_first_has_failed(self) -> None:
+    def test_a_second_reload_begins_when_the_first_has_failed(self) -> None:
         first = self.connect().send(b"RELOAD\n")
         self.connect().send(b"RELOAD\n")
         self.reloads[0].errback(CommandRefused("no"))
         self.assertEqual((first.received, len(self.reloads)), (b"ERR: no\n", 2))
 
-    def test_one_behind_a_hung_one_is_told_at_its_deadline(self) -> None:
+    def test_a_reload_behind_a_hung_one_gets_an_error_at_its_deadline(self) -> None:
         self.connect().send(b"RELOAD\n")
         self.clock.advance(1)
         second = self.connect().send(b"RELOAD\n")
         self.clock.advance(HANDLER_TIMEOUT)
         self.assertEqual(second.received, b"ERR: RELOAD is not done after 30 seconds\n")
 
-    def test_one_that_gave_up_waiting_is_never_begun(self) -> None:
+    def test_a_reload_that_waited_too_long_never_begins(self) -> None:
         self.connect().send(b"RELOAD\n")
         self.connect().send(b"RELOAD\n")
         self.clock.advance(HANDLER_TIMEOUT)
         self.reloads[0].callback(None)
         self.assertEqual(self.daemon.asked, ["RELOAD"])
 
-    def test_one_that_is_late_still_keeps_the_next_from_running_beside_it(self) -> None:
+    def test_a_late_reload_still_keeps_the_next_from_running_beside_it(self) -> None:
         self.connect().send(b"RELOAD\n")
         self.clock.advance(HANDLER_TIMEOUT)
         self.connect().send(b"RELOAD\n")
@@ -722,37 +723,41 @@ class ReloadTests(ProtocolTestCase):
         self.reloads[0].callback(None)
         self.assertEqual(len(self.reloads), 2)
 
-    def test_no_other_command_waits_for_it(self) -> None:
+    def test_no_other_command_waits_for_a_reload(self) -> None:
         self.connect().send(b"RELOAD\n")
         self.assertEqual(self.connect().send(b"STATUS\n").received, wire.render_status(STATUS))
 
-    def test_one_whose_client_left_while_it_waited_is_carried_out(self) -> None:
+    def test_a_waiting_reload_of_a_vanished_client_is_carried_out(self) -> None:
         self.connect().send(b"RELOAD\n")
         self.connect().send(b"RELOAD\n").vanish()
         self.reloads[0].callback(None)
         self.assertEqual(self.daemon.asked, ["RELOAD", "RELOAD"])
 
-    def test_the_daemon_s_own_waits_for_a_client_s(self) -> None:
+    def test_the_daemon_s_own_reload_waits_for_a_client_s(self) -> None:
         self.connect().send(b"RELOAD\n")
-        reply = self.commands.reload()
-        self.assertNoResult(reply)
+        done = self.commands.reload()
+        self.assertNoResult(done)
         self.assertEqual(len(self.reloads), 1)
         self.reloads[0].callback(None)
         self.reloads[1].callback(None)
-        self.assertEqual(self.successResultOf(reply), wire.OK)
+        self.assertIsNone(self.successResultOf(done))
 
-    def test_the_daemon_s_own_is_logged_as_the_signal_s(self) -> None:
-        self.commands.reload()
+    def test_the_daemon_s_own_reload_is_logged_as_the_signal_s(self) -> None:
+        done = self.commands.reload()
         self.reloads[0].errback(CommandRefused("no"))
         self.assertEqual(self.lines(), ["RELOAD by SIGHUP: ERR: no"])
+        self.assertEqual(self.failureResultOf(done, CommandRefused).value.message, "no")
 
-    def test_the_daemon_s_own_never_fails(self) -> None:
-        reply = self.commands.reload()
+    def test_the_daemon_s_own_reload_fails_with_what_the_state_raised(self) -> None:
+        done = self.commands.reload()
         self.reloads[0].errback(ZeroDivisionError())
-        self.assertEqual(
-            self.successResultOf(reply), b"ERR: RELOAD failed; the daemon's log says why\n"
-        )
-        self.flushLoggedErrors(ZeroDivisionError)
+        self.failureResultOf(done, ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_daemon_s_own_reload_fails_at_its_deadline(self) -> None:
+        done = self.commands.reload()
+        self.clock.advance(HANDLER_TIMEOUT)
+        self.failureResultOf(done, TimeoutError)
 
 
 class LogTests(ProtocolTestCase):
@@ -825,7 +830,7 @@ class StopTests(ProtocolTestCase):
         client.send(b"SE\nPAUSE\n").end_input()
         self.assertEqual((client.received, self.daemon.asked), (STOPPING, []))
 
-    def test_it_is_done_when_the_last_client_is_closed(self) -> None:
+    def test_a_stop_is_done_when_the_last_client_is_closed(self) -> None:
         clients = [self.connect(), self.connect()]
         stopped = self.factory.stop()
         clients[0].vanish(ConnectionDone)
@@ -840,7 +845,7 @@ class StopTests(ProtocolTestCase):
         self.assertIn("Rejected 2 more clients of uid 12345", self.lines()[-1])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_it_takes_two_and_a_half_seconds_at_most(self) -> None:
+    def test_a_stop_takes_two_and_a_half_seconds_at_most(self) -> None:
         self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
         self.clock.pump([2.0, 0.49])
@@ -848,7 +853,7 @@ class StopTests(ProtocolTestCase):
         self.clock.advance(0.01)
         self.assertIsNone(self.successResultOf(stopped))
 
-    def test_it_takes_half_a_second_at_most_where_no_command_is_under_way(self) -> None:
+    def test_a_stop_without_a_command_under_way_takes_half_a_second_at_most(self) -> None:
         self.connect()
         stopped = self.factory.stop()
         self.clock.advance(0.49)
@@ -856,7 +861,7 @@ class StopTests(ProtocolTestCase):
         self.clock.advance(0.01)
         self.assertIsNone(self.successResultOf(stopped))
 
-    def test_it_leaves_no_call_behind(self) -> None:
+    def test_a_stop_leaves_no_delayed_call(self) -> None:
         client = self.connect()
         self.factory.stop()
         client.vanish(ConnectionDone)
@@ -884,7 +889,7 @@ class StopTests(ProtocolTestCase):
         self.clock.advance(GRACE)
         self.assertEqual((client.received, client.saw_the_end), (STOPPING, True))
 
-    def test_it_is_done_when_a_client_has_taken_its_last_words(self) -> None:
+    def test_a_stop_is_done_when_a_client_has_taken_its_reply(self) -> None:
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
         self.clock.advance(GRACE)
@@ -914,7 +919,7 @@ class StopTests(ProtocolTestCase):
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
         self.clock.advance(GRACE)
-        self.clock.advance(LAST_WORDS - 0.01)
+        self.clock.advance(REPLY_GRACE - 0.01)
         self.assertNoResult(stopped)
         self.clock.advance(0.01)
         self.assertTrue(client.transport.disconnected)
@@ -923,14 +928,14 @@ class StopTests(ProtocolTestCase):
     def test_an_idle_client_that_does_not_leave_is_aborted(self) -> None:
         client = self.connect()
         stopped = self.factory.stop()
-        self.clock.advance(LAST_WORDS)
+        self.clock.advance(REPLY_GRACE)
         self.assertTrue(client.transport.disconnected)
         self.assertIsNone(self.successResultOf(stopped))
 
     def test_a_result_after_the_stop_harms_nothing(self) -> None:
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
-        self.clock.pump([GRACE, LAST_WORDS])
+        self.clock.pump([GRACE, REPLY_GRACE])
         client.vanish()
         self.waiting.callback(None)
         self.assertIsNone(self.successResultOf(stopped))
@@ -957,12 +962,12 @@ class StopTests(ProtocolTestCase):
         client.vanish(ConnectionDone)
         self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (None, None))
 
-    def test_it_is_done_at_once_where_a_close_takes_no_time(self) -> None:
+    def test_a_stop_is_done_at_once_if_closing_takes_no_time(self) -> None:
         client = self.connect()
         client.transport.loseWriteConnection = client.vanish  # type: ignore[method-assign]
         self.assertIsNone(self.successResultOf(self.factory.stop()))
 
-    def test_one_that_a_new_start_overtakes_is_done_when_its_clients_are_gone(self) -> None:
+    def test_a_stop_overtaken_by_a_start_is_done_when_its_clients_are_gone(self) -> None:
         client = self.connect().send(b"PAUSE\n")
         stopped = self.factory.stop()
         self.factory.startFactory()
@@ -970,7 +975,7 @@ class StopTests(ProtocolTestCase):
         client.vanish(ConnectionDone)
         self.assertIsNone(self.successResultOf(stopped))
 
-    def test_it_can_be_started_again(self) -> None:
+    def test_a_stopped_factory_can_be_started_again(self) -> None:
         self.factory.stop()
         self.factory.startFactory()
         self.assertEqual(self.connect().send(b"STATUS\n").received, wire.render_status(STATUS))
@@ -980,7 +985,7 @@ class StopTests(ProtocolTestCase):
         self.factory.stop()
         self.factory.startFactory()
         client = self.connect()
-        self.clock.pump([GRACE, LAST_WORDS])
+        self.clock.pump([GRACE, REPLY_GRACE])
         self.assertEqual((client.received, client.saw_the_end), (b"", False))
 
 

@@ -93,7 +93,7 @@ class SignalServiceTests(SynchronousTestCase):
         self.reactor.turn()
         self.assertEqual(self.reactor.stops, 1)
 
-    def test_once_it_stops_no_signal_does_anything(self):
+    def test_a_signal_during_a_stop_has_no_effect(self):
         self.running()
         signal.raise_signal(signal.SIGTERM)
         self.reactor.turn()

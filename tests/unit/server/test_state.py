@@ -7,31 +7,34 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.config import ConfigError
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.state import DaemonState
-from palingenesis.wire import MONITORING, PAUSED, DaemonStatus
+from palingenesis.wire import DaemonStatus
+from palingenesis.words import DaemonWord
+
+MONITORING, PAUSED = DaemonWord.MONITORING, DaemonWord.PAUSED
 
 
 class DaemonStateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = DaemonState()
 
-    def test_it_begins_by_monitoring_with_nothing_counted(self) -> None:
+    def test_a_new_state_is_monitoring_and_has_counted_nothing(self) -> None:
         self.assertEqual(self.state.get_status(), DaemonStatus(MONITORING, None, None, 0, 0))
 
-    def test_its_uptime_is_the_service_s_to_fill_in(self) -> None:
+    def test_a_state_leaves_its_uptime_to_the_service(self) -> None:
         self.assertIsNone(self.state.get_status().uptime_secs)
 
-    def test_its_further_keys_are_asked_for_each_time(self) -> None:
+    def test_the_further_keys_are_computed_for_each_status(self) -> None:
         jobs = [1]
         state = DaemonState(extra=lambda: {"jobs": len(jobs)})
         before = state.get_status().extra
         jobs.append(2)
         self.assertEqual((before, state.get_status().extra), ({"jobs": 1}, {"jobs": 2}))
 
-    def test_it_pauses(self) -> None:
+    def test_a_state_can_be_paused(self) -> None:
         self.state.pause()
         self.assertEqual((self.state.paused, self.state.get_status().state), (True, PAUSED))
 
-    def test_it_resumes(self) -> None:
+    def test_a_paused_state_can_be_resumed(self) -> None:
         self.state.pause()
         self.state.resume()
         self.assertEqual((self.state.paused, self.state.get_status().state), (False, MONITORING))
@@ -47,26 +50,26 @@ class DaemonStateTests(SynchronousTestCase):
         self.state.resume()
         self.assertEqual(self.state.get_status(), before)
 
-    def test_it_names_the_session_it_watches(self) -> None:
+    def test_the_current_session_is_in_the_status(self) -> None:
         self.state.session_became_current("main")
         self.assertEqual(self.state.get_status().current_session, "main")
 
-    def test_it_names_none_when_there_is_none_any_more(self) -> None:
+    def test_a_current_session_that_ended_is_no_longer_in_the_status(self) -> None:
         self.state.session_became_current("main")
         self.state.session_became_current(None)
         self.assertIsNone(self.state.get_status().current_session)
 
-    def test_it_counts_saves(self) -> None:
+    def test_a_saved_session_is_counted(self) -> None:
         for _ in range(3):
             self.state.session_saved()
         self.assertEqual(self.state.get_status()[3:5], (3, 0))
 
-    def test_it_counts_resumes_of_sessions(self) -> None:
+    def test_a_resumed_session_is_counted(self) -> None:
         self.state.session_resumed()
         self.state.session_resumed()
         self.assertEqual(self.state.get_status()[3:5], (0, 2))
 
-    def test_its_own_resuming_is_no_resume_of_a_session(self) -> None:
+    def test_a_resume_of_the_daemon_is_not_counted_as_one_of_a_session(self) -> None:
         self.state.pause()
         self.state.resume()
         self.assertEqual(self.state.get_status().total_resumes, 0)

@@ -37,6 +37,7 @@ from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
 from palingenesis import wire
+from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import transport
 from palingenesis.server.commands import CommandTable
@@ -191,18 +192,18 @@ class DescriptorTests(SynchronousTestCase):
         self.client.close()
         self.assertIsInstance(connection.doRead(), ConnectionLost)
 
-    def test_once_closed_it_has_no_descriptor(self) -> None:
+    def test_a_closed_connection_has_no_descriptor(self) -> None:
         connection = self.connect(Recorder())
         connection.connectionLost(connectionDone)
         self.assertEqual((connection.fileno(), self.ours.fileno()), (-1, -1))
 
-    def test_it_is_what_a_reactor_expects(self) -> None:
+    def test_a_connection_is_what_a_reactor_expects(self) -> None:
         connection = self.connect(Recorder())
         verifyObject(ISystemHandle, connection)
         verifyObject(IReadWriteDescriptor, connection)
         self.assertIs(connection.getHandle(), self.ours)
 
-    def test_it_is_logged_by_its_protocol_until_it_is_closed(self) -> None:
+    def test_a_connection_is_logged_by_its_protocol_until_it_is_closed(self) -> None:
         connection = self.connect(Recorder())
         self.assertEqual(connection.logPrefix(), "Recorder")
         connection.connectionLost(connectionDone)
@@ -359,7 +360,7 @@ class ExhaustionTests(SynchronousTestCase):
     def test_after_a_pause_the_port_reads_again(self) -> None:
         port = self.listen(error(errno.EMFILE))
         port.doRead()
-        self.reactor.advance(transport.ACCEPT_PAUSE)
+        self.reactor.advance(transport.RETRY_INTERVAL)
         self.assertTrue(self.listens(port))
 
     def test_while_it_lasts_it_is_logged_once(self) -> None:
@@ -367,13 +368,13 @@ class ExhaustionTests(SynchronousTestCase):
         logged = []
         for _ in range(5):
             logged += self.read(port)
-            self.reactor.advance(transport.ACCEPT_PAUSE)
+            self.reactor.advance(transport.RETRY_INTERVAL)
         self.assertEqual(len(logged), 1)
 
-    def test_once_it_is_over_the_next_time_is_logged_again(self) -> None:
+    def test_a_second_shortage_of_descriptors_is_logged_again(self) -> None:
         port = self.listen(error(errno.EMFILE), BlockingIOError(), error(errno.EMFILE))
         self.read(port)
-        self.reactor.advance(transport.ACCEPT_PAUSE)
+        self.reactor.advance(transport.RETRY_INTERVAL)
         self.assertEqual(self.read(port), [])
         self.assertEqual(len(self.read(port)), 1)
 
@@ -403,7 +404,7 @@ class ExhaustionTests(SynchronousTestCase):
     def test_any_other_error_does_not_lose_the_port(self) -> None:
         port = self.listen(error(errno.EINVAL), self.client())
         self.assertEqual(self.read(port), ["Clients have to wait: Invalid argument"])
-        self.reactor.advance(transport.ACCEPT_PAUSE)
+        self.reactor.advance(transport.RETRY_INTERVAL)
         port.doRead()
         self.assertEqual(len(self.served), 1)
 
@@ -489,7 +490,7 @@ class PortTests(PortTestCase):
             self.assertEqual(await in_time(deferToThread(read_to_the_end, client)), b"OK\n")
 
     async def test_out_of_descriptors_clients_wait_until_there_are_some(self) -> None:
-        self.patch(transport, "ACCEPT_PAUSE", 0.01)
+        self.patch(transport, "RETRY_INTERVAL", 0.01)
         self.listen(self.answering)
         # A reactor that starts has descriptors of its own to open.
         await a_turn()
@@ -609,7 +610,7 @@ class PortTests(PortTestCase):
         received = await in_time(deferToThread(read_to_the_end, client))
         self.assertEqual(received, b"OK\n")
 
-    def test_its_factory_is_started_and_stopped_once(self) -> None:
+    def test_the_factory_of_a_port_is_started_and_stopped_once(self) -> None:
         calls: list[str] = []
         factory = ServerFactory()
         factory.startFactory = lambda: calls.append("start")  # type: ignore[method-assign]
@@ -619,14 +620,14 @@ class PortTests(PortTestCase):
         port.stopListening()
         self.assertEqual(calls, ["start", "stop"])
 
-    def test_it_is_what_a_reactor_expects(self) -> None:
+    def test_a_port_is_what_a_reactor_expects(self) -> None:
         port = self.listen(self.answering)
         verifyObject(IListeningPort, port)
         verifyObject(IReadDescriptor, port)
         self.assertEqual(port.getHost(), UNIXAddress(self.path))
         self.assertEqual(port.logPrefix(), "ControlPort")
 
-    def test_once_stopped_it_has_no_descriptor(self) -> None:
+    def test_a_stopped_port_has_no_descriptor(self) -> None:
         port = self.listen(self.answering)
         self.assertEqual(port.fileno(), self.listening.fileno())
         port.stopListening()
@@ -674,8 +675,9 @@ class ControlTests(PortTestCase):
         super().setUp()
         self.clock = Clock()
         self.daemon = Slow()
-        commands = CommandTable(self.daemon, self.clock, monotonic=self.clock.seconds)
-        self.factory = ControlFactory(commands, self.clock, timeout=5.0, max_connections=8)
+        limits = Limits(max_connections=8)
+        commands = CommandTable(self.daemon, self.clock, limits, self.clock.seconds)
+        self.factory = ControlFactory(commands, self.clock)
         self.port = self.listen(self.factory, kind=SmallBuffers)
         self.addCleanup(self.slots_are_free)
 
@@ -729,8 +731,9 @@ class ControlTests(PortTestCase):
         self.daemon.pausing.callback(None)
         self.assertIsNone(await stopped)
 
-    async def test_a_client_too_many_is_told_whatever_it_has_sent(self) -> None:
-        self.factory.max_connections = 0
+    async def test_a_client_over_the_limit_gets_an_error_whatever_it_has_sent(self) -> None:
+        self.factory.commands.limits = Limits(max_connections=1)
+        self.connect()
         self.assertEqual(await self.ask(b"RESUME\n" * 1000), b"ERR: Too many connections\n")
 
     async def test_a_line_that_ends_after_the_deadline_is_never_run(self) -> None:
@@ -761,7 +764,7 @@ class ControlTests(PortTestCase):
         self.assertEqual((reply, self.daemon.begun.called), (b"ERR: Connection timeout\n", False))
 
     @skipUnless(sys.platform == "linux", "only Linux tells")
-    async def test_it_knows_who_its_client_is(self) -> None:
+    async def test_the_peer_of_a_connection_is_its_client(self) -> None:
         peers: list[Credentials | None] = []
         admit = self.factory.admit
 

@@ -14,6 +14,7 @@ from palingenesis.config import (
     LOG_LEVELS,
     Config,
     ConfigError,
+    Limits,
     check_count,
     check_mode,
     check_seconds,
@@ -50,9 +51,7 @@ class AcceptedTests(ConfigTestCase):
             Config(
                 socket=None,
                 mode=0o600,
-                timeout=5.0,
-                handler_timeout=30.0,
-                max_connections=512,
+                limits=Limits(timeout=5.0, handler_timeout=30.0, max_connections=512),
                 log_level="info",
             ),
         )
@@ -63,31 +62,35 @@ class AcceptedTests(ConfigTestCase):
                 'socket = "/run/x.sock"\nmode = "0660"\ntimeout = 2\nhandler_timeout = 0.5\n'
                 'max_connections = 3\nlog_level = "debug"\n'
             ),
-            Config("/run/x.sock", 0o660, 2.0, 0.5, 3, "debug"),
+            Config("/run/x.sock", 0o660, Limits(2.0, 0.5, 3), "debug"),
         )
 
     def test_every_key_is_a_field(self) -> None:
         reason = self.refusal("nonsense = 1")
         known = reason.partition("(known: ")[2].rstrip(")").split(", ")
-        self.assertEqual(tuple(known), Config._fields[:-1])
+        self.assertEqual(set(known), {*Config._fields, *Limits._fields} - {"limits", "tables"})
 
-    def test_a_config_is_frozen(self) -> None:
+    def test_limits_are_frozen(self) -> None:
         with self.assertRaises(AttributeError):
-            Config().timeout = 1.0  # type: ignore[misc]
+            Limits().timeout = 1.0  # type: ignore[misc]
 
     def test_the_borders_of_the_timeouts_are_within(self) -> None:
         for key in "timeout", "handler_timeout":
             for value in "0.1", "86400", "86400.0":
                 with self.subTest(key=key, value=value):
-                    self.assertEqual(getattr(self.load(f"{key} = {value}"), key), float(value))
+                    self.assertEqual(
+                        getattr(self.load(f"{key} = {value}").limits, key), float(value)
+                    )
 
     def test_a_whole_number_of_seconds_becomes_a_float(self) -> None:
-        self.assertIs(type(self.load("timeout = 7").timeout), float)
+        self.assertIs(type(self.load("timeout = 7").limits.timeout), float)
 
     def test_the_borders_of_max_connections_are_within(self) -> None:
         for value in 1, 65_536:
             with self.subTest(value=value):
-                self.assertEqual(self.load(f"max_connections = {value}").max_connections, value)
+                self.assertEqual(
+                    self.load(f"max_connections = {value}").limits.max_connections, value
+                )
 
     def test_every_log_level_is_taken(self) -> None:
         for level in LOG_LEVELS:
@@ -294,7 +297,7 @@ class TablesTests(ConfigTestCase):
 
     def test_a_table_is_what_its_check_returns(self) -> None:
         loaded = self.load_with("timeout = 1\n[sessions]\nquiet = 3\n")
-        self.assertEqual(loaded.timeout, 1)
+        self.assertEqual(loaded.limits.timeout, 1)
         self.assertEqual(loaded.tables["sessions"], ("sessions", {"quiet": 3}))
 
     def test_a_table_that_is_missing_is_left_out(self) -> None:

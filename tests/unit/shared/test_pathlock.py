@@ -28,7 +28,7 @@ class TakeTests(PathLockTestCase):
         self.assertTrue(os.path.lexists(self.path))
         self.assertTrue(self.taken().held)
 
-    def test_one_whose_file_was_deleted_or_replaced_is_not_held(self) -> None:
+    def test_a_lock_whose_file_was_deleted_or_replaced_is_not_held(self) -> None:
         lock = self.taken()
         os.unlink(self.path)
         self.assertFalse(lock.held)

@@ -176,7 +176,7 @@ class ConfiguredTests(PathsTestCase):
         path = self.configure('socket = "x.sock"')
         self.assertEqual(locate_socket().path, os.path.join(os.path.dirname(path), "x.sock"))
 
-    def test_another_mistake_in_the_configuration_changes_nothing(self) -> None:
+    def test_a_mistake_in_another_key_does_not_change_the_socket(self) -> None:
         for mistake in 'timeout = "soon"', "timeout 5":
             self.configure(f'socket = "/x"\n{mistake}\n')
             with self.subTest(mistake=mistake):
@@ -384,7 +384,7 @@ class ExposureTests(SynchronousTestCase):
     def test_root_s_directory_is_as_good_as_our_own(self) -> None:
         self.assertIs(self.judge(0o755, owner=0), Exposure.OPEN)
 
-    def test_another_user_s_directory_is_foreign_whatever_its_mode(self) -> None:
+    def test_a_directory_of_another_user_is_foreign_whatever_its_mode(self) -> None:
         for mode in 0o700, 0o755, 0o1777:
             self.assertIs(self.judge(mode, owner=1001), Exposure.FOREIGN)
 
@@ -392,7 +392,7 @@ class ExposureTests(SynchronousTestCase):
         for kind in stat.S_IFREG, stat.S_IFLNK, stat.S_IFSOCK:
             self.assertIs(self.judge(0o700, kind=kind), Exposure.NO_DIRECTORY)
 
-    def test_they_are_in_order(self) -> None:
+    def test_the_exposures_are_in_order(self) -> None:
         self.assertEqual(
             [e.name for e in sorted(Exposure)],
             ["PRIVATE", "OPEN", "GROUP_WRITABLE", "WORLD_WRITABLE", "FOREIGN", "NO_DIRECTORY"],
@@ -448,7 +448,7 @@ class SocketPathTests(SynchronousTestCase):
         path = "/" + "x" * (PATH_LIMIT - 1)
         self.assertEqual(socket_path(path), path)
 
-    def test_one_byte_more_is_refused(self) -> None:
+    def test_a_path_one_byte_over_the_limit_is_refused(self) -> None:
         path = "/" + "x" * PATH_LIMIT
         error = self.assertRaises(PathError, socket_path, path)
         self.assertEqual(

@@ -67,7 +67,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(peer_credentials(Other()), Credentials(7, 0xFFFFFFFE, 0xFFFFFFFF))
 
     @on_linux
-    def test_they_read_as_the_process_and_its_command(self) -> None:
+    def test_credentials_read_as_the_process_and_its_command(self) -> None:
         self.assertEqual(
             str(Credentials(os.getpid(), 1000, 1000)),
             f"pid {os.getpid()} ({command_of(os.getpid())}), uid 1000",

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import wire
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.wire import BadStatus, Command, DaemonStatus, Unfit
+from palingenesis.words import DaemonWord
 
 #: Every code point, lone surrogates among them, and the ones that have done harm more often.
 TEXT = st.text(
@@ -34,7 +35,7 @@ JSON = st.recursive(
 )
 OWN_KEYS = frozenset(DaemonStatus._fields[:-1])
 EXTRA = st.dictionaries(TEXT.filter(lambda key: key not in OWN_KEYS), JSON, max_size=3)
-STATES = st.sampled_from((wire.MONITORING, wire.PAUSED, "draining", 'a "b" \\c'))
+STATES = st.sampled_from((DaemonWord.MONITORING, DaemonWord.PAUSED, "draining", 'a "b" \\c'))
 STATUS = st.builds(DaemonStatus, STATES, COUNT, st.none() | TEXT, COUNT, COUNT)
 
 some_examples = settings(max_examples=150, deadline=None)
@@ -96,7 +97,7 @@ class CommandTests(SynchronousTestCase):
         )
         self.assertIs(command_in(f"{before}{name}{after}".encode()), command)
 
-    def test_nothing_else_is_a_command(self) -> None:
+    def test_a_word_that_is_no_command_is_unknown(self) -> None:
         for line in (
             b"",
             b" ",
@@ -229,7 +230,7 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(printable(text, 40), text)
         self.assertEqual(printable(text.encode(), 40), text)
 
-    def test_nothing_that_would_be_shown_is_lost_to_the_cut(self) -> None:
+    def test_cutting_bytes_loses_nothing_that_would_be_shown(self) -> None:
         for character in "a", "é", "€", "😀":
             with self.subTest(character=character):
                 self.assertEqual(printable(character.encode() * 60, 60), character * 60)
@@ -238,7 +239,7 @@ class ErrorTests(SynchronousTestCase):
 class StatusTests(SynchronousTestCase):
     def test_a_status_is_one_line_of_json_with_its_keys_in_order(self) -> None:
         self.assertEqual(
-            wire.render_status(DaemonStatus(wire.MONITORING, 3725, "main", 12, 4)),
+            wire.render_status(DaemonStatus(DaemonWord.MONITORING, 3725, "main", 12, 4)),
             b'{"state": "monitoring", "uptime_secs": 3725, "current_session": "main", '
             b'"saves_count": 12, "total_resumes": 4}\n',
         )
@@ -254,7 +255,7 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_the_state_is_a_plain_string(self) -> None:
-        self.assertEqual(DaemonStatus("paused", 1).state, wire.PAUSED)
+        self.assertEqual(DaemonStatus("paused", 1).state, DaemonWord.PAUSED)
 
     def test_a_status_survives_pickling(self) -> None:
         status = DaemonStatus("paused", 1, "é", 2, 3, {"x": 1})
@@ -389,7 +390,7 @@ class StatusTests(SynchronousTestCase):
         status = DaemonStatus("paused", wire.COUNT_LIMIT, None, wire.COUNT_LIMIT, wire.COUNT_LIMIT)
         self.assertEqual(wire.parse_status(wire.render_status(status)), status)
 
-    def test_one_more_than_the_largest_count_is_refused(self) -> None:
+    def test_a_count_above_the_largest_is_refused(self) -> None:
         for name in "uptime_secs", "saves_count", "total_resumes":
             with self.subTest(name=name):
                 fields = {"state": "paused", "uptime_secs": 1, name: wire.COUNT_LIMIT + 1}

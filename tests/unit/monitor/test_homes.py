@@ -1,0 +1,90 @@
+"""The homes of agents, and the right to revive the sessions of one."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor import homes
+from palingenesis.monitor.homes import Home, HomeLock, HomeLocks
+from palingenesis.monitor.mounts import Mount
+
+
+class HomeTests(SynchronousTestCase):
+    def test_a_named_home_is_named_to_its_agent(self) -> None:
+        self.assertEqual(Home("claude", "claude", "/a").environment, {})
+        named = Home("work", "claude", "/a", is_named=True)
+        self.assertEqual(named.environment, {"CLAUDE_CONFIG_DIR": "/a"})
+
+    def test_a_transcript_is_in_the_home_above_it(self) -> None:
+        home = Home("claude", "claude", "/home/.claude")
+        self.assertTrue(home.holds("/home/.claude/projects/-a/1.jsonl"))
+        self.assertFalse(home.holds("/home/.claude-work/projects/-a/1.jsonl"))
+
+
+class HomeLockTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = os.path.realpath(self.mktemp())
+        os.mkdir(self.directory)
+        self.home = Home("claude", "claude", self.directory)
+
+    def locks(self) -> HomeLocks:
+        locks = HomeLocks()
+        self.addCleanup(locks.release)
+        return locks
+
+    def test_one_daemon_keeps_a_home(self) -> None:
+        first, second = self.locks(), self.locks()
+        first.take([self.home])
+        second.take([self.home])
+        self.assertIs(first.keeper_of(self.home), True)
+        self.assertEqual(second.keeper_of(self.home), os.getpid())
+        expected = f"another daemon (pid {os.getpid()}) keeps it"
+        self.assertIn(expected, second.warning_of(self.home) or "")
+
+    def test_nothing_is_written_into_the_home(self) -> None:
+        os.chmod(self.directory, 0o500)
+        self.locks().take([self.home])
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_a_home_that_another_daemon_kept_is_taken_over(self) -> None:
+        first, second = self.locks(), self.locks()
+        self.assertEqual(first.take([self.home]), [])
+        second.take([self.home])
+        first.release()
+        self.assertEqual(second.take([self.home]), [self.home])
+        self.assertEqual(second.take([self.home]), [])
+
+    def test_a_home_that_is_no_longer_monitored_is_let_go(self) -> None:
+        first, second = self.locks(), self.locks()
+        first.take([self.home])
+        first.take([])
+        second.take([self.home])
+        self.assertIs(second.keeper_of(self.home), True)
+
+    def test_a_directory_put_in_the_place_of_the_home_is_taken_anew(self) -> None:
+        locks = self.locks()
+        locks.take([self.home])
+        os.rename(self.directory, f"{self.directory}.old")
+        os.mkdir(self.directory)
+        other = HomeLock(self.directory)
+        self.assertTrue(other.take())
+        locks.take([self.home])
+        self.assertIsNot(locks.keeper_of(self.home), True)
+        other.release()
+        locks.take([self.home])
+        self.assertIs(locks.keeper_of(self.home), True)
+
+    def test_a_home_on_a_shared_file_system_is_never_kept(self) -> None:
+        self.patch(homes, "read_mounts", lambda: (Mount("/", "nfs4"),))
+        locks = self.locks()
+        locks.take([self.home])
+        self.assertIsNot(locks.keeper_of(self.home), True)
+        self.assertIn("other machines may share its file system", locks.warning_of(self.home) or "")
+
+    def test_a_home_that_is_not_there_is_no_warning(self) -> None:
+        locks = self.locks()
+        missing = Home("codex", "codex", f"{self.directory}-missing")
+        locks.take([missing])
+        self.assertEqual((locks.keeper_of(missing), locks.warning_of(missing)), (None, None))
