@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ class DaemonService(MultiService):
         self._reactor.callLater(0, self._started)
 
     def _started(self) -> None:
+        # They have been blocked since before they had handlers.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
         if not self._settings.starter.ready():
             _log.info("The start was interrupted: stopping")
             self._reactor.stop()
