@@ -82,6 +82,18 @@ def process_stat(pid: int) -> list[bytes]:
         return []
 
 
+def namespace_pids(pid: int) -> list[int]:
+    """Return a process's pids, in our PID namespace and in each one below, pid_namespaces(7)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"NSpid:"):
+                    return [int(word) for word in line.split()[1:]]
+    except OSError:
+        pass
+    return [pid]
+
+
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or a zombie."""
     try:

@@ -119,9 +119,11 @@ def labelled(
 
 
 def complain(message: str) -> None:
-    """Print an error as one line on standard error."""
-    if sys.stderr is not None:
-        print(f"palingenesis: {message}", file=sys.stderr)
+    """Print an error as one line on standard error, if that can be written to."""
+    try:  # noqa: SIM105 - contextlib is slow to import
+        print(f"palingenesis: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # The exit status says enough.
 
 
 def coloured(text: str, code: str) -> str:

@@ -13,12 +13,13 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
     from palingenesis.cli.live import View
 
@@ -28,9 +29,22 @@ WATCH_INTERVAL = 2.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
+    # Closed by our parent. The next file opened would have their descriptor: let it be this.
     if sys.stdout is None:
-        # Closed by our parent. The next file opened would be descriptor 1: let it be this.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        return _run(arguments)
+    finally:
+        # Now: at exit, a standard error that cannot be written to would change the status.
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -44,14 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return exit_status(error)
     except BrokenPipeError:
-        _discard_output()
+        _discard(sys.stdout)
         return Exit.CLOSED_PIPE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except OSError as error:
-        # Every other failure is handled where it happens: this one is the output, a full disk.
-        complain(f"cannot write the answer: {error.strerror}")
-        _discard_output()
+        # The others are handled where they happen: one without a file is the output, a full disk.
+        what = "write the output" if error.filename is None else f"use {error.filename}"
+        complain(printable(f"cannot {what}: {in_short(error)}", MESSAGE_LIMIT))
+        _discard(sys.stdout)
         return Exit.NO_ANSWER
 
 
@@ -255,6 +270,6 @@ def _colour() -> bool:
     return _on_terminal() and not os.environ.get("NO_COLOR")
 
 
-def _discard_output() -> None:
+def _discard(stream: TextIO) -> None:
     # What is still buffered would fail again at exit, where Python complains about it.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

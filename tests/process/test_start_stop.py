@@ -226,6 +226,24 @@ class StopTests(StartStopTestCase):
         self.assertTrue(has_ended(pid))
         self.started()
 
+    def test_where_pidfd_open_is_forbidden_it_stops_the_daemon_too(self) -> None:
+        for error in ("EPERM", "ENOSYS"):
+            pid = self.started()
+            done = self.run_program("stop_without_pidfd", error, "stop")
+            self.assertEqual((done.returncode, done.stdout), (0, f"stopped: pid {pid}\n"))
+            self.assertTrue(has_ended(pid))
+
+    def test_a_forwarder_in_front_of_the_daemon_is_left_alone(self) -> None:
+        pid = self.started()
+        path = self.place.path("forward.sock")
+        forwarder = self.place.spawn(program("forwarding", path, self.place.socket))
+        wait_until(lambda: os.path.lexists(path), "it listens")
+        done = self.run_command("--socket", path, "stop")
+        told = f"pid {forwarder.pid} answers for a daemon with pid {pid}"
+        self.assert_fails(done, Exit.NO_ANSWER, told)
+        self.assertTrue(forwarder.running)
+        self.assert_serves()
+
     def test_without_a_daemon_it_says_so(self) -> None:
         self.assert_fails(self.run_command("stop"), Exit.NOT_RUNNING, "no daemon is running")
 
@@ -240,7 +258,9 @@ class StopTests(StartStopTestCase):
         client.sendall(b"PAUSE\n")
         application.wait_for_log("pause begins")
         done = self.run_command("--timeout", "0.2", "stop")
-        self.assert_fails(done, Exit.NO_ANSWER, f"pid {application.pid}", "SIGTERM")
+        self.assert_fails(
+            done, Exit.NO_ANSWER, f"pid {application.pid}", "SIGTERM but has not exited"
+        )
         self.assertEqual(application.wait(), 0)
 
     def test_a_daemon_with_too_many_clients_is_stopped_as_well(self) -> None:

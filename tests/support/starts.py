@@ -46,8 +46,12 @@ class StartStopTestCase(ProcessTestCase):
 
     def run_with(self, program_name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command with one of the tests' programs in the place of twistd."""
+        return self.run_program("starting", program_name, *arguments)
+
+    def run_program(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the tests' programs to its end."""
         return subprocess.run(
-            program("starting", program_name, *arguments),
+            program(name, *arguments),
             cwd=self.work,
             env=self.place.environment(),
             capture_output=True,
