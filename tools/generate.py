@@ -21,6 +21,7 @@ from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS
 from palingenesis.cli.parser import ENVIRONMENT, make_parser
 from palingenesis.monitor import settings
+from palingenesis.monitor.agents import AGENTS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -62,7 +63,11 @@ EXAMPLES = (
     ("echo STATUS | nc -N -U $(palingenesis path)", "Ask without this command."),
 )
 
-#: The keys of a table ``[revive.AGENT]``, whose meanings no class has.
+#: The keys of the tables ``[homes.NAME]`` and ``[revive.HOME]``.
+HOMES = {
+    "agent": f"the agent whose sessions are there: {', '.join(AGENTS)}",
+    "directory": "the path of the directory",
+}
 REVIVE = {
     "command": "a list of a program and its arguments; {id}, {prompt} and {directory} are replaced",
     "prompt": f"what {{prompt}} stands for (default: {settings.PROMPT})",
@@ -119,7 +124,8 @@ def _configuration() -> str:
             )
         ],
         "Keys of [sessions]; times are in seconds:": _keys(settings._SESSIONS, settings.Settings()),
-        "Keys of [revive.AGENT], for example [revive.claude]:": REVIVE.items(),
+        "Keys of [homes.NAME], a further directory of an agent's sessions:": HOMES.items(),
+        "Keys of [revive.HOME]; an agent's default home has its name:": REVIVE.items(),
         "Keys of [notify]:": [("command", _meanings(settings.Settings)["notify"])],
     }
     parts = ["The file is TOML, and every key may be left out.\n"]

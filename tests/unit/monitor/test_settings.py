@@ -166,7 +166,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_a_prompt_must_be_a_text(self) -> None:
         told = {"command": CLAUDE, "prompt": 1}
-        self.refuse({"revive": {"claude": told}}, "revive.claude.prompt: expected a text, not 1")
+        self.refuse({"revive": {"claude": told}}, "revive.claude.prompt: expected a text, not a number")
 
     def test_notify_is_a_program_and_its_arguments(self) -> None:
         settings = make_settings({"notify": {"command": ["notify-send", "palingenesis"]}})
