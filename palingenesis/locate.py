@@ -11,6 +11,7 @@ from palingenesis.paths import (
     config_file,
     runtime_directories,
     socket_path,
+    state_directory,
 )
 from palingenesis.procfs import peer_credentials
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
+#: The source of a place that the daemon itself has recorded.
+RECORDED = "recorded by the daemon"
 #: The description of a socket that systemd passes, for ``twistd palingenesis --endpoint``.
 SYSTEMD_DESCRIPTION = "systemd:domain=UNIX:index=0"
 
@@ -86,13 +89,36 @@ def other_places(location: Location, uid: int | None = None) -> list[Location]:
         (directory, Location(os.path.join(directory, SOCKET_NAME), source))
         for directory, source in runtime_directories(uid)
     ]
-    if location.source not in [place.source for _, place in places]:
+    if location.source in ("--socket", f"${SOCKET_VARIABLE}"):
         return []
-    return [
-        place
-        for directory, place in places
-        if place.path != location.path and os.path.lexists(place.path) and _is_safe(directory, uid)
-    ]
+    found = []
+    if location.source in [place.source for _, place in places]:
+        found = [place for directory, place in places if _is_safe(directory, uid)]
+    recorded = recorded_place() if uid == os.geteuid() else None
+    if recorded is not None and recorded.path not in [place.path for place in found]:
+        found.append(recorded)
+    return [each for each in found if each.path != location.path and os.path.lexists(each.path)]
+
+
+def record_of(state: str) -> str:
+    """Return the file in a state directory that has the path of the daemon's socket."""
+    return os.path.join(state, "socket")
+
+
+def recorded_place(state: str | None = None) -> Location | None:
+    """
+    Return where the daemon of a state directory listens, by its own record.
+
+    The configuration may have named another socket when the daemon started.
+
+    :param state: the state directory; the default one if None.
+    """
+    try:
+        record = record_of(state or state_directory())
+        with open(record, "rb") as file:
+            return Location(socket_path(os.fsdecode(file.read().rstrip(b"\n"))), RECORDED)
+    except (ImportError, OSError, PathError):
+        return None
 
 
 def serving_elsewhere(

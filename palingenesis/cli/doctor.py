@@ -44,6 +44,12 @@ TWISTD_TIMEOUT = 30.0
 DAEMON_TABLES = ("sessions", "homes", "revive", "notify")
 
 _LABEL_WIDTH = 11
+#: What a red row means for a daemon that answers, the worst first.
+_VERDICTS = {
+    "restart": "would not start again",
+    "plugin": "would not start again",
+    "ledger": "revives nothing without its ledger",
+}
 _EXPOSURES = {
     Exposure.PRIVATE: ("private", PLAIN),
     Exposure.OPEN: ("open to others, so the socket's own mode decides", YELLOW),
@@ -94,15 +100,20 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
                 say(*row)
         say("plugin", *examine_plugin())
     if error is None:
-        if told.get("restart") == RED:
-            say("verdict", "the daemon is healthy, but would not start again", YELLOW)
-        elif told.get("ledger") == RED:
-            say("verdict", "the daemon is healthy, but revives nothing without its ledger", YELLOW)
-        else:
-            say("verdict", "the daemon is healthy", GREEN)
+        say("verdict", *_verdict([label for label, its in told.items() if its == RED]))
         return Exit.DONE
     say("verdict", str(error), RED)
     return exit_status(error)
+
+
+def _verdict(failing: list[str]) -> tuple[str, str]:
+    """Return the verdict on a daemon that answers, by the labels of the rows that are red."""
+    if not failing:
+        return "the daemon is healthy", GREEN
+    for label, verdict in _VERDICTS.items():
+        if label in failing:
+            return f"the daemon is healthy, but {verdict}", YELLOW
+    return f"the daemon runs, but the row {failing[0]} shows a mistake", YELLOW
 
 
 def _directory(directory: str) -> tuple[str, str]:

@@ -9,13 +9,14 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from shlex import quote
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
-from palingenesis.client.errors import ClientError, NotRunning
-from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
+from palingenesis.client.errors import ClientError, NotRunning, is_chosen
+from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket, recorded_place
 from palingenesis.pathlock import holder
 from palingenesis.paths import (
     STATE_VARIABLE,
@@ -32,6 +33,8 @@ from palingenesis.words import Key
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from palingenesis.locate import Location
 
 #: Seconds that the daemon has to start: a busy machine needs some to import Twisted.
 START_TIMEOUT = 30.0
@@ -64,7 +67,8 @@ def start(
         if config is not None:
             config = os.path.abspath(expand_home(config))
         directory = _state_directory(state)
-        path = locate_socket(given, config).path
+        location = locate_socket(given, config)
+        path = location.path
     except PathError as error:
         complain(str(error))
         return Exit.USAGE
@@ -80,6 +84,9 @@ def start(
     if running is not None and not isinstance(running, NotRunning):
         complain(str(running))
         return exit_status(running)
+    if not inherits and (reason := _stranded(location, directory)):
+        complain(reason)
+        return Exit.USAGE
     options = ["palingenesis", "--state", directory]
     if given is not None:
         options += ["--socket", path]
@@ -223,6 +230,21 @@ def _await_other(client: ControlClient, deadline: Deadline) -> int | None:
         except TimeoutError:
             break
     return None
+
+
+def _stranded(location: Location, state: str) -> str | None:
+    """Return what to do about a daemon that runs where the configuration no longer looks."""
+    recorded = recorded_place(state)
+    if recorded is None or recorded.path == location.path or is_chosen(location):
+        return None
+    running = _status(ControlClient(recorded.path))
+    if not isinstance(running, int):
+        return None
+    old, new = printable(recorded.path), printable(location.path)
+    return (
+        f"already running: {_pid_in_words(running)}, socket {old}, but {location.source} is now "
+        f"{new}; stop it with `palingenesis --socket {quote(old)} stop`, then start it again"
+    )
 
 
 def _status(client: ControlClient) -> int | ClientError:

@@ -192,8 +192,8 @@ def _warnings(location: Location, file: SocketFile, uid: int | None) -> Iterator
         )
     for place, credentials in serving_elsewhere(location, uid):
         yield printable(
-            f"{credentials or 'another process'} serves {place.path} already ({place.source}), the "
-            "default place of programs started in another environment",
+            f"{credentials or 'another process'} serves {place.path} already ({place.source}): "
+            "programs that look there do not reach this daemon",
             MESSAGE_LIMIT,
         )
 

@@ -20,12 +20,14 @@ from palingenesis.daemon.preflight import claim_as_user
 from palingenesis.daemon.starter import Starter
 from palingenesis.daemon.state import MonitorState
 from palingenesis.daemon.systemd import SystemdService, take_systemd
+from palingenesis.locate import record_of, recorded_place
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.settings import settings_of
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError
+from palingenesis.text import in_short
 from palingenesis.words import DaemonWord
 
 _log = get_logger(__name__)
@@ -40,6 +42,7 @@ class DaemonSettings:
     :ivar config_path: where the configuration file is, or would be; None if there is no place.
     :ivar read_config: reads it again; raises `palingenesis.config.ConfigError`.
     :ivar file: the socket's file, or None if an endpoint is served.
+    :ivar is_chosen: whether ``--socket`` or ``$PALINGENESIS_SOCKET`` names the socket.
     :ivar endpoint: the description of an inherited socket, or None.
     :ivar mode: permission bits of the socket.
     :ivar state_directory: where the monitor keeps its ledger.
@@ -53,6 +56,7 @@ class DaemonSettings:
     config_path: str | None
     read_config: Callable[[], Config]
     file: SocketFile | None
+    is_chosen: bool
     endpoint: str | None
     mode: int
     state_directory: str
@@ -123,12 +127,37 @@ class DaemonService(MultiService):
         # Once the reactor runs and a client is answered.
         self._reactor.callLater(0, self._started)
 
+    def stopService(self) -> Any:
+        self._forget_place()
+        return super().stopService()
+
     def _started(self) -> None:
+        self._record_place()
         # They have been blocked since before they had handlers.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
         if not self._settings.starter.ready():
             _log.info("The start was interrupted: stopping")
             self._reactor.stop()
+
+    def _record_place(self) -> None:
+        """Record where it listens: a client may read a configuration that was changed since."""
+        settings = self._settings
+        if settings.file is None or settings.is_chosen:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(record_of(settings.state_directory), flags, 0o600)
+            with os.fdopen(descriptor, "wb") as record:
+                record.write(os.fsencode(settings.file.path) + b"\n")
+        except OSError as error:
+            _log.warn("Cannot record where it listens: {reason}", reason=in_short(error))
+
+    def _forget_place(self) -> None:
+        settings = self._settings
+        recorded = recorded_place(settings.state_directory)
+        if settings.file and recorded and recorded.path == settings.file.path:
+            with suppress(OSError):
+                os.unlink(record_of(settings.state_directory))
 
     def _fail(self, error: SocketFileError) -> NoReturn:
         self._settings.starter.fail(str(error))

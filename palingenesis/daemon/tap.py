@@ -15,7 +15,7 @@ from palingenesis.daemon import preflight
 from palingenesis.daemon.logfile import PrivateLogFile
 from palingenesis.daemon.service import DaemonService, DaemonSettings
 from palingenesis.daemon.starter import Starter, take_starter
-from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
+from palingenesis.locate import SOCKET_VARIABLE, SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES, check_whole
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
@@ -169,6 +169,7 @@ def makeService(options: Options) -> IService:
         config_path=options.config_path,
         read_config=options.read_config,
         file=options.socket_file,
+        is_chosen=options["socket"] is not None or SOCKET_VARIABLE in os.environ,
         endpoint=options["endpoint"],
         mode=options.mode,
         state_directory=options.state_directory,

@@ -151,6 +151,16 @@ class RestartTests(DoctorTestCase):
         self.assertIn("can be written to by all (mode 0666)", found["config"])
         self.assertEqual(found["restart"], "would fail over the configuration")
 
+    def test_the_verdict_follows_the_row_that_fails(self) -> None:
+        self.patch(doctor, "examine_plugin", lambda: ("does not work", RED))
+        self.patch(os, "environ", self.environment())
+        self.listen(answer(STATUS_LINE))
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            status = doctor.examine(None, PATIENCE, colour=False)
+        self.assertEqual(status, Exit.DONE)
+        self.assertIn("the daemon is healthy, but would not start again\n", shown.getvalue())
+
     def test_a_mode_that_a_restart_changes_is_told(self) -> None:
         self.listen(answer(STATUS_LINE))
         os.chmod(self.path, 0o600)

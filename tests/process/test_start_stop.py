@@ -216,6 +216,46 @@ class StartTests(StartStopTestCase):
         self.assertEqual(os.listdir(self.work), [])
 
 
+class ChangedSocketTests(StartStopTestCase):
+    """The configuration names another socket while the daemon runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        os.makedirs(self.place.path(".config", "palingenesis"), 0o700)
+        self.old, self.new = self.place.path("old.sock"), self.place.path("new.sock")
+        self.configure(self.old)
+
+    def configure(self, socket: str) -> None:
+        self.place.write(".config/palingenesis/config.toml", f'socket = "{socket}"\n')
+
+    def test_every_command_names_the_place_of_the_daemon(self) -> None:
+        pid = self.started()
+        self.configure(self.new)
+        for command in ("status", "reload", "stop", "pause"):
+            done = self.run_command(command)
+            self.assert_fails(done, Exit.NOT_RUNNING, self.new, f"pid {pid} ", self.old)
+        done = self.run_command("doctor")
+        self.assertIn(f"listens at {self.old}", done.stdout)
+
+    def test_a_start_shows_a_line_that_stops_the_old_daemon(self) -> None:
+        pid = self.started()
+        self.configure(self.new)
+        done = self.run_command("start")
+        line = f"palingenesis --socket {self.old} stop"
+        self.assert_fails(done, Exit.USAGE, f"pid {pid}", self.new, f"`{line}`")
+        done = self.run_command(*line.split()[1:])
+        self.assertEqual((done.returncode, done.stdout), (0, f"stopped: pid {pid}\n"))
+        self.started()
+        self.assert_serves(self.new)
+
+    def test_a_daemon_that_stops_leaves_no_record(self) -> None:
+        self.started()
+        record = os.path.join(self.place.state, "socket")
+        self.assertTrue(os.path.exists(record))
+        self.assertEqual(self.run_command("stop").returncode, 0)
+        self.assertFalse(os.path.exists(record))
+
+
 @needs_linux
 class StopTests(StartStopTestCase):
     def test_the_path_is_free_when_the_command_returns(self) -> None:
