@@ -82,6 +82,18 @@ def process_stat(pid: int) -> list[bytes]:
         return []
 
 
+def namespace_pids(pid: int) -> list[int]:
+    """Return a process's pids, in our PID namespace and in each one below, pid_namespaces(7)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"NSpid:"):
+                    return [int(word) for word in line.split()[1:]]
+    except OSError:
+        pass
+    return [pid]
+
+
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or a zombie."""
     try:
@@ -118,12 +130,13 @@ def user_in_words(uid: int) -> str:
     In a user namespace, the kernel gives every user from outside the same number, and that
     is said too, user_namespaces(7).
     """
-    if _is_unmapped(uid):
+    if is_unmapped(uid):
         return f"uid {uid} (in this user namespace, any user from outside it)"
     return f"uid {uid}"
 
 
-def _is_unmapped(uid: int) -> bool:
+def is_unmapped(uid: int) -> bool:
+    """Return whether a number stands for every user from outside this user namespace."""
     try:
         with open("/proc/sys/kernel/overflowuid", "rb") as file:
             if int(file.read()) != uid:

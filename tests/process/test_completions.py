@@ -10,8 +10,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis import config
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS
+from palingenesis.monitor import settings
 from tests.support.cases import CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE
@@ -115,10 +117,17 @@ class ManualTests(CommandTestCase):
             text=True,
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("palingenesis - see and steer a daemon", done.stdout)
+        self.assertIn("palingenesis - control the daemon", done.stdout)
         for name in COMMANDS:
             self.assertIn(f"palingenesis {name}\n", done.stdout)
-        self.assertIn("EXIT STATUS", done.stdout)
+        for section in ("EXIT STATUS", "ENVIRONMENT", "FILES", "CONFIGURATION", "EXAMPLES"):
+            self.assertIn(f"\n{section}\n", done.stdout)
+
+    def test_it_has_every_key_of_the_configuration(self) -> None:
+        with open(MANUAL, encoding="utf-8") as file:
+            text = file.read()
+        for key in (*config.KEYS, *settings._SESSIONS, "command", "prompt", "environment"):
+            self.assertIn(f"\n.B {key}\n", text)
 
     def test_it_has_every_exit_status(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:

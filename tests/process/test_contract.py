@@ -282,7 +282,10 @@ class OtherUserTests(ContractTestCase):
     def test_a_daemon_that_became_another_user_serves_that_one_and_root(self):
         os.chmod(self.place.directory, 0o755)
         os.chown(self.place.runtime, NOBODY, NOBODY)
-        daemon = self.place.daemon(before=("-n", "--uid", str(NOBODY), "--gid", str(NOBODY)))
+        daemon = self.place.daemon(
+            before=("-n", "--uid", str(NOBODY), "--gid", str(NOBODY)),
+            environment={"HOME": self.place.runtime},
+        )
         self.assertEqual(os.lstat(self.place.socket).st_uid, NOBODY)
         self.assert_serves()
         self.assertIn('"state"', self.ask_as(NOBODY))

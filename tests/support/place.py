@@ -50,6 +50,8 @@ class Place:
         path = self.path(name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
+        # Under a wide umask too: a configuration that others can write to is rejected.
+        os.chmod(path, 0o600)
         return path
 
     @property

@@ -43,6 +43,8 @@ class TapTestCase(SynchronousTestCase):
         path = os.path.join(self.directory, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
+        # Under a wide umask too: others must not be able to write to it.
+        os.chmod(path, 0o600)
         return path
 
     def options(self, *words: str, twistd: Any = None) -> tap.Options:
@@ -51,10 +53,16 @@ class TapTestCase(SynchronousTestCase):
         if twistd is None:
             twistd = {"nodaemon": True}
         options.parent = twistd
+        self.addCleanup(self._hang_up, options)
         options.parseOptions(words)
         if options.socket_file is not None:
             self.addCleanup(options.socket_file.release)
         return options
+
+    def _hang_up(self, options: tap.Options) -> None:
+        # Options that are wrong are found before there is one.
+        if hasattr(options, "starter"):
+            options.starter.close()
 
     def refusal(self, *words: str, twistd: Any = None) -> str:
         """Return the one line with which options are refused."""
