@@ -17,19 +17,14 @@ def apart(home: str, runtime: str, **further: str) -> dict[str, str]:
 
     :param home: the home directory; the default places of other environments are in it too.
     :param runtime: the runtime directory.
-    :param further: what is set besides.
+    :param further: what is set besides; ``PYTHONPATH`` is extended.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(_PREFIXES) and name not in _NAMES
     }
-    before = kept.get("PYTHONPATH")
-    elsewhere = str(PROGRAMS / "elsewhere")
-    return kept | {
-        "HOME": home,
-        "XDG_RUNTIME_DIR": runtime,
-        "PALINGENESIS_TEST_PLACE": home,
-        "PYTHONPATH": f"{elsewhere}{os.pathsep}{before}" if before else elsewhere,
-        **further,
-    }
+    own = {"HOME": home, "XDG_RUNTIME_DIR": runtime, "PALINGENESIS_TEST_PLACE": home}
+    variables = kept | own | further
+    modules = [str(PROGRAMS / "elsewhere"), variables.get("PYTHONPATH", "")]
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, modules))}
