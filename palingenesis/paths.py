@@ -167,7 +167,7 @@ def runtime_directories(uid: int) -> list[tuple[str, str]]:
         variable = os.environ.get("XDG_RUNTIME_DIR", "")
         if os.path.isabs(variable):
             found.append((variable, "$XDG_RUNTIME_DIR"))
-        directory = f"/run/user/{uid}"
+        directory = _of_the_session(uid)
         if directory != variable and os.path.isdir(directory):
             found.append((directory, "/run/user/UID"))
     # Not $TMPDIR: a service and the user's shell seldom have the same.
@@ -199,6 +199,10 @@ def check_runtime(directory: str, uid: int) -> None:
         )
     if judged is not Exposure.PRIVATE:
         raise PathError(directory, f"is open to others; chmod 0700 it, or {advice}")
+
+
+def _of_the_session(uid: int) -> str:
+    return f"/run/user/{uid}"
 
 
 def _last_resort(uid: int) -> str:

@@ -307,6 +307,8 @@ class OtherPlacesTests(PathsTestCase):
         for directory in self.run, self.tmp:
             os.mkdir(directory, 0o700)
         self.environment["XDG_RUNTIME_DIR"] = self.run
+        # A user's own daemon may listen at the real ones.
+        self.patch(paths, "_of_the_session", lambda _: os.path.join(self.home, "missing"))
         self.patch(paths, "_last_resort", lambda _: self.tmp)
         self.socket = os.path.join(self.tmp, "palingenesis.sock")
 
