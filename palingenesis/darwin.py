@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import struct
 import time
 import unicodedata
@@ -57,7 +58,7 @@ _FLOCK = struct.Struct("<2q i 2h")
 #: ``struct statfs`` of sys/mount.h: flags and the name of the type.
 _STATFS = struct.Struct("<64x I 4x 16s 2080x")
 
-_SZOMB = 5  # sys/proc.h
+_SSTOP, _SZOMB = 4, 5  # sys/proc.h
 _FWRITE = 2  # sys/fcntl.h
 _SO_ACCEPTCONN = 2  # sys/socket.h
 _CTL_KERN, _KERN_PROCARGS2 = 1, 49  # sys/sysctl.h
@@ -71,12 +72,15 @@ _ARGUMENTS_LIMIT = 1024 * 1024 + 4
 _NO_FULL_SYNC = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)
 
 
-class Process(namedtuple("Process", ("pid", "parent", "group", "uid", "name", "zombie"))):
+class Process(
+    namedtuple("Process", ("pid", "parent", "group", "uid", "gid", "name", "zombie", "stopped"))
+):
     """
     What the kernel tells of a process of any user.
 
     :ivar name: the first 16 bytes of its program's name.
     :ivar zombie: whether it has ended, and its parent has not asked for its status.
+    :ivar stopped: whether it waits for SIGCONT.
     """
 
     __slots__ = ()
@@ -85,8 +89,10 @@ class Process(namedtuple("Process", ("pid", "parent", "group", "uid", "name", "z
     parent: int
     group: int
     uid: int
+    gid: int
     name: str
     zombie: bool
+    stopped: bool
 
 
 class OpenFile(namedtuple("OpenFile", ("path", "device", "inode", "written"))):
@@ -140,8 +146,10 @@ class Kernel:
         """Look at a process of any user. A zombie may be reported as ended, as xnu does."""
         # The argument 1 asks for zombies too.
         data = self._pidinfo(pid, _PROC_PIDT_SHORTBSDINFO, 1, _SHORTINFO.size)
-        own, parent, group, status, name, _flags, uid, _gid = _SHORTINFO.unpack(data)
-        return Process(own, parent, group, uid, _text(name), status == _SZOMB)
+        own, parent, group, status, name, _flags, uid, gid = _SHORTINFO.unpack(data)
+        return Process(
+            *(own, parent, group, uid, gid, _text(name)), status == _SZOMB, status == _SSTOP
+        )
 
     def has_ended(self, pid: int) -> bool:
         """Return whether a process is gone, or a zombie."""
@@ -422,12 +430,12 @@ def sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-class Exit:
+class HeldProcess:
     """
-    The end of a process, waited for by kqueue(2).
+    A process that is watched by kqueue(2), so that its pid cannot come to mean another.
 
-    It is registered at once, and belongs to the process that has the pid then: if that one
-    ends, the pid may come to mean another, but this object knows it.
+    It is registered at once. If it ends and its pid is used again, this object knows that it
+    has ended, and signals nothing.
 
     :param pid: a process of any user.
     :raises ProcessLookupError: if there is none, or it is a zombie.
@@ -447,25 +455,27 @@ class Exit:
             self._queue.close()
             raise
 
-    def close(self) -> None:
-        """Stop waiting."""
+    def __enter__(self) -> HeldProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._queue.close()
 
-    def within(self, seconds: float) -> bool:
+    def terminate(self) -> bool:
+        """Send SIGTERM, and return whether there was still a process to get it."""
+        if self.ends_within(0):
+            return False
+        try:
+            os.kill(self._pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def ends_within(self, seconds: float) -> bool:
         """Wait for the end, so many seconds at most, and return whether it has come."""
         if not self._ended:
             self._ended = bool(self._queue.control(None, 1, max(0.0, seconds)))
         return self._ended
-
-    def signal(self, number: int) -> bool:
-        """Send a signal, and return whether there was still a process to get it."""
-        if self.within(0):
-            return False
-        try:
-            os.kill(self._pid, number)
-        except ProcessLookupError:
-            return False
-        return True
 
 
 def file_system(path: str, library: Any = None) -> tuple[str, bool]:

@@ -279,23 +279,19 @@ def _full_sync(directory: str) -> tuple[bool, str]:
     return True, "done"
 
 
-def _exit(_directory: str) -> tuple[bool, str]:
-    import signal
-
-    from palingenesis.darwin import Exit
+def _held(_directory: str) -> tuple[bool, str]:
+    from palingenesis.darwin import HeldProcess
 
     pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
     try:
-        watched = Exit(pid)
-        before = watched.within(0)
-        sent = watched.signal(signal.SIGTERM)
-        after = watched.within(_PATIENCE)
-        again = watched.signal(signal.SIGTERM)
-        watched.close()
+        with HeldProcess(pid) as held:
+            seen = [
+                *(held.ends_within(0), held.terminate()),
+                *(held.ends_within(_PATIENCE), held.terminate()),
+            ]
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
-    seen = [before, sent, after, again]
     return seen == [False, True, True, False], "".join("01"[one] for one in seen)
 
 
@@ -327,6 +323,6 @@ if _DARWIN:
         "a listener without its file": _listener,
         "a lock of flock(2), asked by F_GETLK": _lock,
         "F_FULLFSYNC": _full_sync,
-        "the end of a process, by kqueue(2)": _exit,
+        "the end of a process, by kqueue(2)": _held,
         "the temporary directory's file system": _file_system,
     }

@@ -221,7 +221,7 @@ class FakeLibrary:
             return self._fail(errno.ESRCH)
         if flavour == 13:
             short = ShortInfo(pbsi_pid=pid, pbsi_ppid=1, pbsi_pgid=pid, pbsi_status=process.status)
-            short.pbsi_comm, short.pbsi_uid = process.comm, process.uid
+            short.pbsi_comm, short.pbsi_uid, short.pbsi_gid = process.comm, process.uid, 20
             return self._fill(buffer, bytes(short))
         if process.uid != os.geteuid():
             return self._fail(errno.EPERM)

@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import darwin
 from palingenesis.darwin import (
-    Exit,
+    HeldProcess,
     Kernel,
     OpenFile,
     file_system,
@@ -99,13 +99,16 @@ class KernelTests(SynchronousTestCase):
 
     def test_a_process_of_any_user_is_known_by_its_first_facts(self) -> None:
         found = self.kernel(uid=OTHER, comm=b"2.1.121").process(42)
-        self.assertEqual(found, (42, 1, 42, OTHER, "2.1.121", False))
+        self.assertEqual(found, (42, 1, 42, OTHER, 20, "2.1.121", False, False))
 
     def test_a_living_process_has_not_ended(self) -> None:
         self.assertFalse(self.kernel().has_ended(42))
 
     def test_a_zombie_has_ended(self) -> None:
         self.assertTrue(self.kernel(status=5).has_ended(42))
+
+    def test_a_stopped_process_is_known(self) -> None:
+        self.assertTrue(self.kernel(status=4).process(42).stopped)
 
     def test_a_process_that_is_gone_has_ended(self) -> None:
         self.assertTrue(self.kernel().has_ended(43))
@@ -456,7 +459,7 @@ class FakeQueue:
         self.closed = True
 
 
-class ExitTests(SynchronousTestCase):
+class HeldProcessTests(SynchronousTestCase):
     """The end of a process by kqueue(2), which is simulated."""
 
     def setUp(self) -> None:
@@ -473,33 +476,33 @@ class ExitTests(SynchronousTestCase):
         self.patch(os, "kill", lambda pid, number: self.killed.append((pid, number)))
 
     def test_the_process_is_watched_at_once(self) -> None:
-        Exit(42)
+        HeldProcess(42)
         self.assertEqual(self.queue.watched, [(42, -5, 17, 0x80000000)])
 
     def test_a_process_that_is_gone_is_an_error(self) -> None:
-        self.assertRaises(ProcessLookupError, Exit, 43)
+        self.assertRaises(ProcessLookupError, HeldProcess, 43)
         self.assertTrue(self.queue.closed)
 
     def test_a_living_process_gets_the_signal(self) -> None:
-        self.assertTrue(Exit(42).signal(signal.SIGTERM))
+        self.assertTrue(HeldProcess(42).terminate())
         self.assertEqual(self.killed, [(42, signal.SIGTERM)])
 
     def test_a_pid_whose_process_has_ended_gets_no_signal(self) -> None:
-        watched = Exit(42)
+        watched = HeldProcess(42)
         self.queue.ends = True
-        self.assertFalse(watched.signal(signal.SIGTERM))
+        self.assertFalse(watched.terminate())
         self.assertEqual(self.killed, [])
 
     def test_the_end_is_reported_more_than_once(self) -> None:
         """The queue reports it once, as ``EV_ONESHOT`` says."""
-        watched = Exit(42)
+        watched = HeldProcess(42)
         self.queue.ends = True
-        self.assertTrue(watched.within(5))
+        self.assertTrue(watched.ends_within(5))
         self.queue.ends = False
-        self.assertTrue(watched.within(5))
+        self.assertTrue(watched.ends_within(5))
 
     def test_a_process_that_goes_on_has_not_ended(self) -> None:
-        self.assertFalse(Exit(42).within(5))
+        self.assertFalse(HeldProcess(42).ends_within(5))
         self.assertEqual(self.queue.waits, [5])
 
 
