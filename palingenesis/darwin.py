@@ -22,7 +22,7 @@ from collections import namedtuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 # Of bsd/sys/proc_info.h: the lists and flavours of proc_info(2).
@@ -212,23 +212,42 @@ class Kernel:
                 found.append(OpenFile(_text(path), device, inode, bool(flags & _FWRITE)))
         return found
 
-    def listeners(self, path: str) -> list[int]:
+    def listener(self, path: str) -> Process | None:
         """
-        Find our user's processes that listen at a Unix socket of a path.
+        Find a process of our user that listens at a Unix socket of a path.
 
-        Each such process counts, whether or not the socket's file is still there.
+        It counts whether or not the socket's file is still there.
 
-        :raises OSError: if one of them cannot be read.
+        :raises OSError: if no such process is found, and one cannot be read.
         """
-        found = []
+        return self._find(lambda pid: self._listens(pid, path))
+
+    def holder(self, path: str) -> Process | None:
+        """
+        Find a process of our user that has a file open that is locked.
+
+        :raises OSError: as `listener` does, or if the file cannot be asked.
+        """
+        if not is_locked(path):
+            return None
+        wanted = os.stat(path)
+        return self._find(lambda pid: any(file.is_file(wanted) for file in self.files(pid)))
+
+    def _find(self, is_wanted: Callable[[int], bool]) -> Process | None:
         uid = os.geteuid()
+        failed = None
         for pid in self.pids():
             try:
-                if self.process(pid).uid == uid and self._listens(pid, path):
-                    found.append(pid)
+                process = self.process(pid)
+                if process.uid == uid and is_wanted(pid):
+                    return process
             except ProcessLookupError:
                 continue
-        return found
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+        return None
 
     def _listens(self, pid: int, path: str) -> bool:
         for descriptor in self._descriptors(pid, _PROX_FDTYPE_SOCKET):

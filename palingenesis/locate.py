@@ -108,6 +108,8 @@ def serving_elsewhere(
     """
     import socket
 
+    from palingenesis.pathlock import may_be_busy
+
     for place in other_places(location, uid):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
@@ -115,6 +117,9 @@ def serving_elsewhere(
                 connection.connect(place.path)
             except BlockingIOError:
                 pass  # Its backlog is full: a process listens.
+            except ConnectionRefusedError:
+                if not may_be_busy(place.path):
+                    continue
             except OSError:
                 continue
             yield place, peer_credentials(connection)

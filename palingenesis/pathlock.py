@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 
 from palingenesis.paths import PathError
 from palingenesis.procfs import Credentials, user_in_words
@@ -94,6 +95,11 @@ class PathLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 
+    def touch(self) -> None:
+        """Have the file look used, so that what sweeps old files out of ``/tmp`` leaves it."""
+        if self._descriptor is not None:
+            os.utime(self._descriptor)
+
     def release(self) -> None:
         """
         Release the lock; the file stays.
@@ -155,6 +161,14 @@ def holder(path: str) -> Credentials | None:
 
     :returns: None if no process has it, or none that we may inspect.
     """
+    if sys.platform == "darwin":
+        from palingenesis.darwin import Kernel
+
+        try:
+            found = Kernel().holder(path)
+        except OSError:
+            return None
+        return None if found is None else Credentials(found.pid, found.uid, found.gid)
     try:
         wanted = os.stat(path)
         name = f"/{os.path.basename(os.path.realpath(path))}"
@@ -170,6 +184,42 @@ def holder(path: str) -> Credentials | None:
                     return Credentials(pid, process.st_uid, process.st_gid)
         except OSError:
             continue
+    return None
+
+
+def may_be_busy(path: str) -> bool:
+    """
+    Return whether the daemon of a socket that refuses connections may live.
+
+    Linux refuses none of a living daemon's; macOS does if the backlog is full (``unp_connect``
+    of xnu). Whether the lock on ``PATH.lock`` is held says there whether its daemon lives.
+
+    :param path: the socket's.
+    """
+    if sys.platform == "darwin":
+        from palingenesis.darwin import is_locked
+
+        try:
+            return is_locked(f"{path}.lock")
+        except OSError:
+            pass
+    return False
+
+
+def listener(path: str) -> Credentials | None:
+    """
+    Find a process that listens at a socket which refuses connections, though its lock is free.
+
+    The file of the lock may have been deleted while its daemon goes on.
+
+    :returns: None if there is none; always so on Linux, which refuses none of a living daemon's.
+    :raises OSError: if that cannot be told.
+    """
+    if sys.platform == "darwin":
+        from palingenesis.darwin import Kernel
+
+        if (found := Kernel().listener(path)) is not None:
+            return Credentials(found.pid, found.uid, found.gid)
     return None
 
 

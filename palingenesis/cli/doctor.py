@@ -25,7 +25,7 @@ from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, check_trusted, load_config
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, config_file, exposure
-from palingenesis.procfs import has_ended, peer_credentials, process_stat
+from palingenesis.procfs import has_ended, is_stopped, peer_credentials
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
 
@@ -148,7 +148,7 @@ def _conversation(location: Location, timeout: float) -> Iterator[Row]:
 def _listener(connection: socket) -> str:
     listener = listener_of(connection)
     credentials = peer_credentials(connection)
-    if credentials and process_stat(credentials.pid)[:1] == [b"T"]:
+    if credentials and is_stopped(credentials.pid):
         return f"{listener}; stopped, `kill -CONT {credentials.pid}` continues it"
     return listener
 

@@ -248,8 +248,8 @@ def _listener(directory: str) -> tuple[bool, str]:
         listening.bind(path)
         listening.listen(1)
         os.unlink(path)
-        found = Kernel().listeners(path)
-    return found == [os.getpid()], f"{len(found)} found"
+        found = Kernel().listener(path)
+    return found is not None and found.pid == os.getpid(), "found" if found else "NOT found"
 
 
 def _lock(directory: str) -> tuple[bool, str]:

@@ -12,9 +12,14 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis import darwin
 
 _U16, _U32, _U64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 _I16, _I32, _I64 = ctypes.c_int16, ctypes.c_int32, ctypes.c_int64
@@ -280,6 +285,32 @@ class FakeLibrary:
     def _fail(self, number: int) -> int:
         ctypes.set_errno(number)
         return 0
+
+
+class FakeConnection:
+    """A socket with answers at ``SOL_LOCAL``."""
+
+    def __init__(self, credentials: bytes | None, pid: int | None) -> None:
+        self.credentials, self.pid = credentials, pid
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        answer = {1: self.credentials, 2: self.pid}[option]
+        if level != 0 or answer is None:
+            raise OSError(errno.ENOTCONN, "not connected")
+        return answer[:size] if isinstance(answer, bytes) else answer
+
+
+class SimulatedMacTestCase(SynchronousTestCase):
+    """
+    A test on a simulated macOS.
+
+    :ivar processes: its processes, by pid.
+    """
+
+    def setUp(self) -> None:
+        self.processes: dict[int, FakeProcess] = {}
+        self.patch(sys, "platform", "darwin")
+        self.patch(darwin, "_load", lambda: FakeLibrary(self.processes))
 
 
 def command_line(

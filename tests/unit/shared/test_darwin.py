@@ -35,7 +35,7 @@ from palingenesis.darwin import (
     sync,
 )
 from tests.support import darwin as simulated
-from tests.support.darwin import FakeLibrary, FakeProcess, command_line
+from tests.support.darwin import FakeConnection, FakeLibrary, FakeProcess, command_line
 
 #: Nobody of these tests.
 OTHER = os.geteuid() + 1
@@ -216,34 +216,36 @@ class ListenerTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.directory, True)
         self.path = os.path.join(self.directory, "c.sock")
 
-    def found(self, name: str, options: int = LISTENING, **fields: Any) -> list[int]:
-        process = FakeProcess(listens=((os.fsencode(name), options),), **fields)
-        return Kernel(FakeLibrary({1: FakeProcess(uid=OTHER), 42: process})).listeners(self.path)
+    def found(self, name: str, options: int = LISTENING) -> int | None:
+        process = FakeProcess(listens=((os.fsencode(name), options),))
+        library = FakeLibrary({1: FakeProcess(uid=OTHER), 41: FakeProcess(), 42: process})
+        listener = Kernel(library).listener(self.path)
+        return listener and listener.pid
 
     def test_a_listener_is_found(self) -> None:
-        self.assertEqual(self.found(self.path), [42])
+        self.assertEqual(self.found(self.path), 42)
 
     def test_a_listener_is_found_under_another_name_of_the_directory(self) -> None:
         """As ``/tmp`` is a link to ``/private/tmp``."""
         link = f"{self.directory}-link"
         os.symlink(self.directory, link)
         self.addCleanup(os.unlink, link)
-        self.assertEqual(self.found(os.path.join(link, "c.sock")), [42])
+        self.assertEqual(self.found(os.path.join(link, "c.sock")), 42)
 
     def test_a_listener_is_found_whose_directory_is_gone(self) -> None:
         os.rmdir(self.directory)
-        self.assertEqual(self.found(self.path), [42])
+        self.assertEqual(self.found(self.path), 42)
 
     def test_a_listener_elsewhere_is_none(self) -> None:
-        self.assertEqual(self.found(os.path.join(self.directory, "d.sock")), [])
+        self.assertIsNone(self.found(os.path.join(self.directory, "d.sock")))
 
     def test_an_accepted_connection_is_no_listener(self) -> None:
-        self.assertEqual(self.found(self.path, options=0), [])
+        self.assertIsNone(self.found(self.path, options=0))
 
     def test_a_path_of_104_bytes_needs_no_nul(self) -> None:
         name = "/" + "x" * 103
         self.path = name
-        self.assertEqual(self.found(name), [42])
+        self.assertEqual(self.found(name), 42)
 
     def test_a_process_of_our_user_that_cannot_be_read_is_an_error(self) -> None:
         library = FakeLibrary({42: FakeProcess()})
@@ -255,7 +257,28 @@ class ListenerTests(SynchronousTestCase):
             return FakeLibrary.proc_pidinfo(library, pid, flavour, *rest)
 
         self.patch(library, "proc_pidinfo", denied)
-        self.assertRaises(PermissionError, Kernel(library).listeners, self.path)
+        self.assertRaises(PermissionError, Kernel(library).listener, self.path)
+
+
+class HolderTests(SynchronousTestCase):
+    """Who has a locked file open, on a simulated platform."""
+
+    def setUp(self) -> None:
+        self.path = os.path.abspath(self.mktemp())
+        with open(self.path, "wb"):
+            pass
+        processes = {41: FakeProcess(), 42: FakeProcess(files=((self.path, True),))}
+        self.kernel = Kernel(FakeLibrary(processes))
+
+    def test_a_process_that_has_a_locked_file_open_is_its_holder(self) -> None:
+        self.patch(darwin, "is_locked", lambda _path: True)
+        holder = self.kernel.holder(self.path)
+        assert holder is not None
+        self.assertEqual(holder.pid, 42)
+
+    def test_a_file_that_is_open_and_not_locked_has_none(self) -> None:
+        self.patch(darwin, "is_locked", lambda _path: False)
+        self.assertIsNone(self.kernel.holder(self.path))
 
 
 class ArgumentsTests(SynchronousTestCase):
@@ -324,19 +347,6 @@ class StartTests(SynchronousTestCase):
 
     def test_what_is_no_date_may_be_any_process_s(self) -> None:
         self.assertTrue(same_start("174097251", 1789029118_000_000))
-
-
-class FakeConnection:
-    """A socket with answers at ``SOL_LOCAL``."""
-
-    def __init__(self, credentials: bytes | None, pid: int | None) -> None:
-        self.credentials, self.pid = credentials, pid
-
-    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
-        answer = {1: self.credentials, 2: self.pid}[option]
-        if level != 0 or answer is None:
-            raise OSError(errno.ENOTCONN, "not connected")
-        return answer[:size] if isinstance(answer, bytes) else answer
 
 
 class PeerTests(SynchronousTestCase):
