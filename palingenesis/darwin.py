@@ -449,7 +449,7 @@ def sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-class HeldProcess:
+class KqueueProcess:
     """
     A process that is watched by kqueue(2), so that its pid cannot come to mean another.
 
@@ -474,7 +474,7 @@ class HeldProcess:
             self._queue.close()
             raise
 
-    def __enter__(self) -> HeldProcess:
+    def __enter__(self) -> KqueueProcess:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -280,11 +280,11 @@ def _full_sync(directory: str) -> tuple[bool, str]:
 
 
 def _held(_directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import HeldProcess
+    from palingenesis.darwin import KqueueProcess
 
     pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
     try:
-        with HeldProcess(pid) as held:
+        with KqueueProcess(pid) as held:
             seen = [
                 *(held.ends_within(0), held.terminate()),
                 *(held.ends_within(_PATIENCE), held.terminate()),

@@ -23,8 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import darwin
 from palingenesis.darwin import (
-    HeldProcess,
     Kernel,
+    KqueueProcess,
     OpenFile,
     file_system,
     is_locked,
@@ -469,7 +469,7 @@ class FakeQueue:
         self.closed = True
 
 
-class HeldProcessTests(SynchronousTestCase):
+class KqueueProcessTests(SynchronousTestCase):
     """The end of a process by kqueue(2), which is simulated."""
 
     def setUp(self) -> None:
@@ -486,33 +486,33 @@ class HeldProcessTests(SynchronousTestCase):
         self.patch(os, "kill", lambda pid, number: self.killed.append((pid, number)))
 
     def test_the_process_is_watched_at_once(self) -> None:
-        HeldProcess(42)
+        KqueueProcess(42)
         self.assertEqual(self.queue.watched, [(42, -5, 17, 0x80000000)])
 
     def test_a_process_that_is_gone_is_an_error(self) -> None:
-        self.assertRaises(ProcessLookupError, HeldProcess, 43)
+        self.assertRaises(ProcessLookupError, KqueueProcess, 43)
         self.assertTrue(self.queue.closed)
 
     def test_a_living_process_gets_the_signal(self) -> None:
-        self.assertTrue(HeldProcess(42).terminate())
+        self.assertTrue(KqueueProcess(42).terminate())
         self.assertEqual(self.killed, [(42, signal.SIGTERM)])
 
     def test_a_pid_whose_process_has_ended_gets_no_signal(self) -> None:
-        watched = HeldProcess(42)
+        watched = KqueueProcess(42)
         self.queue.ends = True
         self.assertFalse(watched.terminate())
         self.assertEqual(self.killed, [])
 
     def test_the_end_is_reported_more_than_once(self) -> None:
         """The queue reports it once, as ``EV_ONESHOT`` says."""
-        watched = HeldProcess(42)
+        watched = KqueueProcess(42)
         self.queue.ends = True
         self.assertTrue(watched.ends_within(5))
         self.queue.ends = False
         self.assertTrue(watched.ends_within(5))
 
     def test_a_process_that_goes_on_has_not_ended(self) -> None:
-        self.assertFalse(HeldProcess(42).ends_within(5))
+        self.assertFalse(KqueueProcess(42).ends_within(5))
         self.assertEqual(self.queue.waits, [5])
 
 
