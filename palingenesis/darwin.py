@@ -51,6 +51,9 @@ _FDINFO = struct.Struct("<i I")
 #: ``struct socket_fdinfo`` of a Unix socket, from ``soi_options`` and ``soi_kind`` to
 #: ``unsi_addr``'s ``sun_len`` and ``sun_path``.
 _SOCKET = struct.Struct("<188x H 66x i 4x 16x B x 104s 406x")
+#: The beginning of ``struct kinfo_proc`` of sys/sysctl.h, and the size of all of it.
+_STARTTIME = struct.Struct("<q i")
+_KINFO_SIZE = 648
 #: ``struct xucred`` of sys/ucred.h: version, uid, number of groups, groups.
 _XUCRED = struct.Struct("<2I h 2x 16I")
 #: ``struct flock`` of sys/fcntl.h: start, length, pid, type, whence.
@@ -61,7 +64,8 @@ _STATFS = struct.Struct("<64x I 4x 16s 2080x")
 _SSTOP, _SZOMB = 4, 5  # sys/proc.h
 _FWRITE = 2  # sys/fcntl.h
 _SO_ACCEPTCONN = 2  # sys/socket.h
-_CTL_KERN, _KERN_PROCARGS2 = 1, 49  # sys/sysctl.h
+# sys/sysctl.h
+_CTL_KERN, _KERN_PROC, _KERN_PROC_PID, _KERN_PROCARGS2 = 1, 14, 1, 49
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # sys/un.h
 _F_GETLK, _F_FULLFSYNC = 7, 51  # sys/fcntl.h
 _F_UNLCK, _F_WRLCK = 2, 3
@@ -119,16 +123,16 @@ class Kernel:
     """
     The kernel's table of processes, read through libproc and sysctl(3).
 
-    Of another user's processes, only `process` and `program` answer, except to root. Each
-    method raises ``ProcessLookupError`` for a process that has ended, and another ``OSError``
-    for one that cannot be read.
+    Of another user's processes, only `process`, `started` and `program` answer, except to root.
+    Each method raises ``ProcessLookupError`` for a process that has ended, and another
+    ``OSError`` for one that cannot be read.
 
     :param library: the functions of libSystem.
     """
 
     def __init__(self, library: Any = None) -> None:
         self._library = _load() if library is None else library
-        self._line = ctypes.create_string_buffer(0)
+        self._answer = ctypes.create_string_buffer(0)
 
     def pids(self) -> list[int]:
         """List the processes of all users; 0, the kernel itself, is left out."""
@@ -161,8 +165,15 @@ class Kernel:
             return False
 
     def started(self, pid: int) -> int:
-        """Return when a process started, in microseconds since the epoch."""
-        fields = _BSDINFO.unpack(self._pidinfo(pid, _PROC_PIDTBSDINFO, 0, _BSDINFO.size))
+        """Return when a process of any user started, in microseconds since the epoch."""
+        try:
+            fields = _BSDINFO.unpack(self._pidinfo(pid, _PROC_PIDTBSDINFO, 0, _BSDINFO.size))
+        except PermissionError:
+            # Another user's: sysctl(3) tells it, as it tells ps(1).
+            found = self._sysctl((_CTL_KERN, _KERN_PROC, _KERN_PROC_PID, pid), _KINFO_SIZE)
+            if len(found) < _STARTTIME.size:
+                raise _gone(pid) from None
+            fields = _STARTTIME.unpack_from(found)
         return int(fields[-2]) * 1_000_000 + int(fields[-1])
 
     def leads_session(self, pid: int) -> bool:
@@ -190,15 +201,7 @@ class Kernel:
 
         :raises OSError: EINVAL for a process that has ended, and for another user's.
         """
-        name = (ctypes.c_int * 3)(_CTL_KERN, _KERN_PROCARGS2, pid)
-        size = ctypes.c_size_t(_ARGUMENTS_LIMIT)
-        if not len(self._line):
-            # One for all processes: it is a megabyte, and clearing it takes time.
-            self._line = ctypes.create_string_buffer(_ARGUMENTS_LIMIT)
-        ctypes.set_errno(0)
-        if self._library.sysctl(name, 3, self._line, ctypes.byref(size), None, 0) != 0:
-            raise _error("sysctl(KERN_PROCARGS2)")
-        return parse_arguments(ctypes.string_at(self._line, size.value))
+        return parse_arguments(self._sysctl((_CTL_KERN, _KERN_PROCARGS2, pid), _ARGUMENTS_LIMIT))
 
     def files(self, pid: int) -> list[OpenFile]:
         """List the files that a process has open."""
@@ -289,6 +292,17 @@ class Kernel:
             raise
         return _whole(buffer, filled, size)
 
+    def _sysctl(self, name: tuple[int, ...], limit: int) -> bytes:
+        if len(self._answer) < limit:
+            # One for all processes: it is a megabyte, and clearing it takes time.
+            self._answer = ctypes.create_string_buffer(limit)
+        mib = (ctypes.c_int * len(name))(*name)
+        size = ctypes.c_size_t(limit)
+        ctypes.set_errno(0)
+        if self._library.sysctl(mib, len(name), self._answer, ctypes.byref(size), None, 0) != 0:
+            raise _error("sysctl")
+        return ctypes.string_at(self._answer, size.value)
+
     def _pidinfo(self, pid: int, flavour: int, argument: int, size: int) -> bytes:
         buffer = ctypes.create_string_buffer(size)
         filled = self._call("proc_pidinfo", pid, flavour, argument, buffer, size)
@@ -320,6 +334,10 @@ def _load() -> Any:
 def _error(call: str) -> OSError:
     number = ctypes.get_errno() or errno.EIO
     return OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def _gone(pid: int) -> ProcessLookupError:
+    return ProcessLookupError(errno.ESRCH, f"no process {pid}")
 
 
 def _whole(buffer: ctypes.Array[ctypes.c_char], filled: int, size: int) -> bytes:

@@ -265,6 +265,12 @@ class FakeLibrary:
         return self._fill(buffer, self.processes[pid].program)
 
     def sysctl(self, name: Any, _count: int, buffer: Any, size: Any, *_new: Any) -> int:
+        if name[1] == 14:
+            found = self.processes.get(name[3])
+            # A struct kinfo_proc begins with a struct timeval, and has 648 bytes.
+            data = b"" if found is None else struct.pack("<qi636x", *found.started)
+            size._obj.value = self._fill(buffer, data)
+            return 0
         process = self.processes.get(name[2])
         if process is None or process.status == 5 or process.uid != os.geteuid():
             ctypes.set_errno(errno.EINVAL)

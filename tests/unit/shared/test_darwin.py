@@ -121,8 +121,14 @@ class KernelTests(SynchronousTestCase):
     def test_the_start_has_microseconds(self) -> None:
         self.assertEqual(self.kernel(started=(1789029118, 7)).started(42), 1789029118000007)
 
-    def test_the_start_of_another_user_s_process_is_denied(self) -> None:
-        self.assertRaises(PermissionError, self.kernel(uid=OTHER).started, 42)
+    def test_the_start_of_another_user_s_process_is_known_too(self) -> None:
+        kernel = self.kernel(uid=OTHER, started=(1789029118, 7))
+        self.assertEqual(kernel.started(42), 1789029118000007)
+
+    def test_another_user_s_process_that_ends_meanwhile_is_gone(self) -> None:
+        kernel = self.kernel(uid=OTHER)
+        self.patch(kernel._library, "sysctl", FakeLibrary({}).sysctl)
+        self.assertRaises(ProcessLookupError, kernel.started, 42)
 
     def test_the_start_of_a_zombie_is_no_process_s(self) -> None:
         self.assertRaises(ProcessLookupError, self.kernel(status=5).started, 42)
