@@ -12,11 +12,15 @@ import fcntl
 import os
 import stat
 import sys
+import time
 
 from palingenesis.paths import PathError
 from palingenesis.procfs import Credentials, user_in_words
 from palingenesis.text import in_short
 
+#: Seconds between two renewals of a lock file's times: macOS deletes from ``/tmp`` what was not
+#: used for three days.
+REFRESH_INTERVAL = 86_400.0
 #: The errors of flock(2) if the file system cannot lock, such as NFS without a lock daemon.
 _CANNOT_LOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -95,10 +99,12 @@ class PathLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 
-    def touch(self) -> None:
-        """Have the file look used, so that what sweeps old files out of ``/tmp`` leaves it."""
+    def refresh(self) -> None:
+        """Renew the file's times once a day, so that no sweep of ``/tmp`` deletes it."""
         if self._descriptor is not None:
-            os.utime(self._descriptor)
+            age = time.time() - os.fstat(self._descriptor).st_mtime
+            if not 0 <= age < REFRESH_INTERVAL:
+                os.utime(self._descriptor)
 
     def release(self) -> None:
         """

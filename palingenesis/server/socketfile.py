@@ -155,7 +155,11 @@ class SocketFile:
             return PathState.GONE
         except OSError:
             return PathState.UNREADABLE
-        return PathState.OURS if _identity(found) == self._identity else PathState.REPLACED
+        if _identity(found) != self._identity:
+            return PathState.REPLACED
+        with suppress(OSError):
+            self._lock.refresh()
+        return PathState.OURS
 
     def take_back(self) -> bool:
         """
