@@ -72,6 +72,7 @@ _F_UNLCK, _F_WRLCK = 2, 3
 _MNT_LOCAL = 0x1000  # sys/mount.h
 #: The most that sysctl(3) returns of a command line, ``ARG_MAX`` and the count before it.
 _ARGUMENTS_LIMIT = 1024 * 1024 + 4
+_FUNCTIONS = ("proc_listpids", "proc_pidinfo", "proc_pidfdinfo", "proc_pidpath", "sysctl")
 #: What F_FULLFSYNC fails with on a file system that has none.
 _NO_FULL_SYNC = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)
 
@@ -318,8 +319,14 @@ class Kernel:
 
 
 def _load() -> Any:
-    """Return libSystem, which every program has; its functions with their types."""
+    """
+    Return libSystem, which every program has; its functions with their types.
+
+    :raises OSError: if it lacks one.
+    """
     library = ctypes.CDLL(None, use_errno=True)
+    if not all(hasattr(library, name) for name in _FUNCTIONS):
+        raise OSError(errno.ENOSYS, "the system has no libproc")
     number, size, pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
     library.proc_listpids.argtypes = (ctypes.c_uint32, ctypes.c_uint32, pointer, number)
     library.proc_pidinfo.argtypes = (number, number, ctypes.c_uint64, pointer, number)

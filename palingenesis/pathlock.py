@@ -15,7 +15,7 @@ import sys
 import time
 
 from palingenesis.paths import PathError
-from palingenesis.procfs import Credentials, user_in_words
+from palingenesis.procfs import Credentials, macos_kernel, user_in_words
 from palingenesis.text import in_short
 
 #: Seconds between two renewals of a lock file's times: macOS deletes from ``/tmp`` what was not
@@ -168,10 +168,8 @@ def holder(path: str) -> Credentials | None:
     :returns: None if no process has it, or none that we may inspect.
     """
     if sys.platform == "darwin":
-        from palingenesis.darwin import Kernel
-
         try:
-            found = Kernel().holder(path)
+            found = macos_kernel().holder(path)
         except OSError:
             return None
         return None if found is None else Credentials(found.pid, found.uid, found.gid)
@@ -203,11 +201,11 @@ def may_be_busy(path: str) -> bool:
     :param path: the socket's.
     """
     if sys.platform == "darwin":
-        from palingenesis.darwin import is_locked
-
         try:
+            from palingenesis.darwin import is_locked
+
             return is_locked(f"{path}.lock")
-        except OSError:
+        except (OSError, ImportError):
             pass
     return False
 
@@ -222,9 +220,7 @@ def listener(path: str) -> Credentials | None:
     :raises OSError: if that cannot be told.
     """
     if sys.platform == "darwin":
-        from palingenesis.darwin import Kernel
-
-        if (found := Kernel().listener(path)) is not None:
+        if (found := macos_kernel().listener(path)) is not None:
             return Credentials(found.pid, found.uid, found.gid)
     return None
 

@@ -6,6 +6,7 @@ On macOS, `palingenesis.darwin` asks the kernel for the same.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -17,6 +18,8 @@ from palingenesis.text import NAME_LIMIT, printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from palingenesis.darwin import Kernel
 
 _SOL_SOCKET: int = socket.SOL_SOCKET
 _SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
@@ -57,8 +60,10 @@ def peer_credentials(connection: Any) -> Credentials | None:
     tell: on further systems, and for sockets that are not Unix sockets.
     """
     if sys.platform == "darwin":
-        from palingenesis.darwin import peer
-
+        try:
+            from palingenesis.darwin import peer
+        except ImportError:
+            return None
         found = peer(connection)
         return None if found is None else Credentials(*found)
     if _SO_PEERCRED is None:
@@ -113,19 +118,18 @@ def has_ended(pid: int) -> bool:
     except PermissionError:
         pass
     if sys.platform == "darwin":
-        from palingenesis.darwin import Kernel
-
-        return Kernel().has_ended(pid)
+        try:
+            return macos_kernel().has_ended(pid)
+        except OSError:
+            return False
     return process_stat(pid)[:1] == [b"Z"]
 
 
 def is_stopped(pid: int) -> bool:
     """Return whether a process waits for SIGCONT; False if unknown."""
     if sys.platform == "darwin":
-        from palingenesis.darwin import Kernel
-
         try:
-            return Kernel().process(pid).stopped
+            return macos_kernel().process(pid).stopped
         except OSError:
             return False
     return process_stat(pid)[:1] == [b"T"]
@@ -135,9 +139,7 @@ def directory_of(pid: int) -> str | None:
     """Return the current directory of a process; None if it is gone, or another user's."""
     try:
         if sys.platform == "darwin":
-            from palingenesis.darwin import Kernel
-
-            return Kernel().directory(pid).path or None
+            return macos_kernel().directory(pid).path or None
         return os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         return None
@@ -147,9 +149,7 @@ def command_of(pid: int) -> str | None:
     """Return the name of a process, fit to print, or None if it is gone or hidden."""
     try:
         if sys.platform == "darwin":
-            from palingenesis.darwin import Kernel
-
-            return printable(Kernel().process(pid).name, NAME_LIMIT)
+            return printable(macos_kernel().process(pid).name, NAME_LIMIT)
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
             return printable(file.read().rstrip("\n"), NAME_LIMIT)
     except OSError:
@@ -160,13 +160,24 @@ def arguments_of(pid: int) -> list[str]:
     """Return the command line of a process; empty if it is gone, a zombie or hidden."""
     try:
         if sys.platform == "darwin":
-            from palingenesis.darwin import Kernel
-
-            return Kernel().arguments(pid)[1]
+            return macos_kernel().arguments(pid)[1]
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
     except OSError:
         return []
+
+
+def macos_kernel() -> Kernel:
+    """
+    Return macOS's table of processes.
+
+    :raises OSError: if this Python cannot call the system's functions.
+    """
+    try:
+        from palingenesis.darwin import Kernel
+    except ImportError as error:
+        raise OSError(errno.ENOSYS, "this Python has no ctypes") from error
+    return Kernel()
 
 
 def user_in_words(uid: int) -> str:
