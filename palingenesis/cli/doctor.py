@@ -24,7 +24,7 @@ from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, check_trusted, load_config
 from palingenesis.pathlock import holder
-from palingenesis.paths import Exposure, config_file, exposure
+from palingenesis.paths import Exposure, config_file, exposure, unread_directory
 from palingenesis.procfs import has_ended, is_stopped, peer_credentials
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
@@ -92,6 +92,8 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
             # The daemon itself knows which file it reads, and every mistake in it.
             if row[0] not in told:
                 say(*row)
+        if (unread := unread_directory()) is not None:
+            say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
         say("plugin", *examine_plugin())
     if error is None:
         if told.get("restart") == RED:

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 
+from palingenesis.cli.exit_status import Exit
 from palingenesis.procfs import has_ended, peer_credentials
 from palingenesis.text import NAME_LIMIT, printable
 
@@ -47,8 +48,8 @@ def facts() -> Iterator[tuple[str, bool, str]]:
             yield name, holds, printable(seen, NAME_LIMIT)
 
 
-def report() -> int:
-    """Print versions, the platform and each fact; return how many do not hold."""
+def report() -> Exit:
+    """Print versions, the platform and each fact; return an error if one does not hold."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -64,7 +65,7 @@ def report() -> int:
     for name, holds, seen in facts():
         missing += not holds
         print(f"{'yes' if holds else 'NO ':3} {name}: {seen}", flush=True)
-    return missing
+    return Exit.ERROR_REPLY if missing else Exit.DONE
 
 
 def _peer(_directory: str) -> tuple[bool, str]:
@@ -73,13 +74,10 @@ def _peer(_directory: str) -> tuple[bool, str]:
         found = peer_credentials(ours)
     if found is None:
         return False, "unknown"
-    parts = {
-        "pid": found.pid == os.getpid(),
-        "uid": found.uid == os.geteuid(),
-        "gid": found.gid == os.getegid(),
-    }
-    wrong = [name for name, right in parts.items() if not right]
-    return not wrong, f"wrong {', '.join(wrong)}" if wrong else "pid, uid and gid"
+    expected = (os.getpid(), os.geteuid(), os.getegid())
+    return found == expected, "".join(
+        "01"[one == two] for one, two in zip(found, expected, strict=True)
+    )
 
 
 def _backlog(directory: str) -> tuple[bool, str]:

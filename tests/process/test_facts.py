@@ -10,6 +10,7 @@ from io import StringIO
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli import facts
+from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.facts import TRIALS, report
 
 
@@ -25,7 +26,7 @@ class FactsTests(SynchronousTestCase):
         ]
 
     def test_each_fact_holds_here(self) -> None:
-        self.assertEqual(report(), 0, self.printed.getvalue())
+        self.assertEqual(report(), Exit.DONE, self.printed.getvalue())
         self.assertEqual([row[:3] for row in self.rows], ["yes"] * len(TRIALS))
 
     def test_the_versions_come_first(self) -> None:
@@ -36,7 +37,7 @@ class FactsTests(SynchronousTestCase):
 
     def test_a_fact_that_does_not_hold_is_counted_and_shown(self) -> None:
         self.patch(facts, "TRIALS", {"gravity": lambda _directory: (False, "none")})
-        self.assertEqual(report(), 1)
+        self.assertNotEqual(report(), Exit.DONE)
         self.assertEqual(self.rows, ["NO  gravity: none"])
 
     def test_a_trial_that_raises_does_not_hold_and_shows_no_path(self) -> None:
