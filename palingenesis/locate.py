@@ -110,6 +110,8 @@ def serving_elsewhere(
     """
     import socket
 
+    from palingenesis.pathlock import may_be_busy
+
     uid = os.geteuid() if uid is None else uid
     for place in _other_places(location, uid):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -119,6 +121,9 @@ def serving_elsewhere(
                 connection.connect(place.path)
             except BlockingIOError:
                 pass  # Its backlog is full: a process listens.
+            except ConnectionRefusedError:
+                if not may_be_busy(place.path):
+                    continue
             except (OSError, PathError):
                 continue
             yield place, peer_credentials(connection)
