@@ -19,7 +19,7 @@ from palingenesis.monitor.agents.codex import Codex
 from palingenesis.monitor.ledger import file as ledger_file
 from palingenesis.monitor.mounts import is_shared_at, read_mounts
 from palingenesis.monitor.owners import Snapshot, take_snapshot
-from palingenesis.monitor.processes import is_alive, look_at, mentioning
+from palingenesis.monitor.processes import is_alive, look_at, ours
 from palingenesis.words import Owner
 from tests.support.darwin import FakeLibrary, FakeProcess, SimulatedMacTestCase
 
@@ -217,8 +217,8 @@ class RevivalTests(MacTestCase):
 
     def test_a_revival_is_found_by_its_session_s_id(self) -> None:
         self.snapshot(arguments=(b"claude", b"-p", b"--resume", b"1234-5678"))
-        found = mentioning("1234-5678")
-        self.assertEqual(found and found.pid, 42)
+        found = [process.pid for process in ours() if process.mentions("1234-5678")]
+        self.assertEqual(found, [42])
 
     def test_if_the_kernel_cannot_be_asked_ps_tells(self) -> None:
         """From a sample of ps(1), in UTC."""
