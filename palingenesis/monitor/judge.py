@@ -12,6 +12,7 @@ from palingenesis.monitor.case import (
     Assessment,
     Case,
     Circumstances,
+    Statement,
     assess,
     ending_of,
     kind_of,
@@ -54,6 +55,7 @@ class Judge:
     ) -> None:
         self.settings = settings
         self.kept: Mapping[str, float | None] = {}
+        self._resets: Mapping[str, Statement] = {}
         self._world = world
         self._times = times
         self._roster = roster
@@ -116,6 +118,7 @@ class Judge:
 
         :param living: the processes that live; None if nobody looked.
         """
+        self._resets = self._newest_resets()
         for session in list(self._roster.sessions.values()):
             if not session.settled:
                 with self._apart(session):
@@ -212,6 +215,8 @@ class Judge:
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
             command = self.settings.revive[session.home.name]
+            if case.project is not None:
+                command = case.project.changed(command)
             warning = self._revivals.begin(case, command, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
@@ -228,8 +233,23 @@ class Judge:
             self.kept,
             self._ledger.warning is None and self._keeper.warning is None,
             self._ledger.sums.first_at,
-            self._ledger.starts(),
+            self._ledger.starts,
+            self._resets,
+            {name: self._revivals.load(name) for name in self.kept},
+            self._times.clock(),
         )
+
+    def _newest_resets(self) -> dict[str, Statement]:
+        """Return the newest statement of each home's limit, by the home's name."""
+        newest: dict[str, Statement] = {}
+        for session in self._roster.sessions.values():
+            verdict = session.verdict
+            if verdict.kind is Kind.LIMIT and verdict.at is not None and verdict.reset is not None:
+                statement = Statement(verdict.at, verdict.reset + self.settings.margin)
+                known = newest.get(session.home.name)
+                if known is None or known.at < statement.at:
+                    newest[session.home.name] = statement
+        return newest
 
     def _case(
         self, session: Session, circumstances: Circumstances, *, newer_record: bool = False
@@ -279,6 +299,9 @@ class Judge:
             Key.DUE: assessment.due,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: assessment.held if shows_reason else None,
+            Key.HOME: session.home.name,
+            Key.METHOD: assessment.method,
+            Key.OUTPUT: self._revivals.output_of(session.name),
         }
 
 

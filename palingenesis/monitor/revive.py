@@ -36,10 +36,12 @@ QUICK = 10.0
 #: Quick failures in a row, with the same exit, after which a session is given up.
 QUICK_LIMIT = 2
 
+#: What stands for something of the session in a command's arguments.
+PLACEHOLDERS = ("id", "prompt", "directory")
 #: What agents set for their own children, and a revival is none.
 _HIDDEN = frozenset[str]().union(*(agent.own_variables for agent in AGENTS.values()))
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PLACEHOLDER = re.compile(r"\{(id|prompt|directory)\}")
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 _CUT = b"[palingenesis emptied this file: it had grown too large]\n"
 
 
@@ -152,7 +154,7 @@ class Revival:
         self.output = output
         self._times = times
         self._process = process
-        self._is_certain = is_certain
+        self.is_certain = is_certain
         self._started = times.monotonic()
         self._grown = self._started - max(0.0, quiet)
         self._ended_early: bool | None = None
@@ -217,7 +219,7 @@ class Revival:
         return not (self._ended_early and processes.is_led_by(self.pid))
 
     def _signal(self, number: int) -> None:
-        if not self._is_certain:
+        if not self.is_certain:
             return
         if self._process is None:
             found = processes.look_at(self.pid)

@@ -62,7 +62,8 @@ class VerdictTests(SynchronousTestCase):
 
     def test_a_limit_with_a_stated_reset(self) -> None:
         verdict = judge("claude", PROMPT, LIMIT)
-        self.assertEqual(verdict, Verdict(Kind.LIMIT, LIMIT["uuid"], AT, 1789846800.0))
+        self.assertEqual((verdict.kind, verdict.key), (Kind.LIMIT, LIMIT["uuid"]))
+        self.assertEqual((verdict.at, verdict.reset), (AT, 1789846800.0))
 
     def test_bookkeeping_after_the_stop_changes_nothing(self) -> None:
         self.assertEqual(

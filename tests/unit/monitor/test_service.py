@@ -15,7 +15,7 @@ from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from palingenesis.monitor import service
+from palingenesis.monitor import revivals, service
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.revive import Command
@@ -32,7 +32,13 @@ from tests.unit.monitor.fake_world import FakeWorld
 EPOCH = 1_800_000_000.0
 CLAUDE = Command(("claude", "-p", "--resume", "{id}", "{prompt}"))
 SETTINGS = Settings(
-    interval=5.0, quiet=10.0, margin=0.0, stagger=0.0, revive={"claude": CLAUDE, "codex": CLAUDE}
+    interval=5.0,
+    quiet=10.0,
+    margin=0.0,
+    stagger=0.0,
+    windows=100,
+    at_once=100,
+    revive={"claude": CLAUDE, "codex": CLAUDE},
 )
 
 
@@ -853,6 +859,7 @@ class SlicesTests(MonitorTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(revivals, "LEAD", 0.0)
         self.stop(self.monitor)
         for number in range(30):
             self.limited(100, f"s{number}")
@@ -939,7 +946,25 @@ class BadSessionTests(MonitorTestCase):
 
 
 class ManyDueTests(MonitorTestCase):
+    def test_one_goes_first_and_the_others_follow_when_it_worked(self) -> None:
+        for number in range(3):
+            self.limited(10, f"s{number}")
+        self.pass_time(40)
+        (first,) = self.world.starts
+        self.world.write(first.session.id, None, progress=True)
+        self.pass_time(10)
+        self.assertEqual(len(self.world.starts), 3)
+
+    def test_the_others_follow_after_a_minute(self) -> None:
+        for number in range(3):
+            self.limited(10, f"s{number}")
+        self.pass_time(60)
+        self.assertEqual(len(self.world.starts), 1)
+        self.pass_time(30)
+        self.assertEqual(len(self.world.starts), 3)
+
     def test_processes_are_looked_at_for_no_more_than_may_start(self) -> None:
+        self.patch(revivals, "LEAD", 0.0)
         for number in range(100):
             self.limited(10, f"s{number}")
         self.pass_time(9)
