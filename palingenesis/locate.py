@@ -73,33 +73,6 @@ def locate_socket(
     return Location(socket_path(os.path.join(directory, SOCKET_NAME)), source)
 
 
-def other_places(location: Location, uid: int | None = None) -> list[Location]:
-    """
-    Return the sockets that exist at the other default places.
-
-    A daemon that was started in another environment, by cron(8) or before a login, may
-    serve there. The list is empty if the location is no default place, because then the
-    user chose it.
-
-    :param location: what `locate_socket` returned.
-    :param uid: the user whose sockets they are; our own if None.
-    """
-    uid = os.geteuid() if uid is None else uid
-    places = [
-        (directory, Location(os.path.join(directory, SOCKET_NAME), source))
-        for directory, source in runtime_directories(uid)
-    ]
-    if location.source in ("--socket", f"${SOCKET_VARIABLE}"):
-        return []
-    found = []
-    if location.source in [place.source for _, place in places]:
-        found = [place for directory, place in places if _is_safe(directory, uid)]
-    recorded = recorded_place() if uid == os.geteuid() else None
-    if recorded is not None and recorded.path not in [place.path for place in found]:
-        found.append(recorded)
-    return [each for each in found if each.path != location.path and os.path.lexists(each.path)]
-
-
 def record_of(state: str) -> str:
     """Return the file in a state directory that has the path of the daemon's socket."""
     return os.path.join(state, "socket")
@@ -125,16 +98,20 @@ def serving_elsewhere(
     location: Location, uid: int | None = None
 ) -> Iterator[tuple[Location, Credentials | None]]:
     """
-    Yield the other default places at which a process listens, each with that process.
+    Yield the other places at which a process listens, each with that process.
 
-    The process is None if the kernel does not name it.
+    A daemon that was started in another environment, by cron(8) or before a login, may
+    serve at another default place, and one that was started with another configuration at
+    the place that it has recorded. None is yielded if the user chose the location. The
+    process is None if the kernel does not name it.
 
     :param location: what `locate_socket` returned.
     :param uid: the user whose sockets they are; our own if None.
     """
     import socket
 
-    for place in other_places(location, uid):
+    uid = os.geteuid() if uid is None else uid
+    for place in _other_places(location, uid):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
             try:
@@ -146,9 +123,21 @@ def serving_elsewhere(
             yield place, peer_credentials(connection)
 
 
-def _is_safe(directory: str, uid: int) -> bool:
-    try:
-        check_runtime(directory, uid)
-    except PathError:
-        return False
-    return True
+def _other_places(location: Location, uid: int) -> Iterator[Location]:
+    if location.source in ("--socket", f"${SOCKET_VARIABLE}"):
+        return
+    known = {location.path}
+    directories = runtime_directories(uid)
+    if location.source in [source for _, source in directories]:
+        for directory, source in directories:
+            place = Location(os.path.join(directory, SOCKET_NAME), source)
+            try:
+                check_runtime(directory, uid)
+            except PathError:
+                continue
+            if place.path not in known:
+                known.add(place.path)
+                yield place
+    recorded = recorded_place() if uid == os.geteuid() else None
+    if recorded is not None and recorded.path not in known:
+        yield recorded

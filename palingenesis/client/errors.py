@@ -196,16 +196,6 @@ def is_chosen(location: Location) -> bool:
     return location.source in _CHOSEN
 
 
-def timed_out(location: Location, timeout: float, pending: str | None) -> TimedOut:
-    """Return the error for a reply that did not come; the parameters are `TimedOut`'s."""
-    doctor = "palingenesis doctor"
-    if location.source == "--socket":
-        from shlex import quote
-
-        doctor = f"palingenesis --socket {quote(location.path)} doctor"
-    return TimedOut(location.path, timeout, pending, f"`{doctor}` shows which process it is")
-
-
 def user_name(uid: int) -> str:
     """Return a user's name, or the number if there is none."""
     import pwd

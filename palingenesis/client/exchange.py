@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from palingenesis.client.errors import ErrorReply, InvalidReply, timed_out
+from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
 from palingenesis.text import printable
 from palingenesis.wire import (
     ERROR_LIMIT,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from palingenesis.client.errors import TimedOut
     from palingenesis.locate import Location
     from palingenesis.wire import DaemonStatus
 
@@ -117,7 +116,13 @@ class Exchange:
         """
         only_asks = self._name.strip().upper() in _ASKING
         pending = self._name if self.sent and not only_asks else None
-        return timed_out(self._location, timeout, pending)
+        path = self._location.path
+        doctor = "palingenesis doctor"
+        if self._location.source == "--socket":
+            from shlex import quote
+
+            doctor = f"palingenesis --socket {quote(path)} doctor"
+        return TimedOut(path, timeout, pending, f"`{doctor}` shows which process it is")
 
 
 def check_timeout(timeout: float) -> float:

@@ -283,6 +283,8 @@ def kind_of(case: Case, asking: bool | None) -> Kind | None:
     session = case.session
     if not case.is_quiet:
         return None
+    if session.left and not case.running and session.verdict.kind in (None, *REVIVABLE):
+        return Kind.USER
     if goes_on(case):
         return case.history.kind
     if session.verdict.kind is not None:

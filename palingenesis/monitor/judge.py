@@ -90,7 +90,15 @@ class Judge:
         owner = Owner.UNKNOWN
         if session is not None and living is not None:
             owner = living.owner(session.home, session.identity, session.path)
-        self._revivals.observe(running, session, owner)
+        stop = running.attempt.stop
+        command = self.settings.revive.get(self._world.home_of(stop).name)
+        prompt = None if command is None else command.prompt
+        self._revivals.observe(running, session, owner, prompt, self._beside(stop.directory))
+
+    def _beside(self, directory: str) -> list[Session]:
+        """Return the sessions in a directory."""
+        sessions = self._roster.sessions.values()
+        return [session for session in sessions if session.identity.directory == directory]
 
     def wants_a_look(self) -> bool:
         """Return whether it matters now for any session who has it."""
@@ -136,6 +144,7 @@ class Judge:
             ):
                 session.owner = living.owner(session.home, session.identity, session.path)
             asking = living.asking(session.home, session.identity)
+            session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
         if case.is_kept and self._keeper.held:
@@ -193,13 +202,17 @@ class Judge:
         session = self._roster.refresh(planned)
         if session is None:
             return
+        if _has_left(session, living):
+            return  # the next tick judges it anew
         circumstances = self.circumstances()
         session.owner = living.owner(session.home, session.identity, session.path)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
-            warning = self._revivals.begin(case, self.settings.revive[session.home.name])
+            others = frozenset(each.name for each in self._beside(session.identity.directory))
+            command = self.settings.revive[session.home.name]
+            warning = self._revivals.begin(case, command, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))
@@ -302,3 +315,8 @@ class _System:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+
+
+def _has_left(session: Session, living: Living) -> bool:
+    at = session.verdict.at
+    return living.has_left(session.home, session.identity, session.since if at is None else at)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
@@ -133,7 +133,9 @@ class Snapshot:
         return not is_shared(kind_at(path, device, self.mounts))
 
 
-def take_snapshot(proc: str = "/proc", uid: int | None = None) -> Snapshot:
+def take_snapshot(
+    proc: str = "/proc", uid: int | None = None, commands: Container[int] = ()
+) -> Snapshot:
     """
     List what this machine knows at this moment.
 
@@ -142,6 +144,8 @@ def take_snapshot(proc: str = "/proc", uid: int | None = None) -> Snapshot:
 
     :param proc: where proc(5) is mounted.
     :param uid: whose processes; our own if None.
+    :param commands: the pids of commands that we started, each the leader of its session: they
+        and their children have no session but the one they were started for.
     """
     uid = os.geteuid() if uid is None else uid
     root = os.stat("/").st_dev
@@ -152,7 +156,11 @@ def take_snapshot(proc: str = "/proc", uid: int | None = None) -> Snapshot:
         return Snapshot({each.pid: each for each in listed}, mounts=read_mounts(), root=root)
     try:
         namespace = os.readlink(f"{proc}/self/ns/pid")
-        processes = {process.pid: process for process in processes_of(uid, proc)}
+        processes = {
+            process.pid: process
+            for process in processes_of(uid, proc)
+            if process.leader not in commands
+        }
     except OSError:
         return Snapshot(None)
     locks = machine.table(f"{proc}/locks")

@@ -39,6 +39,7 @@ class Process:
     :ivar command: the name by which the kernel knows it; empty if unknown.
     :ivar program: the path of the file that it runs; None if it cannot be read.
     :ivar leads: whether it leads its process group and its session.
+    :ivar leader: the pid of its session's leader, setsid(2); None if unknown.
     :ivar directory: its current directory; None if it cannot be read.
     :ivar link: a path that leads to that directory whatever its name; None if there is none.
     """
@@ -51,6 +52,7 @@ class Process:
     directory: str | None = None
     link: str | None = None
     program: str | None = None
+    leader: int | None = None
 
     @property
     def began(self) -> str:
@@ -64,6 +66,14 @@ class Process:
         if self.command:
             names |= {self.command}
         return names if self.program is None else names | _names_in(self.program)
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since it started; None if the system does not say."""
+        uptime = machine.table("/proc/uptime") if _LINUX else None
+        if uptime is None or self.start is None or not self.start.isdigit():
+            return None
+        return float(uptime.split()[0]) - int(self.start) / os.sysconf("SC_CLK_TCK")
 
     def is_in(self, directory: str) -> bool:
         """Return whether a directory, which may have several names, is its current one."""
@@ -102,21 +112,27 @@ def is_alive(pid: int, began: str) -> bool:
     return found is not None and found.began == began
 
 
-def mentioning(text: str) -> Process | None:
-    """
-    Find a process of our user that has a text in its command line; see `Process.mentions`.
+def ours() -> Iterator[Process]:
+    """Yield the living processes of our user; those that cannot be looked at are left out."""
+    uid = os.geteuid()
+    if not _LINUX:
+        listed = machine.run(_PS, "-axww", "-o", "pid=,uid=,stat=,command=") or ""
+        pids = [each.pid for each in parse_ps(listed, uid)]
+    else:
+        try:
+            pids = list(_pids(uid, "/proc"))
+        except OSError:
+            return
+    for pid in pids:
+        process = look_at(pid)
+        if process is not None:
+            yield process
 
-    One that leads its session is preferred, and never the process that asks.
-    """
-    found = None
-    for each in _within_sight():
-        if each.pid == os.getpid() or not each.mentions(text):
-            continue
-        process = look_at(each.pid) if each.start is None else each
-        if process is not None and process.leads:
-            return process
-        found = found or process
-    return found
+
+def is_led_by(leader: int) -> bool:
+    """Return whether our processes live in the session of a leader that has ended, setsid(2)."""
+    # If the leader's pid is in use, it is another process's by now, and so is the session.
+    return look_at(leader) is None and any(process.leader == leader for process in ours())
 
 
 def processes_of(uid: int, proc: str = "/proc") -> Iterator[Process]:
@@ -207,22 +223,6 @@ def parse_lsof(text: str) -> dict[int, str]:
     return directories
 
 
-def _within_sight() -> Iterator[Process]:
-    """Yield our processes; those that cannot be looked at are left out."""
-    uid = os.geteuid()
-    if not _LINUX:
-        yield from parse_ps(machine.run(_PS, "-axww", "-o", "pid=,uid=,stat=,command=") or "", uid)
-        return
-    try:
-        pids = list(_pids(uid, "/proc"))
-    except OSError:
-        return
-    for pid in pids:
-        process = look_at(pid)
-        if process is not None:
-            yield process
-
-
 def _pids(uid: int, proc: str) -> Iterator[int]:
     for name in names_in(proc, PROCESS_LIMIT):
         if name.isascii() and name.isdigit():
@@ -250,7 +250,8 @@ def _in_proc(directory: str, pid: int) -> Process | None:
     arguments = tuple(line.rstrip("\0").split("\0"))
     current, program = _target(f"{directory}/cwd"), _target(f"{directory}/exe")
     link = None if current is None else f"{directory}/cwd"
-    return Process(pid, start, arguments, command, leads, current, link, program)
+    leader = int(stat[4])
+    return Process(pid, start, arguments, command, leads, current, link, program, leader)
 
 
 def _target(link: str) -> str | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from palingenesis.monitor.case import Case
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Stop
+from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
-from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
 from palingenesis.words import Event, Owner
 
@@ -29,7 +29,9 @@ class Running:
     :ivar revival: its command; None if that was gone when a daemon came back.
     :ivar began_here: whether this daemon started it, so that ``before`` is known.
     :ivar before: the agent's last progress before it started, as the transcript shows it.
-    :ivar stamp: what the transcript was like when it was last looked at.
+    :ivar growth: what changes when anything below the session grows, when it was last looked at.
+    :ivar calling: whether a call of a tool was under way then.
+    :ivar others: the sessions that were known in the session's directory when it began.
     :ivar worked: whether it has worked: its outcome is recorded then.
     :ivar ended: how its command ended; None while it runs.
     """
@@ -38,7 +40,9 @@ class Running:
     revival: Revival | None
     began_here: bool = False
     before: float | None = None
-    stamp: Stamp | None = None
+    growth: Hashable = None
+    calling: bool = False
+    others: frozenset[Name] = frozenset()
     worked: bool = False
     ended: Ended | None = None
 
@@ -78,24 +82,38 @@ class Revivals:
         self.running.clear()
         self._recovered = False
 
-    def poll(self, stall: float) -> None:
+    def pids(self) -> frozenset[int]:
+        """Return the pids of the commands."""
+        revivals = [each.revival for each in self.running.values()]
+        return frozenset(each.pid for each in revivals if each is not None)
+
+    def poll(self, settings: Settings) -> None:
         """
         Look which commands live.
 
         That is done before any transcript is read, so that all that a command has written is
         known when its end is judged.
-
-        :param stall: seconds without growth until a command is ended.
         """
-        self._recover()
+        self._recover(settings)
         for running in self.running.values():
-            if running.revival is not None and running.ended is None:
-                running.ended = running.revival.poll(stall)
+            revival = running.revival
+            if revival is None or running.ended is not None:
+                continue
+            was_ending = revival.is_ending
+            stall = settings.stall_tool if running.calling else settings.stall
+            running.ended = revival.poll(stall)
+            if revival.is_ending and not was_ending:
+                self._kill(running.attempt, f"nothing grew for {stall:.0f} seconds")
 
-    def begin(self, case: Case, command: Command) -> str | None:
+    def _kill(self, attempt: Attempt, reason: str, by: str | None = None) -> None:
+        self._ledger.killed(attempt, reason, by)
+        self._recorded(Event.KILLED, attempt.stop, f"attempt {attempt.attempt}, {reason}")
+
+    def begin(self, case: Case, command: Command, others: frozenset[Name]) -> str | None:
         """
         Start the command for a session; the intent is on disk before.
 
+        :param others: the sessions in the same directory.
         :return: why nothing was started, in one line; None if it was.
         """
         session, stop = case.session, stop_of(case)
@@ -118,37 +136,81 @@ class Revivals:
             revival,
             began_here=True,
             before=session.verdict.progress,
-            stamp=session.stamp,
+            growth=self._growth(session),
+            others=others,
         )
         self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
         return None
 
-    def observe(self, running: Running, session: Session | None, owner: Owner) -> None:
+    def observe(
+        self,
+        running: Running,
+        session: Session | None,
+        owner: Owner,
+        prompt: str | None,
+        successors: Iterable[Session],
+    ) -> None:
         """
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session; None if its transcript is gone.
         :param owner: who else has the session, once the command has ended.
+        :param prompt: the prompt that the command is given.
+        :param successors: the sessions in the same directory, one of which may be what the
+            command has begun in the place of this one.
         """
         attempt = running.attempt
         if session is not None:
-            if running.revival is not None and session.stamp != running.stamp:
+            growth = self._growth(session)
+            if running.revival is not None and growth != running.growth:
                 running.revival.grew()
-            running.stamp = session.stamp
+            running.growth, running.calling = growth, session.verdict.calling
             if not running.worked and _progressed(running, session, self._times.wall()):
                 running.worked = True
                 self._ledger.worked(attempt)
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
         if running.ended is not None:
             del self.running[attempt.stop.agent, attempt.stop.session]
-            if not running.worked:
-                self._end(running, running.ended, session, owner)
+            if running.worked:
+                # Until its last growth: when it ended may not have been seen.
+                seconds = 0.0 if session is None else max(0.0, session.since - attempt.at)
+                self._ledger.ended(attempt, running.ended.exit, seconds)
+            elif not self._continued(running, successors):
+                self._end(running, running.ended, session, owner, prompt)
 
-    def _end(self, running: Running, ended: Ended, session: Session | None, owner: Owner) -> None:
+    def _growth(self, session: Session) -> Hashable:
+        return self._world.growth(session.home, session.identity, session.path)
+
+    def _continued(self, running: Running, successors: Iterable[Session]) -> bool:
+        """Record under which id a session goes on, if the command has begun another one."""
+        attempt = running.attempt
+        for session in successors:
+            if session.name in running.others or not running.began_here:
+                continue
+            progress = session.verdict.believed(self._times.wall()).progress
+            if progress is not None and progress >= attempt.at:
+                self._ledger.worked(attempt)
+                self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
+                self._ledger.continued(attempt.stop, session.identity.id)
+                self._recorded(Event.CONTINUED, attempt.stop, f"as {session.identity.id}")
+                return True
+        return False
+
+    def _end(
+        self,
+        running: Running,
+        ended: Ended,
+        session: Session | None,
+        owner: Owner,
+        given: str | None,
+    ) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
-        # A prompt may be the user's if nobody saw the command run, or if somebody is back.
-        ours = same or (running.revival is not None and owner is Owner.GONE)
+        # A prompt may be the user's if nobody saw the command run, or if somebody is back; the
+        # prompt of a command that was killed together with its daemon is known by its text.
+        seen = running.revival is not None
+        known = session is not None and given is not None and session.verdict.prompt == given
+        ours = same or ((seen or known) and owner is Owner.GONE)
         prompt = prompt_in(session) if session is not None and ours else None
         quick = ended.quick and (prompt is not None or same)
         self._fail(running.attempt, ended, quick=quick, found=prompt)
@@ -171,13 +233,13 @@ class Revivals:
         self._ledger.gave_up(stop)
         self._recorded(Event.GAVE_UP, stop, f"after {history.attempts} attempts")
 
-    def _recover(self) -> None:
+    def _recover(self, settings: Settings) -> None:
         """Find again what a daemon before this one has started, or intended to."""
         for attempt in self._ledger.unfinished():
             name = attempt.stop.agent, attempt.stop.session
             if name in self.running:
                 continue
-            revival = self._world.adopt(attempt)
+            revival = self._adopted(attempt, settings)
             self.running[name] = Running(attempt, revival, ended=_GONE if revival is None else None)
             if revival is not None and attempt.pid is None:
                 self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
@@ -187,9 +249,13 @@ class Revivals:
                 last = history.last
                 if last is None or last.pid is None or name in self.running:
                     continue
-                revival = self._world.adopt(last)
-                if revival is not None:
-                    self.running[name] = Running(last, revival, worked=True)
+                revival = self._adopted(last, settings)
+                ended = _GONE if revival is None else None
+                self.running[name] = Running(last, revival, worked=True, ended=ended)
+
+    def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
+        home = self._world.home_of(attempt.stop)
+        return self._world.adopt(attempt, settings.revive.get(home.name))
 
 
 def stop_of(case: Case) -> Stop:

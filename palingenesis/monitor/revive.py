@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from palingenesis.monitor import child, processes
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt
@@ -35,6 +36,8 @@ QUICK = 10.0
 #: Quick failures in a row, with the same exit, after which a session is given up.
 QUICK_LIMIT = 2
 
+#: What agents set for their own children, and a revival is none.
+_HIDDEN = frozenset[str]().union(*(agent.own_variables for agent in AGENTS.values()))
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PLACEHOLDER = re.compile(r"\{(id|prompt|directory)\}")
 _CUT = b"[palingenesis emptied this file: it had grown too large]\n"
@@ -129,6 +132,8 @@ class Revival:
     :ivar pid: its process id, which is its group's as well.
     :ivar began: its start time, as `processes.Process` has it; None if it cannot be read.
     :ivar output: the path of the file that takes its output; None if it is unknown.
+    :param quiet: seconds since anything grew, for one that another daemon started.
+    :param is_certain: whether it is certainly that command; else it is never signalled.
     """
 
     def __init__(
@@ -138,18 +143,24 @@ class Revival:
         output: str | None,
         times: Times,
         process: subprocess.Popen[bytes] | None = None,
+        *,
+        quiet: float = 0.0,
+        is_certain: bool = True,
     ) -> None:
         self.pid = pid
         self.began = began
         self.output = output
         self._times = times
         self._process = process
-        self._started = self._grown = times.monotonic()
+        self._is_certain = is_certain
+        self._started = times.monotonic()
+        self._grown = self._started - max(0.0, quiet)
+        self._ended_early: bool | None = None
         self._killing: float | None = None
         self._stalled = False
 
     @property
-    def ending(self) -> bool:
+    def is_ending(self) -> bool:
         """Whether it was sent SIGTERM."""
         return self._killing is not None
 
@@ -188,19 +199,31 @@ class Revival:
     def _ended(self, now: float) -> Ended:
         status = None if self._process is None else self._process.returncode
         soon = now - self._started < QUICK
-        return Ended(status, self._stalled, self._process is not None and soon and not self.ending)
+        return Ended(
+            status, self._stalled, self._process is not None and soon and not self.is_ending
+        )
 
     def _is_gone(self) -> bool:
         if self._process is not None:
-            return self._process.poll() is not None
-        return self.began is None or not processes.is_alive(self.pid, self.began)
+            ended = self._process.poll() is not None
+        else:
+            ended = self.began is None or not processes.is_alive(self.pid, self.began)
+        if not ended:
+            return False
+        if self._ended_early is None:
+            self._ended_early = self._times.monotonic() - self._started < QUICK
+        # A command that goes to the background lives on in its children. What ran for longer
+        # may leave a server of the project's behind, which is none of its work.
+        return not (self._ended_early and processes.is_led_by(self.pid))
 
     def _signal(self, number: int) -> None:
+        if not self._is_certain:
+            return
         if self._process is None:
             found = processes.look_at(self.pid)
             if found is None or found.began != self.began or not found.leads:
                 return
-        elif self._process.returncode is not None:
+        elif self._process.returncode is not None and not processes.is_led_by(self.pid):
             return
         # Nothing is left but zombies (macOS says EPERM), or processes of another user.
         with suppress(ProcessLookupError, PermissionError):
@@ -248,7 +271,8 @@ def start(
     program = find_program(command, environment)
     check_directory(session.directory)
     added = {**home.environment, **command.environment, "PWD": session.directory}
-    full = child.child_environment(os.environ if environment is None else environment, added)
+    inherited = os.environ if environment is None else environment
+    full = child.child_environment({n: v for n, v in inherited.items() if n not in _HIDDEN}, added)
     descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use)
     try:
         process = child.start(
@@ -264,19 +288,45 @@ def start(
     return Revival(process.pid, began, path, times, process)
 
 
-def adopt(attempt: Attempt, times: Times) -> Revival | None:
+def adopt(
+    attempt: Attempt, command: Command | None, times: Times, quiet: float = 0.0
+) -> Revival | None:
     """
     Find a command again that a daemon before this one started; None if it no longer runs.
 
     Without a pid and start time, the daemon ended between the intent and the record of the
-    start: then a process of ours that has the session's id in its command line is that one.
+    start: then a process of ours with the arguments and the directory of the command, which
+    started after the intent, is taken for it. It may still be a person's, so it is never ended.
+
+    :param command: what the configuration says today; None if it names no command.
+    :param quiet: seconds since anything of the session grew.
     """
     if attempt.pid is not None and attempt.began is not None:
         if not processes.is_alive(attempt.pid, attempt.began):
             return None
-        return Revival(attempt.pid, attempt.began, attempt.output, times)
-    found = processes.mentioning(attempt.stop.session)
-    return None if found is None else Revival(found.pid, found.began, attempt.output, times)
+        revival = Revival(attempt.pid, attempt.began, attempt.output, times, quiet=quiet)
+        if attempt.killed is not None:
+            revival.end()
+        return revival
+    found = None if command is None else _alike(attempt, command, times.wall() - attempt.at)
+    if found is None:
+        return None
+    return Revival(found.pid, found.began, attempt.output, times, quiet=quiet, is_certain=False)
+
+
+def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process | None:
+    """Find a process that is like the command of an attempt, and at most so many seconds old."""
+    identity = Identity(attempt.stop.session, attempt.stop.directory)
+    _, *arguments = arguments_for(command, identity)
+    for process in processes.ours():
+        # Before them stand the program, and the interpreter of one that is a script.
+        alike = arguments and list(process.arguments[-len(arguments) :]) == arguments
+        if not alike or not process.leads or not process.is_in(identity.directory):
+            continue
+        # The clock that an intent is dated by, and the one of a process, may differ a little.
+        if process.age is not None and process.age <= age + 1.0:
+            return process
+    return None
 
 
 def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tuple[int, str]:

@@ -285,7 +285,7 @@ class Monitor(Service):
         acts = not self._stepped()
         self._keep()
         if self._keeper.held:
-            self._revivals.poll(self._settings.stall)
+            self._revivals.poll(self._settings)
         for warning in self._notifier.poll(self._times.monotonic()):
             self._warn(warning)
         homes = self._homes()
@@ -353,9 +353,10 @@ class Monitor(Service):
 
     async def _see(self, homes: Sequence[Home], session: str | None = None) -> Living:
         """Look which processes live."""
+        commands = self._revivals.pids()
         if self._world.slow:
-            return await deferToThread(self._world.look, homes, session)
-        return self._world.look(homes, session)
+            return await deferToThread(self._world.look, homes, commands, session)
+        return self._world.look(homes, commands, session)
 
     def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
         assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service

@@ -55,6 +55,8 @@ class Verdict:
     :ivar key: tells the record that decides from every other of the session.
     :ivar at: that record's timestamp, in seconds since the epoch; None if it has none.
     :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
+    :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.
+    :ivar calling: whether a call of a tool has no result yet.
     :ivar progress: when the agent last did something that is no error, in seconds since the
         epoch; None if no such time was read.
     """
@@ -64,6 +66,8 @@ class Verdict:
     at: float | None = None
     reset: float | None = None
     progress: float | None = None
+    prompt: str | None = None
+    calling: bool = False
 
     def believed(self, now: float) -> Verdict:
         """

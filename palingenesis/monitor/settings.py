@@ -45,6 +45,7 @@ class Settings:
     :ivar attempts: the most attempts for one stop without progress.
     :ivar hourly: the most commands started in an hour, over all agents.
     :ivar stall: the time without growth after which a revival is ended.
+    :ivar stall_tool: the same while a call of a tool is under way.
     :ivar crashes: whether sessions that died in the middle of a turn are revived.
     :ivar backlog: whether sessions that stopped before the first start are revived.
     :ivar homes: the homes of ``[homes]``, by their names.
@@ -62,6 +63,7 @@ class Settings:
     attempts: int = 5
     hourly: int = 6
     stall: float = 600.0
+    stall_tool: float = 21_600.0
     crashes: bool = False
     backlog: bool = False
     homes: Mapping[str, Home] = field(default_factory=lambda: _NOTHING)
@@ -271,6 +273,7 @@ _SESSIONS: Mapping[str, Check] = {
     "attempts": check_count,
     "hourly": check_count,
     "stall": _some_seconds,
+    "stall_tool": _some_seconds,
     "crashes": _flag,
     "backlog": _flag,
 }

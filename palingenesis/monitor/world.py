@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 
 from palingenesis.monitor import revive
 from palingenesis.monitor.agents.agent import Owners
@@ -48,6 +48,11 @@ class Living:
         """Return whether a session's process said last that it waits for a person."""
         owners = self._owners.get(home.name)
         return owners is not None and owners.is_asking(session)
+
+    def has_left(self, home: Home, session: Identity, since: float) -> bool:
+        """Return whether a person has left a session; see `Owners.has_left`."""
+        owners = self._owners.get(home.name)
+        return owners is not None and owners.has_left(session, since)
 
 
 class World:
@@ -127,14 +132,17 @@ class World:
         """Return a transcript's stamp; None if it is gone or cannot be seen."""
         return home.kind.stamp(transcript)
 
-    def look(self, homes: Iterable[Home], session: str | None = None) -> Living:
+    def look(
+        self, homes: Iterable[Home], commands: Container[int], session: str | None = None
+    ) -> Living:
         """
         Look which processes live.
 
+        :param commands: the pids of the commands that revive sessions: no witnesses of another.
         :param session: the id of a session that is about to be revived: a process that has it
             in its command line counts as its owner, whatever its name.
         """
-        snapshot = take_snapshot()
+        snapshot = take_snapshot(commands=commands)
         owners = {home.name: home.kind.owners(home.directory, snapshot) for home in homes}
         return Living(owners, mentioned=session is not None and snapshot.mentions(session))
 
@@ -173,6 +181,16 @@ class World:
             umask=self._umask,
         )
 
-    def adopt(self, attempt: Attempt) -> Revival | None:
-        """Find the command of an attempt again; see `revive.adopt`."""
-        return revive.adopt(attempt, self._times)
+    def adopt(self, attempt: Attempt, command: Command | None) -> Revival | None:
+        """
+        Find the command of an attempt again; see `revive.adopt`.
+
+        :param command: what the configuration says today.
+        """
+        stamp = self.stamp(self.home_of(attempt.stop), attempt.stop.transcript)
+        grown = attempt.at if stamp is None else max(attempt.at, stamp.mtime_ns / 1e9)
+        return revive.adopt(attempt, command, self._times, self._times.wall() - grown)
+
+    def growth(self, home: Home, session: Identity, transcript: str) -> Hashable:
+        """Return what changes when anything below a session grows; see `Agent.growth`."""
+        return home.kind.growth(home.directory, session, transcript)

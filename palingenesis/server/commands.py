@@ -71,8 +71,8 @@ class CommandSpec:
     run: Callable[..., Any]
     render: Callable[[Any], bytes]
     summary: str
-    arguments: tuple[str, ...] = ()
-    audit: bool = True
+    arguments: tuple[str, ...]
+    audit: bool
 
     @property
     def usage(self) -> str:
@@ -174,7 +174,7 @@ class CommandTable:
             (Command.HELP, self.help, wire.render_value, "list the commands"),
         ):
             audit = command not in (Command.STATUS, Command.HELP)
-            self._specs[command.encode()] = CommandSpec(command, run, render, summary, audit=audit)
+            self._specs[command.encode()] = CommandSpec(command, run, render, summary, (), audit)
 
     def start_clock(self) -> None:
         """Count the uptime from here."""

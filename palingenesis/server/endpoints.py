@@ -10,7 +10,6 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
-    UNIXServerEndpoint,
     serverFromString,
 )
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
@@ -22,7 +21,7 @@ from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import SocketFile
-from palingenesis.server.transport import BACKLOG, ControlPort, ListeningSocket
+from palingenesis.server.transport import ControlPort, ListeningSocket
 from palingenesis.text import printable
 
 #: The description of a socket that systemd passes, by index or by name.
@@ -34,7 +33,7 @@ _log = get_logger(__name__)
 
 
 @implementer(IStreamServerEndpoint)
-class FileEndpoint(UNIXServerEndpoint):
+class FileEndpoint:
     """
     Listens on a claimed path.
 
@@ -45,7 +44,6 @@ class FileEndpoint(UNIXServerEndpoint):
     """
 
     def __init__(self, reactor: Reactor, file: SocketFile) -> None:
-        super().__init__(cast(Any, reactor), file.path, BACKLOG, file.mode)
         self._reactor = reactor
         self._file = file
 

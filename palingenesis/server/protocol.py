@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISystemHandle
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -47,7 +48,7 @@ class _Phase(Enum):
 
 
 @implementer(IHalfCloseableProtocol)
-class ControlProtocol(LineReceiver):
+class ControlProtocol(LineReceiver, TimeoutMixin):
     """
     Reads one command, runs it, sends one reply, and closes.
 
@@ -66,7 +67,6 @@ class ControlProtocol(LineReceiver):
     peer: Credentials | None = None
 
     _phase = _Phase.READING
-    _deadline: Any = None
     _call: Call | None = None
     _input_ended = False
     _discarded = 0
@@ -82,7 +82,7 @@ class ControlProtocol(LineReceiver):
             self.peer = peer_credentials(self.transport.getHandle())
         rejection = self.factory.admit(self)
         if rejection is None:
-            self._set_deadline(self._request_timed_out)
+            self.setTimeout(self.factory.commands.limits.timeout)
         else:
             self.reject(rejection)
 
@@ -115,10 +115,19 @@ class ControlProtocol(LineReceiver):
     def writeConnectionLost(self) -> None:
         """Do nothing: the connection closes at the client's end of file or at the deadline."""
 
+    def callLater(self, delay: float, call: Callable[[], None]) -> Any:
+        return self.factory.clock.callLater(delay, call)
+
+    def timeoutConnection(self) -> None:
+        if self.idle:
+            self.reply(_TIMED_OUT)
+        else:
+            self.abort()
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
         call = self._call
         self._phase = _Phase.CLOSED
-        self._clear_deadline()
+        self.setTimeout(None)
         if call is None:
             self.factory.forget(self)
         else:
@@ -128,7 +137,7 @@ class ControlProtocol(LineReceiver):
     def wait_for(self, call: Call) -> None:
         """Send the reply to a command under way once it is there."""
         self._phase = _Phase.WORKING
-        self._clear_deadline()
+        self.setTimeout(None)
         self.setRawMode()
         self._call = call
         call.reply.addCallback(self.reply)
@@ -172,7 +181,6 @@ class ControlProtocol(LineReceiver):
 
     def _send(self, line: bytes, half_close: bool) -> None:
         self._phase = _Phase.REPLIED
-        self._clear_deadline()
         self.setRawMode()
         if line:
             self.transport.write(line)
@@ -181,19 +189,7 @@ class ControlProtocol(LineReceiver):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
-        self._set_deadline(self.abort)
-
-    def _request_timed_out(self) -> None:
-        self.reply(_TIMED_OUT)
-
-    def _set_deadline(self, at_deadline: Callable[[], None]) -> None:
-        factory = self.factory
-        self._deadline = factory.clock.callLater(factory.commands.limits.timeout, at_deadline)
-
-    def _clear_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()
+        self.setTimeout(self.factory.commands.limits.timeout)
 
 
 class ControlFactory(ServerFactory):

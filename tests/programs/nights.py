@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -117,8 +117,10 @@ class NightWorld(FakeWorld):
     night: Night
     daemon: Daemon
 
-    def look(self, homes: Iterable[Home], session: str | None = None) -> Living:
-        living = super().look(homes, session)
+    def look(
+        self, homes: Iterable[Home], commands: Container[int], session: str | None = None
+    ) -> Living:
+        living = super().look(homes, commands, session)
         if session is not None and self.night.random.random() < 0.1:
             self.night.come_back(session)  # at the very last moment
         return living

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from enum import Enum
@@ -54,6 +54,8 @@ class Step:
     :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
     :ivar progress: whether the agent did something that is no error.
     :ivar parent: the key of the record that it follows; None if it names none.
+    :ivar prompt: the text of a prompt that a command can have given; else None.
+    :ivar calling: whether it calls a tool.
     """
 
     what: What
@@ -63,10 +65,14 @@ class Step:
     reset: float | None = None
     progress: bool = False
     parent: str | None = None
+    prompt: str | None = None
+    calling: bool = False
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
-        return Verdict(self.kind, self.key, self.at, self.reset)
+        return Verdict(
+            self.kind, self.key, self.at, self.reset, prompt=self.prompt, calling=self.calling
+        )
 
 
 #: The verdict on a transcript that reports nothing.
@@ -102,6 +108,14 @@ class Owners(ABC):
         """Return whether the session's process said last that it waits for a person."""
         return False
 
+    def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
+        """
+        Return whether a person has left a session, and its transcript does not say so.
+
+        :param since: the time of its last record, in seconds since the epoch.
+        """
+        return False
+
 
 class Agent(ABC):
     """
@@ -113,6 +127,8 @@ class Agent(ABC):
     :cvar name: the name under which it is configured and shown.
     :cvar programs: the names under which its program runs; see `processes.names_of`.
     :cvar home_variable: the environment variable that names its home.
+    :cvar own_variables: the variables that it sets for its own children: in them it refuses to run,
+        or believes that it is a child.
     :cvar home_name: its home's name in the user's home directory.
     :cvar transcripts: where its transcripts are; see `Walk.files`.
     """
@@ -120,6 +136,7 @@ class Agent(ABC):
     name: ClassVar[str]
     programs: ClassVar[frozenset[str]]
     home_variable: ClassVar[str]
+    own_variables: ClassVar[frozenset[str]] = frozenset()
     home_name: ClassVar[str]
     transcripts: ClassVar[str]
 
@@ -201,6 +218,14 @@ class Agent(ABC):
         """
         last = (step.at for step in islice(steps, _PROGRESS_DEPTH) if step.progress)
         return next((at for at in last if at is not None), None)
+
+    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+        """
+        Return what changes when anything below a session grows: for most agents, its transcript.
+
+        An agent whose sub-agents have files of their own counts those too.
+        """
+        return self.stamp(transcript)
 
     @abstractmethod
     def owners(self, home: str, snapshot: Snapshot) -> Owners:

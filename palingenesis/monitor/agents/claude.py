@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -20,9 +20,11 @@ from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
 from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
+from palingenesis.monitor.transcript import Record, field, mapping, number, opened, timestamp
 from palingenesis.words import Kind, Owner
 
+#: Files of sub-agents that are looked at for growth.
+_SUBAGENTS = 1000
 #: Entries of the registry that are looked at, and bytes of one.
 _ENTRIES = 2000
 _ENTRY_SIZE = 64 * 1024
@@ -32,6 +34,8 @@ _QUESTIONS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _INTERRUPTED = frozenset(
     {"[Request interrupted by user]", "[Request interrupted by user for tool use]"}
 )
+#: A line of the history that holds nothing but a command to leave.
+_LEAVING = re.compile(rb'"display"\s*:\s*"\s*/(?:exit|quit)\s*"')
 _EXIT = re.compile(r"<command-name>\s*/(?:exit|quit)\s*</command-name>")
 #: What a person does without the model: the output of a command, and the command itself.
 _OUTPUT = re.compile(r"\s*<(?:local-command-(?:stdout|stderr|caveat)|bash-(?:input|std\w+))>")
@@ -85,6 +89,12 @@ class Claude(Agent):
     name = "claude"
     programs = frozenset({"claude", "claude.exe", "claude-code", "claude-agent-sdk"})
     home_variable = "CLAUDE_CONFIG_DIR"
+    own_variables = frozenset(
+        {
+            *("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT"),
+            "CLAUDE_CODE_CHILD_SESSION",
+        }
+    )
     home_name = ".claude"
     #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
     transcripts = "projects/*/*.jsonl"
@@ -143,6 +153,14 @@ class Claude(Agent):
                     return step.verdict()
         return UNREAD
 
+    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+        """Return the stamps of the transcript and of the sub-agents' files beside it."""
+        below = os.path.join(os.path.dirname(transcript), session.id, "subagents")
+        walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
+        found = [each for each in walk.files(below, "*.jsonl") if each is not None]
+        stamps = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
+        return self.stamp(transcript), tuple(sorted(stamps))
+
     def owners(self, home: str, snapshot: Snapshot) -> Registry:
         """Read the registry of living processes."""
         try:
@@ -150,8 +168,8 @@ class Claude(Agent):
         except FileNotFoundError:
             entries = []
         except OSError:
-            return Registry([], snapshot, whole=False)
-        return Registry(entries, snapshot)
+            return Registry(home, [], snapshot, whole=False)
+        return Registry(home, entries, snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +199,17 @@ class Registry(Owners):
     ``/resume`` inside the program may leave an old session in an entry
     (anthropics/claude-code#37737), so an entry with the session's directory counts as well.
 
+    :param home: the home, whose ``history.jsonl`` has what was typed: most sessions that are left
+        by ``/exit`` have no record of it in their transcripts.
     :param whole: whether every entry could be looked at.
     """
 
-    def __init__(self, entries: Sequence[Entry], snapshot: Snapshot, *, whole: bool = True) -> None:
+    def __init__(
+        self, home: str, entries: Sequence[Entry], snapshot: Snapshot, *, whole: bool = True
+    ) -> None:
         super().__init__(snapshot)
+        self._history = os.path.join(home, "history.jsonl")
+        self._exits: dict[str, float] | None = None
         self._living = [e for e in entries if snapshot.is_alive(e.pid, e.start)]
         self._unreadable = not whole or any(not e.readable for e in self._living)
         self._asking = {e.session for e in entries if e.session and e.status == "waiting"}
@@ -202,6 +226,27 @@ class Registry(Owners):
     def is_asking(self, session: Identity) -> bool:
         """Return whether the session's process said last that it waits for a person."""
         return session.id in self._asking
+
+    def has_left(self, session: Identity, since: float) -> bool:
+        """Return whether ``/exit`` or ``/quit`` was typed in a session after its last record."""
+        if self._exits is None:
+            self._exits = _exits(self._history)
+        return self._exits.get(session.id, since) > since
+
+
+def _exits(path: str) -> dict[str, float]:
+    """Return when each session was left last, in seconds since the epoch."""
+    exits: dict[str, float] = {}
+    try:
+        with opened(path) as history:
+            for record in history.last(lambda line: _LEAVING.search(line) is not None):
+                value = mapping(record.value)
+                session, at = value.get("sessionId"), number(value.get("timestamp"))
+                if isinstance(session, str) and at is not None:
+                    exits.setdefault(session, at / 1000)
+    except OSError:
+        pass  # without a history, only the transcripts say who left
+    return exits
 
 
 def _entries(directory: str) -> Iterator[Entry]:
@@ -322,8 +367,16 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
     kind = Kind.USER if interrupted else None
     what = What.COMMAND if _COMMAND.match(words) else What.WORK if result else What.PROMPT
     parent = value.get("parentUuid")
+    # A prompt that was typed says so.
+    given = what is What.PROMPT and value.get("promptSource") in (None, "sdk")
     return Step(
-        what, key, at, kind, progress=worked, parent=parent if isinstance(parent, str) else None
+        what,
+        key,
+        at,
+        kind,
+        progress=worked,
+        parent=parent if isinstance(parent, str) else None,
+        prompt=words if given else None,
     )
 
 
@@ -346,7 +399,7 @@ def _reply(message: dict[str, object], key: str, at: float | None) -> Step:
     if not _QUESTIONS.isdisjoint(calls):
         kind = Kind.ASKING
     elif calls or reason in ("tool_use", "pause_turn"):
-        return Step(What.WORK, key, at, progress=True)
+        return Step(What.WORK, key, at, progress=True, calling=bool(calls))
     elif reason is None:
         said = any(block.get("type") == "text" for block in blocks)
         return Step(What.REPLY if said else What.WORK, key, at, progress=True)

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
+from functools import lru_cache
 from itertools import islice
 
+from palingenesis.monitor import files
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
 from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, field, mapping, number, timestamp
+from palingenesis.monitor.transcript import Record, field, mapping, number, opened, timestamp
 from palingenesis.words import Kind, Owner
 
 #: A window counts as full from so many percent on.
 FULL = 99.0
+#: Rollouts that are looked at for sub-agents.
+_SUBAGENTS = 1000
 #: Steps that are looked through for the one that decides, and behind it for figures.
 _DEPTH = 200
 
@@ -78,6 +82,7 @@ _WORK = frozenset(
 #: What stands at the beginning or at the end of a turn.
 _BORDERS = frozenset({What.TURN_BEGUN, What.END, What.LIMIT, What.TURN_OVER})
 _SAID = frozenset({"agent_message", "agent_reasoning"})
+_CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 _QUESTION = "request_user_input"
 
 
@@ -87,6 +92,7 @@ class Codex(Agent):
     name = "codex"
     programs = frozenset({"codex", "codex.js"})
     home_variable = "CODEX_HOME"
+    own_variables = frozenset({"CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED"})
     home_name = ".codex"
     #: Compressed rollouts (``.jsonl.zst``) are old ones.
     transcripts = "sessions/[0-9]*/[0-9]*/[0-9]*/rollout-*.jsonl"
@@ -140,9 +146,44 @@ class Codex(Agent):
             newest = newest or step
         return UNREAD if newest is None else newest.verdict()
 
+    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:
+        """Return the stamps of the rollout and of the newest day's rollouts of its sub-agents."""
+        walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
+        found = walk.files(_newest_day(os.path.join(home, "sessions")), "rollout-*.jsonl")
+        stamps = [
+            (path, status.st_size)
+            for path, status in filter(None, found)
+            if path != transcript and _parent(path) == session.id
+        ]
+        return self.stamp(transcript), tuple(sorted(stamps))
+
     def owners(self, home: str, snapshot: Snapshot) -> Locks:
         """Look at the locks that living processes hold."""
         return Locks(home, snapshot)
+
+
+@lru_cache(maxsize=_SUBAGENTS)
+def _parent(transcript: str) -> str | None:
+    """Return the id of the session whose sub-agent has a rollout; None if it is no such."""
+    try:
+        with opened(transcript) as file:
+            first = next(file.first(), None)
+    except OSError:
+        return None
+    meta = mapping(mapping(first.value if first else None).get("payload"))
+    subagent = mapping(mapping(meta.get("source")).get("subagent"))
+    parent = mapping(subagent.get("thread_spawn")).get("parent_thread_id")
+    return parent if isinstance(parent, str) else None
+
+
+def _newest_day(directory: str) -> str:
+    """Return the newest of the directories by year, month and day."""
+    for _ in range(3):
+        try:
+            directory = os.path.join(directory, max(files.names_in(directory, _SUBAGENTS)))
+        except (OSError, ValueError):
+            break
+    return directory
 
 
 class Locks(Owners):
@@ -226,11 +267,12 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
             return Step(What.TURN_OVER, key, at, Kind.FINISHED)
         return Step(What.END, key, at, Kind.FINISHED, progress=True)
     if _is_prompt(payload):
-        return Step(What.PROMPT, key, at)
+        return Step(What.PROMPT, key, at, prompt=_prompt(payload))
     asking = name == "function_call" and payload.get("name") == _QUESTION
     worked = name in _WORK or name in _SAID
     worked |= name == "message" and payload.get("role") == "assistant"
-    return Step(What.WORK, key, at, Kind.ASKING if asking else None, progress=worked)
+    kind = Kind.ASKING if asking else None
+    return Step(What.WORK, key, at, kind, progress=worked, calling=name in _CALLS)
 
 
 def _figures(payload: dict[str, object], key: str, at: float | None) -> Step | None:
@@ -288,6 +330,14 @@ def _is_prompt(payload: dict[str, object]) -> bool:
     first = mapping(content[0]) if isinstance(content, list) and content else {}
     text = first.get("text")
     return not (isinstance(text, str) and text.lstrip().startswith(("<", "# AGENTS.md")))
+
+
+def _prompt(payload: dict[str, object]) -> str | None:
+    """Return the text of a prompt; None if it is not plain text."""
+    content = payload.get("content")
+    first = mapping(content[0]) if isinstance(content, list) and content else payload
+    text = first.get("text") if first is not payload else payload.get("message")
+    return text[:_TEXT_LIMIT] if isinstance(text, str) else None
 
 
 def _payload(record: Record) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The ledger: what the monitor did and saw, one JSON object a line, synced before it counts."""
 
 from palingenesis.monitor.ledger.file import LEDGER_NAME, LedgerError
-from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History
+from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History, Name
 from palingenesis.monitor.ledger.ledger import HOUR, Ledger
 from palingenesis.monitor.ledger.records import Entry, Stop
 
@@ -14,5 +14,6 @@ __all__ = [
     "History",
     "Ledger",
     "LedgerError",
+    "Name",
     "Stop",
 ]

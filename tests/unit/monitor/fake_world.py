@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,7 +55,7 @@ class FakeRevival(Revival):
     def poll(self, stall: float) -> Ended | None:
         now = self._times.monotonic()
         if not self.alive:
-            soon = self.ours and now - self._started < QUICK and not self.ending
+            soon = self.ours and now - self._started < QUICK and not self.is_ending
             return Ended(self.exit if self.ours else None, self._stalled, soon)
         if self._killing is None and now - self._grown >= stall:
             self._killing, self._stalled = now + GRACE, True
@@ -83,16 +83,25 @@ class Start:
 class FakeLiving(Living):
     """Who is alive, as the world said when it was looked at."""
 
-    def __init__(self, owners: Mapping[tuple[str, str], Owner], asking: set[str]) -> None:
+    def __init__(
+        self,
+        owners: Mapping[tuple[str, str], Owner],
+        asking: set[str],
+        exits: Mapping[str, float],
+    ) -> None:
         super().__init__({})
         self._told = dict(owners)
         self._waits = set(asking)
+        self._exits = dict(exits)
 
     def owner(self, home: Home, session: Identity, transcript: str) -> Owner:  # noqa: ARG002
         return self._told.get((home.agent, session.id), Owner.GONE)
 
     def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
         return session.id in self._waits
+
+    def has_left(self, home: Home, session: Identity, since: float) -> bool:  # noqa: ARG002
+        return self._exits.get(session.id, since) > since
 
 
 class FakeHomeLocks(HomeLocks):
@@ -143,6 +152,8 @@ class FakeWorld(World):
         self.files: dict[str, File] = {}
         self.owners: dict[tuple[str, str], Owner] = {}
         self.waiting: set[str] = set()
+        self.below: dict[str, int] = {}
+        self.exits: dict[str, float] = {}
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
         self.looks = 0
@@ -241,6 +252,7 @@ class FakeWorld(World):
     def look(
         self,
         homes: Iterable[Home],  # noqa: ARG002
+        commands: Container[int],  # noqa: ARG002
         session: str | None = None,
     ) -> Living:
         self.looks += 1
@@ -248,7 +260,7 @@ class FakeWorld(World):
         for start in self.starts:
             if start.revival.alive and start.session.id == session:
                 owners[start.agent, start.session.id] = Owner.PROGRAM
-        living = FakeLiving(owners, self.waiting)
+        living = FakeLiving(owners, self.waiting, self.exits)
         for do in self.on_look:
             do()
         return living
@@ -275,7 +287,10 @@ class FakeWorld(World):
         assert revival.output not in in_use
         return revival
 
-    def adopt(self, attempt: Attempt) -> Revival | None:
+    def growth(self, home: Home, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+        return self.files[transcript].generation, self.below.get(session.id)
+
+    def adopt(self, attempt: Attempt, command: Command | None) -> Revival | None:  # noqa: ARG002
         for start in self.starts:
             found = start.revival
             mentioned = attempt.pid is None and start.session.id == attempt.stop.session

@@ -472,6 +472,35 @@ class OwnerTests(SynchronousTestCase):
         self.assertTrue(owners.is_asking(self.identity))
         self.assertFalse(owners.is_asking(Identity("other", "/")))
 
+    def history(self, *lines: object) -> None:
+        with open(os.path.join(self.home, "history.jsonl"), "w") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def test_leaving_that_only_the_history_tells(self) -> None:
+        for command in ("/exit", "/quit", "/exit "):
+            line = {
+                "display": command,
+                "timestamp": 2_000_500,
+                "project": "/",
+                "sessionId": SESSION,
+            }
+            self.history(line, {**line, "display": "/help", "timestamp": 3_000_000})
+            owners = AGENT.owners(self.home, Snapshot({}))
+            for since, left in ((2000.0, True), (2000.5, False), (2001.0, False)):
+                self.assertEqual(owners.has_left(self.identity, since), left, command)
+            self.assertFalse(owners.has_left(Identity("other", "/"), 0.0))
+
+    def test_words_about_leaving_in_the_history_are_none(self) -> None:
+        line = {"timestamp": 2_000_500, "project": "/", "sessionId": SESSION}
+        lines = [{**line, "display": text} for text in ("what is /exit", "/exit now", "exit")]
+        self.history(*lines, {**line, "display": "x", "pasted": '"display":"/exit"'})
+        self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
+
+    def test_no_history_and_nonsense_in_it(self) -> None:
+        self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
+        self.history({"display": "/exit"}, {"display": "/exit", "sessionId": 5, "timestamp": "x"})
+        self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
+
     def test_names_that_are_no_pids_are_left_alone(self) -> None:
         for name in ("x.json", "1.txt", "٣.json", "-1.json", "9" * 50 + ".json"):
             with open(os.path.join(self.home, "sessions", name), "w"):

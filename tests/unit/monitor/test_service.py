@@ -174,6 +174,35 @@ class SeeingTests(MonitorTestCase):
         self.assertEqual(self.told("state", "kind"), ("left", "user"))
         self.assertEqual(self.story(), ["left"])
 
+    def test_a_session_that_was_left_at_its_limit_is_not_revived(self) -> None:
+        self.limited(100)
+        self.pass_time(20)
+        self.world.exits["s"] = self.now()
+        self.pass_time(400)
+        self.assertEqual(self.told("state", "kind"), ("left", "user"))
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_session_that_its_user_left_before_its_last_record_goes_on(self) -> None:
+        self.world.exits["s"] = self.now()
+        self.pass_time(1)
+        self.limited(100)
+        self.pass_time(400)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_session_that_is_left_at_the_last_moment_is_not_revived(self) -> None:
+        self.limited(100)
+        self.pass_time(20)
+        looks = self.world.looks
+
+        def leave() -> None:
+            if self.world.looks > looks:
+                self.world.exits["s"] = self.now()
+
+        self.world.on_look.append(leave)
+        self.pass_time(400)
+        self.assertEqual(self.told("state", "kind"), ("left", "user"))
+        self.assertEqual(self.world.starts, [])
+
     def test_a_limit_is_told_with_its_time(self) -> None:
         self.limited(100)
         due = self.now() + 100
@@ -433,10 +462,10 @@ class RevivingTests(MonitorTestCase):
 
     def test_a_hung_revival_is_ended_and_counts_as_failed(self) -> None:
         self.revive()
-        self.pass_time(590)
+        self.pass_time(560)
         self.assertEqual(self.story()[-1], "started")
         self.pass_time(60)
-        self.assertEqual(self.story()[-1], "failed")
+        self.assertEqual(self.story()[-2:], ["killed", "failed"])
 
     def test_growth_keeps_a_revival_from_being_ended(self) -> None:
         self.revive()
@@ -629,15 +658,15 @@ class PausingTests(MonitorTestCase):
 
 class RestartTests(MonitorTestCase):
     def test_the_same_stop_is_not_acted_on_twice(self) -> None:
-        revival = self.revive()
+        self.revive()
         self.restart()
         self.pass_time(60)
         self.assertEqual(self.told("state"), ("reviving",))
         self.world.write("s", Kind.FINISHED, progress=True)
-        revival.finish()
+        self.world.starts[-1].revival.finish()
         self.pass_time(1000)
         self.assertEqual(len(self.world.starts), 1)
-        self.assertEqual(self.story(), ["stopped", "intent", "started", "worked"])
+        self.assertEqual(self.story(), ["stopped", "intent", "started", "worked", "ended"])
 
     def test_a_success_while_no_daemon_ran_is_told(self) -> None:
         revival = self.revive()
@@ -646,7 +675,7 @@ class RestartTests(MonitorTestCase):
         self.world.write("s", Kind.FINISHED, progress=True)
         revival.finish()
         self.restart()
-        self.assertEqual(self.story()[-1], "worked")
+        self.assertIn("worked", self.story())
 
     def test_a_failure_while_no_daemon_ran_has_an_unknown_exit(self) -> None:
         revival = self.revive()
@@ -801,7 +830,7 @@ class ConfiguringTests(MonitorTestCase):
         self.world.write("s", Kind.FINISHED, progress=True)
         revival.finish()
         self.pass_time(10)
-        self.assertEqual(self.story()[-1], "worked")
+        self.assertIn("worked", self.story())
 
     def test_a_margin_moves_what_is_planned(self) -> None:
         self.limited(100)

@@ -381,6 +381,23 @@ class TimeTests(TableTestCase):
         self.result.errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_a_status_of_fixed_keys_is_rendered_again_only_if_it_has_changed(self) -> None:
+        rendered: list[DaemonStatus] = []
+
+        def note(status: DaemonStatus) -> tuple[str, str]:
+            rendered.append(status)
+            return render(status)
+
+        render = wire.render_around_uptime
+        self.patch(wire, "render_around_uptime", note)
+        statuses = [DaemonStatus("paused", extra=FixedKeys({"jobs": n})) for n in (3, 3, 4)]
+        returned = iter(statuses)
+        self.patch(DaemonState, "get_status", lambda _: next(returned))
+        table = CommandTable(DaemonState(), self.clock)
+        replies = [table.run(b"STATUS\n", None) for _ in statuses]
+        self.assertEqual(rendered, [statuses[0], statuses[2]])
+        self.assertEqual(replies, [wire.render_status(status) for status in statuses])
+
     def test_a_status_of_fixed_keys_that_is_returned_again_has_its_own_uptime(self) -> None:
         status = DaemonStatus("paused", extra=FixedKeys({"jobs": 3}))
         self.patch(DaemonState, "get_status", lambda _: status)

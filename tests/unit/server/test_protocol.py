@@ -329,6 +329,7 @@ class AdmissionTests(ProtocolTestCase):
         self.assertEqual(
             (client.received, client.saw_the_end), (b"ERR: Too many connections\n", True)
         )
+        self.assertEqual(self.lines(), [])
 
     def test_a_client_too_many_takes_nobody_s_place(self) -> None:
         clients = self.take_every_slot()

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import paths
 from palingenesis.config import ConfigError
-from palingenesis.locate import Location, locate_socket, other_places, serving_elsewhere
+from palingenesis.locate import Location, locate_socket, serving_elsewhere
 from palingenesis.paths import (
     PATH_LIMIT,
     Exposure,
@@ -310,52 +310,47 @@ class OtherPlacesTests(PathsTestCase):
         self.patch(paths, "_last_resort", lambda _: self.tmp)
         self.socket = os.path.join(self.tmp, "palingenesis.sock")
 
-    def test_a_socket_at_the_other_default_place_is_found(self) -> None:
-        leave_stale(self.socket)
-        self.assertEqual(
-            other_places(locate_socket(), NOBODY - 1), []
-        )  # Another user's is none of ours.
-        self.assertEqual(
-            other_places(locate_socket()), [Location(self.socket, "/tmp/palingenesis-UID")]
-        )
+    def serving(self, location: Location | None = None, uid: int | None = None) -> list[Location]:
+        return [place for place, _ in serving_elsewhere(location or locate_socket(), uid)]
 
-    def test_and_from_there_the_first_one(self) -> None:
-        leave_stale(os.path.join(self.run, "palingenesis.sock"))
-        here = Location(self.socket, "/tmp/palingenesis-UID")
-        self.assertEqual([place.source for place in other_places(here)], ["$XDG_RUNTIME_DIR"])
+    def listen(self, path: str) -> None:
+        self.addCleanup(listen_at(path).close)
 
-    def test_without_a_socket_there_is_no_other_place(self) -> None:
-        self.assertEqual(other_places(locate_socket()), [])
-
-    def test_a_place_that_others_can_write_to_does_not_count(self) -> None:
-        leave_stale(self.socket)
-        os.chmod(self.tmp, 0o777)
-        self.assertEqual(other_places(locate_socket()), [])
-
-    def test_a_socket_that_somebody_chose_has_no_other_place(self) -> None:
-        leave_stale(self.socket)
-        self.assertEqual(other_places(locate_socket("/x")), [])
-
-    def serving(self) -> list[str]:
-        return [place.path for place, _ in serving_elsewhere(locate_socket())]
-
-    def test_a_process_that_listens_there_is_named(self) -> None:
-        self.addCleanup(listen_at(self.socket).close)
+    def test_a_process_at_the_other_default_place_is_found(self) -> None:
+        self.listen(self.socket)
         ((place, credentials),) = serving_elsewhere(locate_socket())
-        self.assertEqual(place.path, self.socket)
+        self.assertEqual(place, Location(self.socket, "/tmp/palingenesis-UID"))
         if credentials is not None:
             self.assertEqual(credentials.pid, os.getpid())
 
-    def test_a_stale_socket_there_is_nobody_s(self) -> None:
+    def test_a_place_that_is_not_safe_for_the_user_is_left_out(self) -> None:
+        self.listen(self.socket)
+        self.assertEqual(self.serving(uid=NOBODY - 1), [])
+        os.chmod(self.tmp, 0o777)
+        self.assertEqual(self.serving(), [])
+
+    def test_from_the_last_default_place_the_first_one_is_found(self) -> None:
+        self.listen(os.path.join(self.run, "palingenesis.sock"))
+        here = Location(self.socket, "/tmp/palingenesis-UID")
+        self.assertEqual([place.source for place in self.serving(here)], ["$XDG_RUNTIME_DIR"])
+
+    def test_without_a_socket_no_process_serves_elsewhere(self) -> None:
+        self.assertEqual(self.serving(), [])
+
+    def test_a_socket_that_the_user_chose_has_no_other_place(self) -> None:
+        self.listen(self.socket)
+        self.assertEqual(self.serving(locate_socket("/x")), [])
+
+    def test_a_stale_socket_elsewhere_does_not_count(self) -> None:
         leave_stale(self.socket)
         self.assertEqual(self.serving(), [])
 
     @needs_linux
-    def test_a_process_there_whose_backlog_is_full_listens_as_well(self) -> None:
+    def test_a_process_elsewhere_with_a_full_backlog_counts(self) -> None:
         self.addCleanup(listen_at(self.socket, backlog=0).close)
         for connection in fill_backlog(self.socket):
             self.addCleanup(connection.close)
-        self.assertEqual(self.serving(), [self.socket])
+        self.assertEqual([place.path for place in self.serving()], [self.socket])
 
 
 class ExposureTests(SynchronousTestCase):
