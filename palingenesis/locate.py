@@ -100,25 +100,31 @@ def serving_elsewhere(
     """
     Yield the other places at which a process listens, each with that process.
 
-    A daemon that was started in another environment, by cron(8) or before a login, may
-    serve at another default place, and one that was started with another configuration at
-    the place that it has recorded. None is yielded if the user chose the location. The
-    process is None if the kernel does not name it.
+    A daemon that was started in another environment, by cron(8) or before a login, may serve at
+    another default place, and one that was started with another configuration where its own
+    record says. Nothing is yielded if the user chose the location for this command. The process
+    is None if the kernel does not name it.
 
     :param location: what `locate_socket` returned.
     :param uid: the user whose sockets they are; our own if None.
     """
     import socket
 
+    from palingenesis.pathlock import may_be_busy
+
     uid = os.geteuid() if uid is None else uid
     for place in _other_places(location, uid):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
             try:
+                check_runtime(os.path.dirname(place.path), uid)
                 connection.connect(place.path)
             except BlockingIOError:
                 pass  # Its backlog is full: a process listens.
-            except OSError:
+            except ConnectionRefusedError:
+                if not may_be_busy(place.path):
+                    continue
+            except (OSError, PathError):
                 continue
             yield place, peer_credentials(connection)
 
@@ -126,17 +132,15 @@ def serving_elsewhere(
 def _other_places(location: Location, uid: int) -> Iterator[Location]:
     if location.source in ("--socket", f"${SOCKET_VARIABLE}"):
         return
-    known = {location.path}
-    directories = runtime_directories(uid)
-    if location.source in [source for _, source in directories]:
-        for directory, source in directories:
-            place = Location(os.path.join(directory, SOCKET_NAME), source)
-            try:
-                check_runtime(directory, uid)
-            except PathError:
-                continue
+    defaults = [
+        Location(os.path.join(directory, SOCKET_NAME), source)
+        for directory, source in runtime_directories(uid)
+    ]
+    known = [location.path]
+    if location.source in [place.source for place in defaults]:
+        for place in defaults:
             if place.path not in known:
-                known.add(place.path)
+                known.append(place.path)
                 yield place
     recorded = recorded_place() if uid == os.geteuid() else None
     if recorded is not None and recorded.path not in known:

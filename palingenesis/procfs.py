@@ -1,10 +1,16 @@
-"""Processes and users, as far as the kernel tells: the peer of a socket, and proc(5)."""
+"""
+Processes and users, as far as the kernel tells: the peer of a socket, and proc(5).
+
+On macOS, `palingenesis.darwin` asks the kernel for the same.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
+import sys
 from collections import namedtuple
 
 from palingenesis.text import NAME_LIMIT, printable
@@ -12,6 +18,8 @@ from palingenesis.text import NAME_LIMIT, printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from palingenesis.darwin import Kernel
 
 _SOL_SOCKET: int = socket.SOL_SOCKET
 _SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
@@ -48,9 +56,16 @@ def peer_credentials(connection: Any) -> Credentials | None:
     """
     Ask the kernel for the process at the other end of a socket (``SO_PEERCRED``, unix(7)).
 
-    None where the kernel does not tell: on other systems than Linux, and for sockets that
-    are not Unix sockets.
+    On macOS, that is the process that has used the other end last. None if the kernel does not
+    tell: on further systems, and for sockets that are not Unix sockets.
     """
+    if sys.platform == "darwin":
+        try:
+            from palingenesis.darwin import peer
+        except ImportError:
+            return None
+        found = peer(connection)
+        return None if found is None else Credentials(*found)
     if _SO_PEERCRED is None:
         return None
     try:
@@ -102,12 +117,39 @@ def has_ended(pid: int) -> bool:
         return True
     except PermissionError:
         pass
+    if sys.platform == "darwin":
+        try:
+            return macos_kernel().has_ended(pid)
+        except OSError:
+            return False
     return process_stat(pid)[:1] == [b"Z"]
 
 
-def command_of(pid: int) -> str | None:
-    """Return the name of a process, fit to print, or None where it is gone or hidden."""
+def is_stopped(pid: int) -> bool:
+    """Return whether a process waits for SIGCONT; False if unknown."""
+    if sys.platform == "darwin":
+        try:
+            return macos_kernel().process(pid).stopped
+        except OSError:
+            return False
+    return process_stat(pid)[:1] == [b"T"]
+
+
+def directory_of(pid: int) -> str | None:
+    """Return the current directory of a process; None if it is gone, or another user's."""
     try:
+        if sys.platform == "darwin":
+            return macos_kernel().directory(pid).path or None
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+
+
+def command_of(pid: int) -> str | None:
+    """Return the name of a process, fit to print, or None if it is gone or hidden."""
+    try:
+        if sys.platform == "darwin":
+            return printable(macos_kernel().process(pid).name, NAME_LIMIT)
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
             return printable(file.read().rstrip("\n"), NAME_LIMIT)
     except OSError:
@@ -115,12 +157,27 @@ def command_of(pid: int) -> str | None:
 
 
 def arguments_of(pid: int) -> list[str]:
-    """Return the command line of a process; empty where it is gone, a zombie or hidden."""
+    """Return the command line of a process; empty if it is gone, a zombie or hidden."""
     try:
+        if sys.platform == "darwin":
+            return macos_kernel().arguments(pid)[1]
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
     except OSError:
         return []
+
+
+def macos_kernel() -> Kernel:
+    """
+    Return macOS's table of processes.
+
+    :raises OSError: if this Python cannot call the system's functions.
+    """
+    try:
+        from palingenesis.darwin import Kernel
+    except ImportError as error:
+        raise OSError(errno.ENOSYS, "this Python has no ctypes") from error
+    return Kernel()
 
 
 def user_in_words(uid: int) -> str:

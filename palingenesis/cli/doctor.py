@@ -24,8 +24,8 @@ from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, check_trusted, load_config
 from palingenesis.pathlock import holder
-from palingenesis.paths import Exposure, config_file, exposure
-from palingenesis.procfs import has_ended, peer_credentials, process_stat
+from palingenesis.paths import Exposure, config_file, exposure, unread_directory
+from palingenesis.procfs import has_ended, is_stopped, peer_credentials
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
 
@@ -98,6 +98,8 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
             # The daemon itself knows which file it reads, and every mistake in it.
             if row[0] not in told:
                 say(*row)
+        if (unread := unread_directory()) is not None:
+            say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
         say("plugin", *examine_plugin())
     if error is None:
         say("verdict", *_verdict([label for label, its in told.items() if its == RED]))
@@ -159,7 +161,7 @@ def _conversation(location: Location, timeout: float) -> Iterator[Row]:
 def _listener(connection: socket) -> str:
     listener = listener_of(connection)
     credentials = peer_credentials(connection)
-    if credentials and process_stat(credentials.pid)[:1] == [b"T"]:
+    if credentials and is_stopped(credentials.pid):
         return f"{listener}; stopped, `kill -CONT {credentials.pid}` continues it"
     return listener
 

@@ -217,9 +217,21 @@ def _add_completion_options(parser: ArgumentParser) -> None:
 
 
 def _doctor(options: Namespace) -> Exit:
+    if options.report:
+        from palingenesis.cli.facts import report
+
+        return report()
     from palingenesis.cli.doctor import examine
 
     return examine(options.socket, _timeout(options), _colour())
+
+
+def _add_doctor_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="print versions and what holds on this system, with nothing private in it",
+    )
 
 
 def _start(options: Namespace) -> Exit:
@@ -258,7 +270,7 @@ COMMANDS = {
     "completion": CliCommand(
         _completion, "print the completion script of a shell", _add_completion_options
     ),
-    "doctor": CliCommand(_doctor, "find out why the daemon does not answer"),
+    "doctor": CliCommand(_doctor, "find out why the daemon does not answer", _add_doctor_options),
 }
 
 

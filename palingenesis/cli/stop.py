@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 from contextlib import suppress
 
@@ -27,6 +28,10 @@ from palingenesis.text import in_short, printable
 from palingenesis.wire import REPLY_LIMIT, Command
 from palingenesis.words import Key
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from palingenesis.darwin import KqueueProcess
+
 #: Seconds that the daemon has to exit.
 STOP_TIMEOUT = 10.0
 #: Seconds between two checks of a process that no descriptor holds.
@@ -37,6 +42,7 @@ _START_TIME = 19
 _UCRED = struct.Struct("i2I")
 #: Whether the kernel names the sender of a message, unix(7).
 _NAMES_SENDERS = hasattr(socket, "SCM_CREDENTIALS")
+_BY_MANAGER = "launchctl bootout" if sys.platform == "darwin" else "systemctl --user stop"
 
 
 def stop(given: str | None, timeout: float | None) -> Exit:
@@ -45,7 +51,9 @@ def stop(given: str | None, timeout: float | None) -> Exit:
 
     A process gets the signal only if the kernel names it twice, as the one that listens
     (``SO_PEERCRED``) and as the one that sent the reply (``SCM_CREDENTIALS``, unix(7)), and if it
-    is the one that its ``STATUS`` names.
+    is the one that its ``STATUS`` names. On macOS, the kernel is asked by ``LOCAL_PEERPID``,
+    before the request and after the reply; if the daemon has closed by then, ``STATUS`` has to
+    name it.
 
     :param given: the path of the socket, or None to look for it.
     :param timeout: seconds that the daemon has to exit; None for `STOP_TIMEOUT`.
@@ -58,18 +66,19 @@ def stop(given: str | None, timeout: float | None) -> Exit:
     exchange = Exchange(location, Command.STATUS)
     try:
         with connect(path, deadline, name_senders=_NAMES_SENDERS) as connection:
-            if not _NAMES_SENDERS:
+            if not _NAMES_SENDERS and sys.platform != "darwin":
                 return _refuse(path, "this system does not name the process that answers")
             listener = peer_credentials(connection)
             if listener is None or listener.pid <= 0:
-                return _refuse(
-                    path, "its process is in another container, and has no pid here; stop it there"
-                )
+                why = "its process is in another container, and has no pid here; stop it there"
+                if sys.platform == "darwin":
+                    why = "the kernel does not name the process that listens; try again"
+                return _refuse(path, why)
             if listener.uid != os.geteuid():
                 owner = user_name(listener.uid)
                 return _refuse(path, f"{listener} belongs to {owner}; run this as {owner}")
             # Held before the reply: the process that sends it is then still this one.
-            process = _Process(listener.pid)
+            process = _hold(listener.pid)
             sender = _sender(connection, exchange, deadline)
     except TimeoutError:
         raise exchange.timed_out(seconds) from None
@@ -78,12 +87,15 @@ def stop(given: str | None, timeout: float | None) -> Exit:
     with process:
         reported = _reported_pid(exchange)
         name = command_of(listener.pid) or "a process"
+        if sys.platform == "darwin" and not sender:
+            sender = reported or 0
         if sender != listener.pid:
+            answers = f"pid {sender}" if sender else "a process that the kernel does not name"
             return _refuse(
                 path,
-                f"{name} with pid {listener.pid} listens, and pid {sender} answers, as it is when "
-                "a service manager made the socket; stop it by that one, "
-                "`systemctl --user stop` for example",
+                f"{name} with pid {listener.pid} listens, and {answers} answers, as it is when "
+                f"a service manager made the socket; stop it by that one, `{_BY_MANAGER}` for "
+                "example",
             )
         if reported is not None and reported not in namespace_pids(listener.pid):
             return _refuse(
@@ -92,6 +104,15 @@ def stop(given: str | None, timeout: float | None) -> Exit:
                 "stop that one at its own socket",
             )
         return _end(process, listener.pid, seconds)
+
+
+def _hold(pid: int) -> _Process | KqueueProcess:
+    if sys.platform == "darwin":
+        from palingenesis.darwin import KqueueProcess
+
+        with suppress(ProcessLookupError):
+            return KqueueProcess(pid)
+    return _Process(pid)
 
 
 class _Process:
@@ -151,7 +172,7 @@ class _Process:
 
 def _sender(connection: socket.socket, exchange: Exchange, deadline: Deadline) -> int:
     """
-    Read the reply, and return the pid of the process that sent it.
+    Read the reply, and return the pid of the process that sent it; 0 if the kernel names none.
 
     An ``ERR:`` will do: a daemon that has too many clients can be stopped too.
     """
@@ -168,6 +189,11 @@ def _sender(connection: socket.socket, exchange: Exchange, deadline: Deadline) -
             )
         except ConnectionResetError:
             break
+        if sys.platform == "darwin":
+            if data and (peer := peer_credentials(connection)) is not None:
+                sender = peer.pid
+            complete = exchange.receive(data) or not data
+            continue
         for level, kind, value in ancillary:
             if data and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 sender = _UCRED.unpack(value[: _UCRED.size])[0]
@@ -184,7 +210,7 @@ def _reported_pid(exchange: Exchange) -> int | None:
     return pid if isinstance(pid, int) else None
 
 
-def _end(process: _Process, pid: int, seconds: float) -> Exit:
+def _end(process: _Process | KqueueProcess, pid: int, seconds: float) -> Exit:
     name = command_of(pid) or "command unknown"
     try:
         ended = not process.terminate() or process.ends_within(seconds)

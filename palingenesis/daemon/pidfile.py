@@ -13,7 +13,7 @@ import os
 import stat
 
 from palingenesis.paths import PathError, move_aside
-from palingenesis.procfs import arguments_of, command_of, has_ended
+from palingenesis.procfs import arguments_of, command_of, directory_of, has_ended
 from palingenesis.text import VALUE_LIMIT, in_short, printable
 
 #: The longest content that a torn PID file can have, in bytes; more is something else.
@@ -74,14 +74,13 @@ def _is_kept_by(pid: int, path: str) -> bool:
     """Return whether a process is a living twistd with this PID file, by its command line."""
     if pid == os.getpid() or has_ended(pid):
         return False
-    if not os.path.isdir("/proc/self"):
-        return True  # Without proc(5), nothing more is known about it.
     arguments = arguments_of(pid)
+    if not arguments and not os.path.isdir("/proc/self"):
+        return True  # Without proc(5), nothing more may be known about it.
     if not any(_is_twistd(word) for word in arguments[:_COMMAND_WORDS]):
         return False
-    try:
-        directory = os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
+    directory = directory_of(pid)
+    if directory is None:
         return True  # It belongs to another user, and nothing more is known about it.
     kept = os.path.join(directory, _pidfile_of(arguments))
     return os.path.realpath(kept) == os.path.realpath(path)

@@ -12,7 +12,7 @@ import pwd
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from palingenesis.daemon.logfile import PrivateLogFile
@@ -27,6 +27,9 @@ from palingenesis.text import MESSAGE_LIMIT, printable
 from palingenesis.trust import distrusted, make_private, remove_made
 
 _log = get_logger(__name__)
+
+#: Open files that a daemon on macOS allows itself, if the hard limit does.
+DESCRIPTORS = 4096
 
 
 def failed(why: object) -> SystemExit:
@@ -44,6 +47,28 @@ def prepare_process() -> None:
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(spare)
+
+
+def prepare_macos() -> None:
+    """
+    On macOS, choose Twisted's reactor on kqueue(2), and allow enough open files.
+
+    Twisted's own choice there is select(2), which takes no descriptor above 1023; the soft limit
+    is 256, and a client needs one. A reactor that ``twistd --reactor`` has installed stays.
+    """
+    if sys.platform == "darwin":
+        import resource
+
+        if "twisted.internet.reactor" not in sys.modules:
+            from twisted.internet import kqreactor
+
+            kqreactor.install()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            # Without them the daemon serves fewer clients, and says so to those over the limit.
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def check_endpoint(endpoint: str) -> None:

@@ -94,6 +94,7 @@ class Options(usage.Options):
         fails with the socket's holder as the reason, on the terminal it was started from.
         """
         preflight.prepare_process()
+        preflight.prepare_macos()
         self.starter = take_starter(os.environ)
         twistd: Mapping[str, Any] = self.parent or {}
         # In the background, twistd sets a umask and a directory of its own.

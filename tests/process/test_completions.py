@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 from typing import Any
@@ -54,14 +55,19 @@ CASES = (
     ("palingenesis --socket /none stat", ["status"]),
     ("palingenesis status --js", ["--json"]),
     ("palingenesis --timeout 3 status --wat", ["--watch"]),
-    (f"palingenesis status --socket {ROOT}/pypr", [f"{ROOT}/pyproject.toml"]),
+    ("palingenesis status --socket ./pypr", ["./pyproject.toml"]),
 )
 
 
 class CompletionTests(CommandTestCase):
     def output(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.environment(), capture_output=True, timeout=PATIENCE, text=True
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+            text=True,
         )
         self.assertEqual(done.stderr, "")
         return done.stdout
@@ -76,7 +82,8 @@ class CompletionTests(CommandTestCase):
 
     def in_fish(self, typed: str) -> list[str]:
         script = os.path.join(COMPLETIONS, "palingenesis.fish")
-        shown = self.output("fish", "--no-config", "-c", f"source {script}; complete -C '{typed}'")
+        code = f"source {shlex.quote(script)}; complete -C '{typed}'"
+        shown = self.output("fish", "--no-config", "-c", code)
         return [line.partition("\t")[0] for line in shown.splitlines()]
 
     @needs("bash")
@@ -95,10 +102,12 @@ class CompletionTests(CommandTestCase):
     def test_zsh_completes(self) -> None:
         # Only its line editor completes: keys are typed, and what is run then tells.
         zsh = Terminal(self, "zsh", "-f", "-i", TERM="dumb")
-        zsh.type(
-            f"fpath=({COMPLETIONS} $fpath); autoload -U compinit; compinit -u -D;"
-            'palingenesis() { print "ran"": $*"; }; print "rea""dy"\n'.encode()
+        setting_up = (
+            f"cd {shlex.quote(str(ROOT))}; fpath=({shlex.quote(COMPLETIONS)} $fpath);"
+            "autoload -U compinit; compinit -u -D;"
+            'palingenesis() { print "ran"": $*"; }; print "rea""dy"\n'
         )
+        zsh.type(setting_up.encode())
         zsh.wait_for("ready")
         for typed, (completed,) in CASES:
             zsh.type(typed.encode() + b"\t\n")

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis import paths
 from palingenesis.daemon import tap
 
 
@@ -37,6 +38,9 @@ class TapTestCase(SynchronousTestCase):
             "environ",
             kept | {"HOME": self.directory, "XDG_RUNTIME_DIR": self.directory},
         )
+        # A user's own daemon may listen at the real ones.
+        self.patch(paths, "_of_the_session", f"{self.directory}/session-{{}}".format)
+        self.patch(paths, "_last_resort", f"{self.directory}/last-resort-{{}}".format)
 
     def config(self, content: str, name: str = "c.toml") -> str:
         """Write a configuration file, and return its path."""

@@ -76,6 +76,24 @@ class StoryTests(SynchronousTestCase):
             told = self.told("failed", attempt=2, exit=status)
             self.assertTrue(told.endswith(f"  revival 2 failed ({words})"), told)
 
+    def test_the_end_of_a_revival_that_worked_is_shown_with_its_exit_status(self) -> None:
+        told = self.told("ended", attempt=1, exit=0)
+        self.assertTrue(told.endswith("  revival 1 ended (exit 0)"), told)
+
+    def test_a_killed_revival_and_a_need_are_shown_with_their_reason(self) -> None:
+        for event, words in (("killed", "revival killed"), ("needs-you", "needs you")):
+            self.assertTrue(self.told(event, reason="log in").endswith(f"  {words}: log in"))
+            self.assertTrue(self.told(event).endswith(f"  {words}"))
+
+    def test_what_a_person_asked_for_is_shown_with_the_client(self) -> None:
+        for event, words in (
+            ("on-hold", "on hold"),
+            ("released", "released"),
+            ("asked", "revival asked for"),
+        ):
+            told = self.told(event, by="uid 1000, pid 77")
+            self.assertTrue(told.endswith(f"  {words} by uid 1000, pid 77"), told)
+
     def test_the_end_of_trying_is_told_with_the_attempts(self) -> None:
         self.assertTrue(self.told("gave-up", attempt=5).endswith("  gave up after 5 attempts"))
         self.assertTrue(self.told("gave-up").endswith("  gave up"))

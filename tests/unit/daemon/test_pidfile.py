@@ -25,6 +25,7 @@ class ClearTests(PidFileTestCase):
 
     def test_without_proc_a_living_process_keeps_it(self) -> None:
         self.patch(pidfile, "has_ended", lambda _: False)
+        self.patch(pidfile, "arguments_of", lambda _: [])
         self.patch(os.path, "isdir", lambda path: path != "/proc/self")
         self.write("1234\n")
         self.assertTrue(self.is_kept())

@@ -94,8 +94,12 @@ class OptionsTests(TapTestCase):
     def test_a_daemon_that_is_to_be_another_user_is_where_that_ones_clients_look(self):
         del os.environ["XDG_RUNTIME_DIR"]
         os.chown(self.directory, NOBODY, NOBODY)
-        options = self.options(twistd={"uid": 65534, "pidfile": ""})
-        self.assertIn("65534", options.socket_file.path)
+        runtime = os.path.join(self.directory, f"session-{NOBODY}")
+        os.mkdir(runtime, 0o700)
+        os.chown(runtime, NOBODY, NOBODY)
+        os.chmod(self.directory, 0o711)
+        options = self.options(twistd={"uid": NOBODY, "pidfile": ""})
+        self.assertEqual(options.socket_file.path, os.path.join(runtime, "palingenesis.sock"))
 
     def test_the_command_line_goes_before_the_environment_and_that_before_the_file(self):
         config = self.config('socket = "configured.sock"\nmode = "0660"\n')
