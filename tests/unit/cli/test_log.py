@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli.log import story
+from palingenesis.cli.log import _EVENTS, story
+from palingenesis.words import Event
 from tests.support.monitored import NOW, entry
 
 APP = {("claude", "11111111-aaaa"): "/srv/app"}
@@ -102,6 +103,13 @@ class StoryTests(SynchronousTestCase):
         for event in ("paused", "resumed"):
             told = self.told(event, session=None, agent=None, by="uid 1000, pid 77")
             self.assertEqual(told, f"12:00:00  {event} by uid 1000, pid 77")
+
+    def test_a_home_that_another_daemon_kept_before_is_mentioned(self) -> None:
+        told = self.told("kept", session=None, agent=None)
+        self.assertEqual(told, "12:00:00  this daemon revives in a further home from now on")
+
+    def test_every_event_is_described(self) -> None:
+        self.assertEqual(set(_EVENTS), set(Event))
 
     def test_an_event_of_a_later_version_is_told_by_its_name(self) -> None:
         self.assertEqual(self.told("slept"), "12:00:00  claude /srv/app  slept")
