@@ -58,7 +58,8 @@ class TapTestCase(SynchronousTestCase):
         if twistd is None:
             twistd = {"nodaemon": True}
         # Not into the current directory, which is not private under a wide umask.
-        options.parent = {"logfile": "-", **twistd}
+        parent: Any = {"logfile": "-", **twistd}
+        options.parent = parent
         self.addCleanup(self._hang_up, options)
         options.parseOptions(words)
         if options.socket_file is not None:
