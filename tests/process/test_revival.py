@@ -43,9 +43,10 @@ class ComingBackTests(AgentTestCase):
     def test_the_ledger_tells_it_as_a_story(self) -> None:
         self.monitor()
         self.begin("s", "limit:1", "finish").wait()
-        entries = self.wait_for_event("worked")
+        entries = self.wait_for_event("ended")
         self.assertEqual(
-            [entry["event"] for entry in entries], ["stopped", "intent", "started", "worked"]
+            [entry["event"] for entry in entries],
+            ["stopped", "intent", "started", "worked", "ended"],
         )
         self.assertEqual({entry["session"] for entry in entries}, {self.id_of("s")})
         self.assertEqual(entries[2]["pid"], self.runs("s")[1]["pid"])
