@@ -144,6 +144,17 @@ class RoomsTests(SynchronousTestCase):
         }
         self.assertEqual(found, set())
 
+    def test_no_test_calls_another(self) -> None:
+        found = {
+            f"{module}:{node.lineno} calls {node.func.attr}"
+            for module, tree in modules("tests").items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr.startswith("test_")
+        }
+        self.assertEqual(found, set())
+
     def test_each_part_has_its_room(self) -> None:
         rooms = {m.split(".")[2] for m in modules("tests/unit") if m.count(".") > 1}
         parts = {part(m) for m in modules()} - {PACKAGE, MAIN, TESTING}

@@ -440,7 +440,8 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(2000)
         self.assertEqual(len(self.world.starts), 2)
 
-    def test_an_endless_limit_is_given_up(self) -> None:
+    def give_up(self) -> None:
+        """Have the session hit a limit until no more attempt is made."""
         self.limited(10)
         for _ in range(12 * 360):
             self.pass_time(10)
@@ -448,11 +449,14 @@ class RevivingTests(MonitorTestCase):
                 if start.revival.alive:
                     self.limited(10)
                     start.revival.finish(1)
+
+    def test_an_endless_limit_is_given_up(self) -> None:
+        self.give_up()
         self.assertEqual(len(self.world.starts), 5)
         self.assertEqual(self.told("state"), ("given-up",))
 
     def test_a_given_up_session_that_the_user_took_further_is_revived_again(self) -> None:
-        self.test_an_endless_limit_is_given_up()
+        self.give_up()
         self.world.write("s", None, progress=True)
         self.pass_time(10)
         self.limited(100)
