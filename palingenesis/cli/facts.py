@@ -53,7 +53,7 @@ def report() -> Exit:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    for name in ("palingenesis", "twisted", "platformdirs"):
+    for name in ("palingenesis", "twisted"):
         try:
             print(f"{name} {version(name)}")
         except PackageNotFoundError:

@@ -253,17 +253,25 @@ class ListenerTests(SynchronousTestCase):
         self.path = name
         self.assertEqual(self.found(name), 42)
 
-    def test_a_process_of_our_user_that_cannot_be_read_is_an_error(self) -> None:
-        library = FakeLibrary({42: FakeProcess()})
+    def denied(self, *denied: int) -> Kernel:
+        """Make a table of processes of which the open files of these cannot be listed."""
+        library = FakeLibrary({41: FakeProcess(), 42: FakeProcess()})
 
-        def denied(pid: int, flavour: int, *rest: Any) -> int:
-            if flavour == 1:
+        def deny(pid: int, flavour: int, *rest: Any) -> int:
+            if flavour == 1 and pid in denied:
                 ctypes.set_errno(errno.EPERM)
                 return 0
             return FakeLibrary.proc_pidinfo(library, pid, flavour, *rest)
 
-        self.patch(library, "proc_pidinfo", denied)
-        self.assertRaises(PermissionError, Kernel(library).listener, self.path)
+        self.patch(library, "proc_pidinfo", deny)
+        return Kernel(library)
+
+    def test_if_no_process_of_our_user_can_be_read_that_is_an_error(self) -> None:
+        """As in a sandbox."""
+        self.assertRaises(PermissionError, self.denied(41, 42).listener, self.path)
+
+    def test_a_process_that_alone_cannot_be_read_is_no_daemon(self) -> None:
+        self.assertIsNone(self.denied(42).listener(self.path))
 
 
 class HolderTests(SynchronousTestCase):
