@@ -218,14 +218,16 @@ class Kernel:
 
     def listener(self, path: str) -> Process | None:
         """
-        Find a process of our user that listens at a Unix socket of a path.
+        Find another process of our user that listens at a Unix socket of a path.
 
-        It counts whether or not the socket's file is still there.
+        It counts whether or not the socket's file is still there. This process may have a
+        socket whose file was replaced.
 
         :raises OSError: if no process but this one can be read. One that cannot be read, while
             others can, is protected by the system, and is no daemon that our user has started.
         """
-        return self._find(lambda pid: self._listens(pid, path))
+        own = os.getpid()
+        return self._find(lambda pid: self._listens(pid, path) and pid != own)
 
     def holder(self, path: str) -> Process | None:
         """

@@ -242,6 +242,11 @@ class ListenerTests(SynchronousTestCase):
         os.rmdir(self.directory)
         self.assertEqual(self.found(self.path), 42)
 
+    def test_this_process_is_left_out(self) -> None:
+        """It may have a socket whose file was replaced, and take the path back."""
+        process = FakeProcess(listens=((os.fsencode(self.path), LISTENING),))
+        self.assertIsNone(Kernel(FakeLibrary({os.getpid(): process})).listener(self.path))
+
     def test_a_listener_elsewhere_is_none(self) -> None:
         self.assertIsNone(self.found(os.path.join(self.directory, "d.sock")))
 
