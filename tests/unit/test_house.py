@@ -40,11 +40,11 @@ TWISTED = {"twisted", "zope"}
 
 #: Each part, and what its modules may import besides the standard library.
 LIBRARIES: dict[str, set[str]] = {
-    SHARED: {"platformdirs"},
+    SHARED: set(),
     "client": set(),
     "cli": set(),
     "server": TWISTED,
-    "monitor": {"platformdirs"},
+    "monitor": set(),
     "daemon": TWISTED,
     TESTING: TWISTED,
     PACKAGE: set(),
