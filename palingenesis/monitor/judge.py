@@ -29,6 +29,9 @@ from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, Owner, Reason, State
 
+#: Characters of an id that name a session.
+SHORTEST = 4
+
 
 class Judge:
     """
@@ -222,6 +225,42 @@ class Judge:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))
         self._note(session, assessment)
+
+    def find(self, beginning: str) -> Session | str:
+        """
+        Return the session whose id begins so; a line that says why there is no such one.
+
+        :param beginning: at least `SHORTEST` characters of an id.
+        """
+        if len(beginning) < SHORTEST:
+            return f"give at least {SHORTEST} characters of the id"
+        sessions = self._roster.sessions.values()
+        found = [each for each in sessions if each.identity.id.startswith(beginning)]
+        whole = [each for each in found if each.identity.id == beginning]
+        if len(whole or found) == 1:
+            return (whole or found)[0]
+        if not found:
+            return "no session has an id that begins so"
+        ids = ", ".join(sorted(each.identity.id for each in found)[:5])
+        return f"{len(found)} sessions have an id that begins so: {ids}"
+
+    def reason_against(self, session: Session, living: Living | None = None) -> Reason | None:
+        """
+        Return what holds a session that a person wants to be revived now.
+
+        :param living: the processes that live; None to ask only what needs no look at them.
+        """
+        if living is not None:
+            session.owner = living.owner(session.home, session.identity, session.path)
+        case = self._case(session, self.circumstances())
+        wished = replace(case.history, asked=session.verdict.key)
+        system = PERMISSIVE if living is None else case.system
+        return assess(replace(case, history=wished, system=system)).held
+
+    def ask(self, session: Session, by: str) -> str | None:
+        """Record that a person wants a session to be revived now; return the warning."""
+        session.settled = False
+        return self._ledger.asked(stop_of(self._case(session, self.circumstances())), by)
 
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""

@@ -144,7 +144,9 @@ class Revivals:
             if each.revival is not None and each.revival.output is not None
         ]
         try:
-            revival = self._world.start(command, session.home, session.identity, in_use)
+            revival = self._world.start(
+                command, session.home, session.identity, in_use, case.settings.outputs
+            )
         except (CommandError, OSError) as error:
             self._fail(attempt, _GONE, found=prompt_in(session))
             return str(error)

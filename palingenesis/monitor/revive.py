@@ -257,6 +257,7 @@ def start(
     times: Times,
     *,
     in_use: Iterable[str] = (),
+    keep: int = OUTPUT_FILES,
     environment: Mapping[str, str] | None = None,
     umask: int = -1,
 ) -> Revival:
@@ -264,6 +265,7 @@ def start(
     Start the command that revives a session. The intent must be in the ledger before.
 
     :param home: where the session is; a named one is named in the command's environment.
+    :param keep: how many files of output are kept, beside those.
     :param in_use: the output files of the revivals that run.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the command's umask; the daemon's own if negative.
@@ -275,7 +277,7 @@ def start(
     added = {**home.environment, **command.environment, "PWD": session.directory}
     inherited = os.environ if environment is None else environment
     full = child.child_environment({n: v for n, v in inherited.items() if n not in _HIDDEN}, added)
-    descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use)
+    descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use, keep)
     try:
         process = child.start(
             arguments, program, full, session.directory, output=descriptor, umask=umask
@@ -331,11 +333,13 @@ def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process 
     return None
 
 
-def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tuple[int, str]:
+def _open_output(
+    state_directory: str, name: str, in_use: Iterable[str], keep: int
+) -> tuple[int, str]:
     directory = os.path.join(state_directory, OUTPUT_DIRECTORY)
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
-        _remove_old(directory, set(in_use))
+        _remove_old(directory, set(in_use), keep)
         stamp = time.time_ns() // 1000
         path = os.path.join(directory, f"{stamp}-{name}.log")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
@@ -346,7 +350,7 @@ def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tupl
         ) from None
 
 
-def _remove_old(directory: str, in_use: set[str]) -> None:
+def _remove_old(directory: str, in_use: set[str], keep: int) -> None:
     ended = []
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -355,5 +359,5 @@ def _remove_old(directory: str, in_use: set[str]) -> None:
                 if entry.is_file(follow_symlinks=False) and entry.path not in in_use:
                     ended.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
     # One less: the file to come is one of them.
-    for _, path in sorted(ended)[: max(0, len(ended) - OUTPUT_FILES + 1)]:
+    for _, path in sorted(ended)[: max(0, len(ended) - keep + 1)]:
         os.unlink(path)

@@ -126,7 +126,12 @@ class NightWorld(FakeWorld):
         return living
 
     def start(
-        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
+        self,
+        command: Command,
+        home: Home,
+        session: Identity,
+        in_use: Iterable[str],
+        keep: int,
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
@@ -134,7 +139,7 @@ class NightWorld(FakeWorld):
         if self.night.random.random() < 0.02:
             self.daemon.die()
             raise Killed  # just before it starts
-        revival = super().start(command, home, session, in_use)
+        revival = super().start(command, home, session, in_use, keep)
         assert isinstance(revival, FakeRevival)
         self.night.began(session.id, revival)
         if self.night.random.random() < 0.05:
