@@ -383,12 +383,11 @@ def _state(case: Case, held: Reason | None) -> State:
         return State.QUIET if case.is_quiet else State.WORKING
     if case.kind is Kind.USER:
         return State.LEFT
-    if case.is_asked:
-        return State.WAITING if held is None else State.STOPPED
-    if case.kind not in REVIVABLE:
-        return State.STOPPED
-    if case.is_given_up:
-        return State.GIVEN_UP
+    if not case.is_asked:
+        if case.kind not in REVIVABLE:
+            return State.STOPPED
+        if case.is_given_up:
+            return State.GIVEN_UP
     return State.WAITING if held in _PASSING else State.STOPPED
 
 
