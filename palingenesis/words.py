@@ -133,6 +133,8 @@ class Key(StrEnum):
     DUE = "due"
     ATTEMPTS = "attempts"
     HELD = "held"
+    OWNER = "owner"
+    WHO = "who"
     # LOG
     AT = "at"
     EVENT = "event"

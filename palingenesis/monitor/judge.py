@@ -142,7 +142,7 @@ class Judge:
                 owner_matters(case)
                 and self._world.stamp(session.home, session.path) == session.stamp
             ):
-                session.owner = living.owner(session.home, session.identity, session.path)
+                _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
@@ -205,7 +205,7 @@ class Judge:
         if _has_left(session, living):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        session.owner = living.owner(session.home, session.identity, session.path)
+        _ask_for_the_owner(session, living)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
@@ -279,6 +279,8 @@ class Judge:
             Key.DUE: assessment.due,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: assessment.held if shows_reason else None,
+            Key.OWNER: session.owner,
+            Key.WHO: session.who,
         }
 
 
@@ -315,6 +317,11 @@ class _System:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+
+
+def _ask_for_the_owner(session: Session, living: Living) -> None:
+    witness = living.witness(session.home, session.identity, session.path)
+    session.owner, session.who = witness.owner, witness.who
 
 
 def _has_left(session: Session, living: Living) -> bool:

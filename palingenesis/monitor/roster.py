@@ -28,7 +28,8 @@ class Session:
     :ivar verdict: what its last meaningful record says.
     :ivar grown: when it last grew, in seconds of a clock that is never set back.
     :ivar kind: how it stopped; None if it has not, or that is not known yet.
-    :ivar owner: who had it when that was last asked; None before.
+    :ivar owner: what had it when that was last asked; None before.
+    :ivar who: that owner in words; None if nothing had it.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
@@ -46,6 +47,7 @@ class Session:
     grown: float
     kind: Kind | None = None
     owner: Owner | None = None
+    who: str | None = None
     left: bool = False
     state: State = State.WORKING
     due: float | None = None

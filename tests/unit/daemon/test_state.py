@@ -164,6 +164,8 @@ class CommandTests(StateTestCase):
                 "due",
                 "attempts",
                 "held",
+                "owner",
+                "who",
             ],
         )
         self.assertEqual((session["kind"], session["held"]), ("limit", "no-method"))
