@@ -21,7 +21,15 @@ from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, field, mapping, number, opened, timestamp
+from palingenesis.monitor.transcript import (
+    Record,
+    cost_of,
+    field,
+    mapping,
+    number,
+    opened,
+    timestamp,
+)
 from palingenesis.text import in_short
 from palingenesis.words import Kind, Owner
 
@@ -32,6 +40,8 @@ _ENTRIES = 20_000
 _DEAD_ENTRIES = 100
 _JOBS = 1000
 _ENTRY_SIZE = 64 * 1024
+#: What it may take to parse such a file; see `cost_of`.
+_FILE_COST = 4 * _ENTRY_SIZE
 #: Characters of a directory that are in the name of its folder; of more, a hash follows.
 _FOLDER_LIMIT = 200
 _NO_NAME = re.compile(r"[^A-Za-z0-9]")
@@ -434,7 +444,8 @@ def _object(path: str, limit: int = _ENTRY_SIZE) -> dict[str, object]:
     """
     with files.opened(path) as descriptor:
         content = os.read(descriptor, limit + 1)
-    value = json.loads(content) if len(content) <= limit else None
+    fits = len(content) <= limit and cost_of(content) <= _FILE_COST
+    value = json.loads(content) if fits else None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: no JSON object")
     return value
