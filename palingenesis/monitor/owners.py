@@ -20,6 +20,8 @@ from palingenesis.words import Owner
 
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
 FIRST_NAMESPACE = "pid:[4026531836]"
+#: The name of our own programs, which write to no session.
+PACKAGE = "palingenesis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +243,12 @@ class Snapshot:
         """
         Return a process of any user that has one of the texts in its command line.
 
-        This process and our own commands do not count.
+        This process, its clients and our own commands do not count.
         """
         for each in (self.processes or {}).values():
             if each.pid != os.getpid() and any(map(each.mentions, texts)):
+                if PACKAGE in each.names:
+                    continue  # such as: palingenesis revive ID
                 # One that has ended by now counts too: something may have followed it.
                 found = self.process(each.pid)
                 if found is not None or self.look_at(each.pid) is None:
