@@ -139,9 +139,11 @@ class Key(StrEnum):
     DUE = "due"
     ATTEMPTS = "attempts"
     HELD = "held"
-    OUTPUT = "output"
-    METHOD = "method"
     HOME = "home"
+    OWNER = "owner"
+    WHO = "who"
+    METHOD = "method"
+    OUTPUT = "output"
     # LOG
     AT = "at"
     EVENT = "event"

@@ -148,7 +148,7 @@ class Judge:
                 owner_matters(case)
                 and self._world.stamp(session.home, session.path) == session.stamp
             ):
-                session.owner = living.owner(session.home, session.identity, session.path)
+                _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
@@ -211,7 +211,7 @@ class Judge:
         if _has_left(session, living):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        session.owner = living.owner(session.home, session.identity, session.path)
+        _ask_for_the_owner(session, living)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
@@ -251,7 +251,7 @@ class Judge:
         :param living: the processes that live; None to ask only what needs no look at them.
         """
         if living is not None:
-            session.owner = living.owner(session.home, session.identity, session.path)
+            _ask_for_the_owner(session, living)
         case = self._case(session, self.circumstances())
         wished = replace(case.history, asked=session.verdict.key)
         system = PERMISSIVE if living is None else case.system
@@ -339,6 +339,8 @@ class Judge:
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: assessment.held if shows_reason else None,
             Key.HOME: session.home.name,
+            Key.OWNER: session.owner,
+            Key.WHO: session.who,
             Key.METHOD: assessment.method,
             Key.OUTPUT: self._revivals.output_of(session.name),
         }
@@ -377,6 +379,11 @@ class _System:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+
+
+def _ask_for_the_owner(session: Session, living: Living) -> None:
+    witness = living.witness(session.home, session.identity, session.path)
+    session.owner, session.who = witness.owner, witness.who
 
 
 def _has_left(session: Session, living: Living) -> bool:

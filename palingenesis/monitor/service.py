@@ -241,7 +241,7 @@ class Monitor(Service):
         if reason is None:
             directory = session.identity.directory
             session.unusable = await self._patiently(self._world.directory_trouble, directory)
-            living = await self._see(self._homes(), session.identity.id)
+            living = await self._see(self._homes())
             reason = self._judge.reason_against(session, living)
             if reason is None:
                 self._settle(session, self._judge.ask(session, by))
@@ -386,7 +386,7 @@ class Monitor(Service):
         directory = session.identity.directory
         session.unusable = await self._patiently(self._world.directory_trouble, directory)
         if session.unusable is None:
-            self._judge.begin(session, key, await self._see(homes, session.identity.id))
+            self._judge.begin(session, key, await self._see(homes))
         else:
             self._judge.restate()
 
@@ -429,12 +429,12 @@ class Monitor(Service):
         others = self._world.default_homes().values()
         return [*homes, *(home for home in others if home.name not in known)]
 
-    async def _see(self, homes: Sequence[Home], session: str | None = None) -> Living:
+    async def _see(self, homes: Sequence[Home]) -> Living:
         """Look which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
-            return await deferToThread(self._world.look, homes, commands, session)
-        return self._world.look(homes, commands, session)
+            return await deferToThread(self._world.look, homes, commands)
+        return self._world.look(homes, commands)
 
     def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
         assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service

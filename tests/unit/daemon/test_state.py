@@ -164,6 +164,11 @@ class CommandTests(StateTestCase):
                 "due",
                 "attempts",
                 "held",
+                "home",
+                "owner",
+                "who",
+                "method",
+                "output",
             ],
         )
         self.assertEqual((session["kind"], session["held"]), ("limit", "no-method"))

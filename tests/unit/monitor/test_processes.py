@@ -62,6 +62,8 @@ class MentionTests(SynchronousTestCase):
             ["a", "unlikely-77"],
             ["a", "--resume=unlikely-77"],
             ["unlikely-77", "a"],
+            ["/t/unlikely-77", "a"],
+            ["sh", "-c", "claude --resume 'unlikely-77'"],
         ):
             self.assertTrue(self.mentions(*arguments), arguments)
 

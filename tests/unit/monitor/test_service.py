@@ -16,8 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from palingenesis.monitor import revivals, service
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
+from palingenesis.monitor.owners import NOTHING, Witness
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
@@ -925,12 +927,12 @@ class BadSessionTests(MonitorTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(fake_world.FakeLiving, "owner", self.owner)
+        self.patch(fake_world.FakeLiving, "witness", self.witness)
 
-    def owner(self, _agent: str, session: Identity, _transcript: str) -> Owner:
+    def witness(self, _home: Home, session: Identity, _transcript: str) -> Witness:
         if session.id == "bad":
             "\N{SNOWMAN}".encode("latin-1")
-        return Owner.GONE
+        return NOTHING
 
     def test_it_is_unknown_and_the_others_are_revived(self) -> None:
         self.limited(10, "bad")
