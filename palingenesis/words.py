@@ -129,6 +129,7 @@ class Key(StrEnum):
     NEXT_REVIVAL = "next_revival"
     KEEPER = "keeper"
     LEDGER = "ledger"
+    SCAN = "scan"
     # SESSIONS
     AGENT = "agent"
     ID = "id"

@@ -72,6 +72,9 @@ def add_commands(
 
         return handler
 
+    control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
+    control.command("LOG", log, "show the last entries of the ledger", "[N]", audit=False)
+    control.command("INSPECT", inspect, "show what the daemon works with", audit=False)
     for name, steer, summary in (
         ("HOLD", monitor.hold, "leave a session alone"),
         ("RELEASE", monitor.release, "undo HOLD"),
@@ -79,9 +82,6 @@ def add_commands(
         ("END", monitor.end, "end a revival, and leave its session alone"),
     ):
         control.command(name, steered(steer), summary, "ID")
-    control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
-    control.command("LOG", log, "show the last entries of the ledger", "[N]", audit=False)
-    control.command("INSPECT", inspect, "show what the daemon works with", audit=False)
 
 
 def fitting(values: Iterable[dict[str, Any]], limit: int = REPLY_LIMIT) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ class Monitor(Service):
         self._times = times = times or Times()
         self._log = log or Logger("palingenesis.monitor")
         self._warned: set[str] = set()
-        self._world = world or World(state_directory, self._warn, times, umask=umask)
+        self._world = world or World(state_directory, self._warn_of_scan, times, umask=umask)
         self._roster = Roster(self._world, times, self._warn)
         self._ledger = Ledger(state_directory, times)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
@@ -131,12 +131,15 @@ class Monitor(Service):
         self._tick_under_way: Deferred[None] | None = None
         self._ledger_warning: str | None = None
         self._failure: str | None = None
+        self._scan_warnings: list[str] = []
         self._unanswered: set[str] = set()
         self.state_directory = state_directory
         #: How many sessions are in which state, of those that grew within ``max_age``.
         self.sessions_by_state: Mapping[str, int] = {}
         #: The transcript of the session that is being revived or grew last; None without one.
         self.current_session: str | None = None
+        #: What keeps the scans from being whole, in one line; None if nothing does.
+        self.scan_warning: str | None = None
         #: When a session goes on, in seconds since the epoch; None if nothing is planned.
         self.next_revival: float | None = None
 
@@ -332,6 +335,7 @@ class Monitor(Service):
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
             Key.LEDGER: self.ledger_trouble or OK_WORD,
+            Key.SCAN: self.scan_warning or OK_WORD,
             Key.PAUSED: self.paused,
         }
 
@@ -356,10 +360,15 @@ class Monitor(Service):
             if text != before:
                 self._log.failure("A tick failed", result)
                 self._failure = text
+            self.scan_warning = f"a tick failed: {result.getErrorMessage()}"
+        elif result is None:
+            self._failure = None
+            self.scan_warning = next(iter(self._scan_warnings), None)
         if self.running:
             self._next = self._clock.callLater(self._settings.interval, self._begin_tick)
 
     async def _tick(self) -> None:
+        self._scan_warnings = []
         acts = not self._stepped()
         self._keep()
         if self._keeper.held:
@@ -546,6 +555,10 @@ class Monitor(Service):
             warning = self._notifier.notify(entry[0], now, stop.directory or None)
             if warning is not None:
                 self._warn(warning)
+
+    def _warn_of_scan(self, warning: str) -> None:
+        self._scan_warnings.append(warning)
+        self._warn(warning)
 
     def _warn(self, warning: str) -> None:
         """Log a warning, once."""
