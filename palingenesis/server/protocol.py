@@ -20,6 +20,7 @@ from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import Repeats, get_logger
+from palingenesis.server.observers import Observers
 from palingenesis.server.transport import DISCARD_LIMIT
 
 #: The most rejected clients whose connections stay half-open at once.
@@ -38,6 +39,7 @@ _TOO_MANY = wire.render_error("Too many connections")
 _TIMED_OUT = wire.render_error("Connection timeout")
 _NOT_PERMITTED = wire.render_error("Permission denied: not the daemon's own user, nor root")
 _STOPPING = wire.render_error("The daemon is stopping")
+_REASONS = {_TOO_MANY: "limit", _NOT_PERMITTED: "permission", _STOPPING: "stopping"}
 
 
 class _Phase(Enum):
@@ -211,6 +213,10 @@ class ControlFactory(ServerFactory):
         self.admit_others = admit_others
         self._uid = os.geteuid()
         self._open = True
+        #: Commands under way that came by another way than the socket, which count as clients.
+        self.others = 0
+        #: Called with the reason of each rejection, one word.
+        self.rejections = Observers()
         self._clients: set[ControlProtocol] = set()
         self._rejected: set[ControlProtocol] = set()
         self._calling: set[ControlProtocol] = set()
@@ -222,13 +228,18 @@ class ControlFactory(ServerFactory):
         # Not earlier: a daemon may have been started as root, and change to another user.
         self._uid = os.geteuid()
 
+    @property
+    def connected(self) -> int:
+        """The number of clients that are served."""
+        return len(self._clients) + self.others
+
     def rejection(self, peer: Credentials | None) -> bytes | None:
         """Return the reply that rejects a client, or None if it is admitted."""
         if peer is not None and peer.uid != self._uid and peer.uid != 0 and not self.admit_others:
             return _NOT_PERMITTED
         if not self._open:
             return _STOPPING
-        if len(self._clients) >= self.commands.limits.max_connections:
+        if self.connected >= self.commands.limits.max_connections:
             return _TOO_MANY
         return None
 
@@ -241,6 +252,8 @@ class ControlFactory(ServerFactory):
             self._clients.add(client)
         elif rejection is _NOT_PERMITTED:
             self._strangers.add(client.peer)
+        if rejection is not None and self.rejections:
+            self.rejections.notify(_REASONS[rejection])
         return rejection
 
     def set_aside(self, client: ControlProtocol) -> None:
