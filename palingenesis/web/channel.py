@@ -86,6 +86,8 @@ class BoundedChannel(HTTPChannel):
     """
 
     requestFactory = BoundedRequest
+    #: Their bytes are counted.
+    maxHeaders = HEAD_LIMIT
 
     site: Any
     transport: Any
@@ -207,8 +209,9 @@ class BoundedChannel(HTTPChannel):
             self._set_deadline(IDLE_SECONDS, self.abort)
 
     def abort(self) -> None:
-        """Disconnect the client at once."""
+        """Disconnect the client at once; its place is free from now on."""
         self.transport.abortConnection()
+        self.site.disconnected(self)
 
     def note_key(self, has_key: bool) -> None:
         """

@@ -125,8 +125,6 @@ class Stream:
         if self.is_open:
             self.is_open = False
             self._waiting = []
-            if self._request.producer is not None:
-                self._request.unregisterProducer()
             self._ended(self)
 
 

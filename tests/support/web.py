@@ -23,6 +23,8 @@ from palingenesis.web.site import BoundedSite
 
 TOKEN = "token-of-forty-three-characters-as-it-would-"
 HOST = "127.0.0.1:7654"
+#: What the headers of a request from our own page say.
+OWN_PAGE = [f"Origin: http://{HOST}", "Sec-Fetch-Site: same-origin"]
 #: Not of the loopback, so that the kernel is not asked for its owner.
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 4000)
 
@@ -76,7 +78,7 @@ class Client:
 
     def __init__(self, site: BoundedSite, peer: Any = ELSEWHERE) -> None:
         self.transport = Transport(peer)
-        self.channel: BoundedChannel = site.buildProtocol(peer)  # type: ignore[assignment]
+        self.channel: BoundedChannel = site.buildProtocol(peer)
         self.channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> Client:
@@ -170,6 +172,6 @@ class DoorTestCase(SynchronousTestCase):
             path,
             named.pop("key", None) or self.session(),
             body,
-            headers=[f"Origin: http://{HOST}", "Sec-Fetch-Site: same-origin"],
+            headers=OWN_PAGE,
             **named,
         )

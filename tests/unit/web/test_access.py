@@ -10,9 +10,7 @@ from palingenesis.web import access, keys
 from palingenesis.web.access import Access
 from palingenesis.web.keys import CODE_SECONDS, SESSION_SECONDS, WRONG_LIMIT, Keys
 from palingenesis.web.owner import OwnerUnknown
-from tests.support.web import HOST, TOKEN, DoorTestCase, Reply, request
-
-OWN_PAGE = [f"Origin: http://{HOST}", "Sec-Fetch-Site: same-origin"]
+from tests.support.web import HOST, OWN_PAGE, TOKEN, DoorTestCase, Reply, request
 
 
 class HostTests(DoorTestCase):
