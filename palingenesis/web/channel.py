@@ -87,7 +87,7 @@ class BoundedChannel(HTTPChannel):
 
     requestFactory = BoundedRequest
     #: Their bytes are counted.
-    maxHeaders = HEAD_LIMIT
+    maxHeaders = HEAD_LIMIT  # noqa: N815 - Twisted's name
 
     site: Any
     transport: Any
