@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from palingenesis import wire
-from palingenesis.server.commands import Answer, Outcome, Running
+from palingenesis.server.commands import Answer, Call, Outcome
 from palingenesis.server.log import get_logger
 from palingenesis.server.service import ControlService
 from palingenesis.text import NAME_LIMIT, printable
@@ -264,6 +264,9 @@ class ControlResource(Resource):
             arguments = []
         if not isinstance(arguments, list) or not all(isinstance(a, str) for a in arguments):
             raise Problem(HTTPStatus.BAD_REQUEST, 'The body has to be {"arguments": ["..."]}')
+        if any(len(argument.split()) != 1 for argument in arguments[:-1]):
+            # They are split at blanks, and only the last one takes the rest of the line.
+            raise Problem(HTTPStatus.BAD_REQUEST, "Only the last argument may have blanks")
         return self._run(entry.name, visitor, arguments=arguments)
 
     def _run(
@@ -275,10 +278,10 @@ class ControlResource(Resource):
     ) -> Response:
         """Run a command of the table as one more client."""
         try:
-            line = wire.render_request(name, " ".join(arguments) if arguments else None)
+            line = wire.render_request(name, *arguments)
         except (ValueError, UnicodeError) as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
-        answer = self._control.call(line, peer=visitor.peer, by=visitor.by)
+        answer = self._control.call(line, peer=visitor.peer, origin=visitor.by)
         if answer is None:
             raise _BUSY
         return answer.addCallback(lambda answer: _result(answer, visitor, then))
@@ -303,7 +306,7 @@ class _Source:
     def status(self) -> Any:
         if not self._under_way:
             reply = self._control.commands.peek()
-            if isinstance(reply, Running):
+            if isinstance(reply, Call):
                 self._under_way = True
                 reply.reply.addCallback(self._answered)
             else:

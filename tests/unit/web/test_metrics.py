@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from palingenesis.config import Limits
 from palingenesis.web.metrics import MEDIA_TYPE
 from tests.support.web import DoorTestCase
 
@@ -60,7 +61,7 @@ class ExpositionTests(DoorTestCase):
 
     def test_rejections_are_counted(self) -> None:
         self.families()
-        self.control.configure(timeout=5, handler_timeout=30, max_connections=1)
+        self.control.configure(Limits(max_connections=1))
         self.control.factory.others = 1
         self.control.call(b"STATUS\n")
         self.assertEqual(self.values("palingenesis_rejected_total"), {("limit",): 1})

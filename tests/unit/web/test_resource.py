@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.resource import Resource
 
+from palingenesis.config import Limits
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.web.resource import ControlResource
 from palingenesis.web.site import BoundedSite
@@ -232,6 +233,12 @@ class CommandTests(DoorTestCase):
         for argument in ("a\nSTATUS", "x" * 512):
             self.assertEqual(self.flush(argument).status, 400)
 
+    def test_only_the_last_of_several_arguments_may_have_blanks(self) -> None:
+        self.own(lambda *arguments: list(arguments), "QUEUE [WHY]")
+        self.assertEqual(self.flush("mail", "it is late").json, ["mail", "it is late"])
+        for arguments in (("mail fax", "x"), ("", "x"), (" ", "x")):
+            self.assertEqual(self.flush(*arguments).status, 400)
+
     def test_what_is_no_list_of_strings_is_refused(self) -> None:
         self.own(lambda _: None, "QUEUE")
         for body in ([], "x", 7, {"arguments": "mail"}, {"arguments": [1]}, {"arguments": {}}):
@@ -269,7 +276,7 @@ class CommandTests(DoorTestCase):
     def test_a_command_under_way_counts_as_a_client_of_the_socket(self) -> None:
         done: Deferred[None] = Deferred()
         self.own(lambda: done)
-        self.control.configure(timeout=5, handler_timeout=30, max_connections=1)
+        self.control.configure(Limits(max_connections=1))
         client = self.connect()
         client.send(request("POST", "/api/v1/commands/FLUSH", self.session(), headers=OWN_PAGE))
         busy = self.ask()
