@@ -63,11 +63,20 @@ _log = get_logger(__name__)
 Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
 
 
-class Facts(events.Source, Protocol):
+class Facts(Protocol):
     """What a daemon with sessions knows beside its status; an application has none."""
+
+    def sessions(self) -> Sequence[Any]:
+        """Return the sessions, as ``SESSIONS`` does."""
 
     def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:
         """Return the log's last entries, of a session and since a time if these are given."""
+
+    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
+        """Return entries as `palingenesis.web.events.Source.entries` does."""
+
+    def last_number(self) -> int:
+        """Return the number of the newest entry; 0 without any."""
 
     def is_healthy(self) -> bool:
         """Return whether the daemon does what it is for."""

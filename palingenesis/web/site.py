@@ -32,6 +32,7 @@ from palingenesis.server.transport import Connection, ControlPort
 from palingenesis.text import in_short, printable
 from palingenesis.web.channel import BoundedChannel, BoundedRequest
 from palingenesis.web.problem import Problem
+from palingenesis.web.resource import ControlResource
 
 #: Connections at once.
 CONNECTIONS_LIMIT = 64
@@ -209,20 +210,21 @@ class _LocalConnection(Connection):
 
 class WebService(Service):
     """
-    Listens in several places for one site.
+    Listens in several places for one resource.
 
     A place that cannot be had is logged in one line; the others are served, and the daemon runs
     on.
 
     :param reactor: what to run on.
-    :param site: what is served.
+    :param resource: what is served.
     :param mode: permission bits of Unix sockets.
     :ivar failures: why a place is not served, by the place.
     """
 
-    def __init__(self, reactor: Any, site: BoundedSite, mode: int = 0o600) -> None:
+    def __init__(self, reactor: Any, resource: ControlResource, mode: int = 0o600) -> None:
         self._reactor = reactor
-        self._site = site
+        self._resource = resource
+        self._site = BoundedSite(resource, reactor)
         self._mode = mode
         self._wanted: tuple[Place, ...] = ()
         self._ports: dict[Place, tuple[IListeningPort, SocketFile | None]] = {}
@@ -244,6 +246,8 @@ class WebService(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         closed = [self._close(place) for place in list(self._ports)]
+        # A stream has no end of its own to wait for.
+        self._resource.stop()
         return DeferredList(closed).addCallback(lambda _: self._site.stop())
 
     def listen(self, places: Sequence[Place]) -> Deferred[None]:
