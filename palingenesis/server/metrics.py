@@ -7,6 +7,7 @@ the registry.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -17,9 +18,9 @@ from numbers import Real
 from typing import NamedTuple, TypeAlias
 
 from palingenesis import __version__
-from palingenesis.server.commands import CommandTable
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
+from palingenesis.words import DaemonWord
 
 #: How the names of our own metrics begin; an application's own must not.
 PREFIX = "palingenesis_"
@@ -176,19 +177,20 @@ class CommandCounts:
         return [({"command": command}, taken) for command, taken in self._seconds.items()]
 
 
-def add_metrics(
-    metrics: Metrics,
-    commands: CommandTable,
-    factory: ControlFactory,
-    paused: Callable[[], Reading],
-) -> None:
+def check_own_name(name: object) -> None:
     """
-    Add the metrics that every daemon has, and count from now on.
+    Check that an application's metric has no name of ours.
 
-    :param commands: whose commands are counted.
-    :param factory: whose clients are counted.
-    :param paused: returns 1 if the daemon is paused, else 0; nothing if unknown.
+    :raises ValueError: if it begins with `PREFIX`.
     """
+    if isinstance(name, str) and name.startswith(PREFIX):
+        raise ValueError(f"metric name {name}: only the control socket's begin with {PREFIX}")
+
+
+def daemon_metrics(factory: ControlFactory) -> Metrics:
+    """Return the metrics that every daemon has; commands are counted from now on."""
+    metrics = Metrics()
+    commands = factory.commands
     counts = CommandCounts()
     commands.observers.add(counts.count)
     rejected: Counter[str] = Counter()
@@ -197,16 +199,18 @@ def add_metrics(
         rejected[reason] += 1
 
     factory.rejections.add(reject)
+
+    def paused() -> list[tuple[dict[str, str], float]]:
+        reply = commands.peek()
+        if not isinstance(reply, bytes) or reply.startswith(b"ERR:"):
+            return []
+        return [({}, float(json.loads(reply)["state"] == DaemonWord.PAUSED))]
+
     started = time.time()
     gauge, counter, summary = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.SUMMARY
     for name, kind, meaning, read in (
         ("build_info", gauge, "the version, as a label", lambda: [({"version": __version__}, 1)]),
-        (
-            "start_time_seconds",
-            gauge,
-            "when counting began, seconds since the epoch",
-            lambda: started,
-        ),
+        ("start_time_seconds", gauge, "start of the counts, seconds since 1970", lambda: started),
         ("paused", gauge, "whether the daemon is paused", paused),
         ("connections", gauge, "clients that are being served", lambda: factory.connected),
         ("commands_total", counter, "commands that have ended", counts.outcomes),
@@ -214,8 +218,9 @@ def add_metrics(
         (
             "rejected_total",
             counter,
-            "clients turned away",
+            "clients that were rejected",
             lambda: [({"reason": reason}, count) for reason, count in rejected.items()],
         ),
     ):
         metrics.add(f"{PREFIX}{name}", kind, meaning, read)
+    return metrics

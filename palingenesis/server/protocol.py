@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from palingenesis import wire
 from palingenesis.procfs import Credentials, peer_credentials
-from palingenesis.server.commands import Call, CommandTable
+from palingenesis.server.commands import Answer, Call, CommandTable
 from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import Repeats, get_logger
 from palingenesis.server.observers import Observers
@@ -242,6 +242,28 @@ class ControlFactory(ServerFactory):
         if self.connected >= self.commands.limits.max_connections:
             return _TOO_MANY
         return None
+
+    def call(
+        self, line: bytes, *, peer: Credentials | None = None, origin: str | None = None
+    ) -> Deferred[Answer] | None:
+        """
+        Run a command that came by another way than the socket; it counts as one client.
+
+        :param line: the request line.
+        :param peer: the client, or None if the kernel does not name it.
+        :param origin: the client in words, for the audit line; made from the peer if None.
+        :returns: a Deferred that never fails; None if there are too many clients already.
+        """
+        if self.connected >= self.commands.limits.max_connections:
+            self.rejections.notify(_REASONS[_TOO_MANY])
+            return None
+        self.others += 1
+
+        def done(answer: Answer) -> Answer:
+            self.others -= 1
+            return answer
+
+        return self.commands.answer(line, peer, origin).addCallback(done)
 
     def admit(self, client: ControlProtocol) -> bytes | None:
         """Admit a client, or return the reply that rejects it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -16,17 +16,15 @@ from twisted.python.failure import Failure
 from palingenesis.config import DEFAULTS, Limits, check_mode
 from palingenesis.locate import locate_socket
 from palingenesis.procfs import Credentials
-from palingenesis.server.commands import Answer, CommandTable
+from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
 from palingenesis.server.interfaces import Controllable, check_state
 from palingenesis.server.log import get_logger
-from palingenesis.server.metrics import PREFIX, Metrics, Reading, add_metrics
+from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError
 from palingenesis.server.transport import ControlPort
 from palingenesis.text import printable
-from palingenesis.wire import DaemonStatus
-from palingenesis.words import DaemonWord
 
 #: Seconds from one check whether the socket is still at its path to the next.
 CHECK_INTERVAL = 2.0
@@ -90,12 +88,10 @@ class ControlService(Service):
             self._endpoint = FileEndpoint(reactor, self._file)
         else:
             self._endpoint = make_endpoint(reactor, endpoint)
-        self._state = state
         self._metrics: Metrics | None = None
-        #: The table of commands, for another way in than the socket.
-        self.commands = CommandTable(state, reactor)
+        self._commands = CommandTable(state, reactor)
         self.configure(limits)
-        self.factory = ControlFactory(self.commands, reactor, admit_others=bits & 0o077 != 0)
+        self.factory = ControlFactory(self._commands, reactor, admit_others=bits & 0o077 != 0)
         self._listening: Deferred[Any] | None = None
         self._port: IListeningPort | None = None
         self._checks = LoopingCall(self._check_file)
@@ -137,7 +133,7 @@ class ControlService(Service):
         :raises ValueError: if the name is malformed, built in or taken, if another argument
             is malformed, or if there are 200 commands already.
         """
-        self.commands.register(name, handler, summary, argument, audit=audit, web=web)
+        self._commands.register(name, handler, summary, argument, audit=audit, web=web)
 
     def metric(self, name: str, kind: str, help: str, read: Callable[[], Reading]) -> None:  # noqa: A002
         """
@@ -156,53 +152,15 @@ class ControlService(Service):
         :raises ValueError: if the name is malformed, taken or begins with ``palingenesis_``, or
             another argument is malformed.
         """
-        if isinstance(name, str) and name.startswith(PREFIX):
-            raise ValueError(f"metric name {name}: only the control socket's begin with {PREFIX}")
+        check_own_name(name)
         self.metrics.add(name, kind, help, read)
 
     @property
     def metrics(self) -> Metrics:
         """The registry of metrics; commands are counted from its first use on."""
         if self._metrics is None:
-            self._metrics = Metrics()
-            add_metrics(self._metrics, self.commands, self.factory, self._paused)
+            self._metrics = daemon_metrics(self.factory)
         return self._metrics
-
-    def call(
-        self,
-        line: bytes,
-        *,
-        peer: Credentials | None = None,
-        origin: str | None = None,
-    ) -> Deferred[Answer] | None:
-        """
-        Run a command that came by another way than the socket; it counts as one client.
-
-        :param line: the request line.
-        :param peer: the client, or None if the kernel does not name it.
-        :param origin: the client in words, for the audit line; made from the peer if None.
-        :returns: a Deferred that never fails; None if there are too many clients already.
-        """
-        factory = self.factory
-        if factory.connected >= self.commands.limits.max_connections:
-            if factory.rejections:
-                factory.rejections.notify("limit")
-            return None
-        factory.others += 1
-
-        def done(answer: Answer) -> Answer:
-            factory.others -= 1
-            return answer
-
-        return self.commands.answer(line, peer, origin).addCallback(done)
-
-    def _paused(self) -> list[tuple[dict[str, str], float]]:
-        status = self._state.get_status()
-        if isinstance(status, DaemonStatus):
-            return [({}, float(status.state == DaemonWord.PAUSED))]
-        if isinstance(status, Coroutine):
-            status.close()
-        return []
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -233,7 +191,7 @@ class ControlService(Service):
             if self._file is not None:
                 self._file.roll_back()
             failed_at_once[0].raiseException()
-        self.commands.start_clock()
+        self._commands.start_clock()
         _started_here.add(self)
         super().startService()
 
@@ -265,7 +223,7 @@ class ControlService(Service):
         """
         if not isinstance(limits, Limits):
             raise TypeError(f"limits: expected Limits, not {limits!r}")
-        self.commands.limits = limits
+        self._commands.limits = limits
 
     @property
     def peer(self) -> Credentials | None:
@@ -277,7 +235,7 @@ class ControlService(Service):
         a Deferred, for a RELOAD of the daemon's own, and if the kernel does not name the
         client.
         """
-        return self.commands.peer
+        return self._commands.peer
 
     def reload(self) -> Deferred[None]:
         """
@@ -287,7 +245,7 @@ class ControlService(Service):
             for example, or with ``TimeoutError`` after ``handler_timeout`` seconds. The
             outcome has then been logged.
         """
-        return self.commands.reload()
+        return self._commands.reload()
 
     def _started(self, port: IListeningPort) -> None:
         self._port = port

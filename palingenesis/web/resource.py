@@ -22,7 +22,8 @@ from twisted.web.server import NOT_DONE_YET
 from palingenesis import wire
 from palingenesis.server.commands import Answer, Call, Outcome
 from palingenesis.server.log import get_logger
-from palingenesis.server.service import ControlService
+from palingenesis.server.metrics import Metrics
+from palingenesis.server.protocol import ControlFactory
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.web import events, metrics, problem
 from palingenesis.web.access import Access, Guard, Unguarded, Visitor, wrong_key
@@ -82,6 +83,16 @@ class Facts(Protocol):
         """Return whether the daemon does what it is for."""
 
 
+class Controlled(Protocol):
+    """What the resource asks of a `palingenesis.ControlService`."""
+
+    factory: ControlFactory
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry of metrics."""
+
+
 class ControlResource(Resource):
     """
     Serves a control socket's commands, its events and its metrics.
@@ -106,7 +117,7 @@ class ControlResource(Resource):
 
     def __init__(
         self,
-        control: ControlService,
+        control: Controlled,
         token: str | None = None,
         *,
         hosts: Iterable[str] = (),
@@ -129,7 +140,7 @@ class ControlResource(Resource):
         self._guard: Guard = Unguarded() if access is None else access
         self._facts = facts
         self._source = _Source(control, facts)
-        self.events = events.Events(self._source, clock, control.commands.observers)
+        self.events = events.Events(self._source, clock, control.factory.commands.observers)
         reads: dict[tuple[str, ...], Callable[[Any, Visitor], Response]] = {
             ("api", "v1", "status"): self._get_status,
             ("api", "v1", "commands"): self._get_commands,
@@ -262,7 +273,7 @@ class ControlResource(Resource):
 
     def _post_command(self, request: Any, visitor: Visitor, name: str) -> Response:
         self._guard.admit_change(request, visitor)
-        entry = self._control.commands.find(name)
+        entry = self._control.factory.commands.find(name)
         if entry is None or not (entry.web or visitor.is_local):
             shown = printable(name, NAME_LIMIT)
             where = "" if visitor.is_local else " to run over TCP"
@@ -290,7 +301,7 @@ class ControlResource(Resource):
             line = wire.render_request(name, *arguments)
         except (ValueError, UnicodeError) as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
-        answer = self._control.call(line, peer=visitor.peer, origin=visitor.by)
+        answer = self._control.factory.call(line, peer=visitor.peer, origin=visitor.by)
         if answer is None:
             raise _BUSY
         return answer.addCallback(lambda answer: _result(answer, visitor, then))
@@ -306,7 +317,7 @@ class ControlResource(Resource):
 class _Source:
     """What the events tell of: the status of any daemon, and the facts of one that has them."""
 
-    def __init__(self, control: ControlService, facts: Facts | None) -> None:
+    def __init__(self, control: Controlled, facts: Facts | None) -> None:
         self._control = control
         self._facts = facts
         self._status: Any = None
@@ -314,7 +325,7 @@ class _Source:
 
     def status(self) -> Any:
         if not self._under_way:
-            reply = self._control.commands.peek()
+            reply = self._control.factory.commands.peek()
             if isinstance(reply, Call):
                 self._under_way = True
                 reply.reply.addCallback(self._answered)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.server.service import ControlService
 from palingenesis.server.state import DaemonState
+from palingenesis.testing import HTTPReply as Reply
 from palingenesis.web.access import Access
 from palingenesis.web.channel import BoundedChannel
 from palingenesis.web.keys import Keys
@@ -48,29 +49,6 @@ class Transport(StringTransport):
     def abortConnection(self) -> None:
         self.aborted = True
         self.disconnecting = True
-
-
-class Reply:
-    """
-    A response.
-
-    :ivar status: its status code.
-    :ivar headers: its headers, by their names in small letters.
-    :ivar body: its body.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        head, _, self.body = data.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
-        self.status = int(first.split()[1])
-        self.headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
-        }
-
-    @property
-    def json(self) -> Any:
-        """The body, decoded."""
-        return json.loads(self.body)
 
 
 class Client:
@@ -130,7 +108,7 @@ def request(
 class DoorTestCase(SynchronousTestCase):
     """A test of a site in memory, with a control socket's commands and a clock."""
 
-    #: What of the resource differs from its defaults.
+    #: The sessions and the log, if the daemon has them.
     facts: Any = None
 
     def setUp(self) -> None:

@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "monitor": {SHARED},
     "web": {"server", SHARED},
     "daemon": {"server", "web", "monitor", SHARED},
-    TESTING: {"server", "client", SHARED},
+    TESTING: {"server", "client", "web", SHARED},
     PACKAGE: {"server", "client", SHARED},
     MAIN: {"cli"},
 }

@@ -82,7 +82,7 @@ class StreamTests(EventTestCase):
 
     def test_a_command_s_change_comes_at_once(self) -> None:
         client = self.listen()
-        self.control.call(b"PAUSE\n")
+        self.control.factory.call(b"PAUSE\n")
         self.assertEqual(events(client)[-1][1]["state"], "paused")
 
     def test_another_change_comes_within_a_second(self) -> None:
@@ -126,7 +126,7 @@ class StreamTests(EventTestCase):
         self.listen().close()
         asked = self.facts.asked
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.control.call(b"PAUSE\n")
+        self.control.factory.call(b"PAUSE\n")
         self.assertEqual(self.facts.asked, asked)
 
     def test_one_stream_too_many_is_told(self) -> None:
@@ -149,9 +149,9 @@ class StreamTests(EventTestCase):
 
     def test_a_status_that_takes_its_time_is_sent_once_it_is_there(self) -> None:
         answer: Deferred[DaemonStatus] = Deferred()
-        self.control.commands._entries[b"STATUS"] = self.control.commands._entries[
+        self.control.factory.commands._entries[b"STATUS"] = self.control.factory.commands._entries[
             b"STATUS"
-        ].__class__("STATUS", lambda: answer, self.control.commands._render_status, "s")
+        ].__class__("STATUS", lambda: answer, self.control.factory.commands._render_status, "s")
         client = self.listen()
         self.assertEqual(self.names(client), ["sessions"])
         answer.callback(DaemonStatus("paused"))

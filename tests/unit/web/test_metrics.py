@@ -47,7 +47,7 @@ class ExpositionTests(DoorTestCase):
         self.families()
         self.control.command("FAIL", self.flush, "fail")
         for line in (b"STATUS\n", b"status\n", b"PAUSE\n", b"FAIL\n", b"NOTHING\n"):
-            self.control.call(line)
+            self.control.factory.call(line)
         self.flushLoggedErrors()
         self.assertEqual(
             self.values("palingenesis_commands_total"),
@@ -63,7 +63,7 @@ class ExpositionTests(DoorTestCase):
         self.families()
         self.control.configure(Limits(max_connections=1))
         self.control.factory.others = 1
-        self.control.call(b"STATUS\n")
+        self.control.factory.call(b"STATUS\n")
         self.assertEqual(self.values("palingenesis_rejected_total"), {("limit",): 1})
 
     def test_an_application_s_own(self) -> None:
