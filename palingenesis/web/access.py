@@ -8,8 +8,6 @@ Unix socket the kernel says who asks, and that is enough.
 from __future__ import annotations
 
 import os
-import pwd
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -22,8 +20,8 @@ from palingenesis.procfs import Credentials, peer_credentials
 from palingenesis.web.keys import WRONG_SECONDS, Keys
 from palingenesis.web.owner import OwnerUnknown, is_told, owner_of
 from palingenesis.web.problem import Problem
+from palingenesis.web.settings import check_host, host_name, user_id
 
-_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="palingenesis"'}
 
 _NOT_PERMITTED = "Permission denied: not the daemon's own user, nor root"
@@ -86,8 +84,8 @@ class Access:
     ) -> None:
         self.keys: Keys | None = keys
         self._keys = keys
-        self._hosts = frozenset(_checked_host(host) for host in hosts)
-        self._users = frozenset(_uid(user) for user in users)
+        self._hosts = frozenset(check_host(host) for host in hosts)
+        self._users = frozenset(user_id(user) for user in users)
         self._control = control
         self._admit_others = admit_others
         self._owners: WeakKeyDictionary[Any, int | None] = WeakKeyDictionary()
@@ -165,10 +163,8 @@ class Access:
         if len(hosts) > 1:
             raise Problem(HTTPStatus.BAD_REQUEST, "The Host header comes twice")
         host = hosts[0].lower() if hosts else ""
-        match = _HOST.fullmatch(host)
-        if match is None or not (
-            host in self._hosts or match["name"] in self._hosts or _is_loopback(match["name"])
-        ):
+        name = host_name(host)
+        if name is None or not (host in self._hosts or name in self._hosts or _is_loopback(name)):
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "The Host header names another server")
 
     def _check_owner(self, request: Any, address: Any) -> int | None:
@@ -243,23 +239,6 @@ def _is_loopback(name: str) -> bool:
         return False
     mapped = getattr(host, "ipv4_mapped", None)
     return (host if mapped is None else mapped).is_loopback
-
-
-def _checked_host(host: object) -> str:
-    if not isinstance(host, str) or not _HOST.fullmatch(host):
-        raise ValueError(f"hosts: expected names such as watch.example, not {host!r}")
-    return host.lower()
-
-
-def _uid(user: object) -> int:
-    if type(user) is int and user >= 0:
-        return user
-    if isinstance(user, str) and user:
-        try:
-            return pwd.getpwnam(user).pw_uid
-        except KeyError:
-            raise ValueError(f"users: there is no user {user}") from None
-    raise ValueError(f"users: expected names of users, not {user!r}")
 
 
 def _shown(address: Any) -> str:

@@ -109,6 +109,7 @@ class ControlResource(Resource):
         the application guards the resource itself, so that every request is allowed.
     :param facts: the sessions and the log, of a daemon that has them.
     :param clock: what events are timed with; the global reactor if None.
+    :ivar guard: decides about each request; may be replaced at any time.
     :raises ValueError: if there is neither a token nor ``access``, or both; or a host or a user
         is not one.
     """
@@ -137,7 +138,7 @@ class ControlResource(Resource):
         if clock is None:
             from twisted.internet import reactor as clock
         self._control = control
-        self._guard: Guard = Unguarded() if access is None else access
+        self.guard: Guard = Unguarded() if access is None else access
         self._facts = facts
         self._source = _Source(control, facts)
         self.events = events.Events(self._source, clock, control.factory.commands.observers)
@@ -186,16 +187,16 @@ class ControlResource(Resource):
         path = path or ("",)
         method = request.method.decode("latin-1")
         if path == ("health",) or path in PAGE:
-            self._note(request, self._guard.admit(request, public=True))
+            self._note(request, self.guard.admit(request, public=True))
             _check_method(method, _READS)
             return PAGE[path] if path in PAGE else self._get_health(request)
-        if path == ("api", "v1", "login") and self._guard.keys is not None:
-            visitor = self._guard.admit(request, public=True)
+        if path == ("api", "v1", "login") and self.guard.keys is not None:
+            visitor = self.guard.admit(request, public=True)
             self._note(request, visitor)
             _check_method(method, ("POST",))
-            return self._post_login(request, visitor, self._guard.keys)
+            return self._post_login(request, visitor, self.guard.keys)
         try:
-            visitor = self._guard.admit(request)
+            visitor = self.guard.admit(request)
         except Problem:
             self._note(request, Visitor(""))
             raise
@@ -210,7 +211,7 @@ class ControlResource(Resource):
             return self._reads[path](request, visitor)
         if path[:2] == ("api", "v1") and path[2:] in (("pause",), ("resume",), ("reload",)):
             _check_method(method, ("POST",))
-            self._guard.admit_change(request, visitor)
+            self.guard.admit_change(request, visitor)
             _read_body(request)
             return self._run(path[2].upper(), visitor, self._status_after)
         if path[:3] == ("api", "v1", "commands") and len(path) == 4:
@@ -261,7 +262,7 @@ class ControlResource(Resource):
         return None
 
     def _post_login(self, request: Any, visitor: Visitor, keys: Keys) -> Response:
-        self._guard.check_origin(request, visitor)
+        self.guard.check_origin(request, visitor)
         body = _read_body(request)
         code = body.get("code") if isinstance(body, dict) else None
         if not isinstance(code, str):
@@ -272,7 +273,7 @@ class ControlResource(Resource):
         return _JSON, _render({"key": key})
 
     def _post_command(self, request: Any, visitor: Visitor, name: str) -> Response:
-        self._guard.admit_change(request, visitor)
+        self.guard.admit_change(request, visitor)
         entry = self._control.factory.commands.find(name)
         if entry is None or not (entry.web or visitor.is_local):
             shown = printable(name, NAME_LIMIT)

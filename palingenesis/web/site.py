@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import UNIXAddress
@@ -25,7 +24,6 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer_only
 
-from palingenesis.paths import socket_path
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile, SocketFileError
 from palingenesis.server.transport import Connection, ControlPort
@@ -33,6 +31,7 @@ from palingenesis.text import in_short, printable
 from palingenesis.web.channel import BoundedChannel, BoundedRequest
 from palingenesis.web.problem import Problem
 from palingenesis.web.resource import ControlResource
+from palingenesis.web.settings import Place
 
 #: Connections at once.
 CONNECTIONS_LIMIT = 64
@@ -46,51 +45,6 @@ BACKLOG = 128
 _FULL = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", {"Retry-After": "1"})
 
 _log = get_logger(__name__)
-
-
-class Place(NamedTuple):
-    """
-    Where to listen: the path of a Unix socket, or an address of the loopback and a port.
-
-    :ivar path: the path; None for an address.
-    :ivar host: the address; empty for a path.
-    :ivar port: the port; 0 for any free one.
-    """
-
-    path: str | None = None
-    host: str = ""
-    port: int = 0
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_place(text: str) -> Place:
-    """
-    Read where to listen: ``unix:PATH``, ``127.0.0.1:PORT`` or ``[::1]:PORT``.
-
-    :raises ValueError: if it is none of these, or the address is not the loopback's.
-    :raises palingenesis.paths.PathError: if the path cannot name a socket.
-    """
-    if text.startswith("unix:"):
-        return Place(path=socket_path(text))
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError(f"{printable(text)}: expected unix:PATH, 127.0.0.1:PORT or [::1]:PORT")
-    name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    try:
-        loopback = ip_address(name).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback or (":" in name) != host.startswith("["):
-        raise ValueError(
-            f"{printable(text)}: only the loopback's addresses are served, 127.0.0.1:PORT or "
-            "[::1]:PORT; from elsewhere use ssh -L 7654:127.0.0.1:7654 HOST, or a reverse proxy "
-            "on a Unix socket"
-        )
-    return Place(host=name, port=int(port))
 
 
 class BoundedSite(Site):
@@ -218,6 +172,7 @@ class WebService(Service):
     :param reactor: what to run on.
     :param resource: what is served.
     :param mode: permission bits of Unix sockets.
+    :ivar mode: permission bits of the Unix sockets that are opened from now on.
     :ivar failures: why a place is not served, by the place.
     """
 
@@ -225,7 +180,7 @@ class WebService(Service):
         self._reactor = reactor
         self._resource = resource
         self._site = BoundedSite(resource, reactor)
-        self._mode = mode
+        self.mode = mode
         self._wanted: tuple[Place, ...] = ()
         self._ports: dict[Place, tuple[IListeningPort, SocketFile | None]] = {}
         self.failures: dict[Place, str] = {}
@@ -282,7 +237,7 @@ class WebService(Service):
             return self._reactor.listenTCP(
                 place.port, self._site, backlog=BACKLOG, interface=place.host
             ), None
-        file = SocketFile(place.path, self._mode)
+        file = SocketFile(place.path, self.mode)
         file.claim()
         factory: Any = self._site
         try:

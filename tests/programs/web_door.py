@@ -21,7 +21,8 @@ from palingenesis import ControlService, DaemonState, SignalService
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.web import Access, ControlResource
 from palingenesis.web.keys import Keys, read_token
-from palingenesis.web.site import WebService, parse_place
+from palingenesis.web.settings import parse_place
+from palingenesis.web.site import WebService
 
 
 class Facts:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from palingenesis.paths import PathError
-from palingenesis.web.site import CONNECTIONS_LIMIT, GRACE, KEYLESS_LIMIT, Place, parse_place
+from palingenesis.web.settings import Place, parse_place
+from palingenesis.web.site import CONNECTIONS_LIMIT, GRACE, KEYLESS_LIMIT
 from tests.support.web import OWN_PAGE, Client, DoorTestCase, request
 
 
