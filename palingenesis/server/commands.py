@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple, cast
 
 from twisted.internet import defer
@@ -30,6 +29,7 @@ from palingenesis.server.log import get_logger
 from palingenesis.server.observers import Observers
 from palingenesis.text import NAME_LIMIT, VALUE_LIMIT, printable
 from palingenesis.wire import Command, DaemonStatus, Unfit
+from palingenesis.words import Outcome
 
 #: The most commands an application can add.
 OWN_COMMANDS_LIMIT = 200
@@ -99,22 +99,6 @@ class CommandSpec:
             return tuple([word.decode() for word in words])
         except UnicodeDecodeError:
             raise CommandRefused(f"{self.usage}: the argument is not UTF-8") from None
-
-
-class Outcome(StrEnum):
-    """How a request ended."""
-
-    OK = "ok"
-    #: The daemon would not carry it out.
-    REFUSED = "refused"
-    #: The handler raised, or its result is unfit.
-    FAILED = "failed"
-    #: The handler took too long.
-    TIMEOUT = "timeout"
-    #: There is no such command.
-    UNKNOWN = "unknown"
-    #: An argument is missing, one too many or malformed.
-    ARGUMENT = "argument"
 
 
 class Answer(NamedTuple):

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 from palingenesis import __version__
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.words import DaemonWord
+from palingenesis.words import DaemonWord, Key, Label
 
 #: How the names of our own metrics begin; an application's own must not.
 PREFIX = "palingenesis_"
@@ -168,13 +168,13 @@ class CommandCounts:
     def outcomes(self) -> list[tuple[dict[str, str], int]]:
         """Return how many commands ended how."""
         return [
-            ({"command": command, "outcome": outcome}, count)
+            ({Label.COMMAND: command, Label.OUTCOME: outcome}, count)
             for (command, outcome), count in self._outcomes.items()
         ]
 
     def seconds(self) -> list[tuple[dict[str, str], tuple[float, int]]]:
         """Return the seconds that each command took in all, and how often it was run."""
-        return [({"command": command}, taken) for command, taken in self._seconds.items()]
+        return [({Label.COMMAND: command}, taken) for command, taken in self._seconds.items()]
 
 
 def check_own_name(name: object) -> None:
@@ -204,23 +204,22 @@ def daemon_metrics(factory: ControlFactory) -> Metrics:
         reply = commands.peek()
         if not isinstance(reply, bytes) or reply.startswith(b"ERR:"):
             return []
-        return [({}, float(json.loads(reply)["state"] == DaemonWord.PAUSED))]
+        return [({}, float(json.loads(reply)[Key.STATE] == DaemonWord.PAUSED))]
+
+    def rejections() -> list[tuple[dict[str, str], int]]:
+        return [({Label.REASON: reason}, count) for reason, count in rejected.items()]
+
+    def version() -> list[tuple[dict[str, str], int]]:
+        return [({Label.VERSION: __version__}, 1)]
 
     started = time.time()
     gauge, counter, summary = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.SUMMARY
-    for name, kind, meaning, read in (
-        ("build_info", gauge, "the version, as a label", lambda: [({"version": __version__}, 1)]),
-        ("start_time_seconds", gauge, "start of the counts, seconds since 1970", lambda: started),
-        ("paused", gauge, "whether the daemon is paused", paused),
-        ("connections", gauge, "clients that are being served", lambda: factory.connected),
-        ("commands_total", counter, "commands that have ended", counts.outcomes),
-        ("command_seconds", summary, "seconds that commands took", counts.seconds),
-        (
-            "rejected_total",
-            counter,
-            "clients that were rejected",
-            lambda: [({"reason": reason}, count) for reason, count in rejected.items()],
-        ),
-    ):
-        metrics.add(f"{PREFIX}{name}", kind, meaning, read)
+    add = metrics.add
+    add("palingenesis_build_info", gauge, "the version, as a label", version)
+    add("palingenesis_start_time_seconds", gauge, "start, seconds since 1970", lambda: started)
+    add("palingenesis_paused", gauge, "whether the daemon is paused", paused)
+    add("palingenesis_connections", gauge, "clients that are served", lambda: factory.connected)
+    add("palingenesis_commands_total", counter, "commands that have ended", counts.outcomes)
+    add("palingenesis_command_seconds", summary, "seconds that commands took", counts.seconds)
+    add("palingenesis_rejected_total", counter, "clients that were rejected", rejections)
     return metrics

@@ -22,6 +22,7 @@ from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import Repeats, get_logger
 from palingenesis.server.observers import Observers
 from palingenesis.server.transport import DISCARD_LIMIT
+from palingenesis.words import Rejection
 
 #: The most rejected clients whose connections stay half-open at once.
 REJECTED_LIMIT = 64
@@ -39,7 +40,11 @@ _TOO_MANY = wire.render_error("Too many connections")
 _TIMED_OUT = wire.render_error("Connection timeout")
 _NOT_PERMITTED = wire.render_error("Permission denied: not the daemon's own user, nor root")
 _STOPPING = wire.render_error("The daemon is stopping")
-_REASONS = {_TOO_MANY: "limit", _NOT_PERMITTED: "permission", _STOPPING: "stopping"}
+_REASONS = {
+    _TOO_MANY: Rejection.LIMIT,
+    _NOT_PERMITTED: Rejection.PERMISSION,
+    _STOPPING: Rejection.STOPPING,
+}
 
 
 class _Phase(Enum):

@@ -55,6 +55,10 @@ class Keys:
         self._sessions: dict[bytes, float] = {}
         self._wrong: deque[float] = deque(maxlen=WRONG_LIMIT + 1)
 
+    def replace_token(self, token: str) -> None:
+        """Take another token from now on."""
+        self._token = token.encode()
+
     def is_token(self, key: bytes) -> bool:
         """Return whether a key is the token, in a time that does not depend on it."""
         return hmac.compare_digest(key, self._token)

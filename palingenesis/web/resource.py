@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from palingenesis import wire
-from palingenesis.server.commands import Answer, Call, Outcome
+from palingenesis.server.commands import Answer, Call
 from palingenesis.server.log import get_logger
 from palingenesis.server.metrics import Metrics
 from palingenesis.server.protocol import ControlFactory
@@ -32,6 +32,7 @@ from palingenesis.web.keys import Keys
 from palingenesis.web.page import PAGE
 from palingenesis.web.problem import Problem
 from palingenesis.wire import Command
+from palingenesis.words import Outcome
 
 #: Entries of the log that are returned if nobody says how many, and at most.
 LOG_DEFAULT = 20

@@ -7,6 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from palingenesis.server.service import ControlService
+from palingenesis.web.access import Access
 from palingenesis.web.events import COMMENT_SECONDS, MISSED_LIMIT, STREAMS_LIMIT, last_event_id
 from palingenesis.wire import DaemonStatus
 from tests.support.web import Client, DoorTestCase, Reply, request
@@ -149,9 +151,9 @@ class StreamTests(EventTestCase):
 
     def test_a_status_that_takes_its_time_is_sent_once_it_is_there(self) -> None:
         answer: Deferred[DaemonStatus] = Deferred()
-        self.control.factory.commands._entries[b"STATUS"] = self.control.factory.commands._entries[
-            b"STATUS"
-        ].__class__("STATUS", lambda: answer, self.control.factory.commands._render_status, "s")
+        self.patch(self.state, "get_status", lambda: answer)
+        self.control = ControlService(self.state, "x.sock", reactor=self.clock)
+        self.site = self.make_site(Access(self.keys))
         client = self.listen()
         self.assertEqual(self.names(client), ["sessions"])
         answer.callback(DaemonStatus("paused"))
