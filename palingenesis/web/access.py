@@ -32,7 +32,8 @@ class Visitor(NamedTuple):
     Who sent a request.
 
     :ivar by: who that is, in words, for the audit line.
-    :ivar peer: the process, if the kernel tells.
+    :ivar peer: the process, if the kernel tells; over TCP its user alone, with a pid of 0 and a
+        gid of -1.
     :ivar has_key: whether the request came with a right key, or needs none.
     :ivar is_local: whether the kernel vouches for it, so that every command is allowed.
     :ivar may_change: whether it may change something.
@@ -106,12 +107,14 @@ class Access:
             return Visitor(by)
         uid = self._check_owner(request, address)
         by = f"http, uid {'unknown' if uid is None else uid}, {_shown(address)}"
+        # The table of connections names the user alone.
+        peer = None if uid is None else Credentials(0, uid, -1)
         key = _bearer(request)
         if key is not None:
             if self._keys.is_session(key):
-                return Visitor(by, has_key=True, may_change=self._control)
+                return Visitor(by, peer, has_key=True, may_change=self._control)
             if self._keys.is_token(key):
-                return Visitor(by, has_key=True)
+                return Visitor(by, peer, has_key=True)
             raise wrong_key(self._keys)
         raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
 

@@ -283,3 +283,21 @@ class GivenTests(DoorTestCase):
 
     def test_keys_need_a_token(self) -> None:
         self.assertRaises(ValueError, Keys, "")
+
+
+class PeerTests(DoorTestCase):
+    def test_a_handler_sees_the_user_that_the_kernel_names(self) -> None:
+        self.patch(access, "is_told", lambda: True)
+        self.patch(access, "owner_of", lambda *_: 0)
+        seen: list[object] = []
+        self.control.command("FLUSH", lambda: seen.append(self.control.peer), "drop", web=True)
+        client = self.connect(OwnerTests.LOOPBACK)
+        path = "/api/v1/commands/FLUSH"
+        client.send(request("POST", path, self.session(), headers=OWN_PAGE))
+        self.assertEqual(seen, [(0, 0, -1)])
+
+    def test_it_sees_none_if_the_kernel_names_nobody(self) -> None:
+        seen: list[object] = []
+        self.control.command("FLUSH", lambda: seen.append(self.control.peer), "drop", web=True)
+        self.change("/api/v1/commands/FLUSH")
+        self.assertEqual(seen, [None])
