@@ -8,6 +8,7 @@ import sys
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
+from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def close_page(client: ControlClient, *, json: bool) -> Exit:
     if json:
         _print_json(reply)
     else:
-        places = ", ".join(reply["listening"])
+        places = ", ".join(reply[Key.LISTENING])
         print(f"closed; HTTP is served at {places}" if places else "closed")
     return Exit.DONE
 
@@ -54,7 +55,7 @@ def revoke_sessions(client: ControlClient, *, json: bool) -> Exit:
     if json:
         _print_json(reply)
     else:
-        count = reply["ended"]
+        count = reply[Key.SESSIONS]
         print(f"ended {count} session{'' if count == 1 else 's'}")
     return Exit.DONE
 

@@ -94,7 +94,7 @@ class WebDoor(Service):
             case "revoke":
                 self._check_own_user()
                 ended = 0 if self._keys is None else self._keys.revoke()
-                return {"ended": ended}
+                return {Key.SESSIONS: ended}
         shown = printable(action, NAME_LIMIT)
         raise CommandRefused(f"WEB {shown}: expected open, close or revoke")
 
