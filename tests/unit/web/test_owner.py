@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -63,10 +64,34 @@ class OwnerTests(SynchronousTestCase):
         client, server = self.accepted.getpeername(), self.accepted.getsockname()
         self.assertRaises(OwnerUnknown, owner_of, (client[0], 1), server)
 
+    def test_the_tables_of_all_connections_say_the_same(self) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPROTONOSUPPORT, "no sock_diag")
+
+        self.patch(owner, "_ask", refuse)
+        self.test_it_is_us_over_ipv4()
+        self.test_it_is_us_over_ipv6()
+        self.test_it_is_us_over_ipv4_from_a_socket_of_ipv6()
+        self.test_it_is_still_known_after_a_half_close()
+        self.test_a_closed_end_is_nobody_s_and_not_root_s()
+
+    def test_a_kernel_without_the_module_is_asked_for_its_tables(self) -> None:
+        self.patch(owner, "_ask", lambda *_: None)
+        self.test_it_is_us_over_ipv4()
+        self.test_a_closed_end_is_nobody_s_and_not_root_s()
+
+    def test_one_connection_is_asked_for_and_no_table_is_read(self) -> None:
+        self.patch(owner, "_look_up", self.fail)
+        self.test_it_is_us_over_ipv4()
+        self.test_it_is_us_over_ipv6()
+        self.test_it_is_us_over_ipv4_from_a_socket_of_ipv6()
+        self.test_a_closed_end_is_nobody_s_and_not_root_s()
+
     def test_a_row_of_a_connection_that_is_being_made_does_not_count(self) -> None:
         table = self.mktemp()
         row = "0: 0100007F:0FA0 0100007F:1DE6 {} 00:0 00:0 0 {} 0 {} 1 0"
         self.patch(owner, "_TABLES", (table,))
+        self.patch(owner, "_ask", lambda *_: None)
 
         def told(state: str, uid: int, inode: int) -> int:
             with open(table, "w", encoding="ascii") as file:
