@@ -296,19 +296,20 @@ class CommandTable:
 
     def answer(
         self, line: bytes, peer: Credentials | None, origin: str | None = None
-    ) -> Deferred[Answer]:
+    ) -> Answer | Deferred[Answer]:
         """
         Run the command of a request line that came by another way than the socket.
 
         :param origin: the client in words, for the audit line; made from the peer if None.
-        :returns: a Deferred of the outcome and the reply, which never fails.
+        :returns: the outcome and the reply, or a Deferred of both, which never fails.
         """
         call = self._parse(line, peer, origin)
         if isinstance(call, Answer):
-            return succeed(call)
+            return call
         reply = self._run(call)
-        done = reply.reply if isinstance(reply, Call) else succeed(reply)
-        return done.addCallback(lambda line: Answer(call.outcome, line))
+        if isinstance(reply, Call):
+            return reply.reply.addCallback(lambda line: Answer(call.outcome, line))
+        return Answer(call.outcome, reply)
 
     def peek(self) -> bytes | Call:
         """Run STATUS for the daemon itself; the observers are not notified."""

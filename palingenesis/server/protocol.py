@@ -250,14 +250,15 @@ class ControlFactory(ServerFactory):
 
     def call(
         self, line: bytes, *, peer: Credentials | None = None, origin: str | None = None
-    ) -> Deferred[Answer] | None:
+    ) -> Answer | Deferred[Answer] | None:
         """
         Run a command that came by another way than the socket; it counts as one client.
 
         :param line: the request line.
         :param peer: the client, or None if the kernel does not name it.
         :param origin: the client in words, for the audit line; made from the peer if None.
-        :returns: a Deferred that never fails; None if there are too many clients already.
+        :returns: the answer, or a Deferred of it, which never fails; None if there are too
+            many clients already.
         """
         if self.connected >= self.commands.limits.max_connections:
             self.rejections.notify(_REASONS[_TOO_MANY])
@@ -268,7 +269,8 @@ class ControlFactory(ServerFactory):
             self.others -= 1
             return answer
 
-        return self.commands.answer(line, peer, origin).addCallback(done)
+        answer = self.commands.answer(line, peer, origin)
+        return done(answer) if isinstance(answer, Answer) else answer.addCallback(done)
 
     def admit(self, client: ControlProtocol) -> bytes | None:
         """Admit a client, or return the reply that rejects it."""

@@ -24,6 +24,8 @@ from palingenesis.web.settings import check_host, host_name, user_id
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="palingenesis"'}
 
+_KNOWN_HOSTS_LIMIT = 64
+
 _NOT_PERMITTED = "Permission denied: not the daemon's own user, nor root"
 
 
@@ -90,6 +92,8 @@ class Access:
         self._control = control
         self._admit_others = admit_others
         self._owners: WeakKeyDictionary[Any, int | None] = WeakKeyDictionary()
+        #: Host headers that were right; most clients send the same one again and again.
+        self._known_hosts: set[str] = set()
 
     def admit(self, request: Any, *, public: bool = False) -> Visitor:
         """
@@ -166,9 +170,13 @@ class Access:
         if len(hosts) > 1:
             raise Problem(HTTPStatus.BAD_REQUEST, "The Host header comes twice")
         host = hosts[0].lower() if hosts else ""
+        if host in self._known_hosts:
+            return
         name = host_name(host)
         if name is None or not (host in self._hosts or name in self._hosts or _is_loopback(name)):
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "The Host header names another server")
+        if len(self._known_hosts) < _KNOWN_HOSTS_LIMIT:
+            self._known_hosts.add(host)
 
     def _check_owner(self, request: Any, address: Any) -> int | None:
         """Return the user whose process asks; None if that is not known here."""

@@ -8,7 +8,6 @@ that has closed its half, and the output that waits for a client that does not r
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
@@ -32,6 +31,9 @@ IDLE_SECONDS = 30.0
 #: Seconds that a rejected client has to hang up by itself, and the input that is discarded.
 LINGER_SECONDS = 2.0
 LINGER_LIMIT = 65_536
+
+#: Longer than any header with a length that is read, white space included.
+_LENGTH_LINE = 100
 
 _TOO_LARGE_HEAD = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request's head has {HEAD_LIMIT} bytes at most"
@@ -62,10 +64,12 @@ class BoundedRequest(Request):
 
     :ivar streams: whether the response has no end of its own, so that a client that has closed
         its half is gone.
+    :ivar fixed_headers: lines of the response's head that are sent as they are.
     """
 
     channel: Any
     streams = False
+    fixed_headers = b""
     _body_size = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -95,7 +99,11 @@ class BoundedChannel(HTTPChannel):
     since = 0.0
 
     _phase = _Phase.WAITING
-    _deadline: Any = None
+    #: When the client has to have done what it has to do; None during a request.
+    _expires: float | None = None
+    #: Fires then or earlier, so that a request alone arms no timer.
+    _timer: Any = None
+    _is_leaving = False
     _head_size = 0
     _discarded = 0
     _input_ended = False
@@ -111,27 +119,31 @@ class BoundedChannel(HTTPChannel):
         self.timeOut = None
         super().connectionMade()
         self.since = self.site.reactor.seconds()
-        self._set_deadline(REQUEST_SECONDS, self._time_out)
+        self._set_deadline(REQUEST_SECONDS)
         self.site.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._phase is _Phase.REJECTED:
             self._discard(data)
             return
-        if data:
+        if data and self._phase is _Phase.WAITING:
             self._begin_request()
         super().dataReceived(data)
-        if self._buffer:
+        if self._buffer and self._phase is _Phase.WAITING:
             # The beginning of a request that came behind one that has been answered.
             self._begin_request()
 
     def lineReceived(self, line: bytes) -> None:
         if self._phase is _Phase.REJECTED:
             return
-        self._begin_request()
+        if self._phase is _Phase.WAITING:
+            self._begin_request()
         self._head_size += len(line) + len(self.delimiter)
         if self._head_size > HEAD_LIMIT:
             self.reject(_TOO_LARGE_HEAD)
+        elif len(line) > _LENGTH_LINE and line[:14].lower() == b"content-length":
+            # So many digits that int() may raise.
+            self.reject(_TOO_LARGE_BODY)
         else:
             super().lineReceived(line)
 
@@ -139,12 +151,10 @@ class BoundedChannel(HTTPChannel):
         self.reject(_TOO_LARGE_HEAD)
 
     def allHeadersReceived(self) -> None:
-        headers = self.requests[-1].requestHeaders
-        codings = headers.getRawHeaders(b"transfer-encoding", [])
-        lengths = headers.getRawHeaders(b"content-length", [])
-        if any(coding.strip().lower() != b"chunked" for coding in codings):
+        codings = self.requests[-1].requestHeaders.getRawHeaders(b"transfer-encoding")
+        if codings and any(coding.strip().lower() != b"chunked" for coding in codings):
             self.reject(_BAD_CODING)
-        elif any(len(length) > 10 or int(length) > BODY_LIMIT for length in lengths):
+        elif self.length is not None and self.length > BODY_LIMIT:
             self.reject(_TOO_LARGE_BODY)
         elif self._phase is not _Phase.REJECTED:
             super().allHeadersReceived()
@@ -152,7 +162,7 @@ class BoundedChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         if self._phase is _Phase.REJECTED:
             return
-        self._clear_deadline()
+        self._expires = None
         self._head_size = 0
         self._has_asked = True
         self._phase = _Phase.WORKING
@@ -164,10 +174,18 @@ class BoundedChannel(HTTPChannel):
         else:
             super().rawDataReceived(data)
 
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        lines = [version, b" ", code, b" ", reason, b"\r\n", self.requests[0].fixed_headers]
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        self.transport.writeSequence(lines)
+
     def requestDone(self, request: Any) -> None:
         self._phase = _Phase.WAITING
         self.since = self.site.reactor.seconds()
-        self._set_deadline(IDLE_SECONDS, self._time_out)
+        self._set_deadline(IDLE_SECONDS)
         if not self.site.is_open:
             self.persistent = 0
         super().requestDone(request)
@@ -195,7 +213,7 @@ class BoundedChannel(HTTPChannel):
         self.persistent = 0
         self.setRawMode()
         self.transport.write(problem.response())
-        self._set_deadline(LINGER_SECONDS, self.abort)
+        self._set_deadline(LINGER_SECONDS)
         if self._input_ended:
             self.transport.loseConnection()
         else:
@@ -205,8 +223,9 @@ class BoundedChannel(HTTPChannel):
     def loseConnection(self) -> None:
         """Close once what waits is sent, or the client has not taken it in time."""
         super().loseConnection()
+        self._is_leaving = True
         if self._phase is not _Phase.GONE:
-            self._set_deadline(IDLE_SECONDS, self.abort)
+            self._set_deadline(IDLE_SECONDS)
 
     def abort(self) -> None:
         """Disconnect the client at once; its place is free from now on."""
@@ -236,7 +255,9 @@ class BoundedChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._phase = _Phase.GONE
-        self._clear_deadline()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         super().connectionLost(reason)
         self.site.disconnected(self)
 
@@ -244,13 +265,28 @@ class BoundedChannel(HTTPChannel):
         self.reject(_MALFORMED)
 
     def _begin_request(self) -> None:
-        if self._phase is _Phase.WAITING:
-            self._phase = _Phase.READING
-            if self._has_asked:
-                self._set_deadline(REQUEST_SECONDS, self._time_out)
+        self._phase = _Phase.READING
+        if self._has_asked:
+            self._set_deadline(REQUEST_SECONDS)
 
-    def _time_out(self) -> None:
-        if self._phase is _Phase.READING:
+    def _set_deadline(self, seconds: float) -> None:
+        reactor = self.site.reactor
+        self._expires = reactor.seconds() + seconds
+        if self._timer is None:
+            self._timer = reactor.callLater(seconds, self._check_deadline)
+        elif self._timer.getTime() > self._expires:
+            self._timer.reset(seconds)
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._expires is None:
+            return
+        left = self._expires - self.site.reactor.seconds()
+        if left > 0:
+            self._timer = self.site.reactor.callLater(left, self._check_deadline)
+        elif self._is_leaving or self._phase is _Phase.REJECTED:
+            self.abort()
+        elif self._phase is _Phase.READING:
             self.reject(_TOO_SLOW)
         else:
             self.loseConnection()
@@ -264,12 +300,3 @@ class BoundedChannel(HTTPChannel):
         self._discarded += len(data)
         if self._discarded > LINGER_LIMIT:
             self.abort()
-
-    def _set_deadline(self, seconds: float, at_deadline: Callable[[], object]) -> None:
-        self._clear_deadline()
-        self._deadline = self.site.reactor.callLater(seconds, at_deadline)
-
-    def _clear_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()
