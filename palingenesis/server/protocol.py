@@ -264,13 +264,16 @@ class ControlFactory(ServerFactory):
             self.rejections.notify(_REASONS[_TOO_MANY])
             return None
         self.others += 1
+        answer = self.commands.answer(line, peer, origin)
+        if isinstance(answer, Answer):
+            self.others -= 1
+            return answer
 
         def done(answer: Answer) -> Answer:
             self.others -= 1
             return answer
 
-        answer = self.commands.answer(line, peer, origin)
-        return done(answer) if isinstance(answer, Answer) else answer.addCallback(done)
+        return answer.addCallback(done)
 
     def admit(self, client: ControlProtocol) -> bytes | None:
         """Admit a client, or return the reply that rejects it."""

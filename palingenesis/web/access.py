@@ -91,7 +91,8 @@ class Access:
         self._users = frozenset(user_id(user) for user in users)
         self._control = control
         self._admit_others = admit_others
-        self._owners: WeakKeyDictionary[Any, int | None] = WeakKeyDictionary()
+        #: Who is at the other end of a connection, without a key.
+        self._visitors: WeakKeyDictionary[Any, Visitor] = WeakKeyDictionary()
         #: Host headers that were right; most clients send the same one again and again.
         self._known_hosts: set[str] = set()
 
@@ -106,19 +107,19 @@ class Access:
         if isinstance(address, UNIXAddress):
             return self._admit_local(request)
         self._check_host(request)
-        by = f"http, {_shown(address)}"
         if public:
-            return Visitor(by)
-        uid = self._check_owner(request, address)
-        by = f"http, uid {'unknown' if uid is None else uid}, {_shown(address)}"
-        # The table of connections names the user alone.
-        peer = None if uid is None else Credentials(0, uid, -1)
+            return Visitor(f"http, {_shown(address)}")
+        visitor = self._visitors.get(request.transport)
+        if visitor is None:
+            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
+        if visitor.peer is not None and not self._is_admitted(visitor.peer.uid):
+            raise Problem(HTTPStatus.FORBIDDEN, _NOT_PERMITTED)
         key = _bearer(request)
         if key is not None:
-            if self._keys.is_session(key):
-                return Visitor(by, peer, has_key=True, may_change=self._control)
             if self._keys.is_token(key):
-                return Visitor(by, peer, has_key=True)
+                return Visitor(visitor.by, visitor.peer, True)
+            if self._keys.is_session(key):
+                return Visitor(visitor.by, visitor.peer, True, False, self._control)
             raise wrong_key(self._keys)
         raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
 
@@ -178,16 +179,12 @@ class Access:
         if len(self._known_hosts) < _KNOWN_HOSTS_LIMIT:
             self._known_hosts.add(host)
 
-    def _check_owner(self, request: Any, address: Any) -> int | None:
-        """Return the user whose process asks; None if that is not known here."""
-        connection = request.transport
-        if connection in self._owners:
-            uid = self._owners[connection]
-        else:
-            uid = self._owners[connection] = self._find_owner(request, address)
-        if uid is not None and not self._is_admitted(uid):
-            raise Problem(HTTPStatus.FORBIDDEN, _NOT_PERMITTED)
-        return uid
+    def _find_visitor(self, request: Any, address: Any) -> Visitor:
+        """Return who is at the other end of a connection, as far as the kernel tells."""
+        uid = self._find_owner(request, address)
+        by = f"http, uid {'unknown' if uid is None else uid}, {_shown(address)}"
+        # The kernel names the user of a connection over TCP, and not the process.
+        return Visitor(by, None if uid is None else Credentials(0, uid, -1))
 
     def _find_owner(self, request: Any, address: Any) -> int | None:
         if not is_told() or not isinstance(address, IPv4Address | IPv6Address):

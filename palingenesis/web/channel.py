@@ -174,7 +174,7 @@ class BoundedChannel(HTTPChannel):
         else:
             super().rawDataReceived(data)
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:  # noqa: N802
         lines = [version, b" ", code, b" ", reason, b"\r\n", self.requests[0].fixed_headers]
         for name, values in headers.getAllRawHeaders():
             for value in values:

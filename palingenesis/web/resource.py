@@ -58,10 +58,15 @@ _STATUSES = {
     Outcome.ARGUMENT: HTTPStatus.BAD_REQUEST,
 }
 _BUSY = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", {"Retry-After": "1"})
-_READS = ("GET", "HEAD")
+_READS = (b"GET", b"HEAD")
+_CHANGES = (b"POST",)
+#: What follows the version in the paths of the requests that control the daemon.
+_CONTROLS = ((b"pause",), (b"resume",), (b"reload",))
 
 _log = get_logger(__name__)
 
+#: The segments of a request's path, below the resource.
+Path: TypeAlias = tuple[bytes, ...]
 #: A response: its media type and its body; None if it is sent later or has no body.
 Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
 
@@ -144,15 +149,15 @@ class ControlResource(Resource):
         self._facts = facts
         self._source = _Source(control, facts)
         self.events = events.Events(self._source, clock, control.factory.commands.observers)
-        reads: dict[tuple[str, ...], Callable[[Any, Visitor], Response]] = {
-            ("api", "v1", "status"): self._get_status,
-            ("api", "v1", "commands"): self._get_commands,
-            ("api", "v1", "events"): self._get_events,
-            ("metrics",): self._get_metrics,
+        reads: dict[Path, Callable[[Any, Visitor], Response]] = {
+            (b"api", b"v1", b"status"): self._get_status,
+            (b"api", b"v1", b"commands"): self._get_commands,
+            (b"api", b"v1", b"events"): self._get_events,
+            (b"metrics",): self._get_metrics,
         }
         if facts is not None:
-            reads[("api", "v1", "sessions")] = self._get_sessions
-            reads[("api", "v1", "log")] = self._get_log
+            reads[b"api", b"v1", b"sessions"] = self._get_sessions
+            reads[b"api", b"v1", b"log"] = self._get_log
         self._reads = reads
 
     def stop(self) -> None:
@@ -185,21 +190,21 @@ class ControlResource(Resource):
         return NOT_DONE_YET
 
     def _respond(self, request: Any) -> Response:
-        path = tuple(segment.decode("utf-8", "replace") for segment in request.postpath)
+        path: Path = tuple(request.postpath)
         if not path and request.prepath and request.prepath[-1]:
             # Relative links are right only below a slash.
             request.setHeader(b"location", b"%s/" % request.prepath[-1])
             raise Problem(HTTPStatus.PERMANENT_REDIRECT, "The page is below a slash")
-        path = path or ("",)
-        method = request.method.decode("latin-1")
-        if path == ("health",) or path in PAGE:
+        path = path or (b"",)
+        method = request.method
+        if path == (b"health",) or path in PAGE:
             self._note(request, self.guard.admit(request, public=True))
             _check_method(method, _READS)
             return PAGE[path] if path in PAGE else self._get_health(request)
-        if path == ("api", "v1", "login") and self.guard.keys is not None:
+        if path == (b"api", b"v1", b"login") and self.guard.keys is not None:
             visitor = self.guard.admit(request, public=True)
             self._note(request, visitor)
-            _check_method(method, ("POST",))
+            _check_method(method, _CHANGES)
             return self._post_login(request, visitor, self.guard.keys)
         try:
             visitor = self.guard.admit(request)
@@ -209,20 +214,18 @@ class ControlResource(Resource):
         self._note(request, visitor)
         return self._respond_to(request, visitor, method, path)
 
-    def _respond_to(
-        self, request: Any, visitor: Visitor, method: str, path: tuple[str, ...]
-    ) -> Response:
+    def _respond_to(self, request: Any, visitor: Visitor, method: bytes, path: Path) -> Response:
         if path in self._reads:
             _check_method(method, _READS)
             return self._reads[path](request, visitor)
-        if path[:2] == ("api", "v1") and path[2:] in (("pause",), ("resume",), ("reload",)):
-            _check_method(method, ("POST",))
+        if path[:2] == (b"api", b"v1") and path[2:] in _CONTROLS:
+            _check_method(method, _CHANGES)
             self.guard.admit_change(request, visitor)
             _read_body(request)
-            return self._run(path[2].upper(), visitor, self._status_after)
-        if path[:3] == ("api", "v1", "commands") and len(path) == 4:
-            _check_method(method, ("POST",))
-            return self._post_command(request, visitor, path[3])
+            return self._run(path[2].decode().upper(), visitor, self._status_after)
+        if path[:3] == (b"api", b"v1", b"commands") and len(path) == 4:
+            _check_method(method, _CHANGES)
+            return self._post_command(request, visitor, path[3].decode("utf-8", "replace"))
         raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path")
 
     def _get_health(self, request: Any) -> Response:
@@ -368,9 +371,9 @@ def _result(
     return (_JSON, b"" if answer.line == wire.OK else answer.line)
 
 
-def _check_method(method: str, allowed: Sequence[str]) -> None:
+def _check_method(method: bytes, allowed: Sequence[bytes]) -> None:
     if method not in allowed:
-        allow = ", ".join(allowed)
+        allow = b", ".join(allowed).decode()
         raise Problem(
             HTTPStatus.METHOD_NOT_ALLOWED, f"The methods here are {allow}", {"Allow": allow}
         )
@@ -435,7 +438,11 @@ def _send(request: Any, response: tuple[bytes, bytes]) -> None:
         return
     media_type, body = response
     if body:
-        request.setHeader(b"content-type", media_type)
+        if isinstance(request, BoundedRequest):
+            request.fixed_headers += b"Content-Type: %s\r\n" % media_type
+            request.defaultContentType = None
+        else:
+            request.setHeader(b"content-type", media_type)
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)
     else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 
 _FILES = (
-    (("",), "index.html", b"text/html; charset=utf-8"),
-    (("page.js",), "page.js", b"text/javascript; charset=utf-8"),
-    (("page.css",), "page.css", b"text/css; charset=utf-8"),
+    ((b"",), "index.html", b"text/html; charset=utf-8"),
+    ((b"page.js",), "page.js", b"text/javascript; charset=utf-8"),
+    ((b"page.css",), "page.css", b"text/css; charset=utf-8"),
 )
 
 #: Each file by its path below the resource: its media type and its content.
