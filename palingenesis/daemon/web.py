@@ -116,7 +116,22 @@ class WebDoor(Service):
             self._warning = str(error)
             _log.error("HTTP is not served: {why}", why=self._warning)
             return
-        web.listen(self._places())
+        self._listen(web)
+
+    def _listen(self, web: WebService) -> Deferred[None]:
+        """
+        Listen in the places that are wanted now.
+
+        If a port is closed, every browser's session ends: a page that is still open asks there
+        again and again, and whoever listens there then gets its key.
+        """
+        before = set(_tcp(web))
+
+        def done(_: None) -> None:
+            if self._keys is not None and before - set(_tcp(web)):
+                self._keys.revoke()
+
+        return web.listen(self._places()).addCallback(done)
 
     def _places(self) -> list[Place]:
         extra = () if self._opened is None else (self._opened,)
@@ -165,11 +180,11 @@ class WebDoor(Service):
             web = self._make()
         except PathError as error:
             raise CommandRefused(f"The page cannot be opened: {error}") from None
-        await web.listen(self._places())
+        await self._listen(web)
         if not _tcp(web):
             for port in (DEFAULT_PORT, 0):
                 self._opened = Place(host="127.0.0.1", port=port)
-                await web.listen(self._places())
+                await self._listen(web)
                 if _tcp(web):
                     break
                 self._opened = None
@@ -189,7 +204,7 @@ class WebDoor(Service):
             )
         self._opened = None
         if self._web is not None:
-            await self._web.listen(self._places())
+            await self._listen(self._web)
         return self.report()
 
     def _check_own_user(self) -> None:

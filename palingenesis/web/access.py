@@ -8,7 +8,8 @@ Unix socket the kernel says who asks, and that is enough.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol
@@ -39,6 +40,7 @@ class Visitor(NamedTuple):
     :ivar has_key: whether the request came with a right key, or needs none.
     :ivar is_local: whether the kernel vouches for it, so that every command is allowed.
     :ivar may_change: whether it may change something.
+    :ivar has_ended: returns whether the session has ended since; None without a session.
     """
 
     by: str
@@ -46,6 +48,7 @@ class Visitor(NamedTuple):
     has_key: bool = False
     is_local: bool = False
     may_change: bool = False
+    has_ended: Callable[[], bool] | None = None
 
 
 class Guard(Protocol):
@@ -119,7 +122,8 @@ class Access:
             if self._keys.is_token(key):
                 return Visitor(visitor.by, visitor.peer, True)
             if self._keys.is_session(key):
-                return Visitor(visitor.by, visitor.peer, True, False, self._control)
+                has_ended = partial(self._has_ended, key)
+                return Visitor(visitor.by, visitor.peer, True, False, self._control, has_ended)
             raise wrong_key(self._keys)
         raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
 
@@ -145,9 +149,9 @@ class Access:
 
         :raises Problem: if it comes from another page.
         """
-        origins = request.requestHeaders.getRawHeaders("origin", [])
-        sites = request.requestHeaders.getRawHeaders("sec-fetch-site", [])
-        host = (request.getHeader("host") or "").lower()
+        origins = header_values(request, b"origin")
+        sites = header_values(request, b"sec-fetch-site")
+        host = "".join(header_values(request, b"host")[:1]).lower()
         own = {f"http://{host}", f"https://{host}"}
         if not origins and visitor.is_local:
             right = True
@@ -163,11 +167,14 @@ class Access:
         who = "an unknown client" if peer is None else f"uid {peer.uid}, pid {peer.pid}"
         return Visitor(f"http, {who}, unix", peer, has_key=True, is_local=True, may_change=True)
 
+    def _has_ended(self, key: bytes) -> bool:
+        return not self._keys.is_session(key)
+
     def _is_admitted(self, uid: int) -> bool:
         return uid in (0, os.geteuid()) or uid in self._users
 
     def _check_host(self, request: Any) -> None:
-        hosts = request.requestHeaders.getRawHeaders("host", [])
+        hosts = header_values(request, b"host")
         if len(hosts) > 1:
             raise Problem(HTTPStatus.BAD_REQUEST, "The Host header comes twice")
         host = hosts[0].lower() if hosts else ""
@@ -215,6 +222,11 @@ class Unguarded:
 
     def check_origin(self, request: Any, visitor: Visitor) -> None:
         """Do nothing: the application has decided."""
+
+
+def header_values(request: Any, name: bytes) -> list[str]:
+    """Return the values of a header, whatever bytes they are."""
+    return [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(name, ())]
 
 
 def wrong_key(keys: Keys) -> Problem:

@@ -222,8 +222,10 @@ class BoundedChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close once what waits is sent, or the client has not taken it in time."""
-        super().loseConnection()
+        if self._is_leaving:
+            return
         self._is_leaving = True
+        super().loseConnection()
         if self._phase is not _Phase.GONE:
             self._set_deadline(IDLE_SECONDS)
 

@@ -64,11 +64,18 @@ class Stream:
 
     :param request: the request, whose response is the stream.
     :param ended: called once the stream is over.
+    :param must_end: returns whether the client's session has ended; None without a session.
     """
 
-    def __init__(self, request: Any, ended: Callable[[Stream], None]) -> None:
+    def __init__(
+        self,
+        request: Any,
+        ended: Callable[[Stream], None],
+        must_end: Callable[[], bool] | None = None,
+    ) -> None:
         self._request = request
         self._ended = ended
+        self._must_end = must_end
         self._paused = False
         self._waiting: list[bytes] = []
         self._size = 0
@@ -91,6 +98,11 @@ class Stream:
         if self._size > WAITING_LIMIT - _CONNECTION_HOLDS:
             _log.info("A client of the events does not read: disconnected it")
             self._request.transport.abortConnection()
+
+    @property
+    def must_end(self) -> bool:
+        """Whether the session that opened it has ended."""
+        return self._must_end is not None and self._must_end()
 
     def comment(self) -> None:
         """Send a comment, unless something waits already."""
@@ -156,15 +168,18 @@ class Events:
         """How many streams there are."""
         return len(self._streams)
 
-    def open(self, request: Any, last: int | None) -> Any:
+    def open(
+        self, request: Any, last: int | None, must_end: Callable[[], bool] | None = None
+    ) -> Any:
         """
         Make the response to a request a stream.
 
         :param last: the number of the last entry that the client has; None if it has none.
+        :param must_end: returns whether the client's session has ended; None without a session.
         """
         # What the others have not been told yet must not become known to all by this one.
         self.look()
-        stream = Stream(request, self._forget)
+        stream = Stream(request, self._forget, must_end)
         self._streams[stream] = None
         newest = self._source.last_number()
         # A number from the future is that of another ledger.
@@ -187,7 +202,10 @@ class Events:
         return NOT_DONE_YET
 
     def look(self) -> None:
-        """Send what has changed since the last look."""
+        """Send what has changed since the last look; end the streams of ended sessions."""
+        for stream in list(self._streams):
+            if stream.must_end:
+                stream.finish()
         if not self._streams:
             return
         status = self._source.status()

@@ -14,7 +14,6 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 #: The states of a socket that its process holds and that is connected: ESTABLISHED, FIN_WAIT1,
@@ -35,6 +34,9 @@ _END = struct.Struct("=III")
 #: What follows the header in an answer: the family, the state, 2 bytes and the socket's identity;
 #: then its expiry, its queues, its user and its inode.
 _ANSWER = struct.Struct("=BBBB48xIIIII")
+
+#: How an IPv6 address begins that stands for one of IPv4, RFC 4291 section 2.5.5.2.
+_MAPPED = b"\0" * 10 + b"\xff" * 2
 
 Address = tuple[str, int]
 
@@ -77,13 +79,13 @@ def owner_of(client: Address, server: Address) -> int:
 
 def _ask(client: Address, server: Address) -> tuple[int, int, int] | None:
     """Return the user, the state and the inode of a connection's end; None if there is none."""
-    ends = _unmapped(client[0]), _unmapped(server[0])
-    family = socket.AF_INET if ends[0].version == 4 else socket.AF_INET6
+    ends = _packed(client[0]), _packed(server[0])
+    family = socket.AF_INET if len(ends[0]) == 4 else socket.AF_INET6
     body = b"".join(
         (
             _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ANY_STATE),
             _PORTS.pack(client[1], server[1]),
-            *(end.packed.ljust(16, b"\0") for end in ends),
+            *(end.ljust(16, b"\0") for end in ends),
             _END.pack(0, _NO_COOKIE, _NO_COOKIE),
         )
     )
@@ -116,10 +118,12 @@ def _look_up(client: Address, server: Address) -> tuple[int, int, int] | None:
     return None
 
 
-def _unmapped(address: str) -> IPv4Address | IPv6Address:
-    host = ip_address(address)
-    mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
-    return host if mapped is None else mapped
+def _packed(address: str) -> bytes:
+    """Return an address as bytes in the network's order; 4 of them for a mapped one too."""
+    if ":" not in address:
+        return socket.inet_pton(socket.AF_INET, address)
+    packed = socket.inet_pton(socket.AF_INET6, address)
+    return packed.removeprefix(_MAPPED)
 
 
 def _rows(table: str) -> Iterator[list[bytes]]:
@@ -140,8 +144,8 @@ def _row_key(client: Address, server: Address, mapped: bool) -> tuple[bytes, byt
 
 def _in_table(address: Address, mapped: bool) -> bytes:
     """Write an address as the table does: words of 32 bits in the machine's order, in hex."""
-    host = _unmapped(address[0])
-    if mapped and isinstance(host, IPv4Address):
-        host = IPv6Address(f"::ffff:{host}")
-    words = struct.unpack(f"={len(host.packed) // 4}I", host.packed)
+    packed = _packed(address[0])
+    if mapped and len(packed) == 4:
+        packed = _MAPPED + packed
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
     return b"%s:%04X" % ("".join(f"{word:08X}" for word in words).encode(), address[1])

@@ -26,7 +26,7 @@ from palingenesis.server.metrics import Metrics
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.web import events, metrics, problem
-from palingenesis.web.access import Access, Guard, Unguarded, Visitor, wrong_key
+from palingenesis.web.access import Access, Guard, Unguarded, Visitor, header_values, wrong_key
 from palingenesis.web.channel import BODY_LIMIT, BoundedRequest
 from palingenesis.web.keys import Keys
 from palingenesis.web.page import PAGE
@@ -257,7 +257,7 @@ class ControlResource(Resource):
         session = _argument(request, b"session")
         return _JSON, _render(self._facts.log(int(count or 0), since, session))
 
-    def _get_events(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+    def _get_events(self, request: Any, visitor: Visitor) -> Response:
         request.setHeader(b"content-type", events.MEDIA_TYPE)
         if request.method == b"HEAD":
             request.finish()
@@ -266,8 +266,8 @@ class ControlResource(Resource):
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Too many streams of events", {"Retry-After": "15"}
             )
-        last = events.last_event_id(request.getHeader("last-event-id"))
-        self.events.open(request, last)
+        last = events.last_event_id("".join(header_values(request, b"last-event-id")))
+        self.events.open(request, last, visitor.has_ended)
         return None
 
     def _post_login(self, request: Any, visitor: Visitor, keys: Keys) -> Response:
@@ -388,7 +388,9 @@ def _read_body(request: Any) -> Any:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request's body has {BODY_LIMIT} bytes at most"
         )
-    media_type = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
+    media_type = (
+        "".join(header_values(request, b"content-type")[-1:]).partition(";")[0].strip().lower()
+    )
     if media_type != "application/json":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body has to be application/json")
     try:

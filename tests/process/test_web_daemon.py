@@ -173,6 +173,19 @@ class ConfigurationTests(DaemonWebTestCase):
         )
         self.assertEqual(connection.getresponse().status, 200)
 
+    def test_a_port_that_is_closed_ends_the_sessions(self) -> None:
+        # A page that is still open asks the port again and again, whoever listens there then.
+        self.start(f'[http]\nlisten = "127.0.0.1:{self.port}"\n')
+        key = self.log_in(self.said("web").splitlines()[0])
+        self.assertEqual(self.get("/api/v1/status", key)[0], 200)
+        other = free_port()
+        self.configure(f'[http]\nlisten = "127.0.0.1:{other}"\n')
+        self.ask(b"RELOAD\n")
+        wait_until(lambda: self.is_open(other), "the door has moved")
+        wait_until(
+            lambda: self.get("/api/v1/status", key, other)[0] == 401, "the session has ended"
+        )
+
     def log_in(self, url: str) -> str:
         address, _, code = url.partition("/#code=")
         port = int(address.rpartition(":")[2])

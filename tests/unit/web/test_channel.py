@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from palingenesis.web.channel import (
@@ -254,3 +256,45 @@ class HalfCloseTests(DoorTestCase):
     def test_a_stream_ends(self) -> None:
         client = self.half_closed(request(path="/api/v1/events", key=TOKEN))
         self.assertTrue(client.transport.aborted)
+
+
+class AnythingTests(DoorTestCase):
+    """Whatever is sent, nothing is raised, and the client costs nothing once it is gone."""
+
+    @given(
+        pieces=st.lists(
+            st.one_of(
+                st.binary(max_size=200),
+                st.sampled_from(
+                    [
+                        request(),
+                        request("POST", "/api/v1/login", None, {"code": "x"}),
+                        request("HEAD", "/metrics"),
+                        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+                        b"Transfer-Encoding: chunked\r\n\r\n",
+                        b"Content-Length: 5\r\n",
+                        b"5\r\nhello\r\n",
+                        b"0\r\n\r\n",
+                        b"\r\n",
+                        b"\r\n\r\n",
+                        b"OPTIONS * HTTP/1.1\r\n\r\n",
+                        b"GET http://evil.example/api/v1/status HTTP/1.1\r\n\r\n",
+                        b"GET /%ff%00/..//?a=%ff&a HTTP/1.0\r\n\r\n",
+                    ]
+                ),
+            ),
+            max_size=8,
+        ),
+        ends=st.booleans(),
+    )
+    def test_anything(self, pieces: list[bytes], ends: bool) -> None:
+        client = self.connect()
+        for piece in pieces:
+            if not client.is_closed:
+                client.send(piece)
+        if ends:
+            client.channel.readConnectionLost()
+        self.clock.advance(1)
+        client.close()
+        self.assertEqual((self.clock.getDelayedCalls(), self.site.count), ([], 0))
+        self.assertFalse(self.state.paused)

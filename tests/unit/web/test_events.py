@@ -143,6 +143,15 @@ class StreamTests(EventTestCase):
         self.assertEqual((reply.status, reply.body), (200, b""))
         self.assertEqual(self.resource.events.count, 0)
 
+    def test_it_ends_with_its_session_and_one_of_the_token_goes_on(self) -> None:
+        key = self.session()
+        client = self.connect().send(request(path="/api/v1/events", key=key))
+        other = self.listen()
+        self.keys.revoke()
+        self.clock.advance(1)
+        self.assertTrue(client.received.endswith(b"\r\n0\r\n\r\n"))
+        self.assertFalse(other.received.endswith(b"\r\n0\r\n\r\n"))
+
     def test_a_stop_ends_it_as_http_has_it(self) -> None:
         client = self.listen()
         self.resource.stop()
