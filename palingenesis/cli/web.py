@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The name of the file that leads the browser to the page, beside the socket.
 LINK_NAME = "palingenesis-web.html"
+
+_LINK_BEGIN = '<!DOCTYPE html><meta charset="utf-8"><title>palingenesis</title>'
 
 
 def open_page(client: ControlClient, *, browser: bool, json: bool) -> Exit:
@@ -88,17 +91,28 @@ def write_link(url: str, directory: str) -> str:
     Write a file that leads a browser to an address, and return its path.
 
     The address has a code in it, which everybody could see on a command line.
+
+    :raises OSError: if it cannot be written, or something else is at its path.
     """
     path = os.path.join(directory, LINK_NAME)
+    _check_own(path)
     beside = f"{path}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(
-            '<!DOCTYPE html><meta charset="utf-8"><title>palingenesis</title>'
-            f'<meta http-equiv="refresh" content="0; url={url}">'
-        )
+        file.write(f'{_LINK_BEGIN}<meta http-equiv="refresh" content="0; url={url}">')
     os.rename(beside, path)
     return path
+
+
+def _check_own(path: str) -> None:
+    """Raise FileExistsError if what is at a path is no link that was written before."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    with open(descriptor, encoding="utf-8", errors="replace") as file:
+        if file.read(len(_LINK_BEGIN)) != _LINK_BEGIN:
+            raise FileExistsError(errno.EEXIST, "something else is there", path)
 
 
 def _start_browser(url: str, directory: str) -> Exit:

@@ -6,6 +6,7 @@ import http.server
 import threading
 from typing import Any
 
+from palingenesis.cli.web import write_link
 from tests.process.test_web import WebTestCase
 from tests.support.browser import REBOUND, start_browser, wait_for_text
 
@@ -131,8 +132,11 @@ class BrowserTestCase(WebTestCase):
         self.process = self.start()
         self.address = f"http://127.0.0.1:{self.port}"
 
+    def code(self) -> str:
+        return str(self.control(b"CODE\n"))
+
     def log_in(self) -> None:
-        code = self.control(b"CODE\n")
+        code = self.code()
         self.browser.get(f"{self.address}/#code={code}")
         wait_for_text(self.browser, "news", lambda text: text == "Live")
 
@@ -143,6 +147,12 @@ class PageTests(BrowserTestCase):
         wait_for_text(self.browser, "status", lambda text: "monitoring" in text)
         self.assertEqual(self.browser.current_url, f"{self.address}/")
         self.assertEqual(self.browser.get_cookies(), [])
+
+    def test_the_file_that_starts_the_browser_leads_to_it(self) -> None:
+        url = f"{self.address}/#code={self.code()}"
+        path = write_link(url, self.place.runtime)
+        self.browser.get(f"file://{path}")
+        wait_for_text(self.browser, "news", lambda text: text == "Live")
 
     def test_it_shows_a_change_at_once(self) -> None:
         self.log_in()
