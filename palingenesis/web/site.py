@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
+from weakref import WeakSet
 
 from twisted.application.service import Service
 from twisted.internet.address import UNIXAddress
@@ -113,6 +115,11 @@ class BoundedSite(Site):
             for each in waiting:
                 each.callback(None)
 
+    def forget(self) -> None:
+        """In a forked child: close its copies of the connections, which are the parent's."""
+        for channel in self._channels:
+            channel.transport.socket.close()
+
     def stop(self) -> Deferred[None]:
         """
         Close the connections: idle ones at once, the others once they are answered.
@@ -196,6 +203,7 @@ class WebService(Service):
 
     def startService(self) -> None:
         super().startService()
+        _started_here.add(self)
         self._open()
 
     def stopService(self) -> Deferred[None]:
@@ -215,6 +223,17 @@ class WebService(Service):
         self.failures = {}
         closed = [self._close(place) for place in list(self._ports) if place not in places]
         return DeferredList(closed).addCallback(lambda _: self._open())
+
+    def forget(self) -> None:
+        """In a forked child: close what is the parent's, and change nothing."""
+        for port, file in self._ports.values():
+            if isinstance(port, ControlPort):
+                port.forget()
+            else:
+                cast(Any, port).socket.close()
+            if file is not None:
+                file.forget()
+        self._site.forget()
 
     def _open(self) -> None:
         if not self.running:
@@ -263,6 +282,19 @@ class WebService(Service):
             closed.addBoth(lambda _: file.release())
         _log.info("HTTP is served no more at {place}", place=str(place))
         return closed
+
+
+#: The services of this process that a forked child must not keep open.
+_started_here: WeakSet[WebService] = WeakSet()
+
+
+def _forget_all() -> None:
+    for service in list(_started_here):
+        service.forget()
+    _started_here.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _reason(error: Exception) -> str:

@@ -129,6 +129,18 @@ class DoorTests(WebTestCase):
         self.assertIn(b"event: status\n", stream.read())
         self.assertEqual(process.wait(), 0)
 
+    def test_a_forked_child_keeps_neither_the_places_nor_the_clients(self) -> None:
+        process = self.start()
+        idle = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        self.addCleanup(idle.close)
+        idle.sendall(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertIn(b"200 OK", idle.recv(4096))
+        child = self.control(b"FORK\n")
+        process.kill()
+        os.kill(child, 0)
+        self.assertEqual(idle.recv(1), b"")
+        self.assertNotIn("not served", self.start().log)
+
     def test_what_was_missed_comes_after_a_restart(self) -> None:
         process = self.start()
         self.control(b"EVENT before\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +64,17 @@ class Facts:
         return True
 
 
+def fork() -> int:
+    """Fork a child that sleeps, and return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        # The test reads the parent's output to its end.
+        os.closerange(0, 3)
+        time.sleep(600)
+        os._exit(0)
+    return pid
+
+
 reactor: Any = global_reactor
 use_monotonic_time(reactor)
 log.startLogging(sys.stdout)
@@ -72,6 +84,7 @@ keys = Keys(read_token(directory))
 facts = Facts(os.path.join(directory, "log"))
 control.command("CODE", keys.issue_code, "make a code", audit=False)
 control.command("EVENT", facts.add, "add an entry", "NAME")
+control.command("FORK", fork, "fork a child that does nothing")
 control.command("FLUSH", lambda: {"dropped": 3}, "drop what waits", web=True)
 web = WebService(reactor, ControlResource(control, access=Access(keys, control=True), facts=facts))
 web.listen([parse_place(place) for place in places])
