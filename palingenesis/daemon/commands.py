@@ -81,7 +81,7 @@ def add_commands(
         ("REVIVE", monitor.revive, "revive a session now"),
         ("END", monitor.end, "end a revival, and leave its session alone"),
     ):
-        control.command(name, steered(steer), summary, "ID")
+        control.command(name, steered(steer), summary, "ID", web=True)
     control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
     control.command("LOG", log, "show the last entries of the ledger", "[N]", audit=False)
     control.command("INSPECT", inspect, "show what the daemon works with", audit=False)

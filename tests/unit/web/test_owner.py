@@ -13,8 +13,7 @@ from palingenesis.web.owner import OwnerUnknown, owner_of
 from tests.support.needs import needs_linux
 
 
-@needs_linux
-class OwnerTests(SynchronousTestCase):
+class ConnectionTestCase(SynchronousTestCase):
     def connect(self, family: int, host: str, to: str | None = None) -> None:
         listening = socket.create_server((host, 0), family=family)
         self.addCleanup(listening.close)
@@ -30,6 +29,10 @@ class OwnerTests(SynchronousTestCase):
         # As Twisted tells them: the address and the port.
         client, server = self.accepted.getpeername(), self.accepted.getsockname()
         return owner_of(client[:2], server[:2])
+
+
+class OwnerMixin(ConnectionTestCase):
+    """What holds however the kernel is asked."""
 
     def test_it_is_us_over_ipv4(self) -> None:
         self.connect(socket.AF_INET, "127.0.0.1")
@@ -64,34 +67,29 @@ class OwnerTests(SynchronousTestCase):
         client, server = self.accepted.getpeername(), self.accepted.getsockname()
         self.assertRaises(OwnerUnknown, owner_of, (client[0], 1), server)
 
-    def test_the_tables_of_all_connections_say_the_same(self) -> None:
+
+@needs_linux
+class OneConnectionTests(OwnerMixin):
+    """The kernel is asked for one connection, and no table is read."""
+
+    def setUp(self) -> None:
+        self.patch(owner, "_look_up", self.fail)
+
+
+@needs_linux
+class TablesTests(OwnerMixin):
+    """The kernel cannot be asked for one connection, so its tables are read."""
+
+    def setUp(self) -> None:
         def refuse(*_: object) -> None:
             raise OSError(errno.EPROTONOSUPPORT, "no sock_diag")
 
         self.patch(owner, "_ask", refuse)
-        self.test_it_is_us_over_ipv4()
-        self.test_it_is_us_over_ipv6()
-        self.test_it_is_us_over_ipv4_from_a_socket_of_ipv6()
-        self.test_it_is_still_known_after_a_half_close()
-        self.test_a_closed_end_is_nobody_s_and_not_root_s()
-
-    def test_a_kernel_without_the_module_is_asked_for_its_tables(self) -> None:
-        self.patch(owner, "_ask", lambda *_: None)
-        self.test_it_is_us_over_ipv4()
-        self.test_a_closed_end_is_nobody_s_and_not_root_s()
-
-    def test_one_connection_is_asked_for_and_no_table_is_read(self) -> None:
-        self.patch(owner, "_look_up", self.fail)
-        self.test_it_is_us_over_ipv4()
-        self.test_it_is_us_over_ipv6()
-        self.test_it_is_us_over_ipv4_from_a_socket_of_ipv6()
-        self.test_a_closed_end_is_nobody_s_and_not_root_s()
 
     def test_a_row_of_a_connection_that_is_being_made_does_not_count(self) -> None:
         table = self.mktemp()
         row = "0: 0100007F:0FA0 0100007F:1DE6 {} 00:0 00:0 0 {} 0 {} 1 0"
         self.patch(owner, "_TABLES", (table,))
-        self.patch(owner, "_ask", lambda *_: None)
 
         def told(state: str, uid: int, inode: int) -> int:
             with open(table, "w", encoding="ascii") as file:
@@ -102,3 +100,14 @@ class OwnerTests(SynchronousTestCase):
         self.assertRaises(OwnerUnknown, told, "02", 1000, 7)
         self.assertRaises(OwnerUnknown, told, "01", 0, 0)
         self.assertRaises(OwnerUnknown, told, "06", 0, 0)
+
+
+@needs_linux
+class ModuleTests(OwnerMixin):
+    """The kernel lacks the module that would tell, and finds no connection at all."""
+
+    def setUp(self) -> None:
+        self.patch(owner, "_ask", lambda *_: None)
+
+
+del OwnerMixin
