@@ -121,6 +121,16 @@ def _version(version: str) -> Iterator[tuple[str, object, str]]:
         yield Key.VERSION, text, YELLOW
 
 
+def _web(web: dict[str, Any]) -> Iterator[tuple[str, object, str]]:
+    served, failures = web[Key.LISTENING], web[Key.FAILURES]
+    if served:
+        yield Key.WEB, ", ".join(served), PLAIN
+    elif not failures:
+        yield Key.WEB, "closed; `palingenesis web` opens it", PLAIN
+    for place, why in failures.items():
+        yield Key.WEB, f"not at {place}: {why}", YELLOW
+
+
 _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
     # The row of the listener has it.
     Key.PID: lambda _: iter(()),
@@ -131,6 +141,7 @@ _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
     Key.KEEPER: _keeper,
     Key.LEDGER: _ledger,
     Key.PAUSED: _paused,
+    Key.WEB: _web,
     Key.VERSION: _version,
 }
 
