@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
 from palingenesis.monitor.mounts import Mount, is_shared_at, read_mounts
-from palingenesis.monitor.processes import Process, look_at, processes_of
+from palingenesis.monitor.processes import Process, have_open, look_at, processes_of
 from palingenesis.words import Owner
 
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
@@ -41,6 +41,8 @@ class Snapshot:
     :ivar isolated: whether there may be processes that are not seen, in a container.
     :ivar root: the device of the root directory.
     :ivar look_at: looks at one process of any user; None if it is gone or cannot be seen.
+    :ivar have_open: whether another process, as far as they can be seen, has one of some files
+        open.
     """
 
     processes: Mapping[int, Process] | None
@@ -49,6 +51,7 @@ class Snapshot:
     isolated: bool = False
     root: int = 0
     look_at: Callable[[int], Process | None] = lambda _: None
+    have_open: Callable[[Collection[str]], bool] = lambda _: False
 
     def is_alive(self, pid: int, start: str | None = None) -> bool:
         """
@@ -172,6 +175,7 @@ def take_snapshot(
         isolated=namespace != FIRST_NAMESPACE,
         root=root,
         look_at=look_at,
+        have_open=have_open,
     )
 
 
@@ -201,9 +205,11 @@ def _asked(path: str) -> Owner:
 
 
 def parse_locks(text: str) -> frozenset[Lock]:
-    """Return the whole-file locks that are held, in proc_locks(5)."""
+    """Return the locks that are held, in proc_locks(5); those of a part of a file count too."""
     held = re.findall(
-        r"^[0-9]+: FLOCK +\w+ +\w+ +-?[0-9]+ ([0-9a-f]+):([0-9a-f]+):([0-9]+) ", text, re.MULTILINE
+        r"^[0-9]+: (?:FLOCK|POSIX|OFDLCK) +\w+ +\w+ +-?[0-9]+ ([0-9a-f]+):([0-9a-f]+):([0-9]+) ",
+        text,
+        re.MULTILINE,
     )
     return frozenset(
         Lock(os.makedev(int(major, 16), int(minor, 16)), int(inode)) for major, minor, inode in held
