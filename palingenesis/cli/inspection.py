@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 from palingenesis import __version__
 from palingenesis.cli.columns import at_home
 from palingenesis.cli.format import PLAIN, RED, YELLOW, keeper_in_words
 from palingenesis.cli.monitor import INSPECT, is_unknown
 from palingenesis.client.errors import ClientError, ErrorReply
+from palingenesis.paths import home_directory
 from palingenesis.text import printable
 from palingenesis.words import OK_WORD, Key
 
@@ -85,6 +87,8 @@ def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object,
 def _agents(agents: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
     monitored = any(known[Key.MONITORED] for known in agents.values())
     yield Key.AGENTS, agents_in_words(agents), PLAIN if monitored else YELLOW
+    if os.path.isdir(os.path.join(home_directory() or os.devnull, ".gemini")):
+        yield "gemini", "not monitored: why its sessions stop is not on disk", PLAIN
 
 
 def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
