@@ -31,6 +31,8 @@ QUICK = {
 }
 #: The variable that all processes of a bed have.
 MARK = "PALINGENESIS_TEST_PLACE"
+#: Names the directory in which beds are made.
+BEDS = "PALINGENESIS_AGENTS_BEDS"
 
 
 class Bed:
@@ -49,7 +51,7 @@ class Bed:
         self.agent = agent
         self._program = program
         # Not trial's own: the path of a socket must be short.
-        self._directory = tempfile.mkdtemp(prefix="bed-", dir="/tmp")
+        self._directory = tempfile.mkdtemp(prefix="b", dir=os.environ.get(BEDS, "/tmp"))
         case.addCleanup(self._clean)
         self.home = self.make("home")
         self.project = self.make("home", "app")

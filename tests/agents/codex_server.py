@@ -21,9 +21,12 @@ class CodexServer(ModelServer):
     """A stand-in for api.openai.com."""
 
     def is_turn(self, method: str, path: str, body: Mapping[str, Any]) -> bool:
-        return method == "POST" and path == "/v1/responses"
+        # Titles are asked for without tools.
+        return method == "POST" and path == "/v1/responses" and bool(body.get("tools"))
 
     def other(self, path: str, body: Mapping[str, Any]) -> tuple[int, object]:
+        if path == "/v1/responses":
+            return 200, list(self.events(body, Say("A title")))
         return 404, _error("not_found", "Not Found")
 
     def events(self, body: Mapping[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:

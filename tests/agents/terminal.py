@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from tests.support.patience import PATIENCE, wait_until
+from tests.support.processes import wait_for_end
 
 SIZE = (100, 40)
 
@@ -84,6 +85,16 @@ class Window:
         self._tmux.tmux("send-keys", "-t", self.name, "-l", text)
         self.wait_for(text)
         self.keys("Enter")
+
+    def press_twice(self, key: str) -> None:
+        """Press a key, and once more when the program asks for that."""
+        self.keys(key)
+        self.wait_for("again to ")
+        self.keys(key)
+
+    def wait(self) -> None:
+        """Wait until the program has ended."""
+        wait_for_end(self.pid)
 
     def close(self) -> None:
         """Close the window, as a person does: its programs get SIGHUP."""
