@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,10 @@ class Agent(ABC):
     def release(self) -> tuple[int, ...]:
         """The version, to be compared."""
         return tuple(int(part) for part in self.version.split(".")[:3])
+
+    def statable(self, moment: float) -> int:
+        """Return the first reset, not before a moment, that it can state: whole seconds."""
+        return math.ceil(moment)
 
     @abstractmethod
     def environment(self, port: int) -> Mapping[str, str]:

@@ -12,14 +12,16 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.agents.agent import Agent
 from tests.agents.bed import Bed
-from tests.agents.expected import EXPECTED
+from tests.agents.expected import fault
 from tests.agents.install import VERSIONS, NotInstalled, installed
-from tests.support.patience import wait_until
+from tests.support.patience import PATIENCE, wait_until
 
 #: Names the version of an agent that is tried: ``claude@2.1.150``.
 VERSION = "AGENT_VERSION"
 #: Names a file to which each test adds what it has seen, as a line of JSON.
 ROWS = "PALINGENESIS_AGENTS_ROWS"
+#: Seconds to wait for what is not expected to come.
+BRIEFLY = 12.0
 
 
 def version_of(agent: str) -> str:
@@ -44,9 +46,11 @@ class AgentTestCase(SynchronousTestCase):
         self.agent = self.kind(version_of(self.kind.name))
         self._told: dict[str, Any] = {}
         self._name = methodName
-        self._fault = EXPECTED.get((self.agent.name, methodName))
+        self._fault = fault(self.agent.name, self.agent.version, methodName)
+        self._patience = PATIENCE
         if self._fault is not None:
             self.todo = self._fault
+            self._patience = BRIEFLY
 
     def setUp(self) -> None:
         try:
@@ -55,6 +59,11 @@ class AgentTestCase(SynchronousTestCase):
             raise SkipTest(missing.reason) from None
         self.bed = Bed(self, self.agent, program)
         setattr(self, self._name, self._noted(getattr(self, self._name)))
+
+    def needs(self, release: tuple[int, ...], otherwise: str) -> None:
+        """Skip the test with an older version, and say why."""
+        if self.agent.release < release:
+            raise SkipTest(otherwise)
 
     def _noted(self, test: Callable[[], None]) -> Callable[[], None]:
         """Wrap a test, so that its outcome and what the daemon told are noted."""
@@ -98,7 +107,7 @@ class AgentTestCase(SynchronousTestCase):
             return self._told if expected.items() <= self._told.items() else None
 
         try:
-            return wait_until(is_so, f"{expected}") or {}
+            return wait_until(is_so, f"{expected}", self._patience) or {}
         except AssertionError as error:
             raise AssertionError(f"{error}; told: {self.bed.reply('SESSIONS')}") from None
 
@@ -110,7 +119,8 @@ class AgentTestCase(SynchronousTestCase):
     def assert_event(self, event: str, times: int = 1) -> None:
         """Wait until LOG tells an event so many times."""
         try:
-            wait_until(lambda: self.story().count(event) >= times, f"{times} times {event}")
+            what = f"{times} times {event}"
+            wait_until(lambda: self.story().count(event) >= times, what, self._patience)
         except AssertionError as error:
             raise AssertionError(f"{error}; told: {self.bed.reply('LOG 1000')}") from None
 

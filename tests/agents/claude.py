@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.agents import claude_server
 from tests.agents.agent import Agent
 from tests.agents.answers import Answer, Call
+
+#: Since this version the records of a limit have figures.
+FIGURES = (2, 1, 190)
 
 
 class ClaudeCode(Agent):
@@ -19,6 +23,11 @@ class ClaudeCode(Agent):
     transcripts = ".claude/projects/*/*.jsonl"
     revive = ("claude", "-p", "--resume", "{id}", "{prompt}")
     empty = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\N{NO-BREAK SPACE}"
+
+    def statable(self, moment: float) -> int:
+        # Older ones state a reset by their text alone, in minutes.
+        step = 1 if self.release >= FIGURES else 60
+        return math.ceil(moment / step) * step
 
     def environment(self, port: int) -> Mapping[str, str]:
         return {

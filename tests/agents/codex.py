@@ -17,6 +17,9 @@ approval_policy = "never"
 sandbox_mode = "danger-full-access"
 check_for_update_on_startup = false
 
+[notice]
+hide_rate_limit_model_nudge = true
+
 # Without a network, it waits 5 s for this at its end.
 [analytics]
 enabled = false

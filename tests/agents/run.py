@@ -31,6 +31,8 @@ UNSHARE = (
     ("unshare", "--net"),
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net"),
 )
+#: Seconds until what should take no time at all has failed: some resets are a minute ahead.
+PATIENCE = "100"
 
 
 def network() -> list[str]:
@@ -74,7 +76,12 @@ def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> boo
     try:
         done = subprocess.run(
             [*command, *(names or [f"tests.agents.test_{agent}"])],
-            env={**os.environ, BEDS: directory, VERSION: f"{agent}@{version}"},
+            env={
+                "PALINGENESIS_TEST_PATIENCE": PATIENCE,
+                **os.environ,
+                BEDS: directory,
+                VERSION: f"{agent}@{version}",
+            },
             check=False,
         )
         return done.returncode == 0

@@ -14,10 +14,16 @@ from tests.agents.terminal import Window
 FAR = 3600
 #: Seconds until a stated reset that a test waits for.
 NEAR = 4
+#: A command that takes long; Claude Code refuses a plain sleep(1).
+LONG = "python3 -c 'import time; time.sleep(600)'"
 
 
 class Scenarios(AgentTestCase):
     """The rows that all agents have."""
+
+    def reset(self, seconds: float = FAR) -> int:
+        """Return a reset that the agent can state, so many seconds ahead or a little more."""
+        return self.agent.statable(time.time() + seconds)
 
     def assert_headless(self, *answers: Answer, **expected: Any) -> dict[str, Any]:
         """Run a session without a terminal to its end, and check what is told of it."""
@@ -28,7 +34,7 @@ class Scenarios(AgentTestCase):
 
     def at_a_limit(self) -> Window:
         """Open the agent, and bring it to a limit that lasts."""
-        self.bed.server.answers(Say("Begun."), self.agent.limited(time.time() + FAR))
+        self.bed.server.answers(Say("Begun."), self.agent.limited(self.reset()))
         window = self.bed.open()
         window.type("please do the work")
         self.assert_asked(1)
@@ -41,11 +47,19 @@ class Scenarios(AgentTestCase):
 
     def in_a_turn(self) -> Window:
         """Open the agent, and bring it into the middle of a turn."""
-        self.bed.server.answers(self.agent.runs("sleep 600"), Hold())
+        self.bed.server.answers(self.agent.runs(LONG), Hold())
         window = self.bed.open()
         window.type("please do the work")
-        self.bed.written("sleep 600")
+        self.bed.written("time.sleep")
         return window
+
+    def assert_not_revived(self, *answers: Answer) -> None:
+        """Run a session whose end the program does not tell, and check that it is left alone."""
+        self.bed.server.answers(*answers)
+        self.bed.begin().wait()
+        self.bed.daemon(backlog=True)
+        self.assert_told(state="stopped")
+        self.assertIn(self.told()["kind"], ("finished", "unknown"))
 
     # Ends without a terminal.
 
@@ -53,7 +67,7 @@ class Scenarios(AgentTestCase):
         self.assert_headless(Say(), kind="finished", state="stopped")
 
     def test_a_limit_with_a_stated_reset(self) -> None:
-        resets = int(time.time()) + FAR
+        resets = self.reset()
         told = self.assert_headless(self.agent.limited(resets), kind="limit", state="waiting")
         self.assertEqual(told["due"], resets)
 
@@ -61,7 +75,7 @@ class Scenarios(AgentTestCase):
         self.assert_headless(self.agent.limited(None), kind="limit")
 
     def test_a_limit_in_a_loop_of_tools(self) -> None:
-        resets = int(time.time()) + FAR
+        resets = self.reset()
         script = [self.agent.runs("true"), self.agent.runs("true"), self.agent.limited(resets)]
         told = self.assert_headless(*script, kind="limit", state="waiting")
         self.assertEqual(told["due"], resets)
@@ -70,15 +84,15 @@ class Scenarios(AgentTestCase):
         self.assert_headless(Cut(), kind="transient")
 
     def test_a_kill_in_a_turn(self) -> None:
-        self.bed.server.answers(self.agent.runs("sleep 600"), Hold())
+        self.bed.server.answers(self.agent.runs(LONG), Hold())
         self.bed.begin()
-        self.bed.written("sleep 600")
+        self.bed.written("time.sleep")
         self.bed.kill()
         self.bed.daemon(backlog=True)
         self.assert_told(kind="died", held="crashes")
 
     def test_two_sessions_in_a_directory(self) -> None:
-        resets = int(time.time()) + FAR
+        resets = self.reset()
         self.bed.server.answers(self.agent.limited(resets), Say())
         self.bed.begin().wait()
         limited = self.bed.session()
@@ -98,7 +112,7 @@ class Scenarios(AgentTestCase):
     def test_a_directory_by_a_link(self) -> None:
         link = os.path.join(self.bed.home, "link")
         os.symlink(self.bed.project, link)
-        self.bed.server.answers(self.agent.limited(time.time() + NEAR), Say())
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
         self.bed.begin(directory=link).wait()
         self.bed.daemon(backlog=True)
         self.assert_event("worked")
@@ -148,7 +162,7 @@ class Scenarios(AgentTestCase):
     # Revived.
 
     def test_revived_once(self) -> None:
-        self.bed.server.answers(self.agent.limited(time.time() + NEAR), Say())
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
         self.bed.daemon()
         self.bed.begin().wait()
         self.assert_event("worked")
@@ -159,7 +173,7 @@ class Scenarios(AgentTestCase):
         self.assertEqual(len(self.bed.server.asked), 2)
 
     def test_the_same_limit_again_and_again(self) -> None:
-        self.bed.server.answers(lambda: self.agent.limited(time.time() + 2))
+        self.bed.server.answers(lambda: self.agent.limited(self.reset(2)))
         self.bed.daemon(attempts=3)
         self.bed.begin().wait()
         told = self.assert_told(state="given-up")
@@ -171,7 +185,7 @@ class Scenarios(AgentTestCase):
 
     def test_the_daemon_killed_during_a_revival(self) -> None:
         hold = Hold()
-        self.bed.server.answers(self.agent.limited(time.time() + NEAR), hold, Say())
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), hold, Say())
         daemon = self.bed.daemon()
         self.bed.begin().wait()
         self.assert_asked(2)
@@ -185,7 +199,7 @@ class Scenarios(AgentTestCase):
         self.assertEqual(len(self.bed.server.asked), 2)
 
     def test_the_daemon_killed_before_a_revival(self) -> None:
-        resets = time.time() + NEAR
+        resets = self.reset(NEAR)
         self.bed.server.answers(self.agent.limited(resets), Say())
         daemon = self.bed.daemon()
         self.bed.begin().wait()
@@ -197,7 +211,7 @@ class Scenarios(AgentTestCase):
 
     def test_a_person_goes_on_first(self) -> None:
         """A session that a person resumes before its reset is never started again."""
-        self.bed.server.answers(self.agent.limited(time.time() + NEAR), Say("By hand."), Say())
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say("By hand."), Say())
         daemon = self.bed.daemon()
         self.bed.begin().wait()
         self.assert_told(kind="limit", state="waiting")

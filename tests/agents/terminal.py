@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import wait_for_end
 
 SIZE = (100, 40)
+#: Seconds after which a key is no part of a pasted text (0.12 in Codex).
+PASTE = 0.4
 
 
 class Tmux:
@@ -84,6 +87,8 @@ class Window:
         """Type a line: its text, and Enter once it stands on the screen."""
         self._tmux.tmux("send-keys", "-t", self.name, "-l", text)
         self.wait_for(text)
+        # Codex takes what comes quickly for pasted, and this key then for the end of a line.
+        time.sleep(PASTE)
         self.keys("Enter")
 
     def press_twice(self, key: str) -> None:

@@ -9,20 +9,32 @@ import time
 from tests.agents import claude_server, scenarios
 from tests.agents.answers import Call, Hold, Say
 from tests.agents.claude import ClaudeCode
-from tests.agents.scenarios import FAR, NEAR
+from tests.agents.scenarios import FAR, LONG, NEAR
+from tests.agents.terminal import Window
 from tests.support.patience import wait_until
+
+#: Since this version an open program goes on by itself at the reset of a limit.
+CONTINUES = (2, 1, 190)
 
 
 class ClaudeTests(scenarios.Scenarios):
     kind = ClaudeCode
 
+    def at_a_limit(self) -> Window:
+        window = super().at_a_limit()
+        if self.agent.release < CONTINUES:
+            window.wait_for("What do you want to do?")
+            window.keys("Escape")
+            wait_until(lambda: "What do you want to do?" not in window.screen, "no menu")
+        return window
+
     # Ends without a terminal.
 
     def assert_limited(self, claim: str, **headers: str) -> None:
-        resets = int(time.time()) + FAR
+        resets = self.reset()
         answer = claude_server.limited(resets, claim, **headers)
         told = self.assert_headless(answer, kind="limit", state="waiting")
-        self.assertEqual(told["due"] // 60, resets // 60)
+        self.assertEqual(told["due"], resets)
 
     def test_a_weekly_limit(self) -> None:
         self.assert_limited("seven_day")
@@ -82,6 +94,7 @@ class ClaudeTests(scenarios.Scenarios):
         self.assert_told(state="left")
 
     def test_esc_at_a_limit(self) -> None:
+        self.needs(CONTINUES, "this version does not go on by itself")
         window = self.at_a_limit()
         window.keys("Escape")
         self.bed.written("Automatic continue cancelled")
@@ -100,19 +113,23 @@ class ClaudeTests(scenarios.Scenarios):
         window.wait()
         self.assert_left()
 
-    def test_ctrl_c_twice_at_a_limit(self) -> None:
+    def test_ctrl_c_at_a_limit(self) -> None:
+        self.needs(CONTINUES, "this version does not go on by itself")
         window = self.at_a_limit()
+        window.keys("C-c")
+        self.bed.written("Automatic continue cancelled")
         window.press_twice("C-c")
         window.wait()
         self.assert_left()
 
     def test_ctrl_d_at_a_limit(self) -> None:
+        self.needs(CONTINUES, "this version does not go on by itself")
         window = self.at_a_limit()
         window.press_twice("C-d")
         window.wait()
         self.assert_left()
 
-    def overloaded(self) -> scenarios.Window:
+    def overloaded(self) -> Window:
         """Open the agent, and bring it to an overloaded server."""
         self.bed.server.answers(claude_server.OVERLOADED)
         window = self.bed.open()
@@ -148,11 +165,32 @@ class ClaudeTests(scenarios.Scenarios):
         window.wait()
         self.assert_left()
 
+    def test_exit_without_esc_in_a_turn(self) -> None:
+        window = self.in_a_turn()
+        window.type("/exit")
+        window.wait()
+        self.assert_left()
+
     def test_ctrl_d_in_a_turn(self) -> None:
+        """It leaves what a closed window leaves, and cannot be told from that."""
         window = self.in_a_turn()
         window.press_twice("C-d")
         window.wait()
-        self.assert_left()
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="died", held="crashes")
+
+    def test_esc_before_a_reply(self) -> None:
+        """The prompt goes back into the input line, and no record says so."""
+        hold = Hold()
+        self.bed.server.answers(hold)
+        window = self.bed.open()
+        window.type("please do the work")
+        self.assert_asked(1)
+        self.bed.written("please do the work")
+        window.keys("Escape")
+        wait_until(lambda: "esc to interrupt" not in window.screen, "the turn is over")
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind=None, state="quiet")
 
     # What waits for a person.
 
@@ -195,7 +233,7 @@ class ClaudeTests(scenarios.Scenarios):
         self.assert_told(older, state="left")
 
     def test_a_fork_is_a_session_of_its_own(self) -> None:
-        resets = int(time.time()) + FAR
+        resets = self.reset()
         self.bed.server.answers(claude_server.limited(resets), Say())
         self.bed.begin().wait()
         first = self.bed.session()
@@ -218,7 +256,7 @@ class ClaudeTests(scenarios.Scenarios):
 
     def test_a_sub_agent_at_a_limit(self) -> None:
         task = {"description": "look", "prompt": "look there", "subagent_type": "general-purpose"}
-        resets = int(time.time()) + FAR
+        resets = self.reset()
         self.assert_headless(
             Call("Agent", task), claude_server.limited(resets), kind="limit", due=resets
         )
@@ -246,7 +284,7 @@ class ClaudeTests(scenarios.Scenarios):
 
     def test_revived_in_a_loop_of_tools(self) -> None:
         runs = self.agent.runs("echo once >> counted")
-        self.bed.server.answers(runs, claude_server.limited(time.time() + NEAR), Say())
+        self.bed.server.answers(runs, claude_server.limited(self.reset(NEAR)), Say())
         self.bed.daemon()
         self.bed.begin().wait()
         self.assert_event("worked")
@@ -255,11 +293,9 @@ class ClaudeTests(scenarios.Scenarios):
 
     def test_a_killed_tool_is_no_progress(self) -> None:
         """What the resume itself writes of the interrupted call does not count as work."""
-        self.bed.server.answers(
-            self.agent.runs("sleep 600"), claude_server.limited(time.time() + FAR)
-        )
+        self.bed.server.answers(self.agent.runs(LONG), claude_server.limited(self.reset()))
         self.bed.begin()
-        self.bed.written("sleep 600")
+        self.bed.written("time.sleep")
         self.bed.kill()
         self.bed.daemon(backlog=True, crashes=True, attempts=1)
         self.assert_event("failed")
