@@ -69,5 +69,9 @@ class Agent(ABC):
         """Return the id of the session whose records these are."""
 
     @abstractmethod
+    def failed(self, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether the newest turn in these records has ended without a reply."""
+
+    @abstractmethod
     def prompts(self, records: Sequence[Mapping[str, Any]], text: str) -> int:
         """Count the prompts of a text that a user or a command gave."""

@@ -63,6 +63,9 @@ class ClaudeCode(Agent):
     def identity(self, records: Sequence[Mapping[str, Any]]) -> str:
         return str(next(record["sessionId"] for record in records if "sessionId" in record))
 
+    def failed(self, records: Sequence[Mapping[str, Any]]) -> bool:
+        return any(record.get("isApiErrorMessage") for record in records)
+
     def prompts(self, records: Sequence[Mapping[str, Any]], text: str) -> int:
         return sum(
             record.get("type") == "user"

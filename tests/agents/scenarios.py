@@ -9,6 +9,7 @@ from typing import Any
 from tests.agents.answers import Answer, Cut, Hold, Say
 from tests.agents.case import AgentTestCase
 from tests.agents.terminal import Window
+from tests.support.patience import wait_until
 
 #: Seconds until a stated reset that no test waits for.
 FAR = 3600
@@ -42,7 +43,7 @@ class Scenarios(AgentTestCase):
         window.type("and go on")
         self.assert_asked(2)
         window.wait_for("hit your")
-        self.bed.written("hit your")
+        wait_until(lambda: self.agent.failed(self.bed.records()), "the limit in a record")
         return window
 
     def in_a_turn(self) -> Window:
