@@ -51,6 +51,19 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """
+    A reply that begins, and ends in an error within its stream.
+
+    :ivar code: the error's.
+    :ivar message: its words.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """
     A reply that begins, and goes on only once it is released.
@@ -62,4 +75,4 @@ class Hold:
     text: str = "The work took long."
 
 
-Answer = Say | Call | Fail | Cut | Hold
+Answer = Say | Call | Fail | Cut | Break | Hold

@@ -21,7 +21,7 @@ VERSION = "AGENT_VERSION"
 #: Names a file to which each test adds what it has seen, as a line of JSON.
 ROWS = "PALINGENESIS_AGENTS_ROWS"
 #: Seconds to wait for what is not expected to come.
-BRIEFLY = 12.0
+BRIEFLY = 8.0
 
 
 def version_of(agent: str) -> str:
@@ -85,7 +85,7 @@ class AgentTestCase(SynchronousTestCase):
             row = {
                 "agent": self.agent.name,
                 "version": self.agent.version,
-                "row": self._name,
+                "row": self._name.removeprefix("test_").replace("_", " "),
                 "passed": passed,
                 "fault": self._fault,
                 **{key: self._told.get(key) for key in ("kind", "state", "held")},

@@ -7,8 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.agents.answers import Answer, Call, Cut, Fail, Hold, Say
+from tests.agents.answers import Answer, Break, Call, Cut, Fail, Hold, Say
 from tests.agents.model_server import ModelServer
+
+#: The status of an error that is no stream's.
+STATUSES = {"overloaded_error": 529, "api_error": 500}
 
 _numbers = itertools.count(1)
 
@@ -28,20 +31,30 @@ class ClaudeServer(ModelServer):
         if path.startswith("/v1/messages/count_tokens"):
             return 200, {"input_tokens": 100}
         if path.startswith("/v1/messages"):
+            title = Say("A title")
             if body.get("stream"):
-                return 200, list(self.events(body, Say("A title")))
-            content = [{"type": "text", "text": "A title"}]
-            return 200, {**_message(body), "content": content, "stop_reason": "end_turn"}
+                return 200, list(self.events(body, title))
+            return self.whole(body, title)
         return 404, _error("not_found_error", "Not Found")
+
+    def whole(self, body: Mapping[str, Any], answer: Answer) -> tuple[int, object]:
+        if isinstance(answer, Break):
+            return STATUSES[answer.code], _error(answer.code, answer.message)
+        if isinstance(answer, Call):
+            content = {**_call(answer), "input": dict(answer.arguments)}
+            return 200, {**_message(body), "content": [content], "stop_reason": "tool_use"}
+        content = {"type": "text", "text": getattr(answer, "text", "")}
+        return 200, {**_message(body), "content": [content], "stop_reason": "end_turn"}
 
     def events(self, body: Mapping[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
         yield {"type": "message_start", "message": _message(body)}
+        if isinstance(answer, Break):
+            yield _error(answer.code, answer.message)
+            return
         if isinstance(answer, Call):
-            block = {"type": "tool_use", "id": f"toolu_{next(_numbers):024}", "name": answer.tool}
+            block = {**_call(answer), "input": {}}
             text = json.dumps(dict(answer.arguments))
-            yield from _block(
-                {**block, "input": {}}, {"type": "input_json_delta", "partial_json": text}
-            )
+            yield from _block(block, {"type": "input_json_delta", "partial_json": text})
             reason = "tool_use"
         elif isinstance(answer, Say | Cut | Hold):
             yield from _block(
@@ -106,6 +119,10 @@ def _message(body: Mapping[str, Any]) -> dict[str, Any]:
         "stop_sequence": None,
         "usage": {"input_tokens": 100, "output_tokens": 1},
     }
+
+
+def _call(answer: Call) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"toolu_{next(_numbers):024}", "name": answer.tool}
 
 
 def _block(block: Mapping[str, Any], delta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

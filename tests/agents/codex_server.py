@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.agents.answers import Answer, Call, Cut, Fail, Hold, Say
+from tests.agents.answers import Answer, Break, Call, Cut, Fail, Hold, Say
 from tests.agents.model_server import ModelServer
 
 _numbers = itertools.count(1)
@@ -29,10 +29,18 @@ class CodexServer(ModelServer):
             return 200, list(self.events(body, Say("A title")))
         return 404, _error("not_found", "Not Found")
 
+    def whole(self, body: Mapping[str, Any], answer: Answer) -> tuple[int, object]:
+        raise NotImplementedError("Codex always asks for a stream")
+
     def events(self, body: Mapping[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
         number = next(_numbers)
         response: dict[str, Any] = {"id": f"resp_{number:024}"}
         yield {"type": "response.created", "response": response}
+        if isinstance(answer, Break):
+            error = {"code": answer.code, "message": answer.message}
+            failed = {**response, "status": "failed", "error": error}
+            yield {"type": "response.failed", "response": failed}
+            return
         if isinstance(answer, Call):
             item: dict[str, Any] = {
                 "type": "function_call",
@@ -95,14 +103,12 @@ INTERNAL = failed(500, "server_error", "The server had an error while processing
 OVERLOADED = failed(503, "server_is_overloaded", "The server is overloaded")
 UNAUTHORIZED = failed(401, "invalid_api_key", "Incorrect API key provided")
 FORBIDDEN = failed(403, "forbidden", "Country, region, or territory not supported")
-NO_CREDIT = failed(
-    429,
+NO_CREDIT = Break(
     "insufficient_quota",
     "You exceeded your current quota, please check your plan and billing details.",
 )
 NOT_INCLUDED = Fail(429, {"error": {"type": "usage_not_included", "message": "Not included"}})
-TOO_LONG = failed(
-    400,
+TOO_LONG = Break(
     "context_length_exceeded",
     "Your input exceeds the context window of this model. Please adjust your input and try again.",
 )

@@ -11,6 +11,7 @@ _CANCELLED = "a cancelled continuation is not read"
 _RATE = "every rate_limit is a limit"
 _STATUS = "the status beside the code is not read"
 _OPEN = "an open program is only seen once the reset is due"
+_OTHER = "the code is other, and its text is not read"
 _NO_ERROR = "a limit that names no error is taken for a finished turn"
 
 #: The reason by test, for each agent.
@@ -28,11 +29,16 @@ EXPECTED: dict[str, dict[str, str]] = {
         "test_ctrl_c_at_a_limit": _CANCELLED,
         "test_ctrl_d_at_a_limit": _CANCELLED,
         "test_exit_without_esc_in_a_turn": _HISTORY,
+        "test_a_limit_while_compacting": "the words of a failed /compact are not read",
+        "test_a_limit_while_compacting_by_itself": "its words are those of a full context",
+        "test_a_killed_background_worker_has_a_supervisor": "the supervisor is not looked for",
+        "test_a_stopped_background_session": "the state of a job is not read",
         "test_a_killed_tool_is_no_progress": "what a resume writes itself counts as work",
     },
     "codex": {
         "test_open_at_a_limit": _OPEN,
-        "test_a_cut_stream": "the code is other, and its text is not read",
+        "test_a_cut_stream": _OTHER,
+        "test_a_rate_limit_in_the_stream": "its code is not known",
         "test_a_limit_without_a_stated_reset": "a limit without a reset is refused",
         "test_a_token_that_is_not_valid": _STATUS,
         "test_a_request_that_is_not_permitted": _STATUS,
@@ -42,13 +48,16 @@ EXPECTED: dict[str, dict[str, str]] = {
 #: Where a version differs from that; None if it passes there.
 DIFFERENT: dict[str, dict[str, str | None]] = {
     "claude@2.1.150": {
-        "test_exit_at_a_limit": _HISTORY,
-        "test_quit_at_a_limit": _HISTORY,
-        "test_exit_at_an_overloaded_server": _HISTORY,
-        "test_closed_at_an_overloaded_server": "the file's order is believed",
+        "test_a_killed_tool_is_no_progress": None,
+        "test_a_sub_agent_at_a_limit": None,
+    },
+    "codex@0.146.0": {
+        "test_a_gateway_that_fails": _OTHER,
+        "test_a_refused_connection": _OTHER,
     },
     "codex@0.130.0": {
         "test_a_cut_stream": None,
+        "test_a_rate_limit_in_the_stream": None,
         "test_a_limit_without_a_stated_reset": None,
         "test_a_request_that_is_not_permitted": None,
         "test_a_token_that_is_not_valid": None,

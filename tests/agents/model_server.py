@@ -111,6 +111,9 @@ class ModelServer(ABC):
         if isinstance(answer, Fail):
             _send(request, answer.status, answer.body, answer.headers)
             return
+        if not body.get("stream"):
+            self._answer_whole(request, body, answer)
+            return
         events = list(self.events(body, answer))
         if isinstance(answer, Hold):
             _stream(request, events[:BEGUN], end=False)
@@ -121,6 +124,16 @@ class ModelServer(ABC):
             request.close_connection = True
         else:
             _stream(request, events)
+
+    def _answer_whole(
+        self, request: BaseHTTPRequestHandler, body: Mapping[str, Any], answer: Answer
+    ) -> None:
+        if isinstance(answer, Cut):
+            request.close_connection = True
+            return
+        if isinstance(answer, Hold):
+            answer.released.wait(HELD)
+        _send(request, *self.whole(body, answer))
 
     @abstractmethod
     def is_turn(self, method: str, path: str, body: Mapping[str, Any]) -> bool:
@@ -133,6 +146,10 @@ class ModelServer(ABC):
     @abstractmethod
     def events(self, body: Mapping[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
         """Make the events of a reply, in order; the last one ends it."""
+
+    @abstractmethod
+    def whole(self, body: Mapping[str, Any], answer: Answer) -> tuple[int, object]:
+        """Return status and value of a reply to a client that wants no stream."""
 
 
 class _Quiet(ThreadingHTTPServer):

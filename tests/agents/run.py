@@ -31,6 +31,8 @@ UNSHARE = (
     ("unshare", "--net"),
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net"),
 )
+#: Tests at once: nearly all of their time is waiting.
+JOBS = "--jobs=4"
 #: Seconds until what should take no time at all has failed: some resets are a minute ahead.
 PATIENCE = "100"
 
@@ -71,7 +73,7 @@ def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> boo
         print(f"{agent} {version} is not tried: {missing.reason}", flush=True)
         return True
     directory = tempfile.mkdtemp(prefix="bed-", dir="/tmp")
-    command = [*alone, sys.executable, "-m", "twisted.trial", "--jobs=2"]
+    command = [*alone, sys.executable, "-m", "twisted.trial", JOBS]
     command += [f"--temp-directory={directory}/trial"]
     try:
         done = subprocess.run(

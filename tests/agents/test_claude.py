@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import time
 
 from tests.agents import claude_server, scenarios
-from tests.agents.answers import Call, Hold, Say
+from tests.agents.answers import Break, Call, Hold, Say
 from tests.agents.claude import ClaudeCode
 from tests.agents.scenarios import FAR, LONG, NEAR
 from tests.agents.terminal import Window
@@ -60,6 +62,9 @@ class ClaudeTests(scenarios.Scenarios):
 
     def test_an_overloaded_server(self) -> None:
         self.assert_headless(claude_server.OVERLOADED, kind="transient")
+
+    def test_an_overload_in_the_stream(self) -> None:
+        self.assert_headless(Break("overloaded_error", "Overloaded"), kind="transient")
 
     def test_an_error_of_the_server(self) -> None:
         self.assert_headless(claude_server.INTERNAL, kind="transient")
@@ -261,6 +266,78 @@ class ClaudeTests(scenarios.Scenarios):
             Call("Agent", task), claude_server.limited(resets), kind="limit", due=resets
         )
 
+    def test_resumed_inside_another(self) -> None:
+        """A session that a person resumes inside the program has a living owner."""
+        self.bed.server.answers(self.agent.limited(self.reset(12)), Say("Second."))
+        self.bed.daemon()
+        self.bed.begin().wait()
+        first = self.bed.session()
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("Second.")
+        window.type(f"/resume {first}")
+        wait_until(lambda: "Second." not in window.screen, "the other session")
+        self.assert_told(first, held="owner-alive")
+        self.assertNotIn("started", self.story())
+
+    # Compaction.
+
+    def test_a_limit_while_compacting(self) -> None:
+        resets = self.reset()
+        self.bed.server.answers(Say("Begun."), self.agent.limited(resets))
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("Begun.")
+        window.type("/compact")
+        self.bed.written("Error during compaction")
+        window.close()
+        self.bed.daemon(backlog=True)
+        told = self.assert_told(kind="limit")
+        self.assertEqual(told["due"] // 60, resets // 60)
+
+    def test_a_limit_while_compacting_by_itself(self) -> None:
+        resets = self.reset()
+        script = [Say("Begun."), self.agent.runs("true"), claude_server.TOO_LONG]
+        self.bed.server.answers(*script, self.agent.limited(resets))
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("Begun.")
+        window.type("and go on")
+        self.bed.written("automatic compaction failed")
+        window.close()
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="limit")
+
+    # In the background.
+
+    def in_the_background(self, seconds: float) -> str:
+        """Start a session in the background, bring it to a limit, and return its short id."""
+        self.needs(CONTINUES, "this version has no background sessions")
+        self.bed.server.answers(self.agent.limited(self.reset(seconds)), Say())
+        self.bed.run("--bg", "please do the work").wait()
+        self.bed.written("hit your")
+        return self.bed.session().partition("-")[0]
+
+    def test_a_background_session_has_an_owner(self) -> None:
+        self.in_the_background(NEAR)
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="limit", held="owner-alive")
+        self.assertNotIn("started", self.story())
+
+    def test_a_killed_background_worker_has_a_supervisor(self) -> None:
+        self.in_the_background(NEAR)
+        registry = os.path.join(self.bed.home, ".claude", "sessions")
+        (name,) = (name for name in os.listdir(registry) if name.endswith(".json"))
+        os.kill(int(name.removesuffix(".json")), signal.SIGKILL)
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="limit", held="owner-alive")
+        self.assertNotIn("started", self.story())
+
+    def test_a_stopped_background_session(self) -> None:
+        short = self.in_the_background(FAR)
+        self.bed.run("stop", short).wait()
+        self.assert_left()
+
     # By itself.
 
     def test_it_goes_on_by_itself_while_it_lives(self) -> None:
@@ -290,6 +367,16 @@ class ClaudeTests(scenarios.Scenarios):
         self.assert_event("worked")
         with open(os.path.join(self.bed.project, "counted"), encoding="ascii") as file:
             self.assertEqual(file.read(), "once\n")
+
+    def test_revived_in_a_worktree(self) -> None:
+        git = ["git", "-c", "user.name=you", "-c", "user.email=you@localhost"]
+        for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "Begin"]):
+            subprocess.run([*git, *command], cwd=self.bed.project, check=True)
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), self.agent.runs("pwd"), Say())
+        self.bed.daemon()
+        self.bed.run("-p", "-w", "side", "please do the work").wait()
+        self.assert_event("worked")
+        self.assertIn(".claude/worktrees/side", self.told()["directory"])
 
     def test_a_killed_tool_is_no_progress(self) -> None:
         """What the resume itself writes of the interrupted call does not count as work."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.agents import codex_server, scenarios
-from tests.agents.answers import Answer, Cut, Hold, Say
+from tests.agents.answers import Answer, Break, Cut, Hold, Say
 from tests.agents.codex import Codex
 from tests.agents.scenarios import LONG, NEAR
 from tests.agents.terminal import Window
@@ -11,8 +11,6 @@ from tests.support.patience import wait_until
 
 #: Since this version a failed turn says why.
 SAYS_WHY = (0, 145)
-#: Since this version it tells the status of a refused request by a code of its own.
-TELLS_STATUS = (0, 150)
 #: Since this version a server of its own runs the turns of all terminals.
 HAS_SERVER = (0, 171)
 
@@ -55,9 +53,14 @@ class CodexTests(scenarios.Scenarios):
         self.assert_failed(codex_server.FORBIDDEN, "refused")
 
     def test_no_credit(self) -> None:
-        # An older version tells it like any other 429.
-        kind = "refused" if self.agent.release >= TELLS_STATUS else "transient"
-        self.assert_failed(codex_server.NO_CREDIT, kind)
+        self.assert_failed(codex_server.NO_CREDIT, "refused")
+
+    def test_a_rate_limit_in_the_stream(self) -> None:
+        text = "Rate limit reached for gpt-5. Please try again in 1.5s."
+        self.assert_failed(Break("rate_limit_exceeded", text), "transient")
+
+    def test_an_overload_in_the_stream(self) -> None:
+        self.assert_failed(Break("server_is_overloaded", "Overloaded"), "transient")
 
     def test_a_plan_without_it(self) -> None:
         self.assert_failed(codex_server.NOT_INCLUDED, "refused")
@@ -138,6 +141,7 @@ class CodexTests(scenarios.Scenarios):
         older = self.bed.session()
         self.bed.server.answers(Say("Begun again."))
         window.type("/new")
+        wait_until(lambda: "hit your" not in window.screen, "a new session")
         window.type("something else")
         window.wait_for("Begun again.")
         wait_until(lambda: len(self.bed.transcripts()) == 2, "a second transcript")
