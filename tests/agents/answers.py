@@ -22,10 +22,12 @@ class Call:
 
     :ivar tool: its name.
     :ivar arguments: what it is called with.
+    :ivar namespace: the group of tools that it belongs to, if there are groups.
     """
 
     tool: str
     arguments: Mapping[str, Any]
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

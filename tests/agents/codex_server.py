@@ -21,8 +21,9 @@ class CodexServer(ModelServer):
     """A stand-in for api.openai.com."""
 
     def is_turn(self, method: str, path: str, body: Mapping[str, Any]) -> bool:
-        # Titles are asked for without tools.
-        return method == "POST" and path == "/v1/responses" and bool(body.get("tools"))
+        # Titles are asked for in a format of their own.
+        formatted = "format" in (body.get("text") or {})
+        return method == "POST" and path == "/v1/responses" and not formatted
 
     def other(self, path: str, body: Mapping[str, Any]) -> tuple[int, object]:
         if path == "/v1/responses":
@@ -47,6 +48,7 @@ class CodexServer(ModelServer):
                 "id": f"fc_{number:024}",
                 "call_id": f"call_{number:024}",
                 "name": answer.tool,
+                **({"namespace": answer.namespace} if answer.namespace else {}),
                 "arguments": json.dumps(dict(answer.arguments)),
             }
         elif isinstance(answer, Say | Cut | Hold):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.agents import codex_server, scenarios
-from tests.agents.answers import Answer, Break, Cut, Hold, Say
+from tests.agents.answers import Answer, Break, Call, Cut, Hold, Say
 from tests.agents.codex import Codex
 from tests.agents.scenarios import LONG, NEAR
 from tests.agents.terminal import Window
@@ -172,6 +172,30 @@ class CodexTests(scenarios.Scenarios):
         self.bed.run("queue", "--thread", thread, "--message", "continue").wait()
         self.bed.written("Taken.")
         self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
+
+    def test_a_sub_agent_at_a_limit(self) -> None:
+        self.needs(HAS_SERVER, "the tool has another name in this version")
+        call = Call("spawn_agent", {"message": "look there"}, "multi_agent_v1")
+        resets = self.reset()
+        told = self.assert_headless(call, self.agent.limited(resets), kind="limit", due=resets)
+        self.assertEqual(len(self.bed.transcripts()), 2)
+        self.assertEqual([told["id"]], [entry["id"] for entry in self.bed.reply("SESSIONS")])
+
+    def test_a_limit_while_compacting(self) -> None:
+        """Its turn has no figures: the reset is in its words, in minutes."""
+        self.needs(SAYS_WHY, "this version does not say why a turn failed")
+        resets = self.reset()
+        self.bed.server.answers(Say("Begun."), self.agent.limited(resets))
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("Begun.")
+        window.type("/compact")
+        window.wait_for("hit your")
+        window.close()
+        self.bed.kill()
+        self.bed.daemon(backlog=True)
+        told = self.assert_told(kind="limit")
+        self.assertEqual(told["due"] // 60, resets // 60)
 
     # Revived.
 
