@@ -20,16 +20,10 @@ from tests.agents.bed import BEDS, MARK
 from tests.agents.case import VERSION
 from tests.agents.install import VERSIONS, NotInstalled, installed
 
-#: Brings up the loopback of the new network, and becomes what it is given.
-LOOPBACK = (
-    "import fcntl,os,socket,struct,sys;"
-    "fcntl.ioctl(socket.socket(),0x8914,struct.pack('16sh14x',b'lo',1));"
-    "os.execvp(sys.argv[1],sys.argv[1:])"
-)
-#: A network of one's own, for root and for other users.
+#: Namespaces of one's own for networks and mounts, for root and for other users.
 UNSHARE = (
-    ("unshare", "--net"),
-    ("unshare", "--user", "--map-current-user", "--keep-caps", "--net"),
+    ("unshare", "--net", "--mount"),
+    ("unshare", "--user", "--map-current-user", "--keep-caps", "--net", "--mount"),
 )
 #: Tests at once: nearly all of their time is waiting.
 JOBS = "--jobs=4"
@@ -40,9 +34,10 @@ PATIENCE = "100"
 def network() -> list[str]:
     """Return the command that runs another one without a network; empty if there is none."""
     for unshare in UNSHARE:
-        command = [*unshare, sys.executable, "-c", LOOPBACK]
+        command = [*unshare, sys.executable, "-m", "tests.agents.alone"]
         with contextlib.suppress(OSError):
-            if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            tried = subprocess.run([*command, "true"], capture_output=True, check=False)
+            if tried.returncode == 0:
                 return command
     return []
 
