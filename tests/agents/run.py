@@ -87,8 +87,27 @@ def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> boo
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
+def obstacle() -> str | None:
+    """Return what keeps the tests from running on this machine; None if nothing does."""
+    if sys.platform != "linux":
+        return "they need Linux's /proc"
+    if shutil.which("tmux") is None:
+        return "tmux is not installed"
+    return None
+
+
 def main(arguments: list[str]) -> int:
     """Run what the arguments name, and return the exit status."""
+    reason = obstacle()
+    if reason is not None:
+        print(f"no agents are tried: {reason}", flush=True)
+        return 0
+    # What is started here is ended whatever ends this process, if that can be.
+    signal.signal(signal.SIGTERM, _end)
     alone = network()
     if not alone:
         print("no network of our own here: the agents could reach other machines", flush=True)
