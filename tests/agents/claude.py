@@ -43,6 +43,9 @@ class ClaudeCode(Agent):
             "hasCompletedOnboarding": True,
             "lastOnboardingVersion": self.version,
             "theme": "dark",
+            # Else some starts ask for the mode.
+            "hasSeenAutoDefaultNudge": True,
+            "hasSeenAutoDefaultNotice": True,
             "projects": {project: trusted},
         }
         allowed = {"permissions": {"allow": ["Bash(*)"], "defaultMode": "acceptEdits"}}
