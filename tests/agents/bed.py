@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -139,12 +140,18 @@ class Bed:
 
     # The daemon.
 
-    def daemon(self, **sessions: Any) -> Process:
-        """Start the daemon with settings of its table ``sessions``, and wait until it listens."""
+    def daemon(self, *, revive: Mapping[str, object] | None = None, **sessions: Any) -> Process:
+        """
+        Start the daemon, and wait until it listens.
+
+        :param revive: settings of the agent's table ``revive`` besides the command.
+        :param sessions: settings of the table ``sessions``.
+        """
         lines = ["[sessions]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **sessions}.items()]
-        command = json.dumps(self.agent.revive)
-        lines += [f"[revive.{self.agent.name}]", f"command = {command}"]
+        revived = {"command": self.agent.revive, **(revive or {})}
+        lines += [f"[revive.{self.agent.name}]"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in revived.items()]
         config = self.write("\n".join(lines) + "\n", "palingenesis.toml")
         pidfile = os.path.join(self._directory, "twistd.pid")
         start = [*twistd_command(), f"--pidfile={pidfile}", "-n", "palingenesis"]

@@ -22,12 +22,14 @@ EXPECTED: dict[str, dict[str, str]] = {
         "test_a_stopped_background_session": "the state of a job is not read",
     },
     "codex": {
+        "test_revived_by_the_queue": "there is no queue yet",
         "test_open_at_a_limit": _OPEN,
     },
 }
 #: Where a version differs from that; None if it passes there.
 DIFFERENT: dict[str, dict[str, str | None]] = {
     "claude@2.1.150": {
+        "test_revived_by_typing": "nothing is typed yet",
         "test_a_sub_agent_at_a_limit": None,
     },
     "codex@0.146.0": {

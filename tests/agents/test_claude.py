@@ -368,6 +368,20 @@ class ClaudeTests(scenarios.Scenarios):
         with open(os.path.join(self.bed.project, "counted"), encoding="ascii") as file:
             self.assertEqual(file.read(), "once\n")
 
+    def test_revived_by_typing(self) -> None:
+        """An open program that does not go on by itself gets its prompt in its input line."""
+        if self.agent.release >= CONTINUES:
+            self.skipTest("this version goes on by itself")
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say("Typed."))
+        self.bed.daemon(revive={"type_into": "tmux"})
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("What do you want to do?")
+        window.keys("Escape")
+        self.assert_event("worked")
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
+        self.assertEqual(len(self.bed.server.asked), 2)
+
     def test_revived_in_a_worktree(self) -> None:
         git = ["git", "-c", "user.name=you", "-c", "user.email=you@localhost"]
         for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "Begin"]):
