@@ -8,8 +8,6 @@ from __future__ import annotations
 
 _HISTORY = "history.jsonl is not read"
 _OPEN = "an open program is only seen once the reset is due"
-_OTHER = "the code is other, and its text is not read"
-_NO_ERROR = "a limit that names no error is taken for a finished turn"
 
 #: The reason by test, for each agent.
 EXPECTED: dict[str, dict[str, str]] = {
@@ -31,30 +29,6 @@ DIFFERENT: dict[str, dict[str, str | None]] = {
     "claude@2.1.150": {
         "test_revived_by_typing": "nothing is typed yet",
         "test_a_sub_agent_at_a_limit": None,
-    },
-    "codex@0.146.0": {
-        "test_a_gateway_that_fails": _OTHER,
-        "test_a_refused_connection": _OTHER,
-    },
-    "codex@0.130.0": {
-        "test_a_directory_by_a_link": _NO_ERROR,
-        "test_a_fork_is_a_session_of_its_own": _NO_ERROR,
-        "test_a_killed_tool_is_no_progress": _NO_ERROR,
-        "test_a_limit_in_a_loop_of_tools": _NO_ERROR,
-        "test_a_limit_with_a_stated_reset": _NO_ERROR,
-        "test_a_person_goes_on_first": _NO_ERROR,
-        "test_a_refused_connection": _NO_ERROR,
-        "test_closed_at_a_limit": _NO_ERROR,
-        "test_killed_at_a_limit": _NO_ERROR,
-        "test_new_begins_another_session": _NO_ERROR,
-        "test_quit_at_a_limit": _NO_ERROR,
-        "test_revived_in_a_loop_of_tools": _NO_ERROR,
-        "test_revived_once": _NO_ERROR,
-        "test_the_daemon_killed_before_a_revival": _NO_ERROR,
-        "test_the_daemon_killed_during_a_revival": _NO_ERROR,
-        "test_the_same_limit_again_and_again": _NO_ERROR,
-        "test_two_sessions_in_a_directory": _NO_ERROR,
-        "test_open_at_a_limit": _NO_ERROR,
     },
 }
 
