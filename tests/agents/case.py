@@ -78,12 +78,14 @@ class AgentTestCase(SynchronousTestCase):
 
         @functools.wraps(test)
         def noted() -> None:
-            passed = False
             try:
                 test()
-                passed = True
-            finally:
-                self._note(passed)
+            except SkipTest:
+                raise
+            except BaseException:
+                self._note(passed=False)
+                raise
+            self._note(passed=True)
             # Not as an unexpected success, which trial cannot report from its workers.
             if self._fault is not None:
                 raise Passed(f"take this row out of tests/agents/expected.py: {self._fault}")
