@@ -283,6 +283,7 @@ class ClaudeTests(scenarios.Scenarios):
     # Compaction.
 
     def test_a_limit_while_compacting(self) -> None:
+        self.needs(CONTINUES, "this version takes the words of the limit for its summary")
         resets = self.reset()
         self.bed.server.answers(Say("Begun."), self.agent.limited(resets))
         window = self.bed.open()
@@ -296,6 +297,7 @@ class ClaudeTests(scenarios.Scenarios):
         self.assertEqual(told["due"] // 60, resets // 60)
 
     def test_a_limit_while_compacting_by_itself(self) -> None:
+        self.needs(CONTINUES, "this version does not compact by itself at this error")
         resets = self.reset()
         script = [Say("Begun."), self.agent.runs("true"), claude_server.TOO_LONG]
         self.bed.server.answers(*script, self.agent.limited(resets))
