@@ -23,8 +23,8 @@ NOT_TOLD = {
         "Esc before the first word of a reply puts the prompt back into the input line. No record "
         "says so: the session looks like one that died in the middle of a turn.",
         "Ctrl-D twice in the middle of a turn leaves what a closed window leaves: died.",
-        "2.1.150 states a reset in whole minutes, and takes the words of a limit in ``/compact`` for "
-        "the summary of the conversation.",
+        "2.1.150 states a reset in whole minutes, and takes the words of a limit in ``/compact`` "
+        "for the summary of the conversation.",
     ),
     "codex": (
         "``/quit``, Ctrl-C and Ctrl-D at a limit leave no record: the session looks like one whose "
