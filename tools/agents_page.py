@@ -72,7 +72,9 @@ def page(rows: Iterable[Mapping[str, object]]) -> str:
 
 def _cell(row: Mapping[str, object]) -> str:
     shown = [str(row[key]) for key in ("kind", "state") if row[key] is not None]
-    return (", ".join(shown) or "passed") + ("" if row["passed"] else r" \*")
+    if row["passed"]:
+        return ", ".join(shown) or "passed"
+    return (", ".join(shown) or "not yet") + r" \*"
 
 
 def _row(texts: Iterable[str]) -> Iterator[str]:
