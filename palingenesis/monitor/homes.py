@@ -92,7 +92,9 @@ class HomeLock:
                 pass
             except BlockingIOError:
                 self.was_seen_held = True
-                self.warning = f"another daemon (pid {self.holder() or 'unknown'}) keeps it"
+                pid = self.holder()
+                shown = "another daemon" if pid is None else f"another daemon (pid {pid})"
+                self.warning = f"{shown} keeps it"
             except OSError as error:
                 self.warning = f"cannot be kept: {error.strerror}"
         return self._descriptor is not None

@@ -82,7 +82,7 @@ def is_shared_at(path: str, device: int, mounts: Iterable[Mount]) -> bool:
 
 def is_shared_by_name(path: str, mounts: Iterable[Mount]) -> bool:
     """Return whether a path is on a shared file system, by its name alone: nothing is asked."""
-    kind: str | None = "unknown"
+    kind: str | None = ""
     length = 0
     for mount in mounts:
         point = os.path.join(mount.point, "")

@@ -90,7 +90,7 @@ class Process:
     def title(self) -> str:
         """The name of its program, for a person."""
         name = self.command or os.path.basename(self.arguments[0] if self.arguments else "")
-        return printable(name or "unknown", NAME_LIMIT)
+        return printable(name or "without a name", NAME_LIMIT)
 
     @property
     def age(self) -> float | None:

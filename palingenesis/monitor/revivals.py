@@ -269,7 +269,7 @@ class Revivals:
         self, attempt: Attempt, ended: Ended, *, quick: bool = False, found: str | None = None
     ) -> None:
         self._ledger.failed(attempt, ended.exit, quick=quick, found=found)
-        how = "ended, since nothing grew" if ended.stalled else f"exit {_shown(ended.exit)}"
+        how = "ended, since nothing grew" if ended.stalled else _shown(ended.exit)
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
 
     def give_up_if_hopeless(self, case: Case) -> None:
@@ -340,4 +340,4 @@ def _progressed(running: Running, session: Session, now: float) -> bool:
 
 
 def _shown(status: int | None) -> str:
-    return "unknown" if status is None else str(status)
+    return "exit unknown" if status is None else f"exit {status}"
