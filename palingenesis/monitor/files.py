@@ -38,6 +38,7 @@ class Walk:
         walk_limit: int = WALK_LIMIT,
     ) -> None:
         self._warn = warn
+        self._skipped = 0
         self._directory_limit = directory_limit
         self._walk_limit = walk_limit
         self._names = 0
@@ -57,10 +58,20 @@ class Walk:
         matchers = [re.compile(fnmatch.translate(level)) for level in levels[fixed:]]
         yield from self._below(os.path.join(top, *levels[:fixed]), matchers)
 
+    def skip(self, directory: str) -> int | None:  # noqa: ARG002
+        """Return how many files a directory has if it need not be read; None if it must be."""
+        return None
+
     def _below(
         self, directory: str, matchers: list[re.Pattern[str]]
     ) -> Iterator[tuple[str, os.stat_result] | None]:
         matcher, *deeper = matchers
+        if not deeper and (names := self.skip(directory)) is not None:
+            self._names += names
+            self._skipped += 1
+            if self._skipped % STRIDE == 0:
+                yield None
+            return
         foreign = False
         below, links = [], []
         try:

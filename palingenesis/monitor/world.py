@@ -87,7 +87,7 @@ class World:
         self._environment = os.environ if environment is None else environment
         self._umask = umask
         self._times = times
-        self._scans = Scans(warn)
+        self._scans = Scans(warn, times)
         self._homes: list[Home] = []
         self.home_locks = HomeLocks()
 
