@@ -123,6 +123,8 @@ class Snapshot:
     root: int = 0
     look_at: Callable[[int], Process | None] = lambda _: None
     commands: Container[int] = ()
+    _named: dict[frozenset[str], list[Process]] = field(default_factory=dict, compare=False)
+    _lines: list[str] = field(default_factory=list, compare=False)
     _files: dict[int, dict[str, list[str]] | None] = field(default_factory=dict, compare=False)
     _shared: dict[str, bool] = field(default_factory=dict, compare=False)
 
@@ -159,8 +161,12 @@ class Snapshot:
 
     def named(self, programs: frozenset[str]) -> list[Process]:
         """Return the processes that run one of these programs."""
-        living = (self.processes or {}).values()
-        return [process for process in living if not programs.isdisjoint(process.names)]
+        if programs not in self._named:
+            living = (self.processes or {}).values()
+            self._named[programs] = [
+                process for process in living if not programs.isdisjoint(process.names)
+            ]
+        return self._named[programs]
 
     def running(
         self,
@@ -245,7 +251,12 @@ class Snapshot:
 
         This process, its clients and our own commands do not count.
         """
-        for each in (self.processes or {}).values():
+        living = (self.processes or {}).values()
+        if not self._lines:
+            self._lines.append("\0".join("\0".join(each.arguments) for each in living))
+        if not any(text in self._lines[0] for text in texts):
+            return None
+        for each in living:
             if each.pid != os.getpid() and any(map(each.mentions, texts)):
                 if PACKAGE in each.names:
                     continue  # such as: palingenesis revive ID
