@@ -27,6 +27,7 @@ class Walk:
     One walk through the directories of all agents.
 
     :param warn: called with one line for everything that keeps the walk from being whole.
+    :ivar warn: that function, for what an agent finds besides.
     :ivar cut_short: whether a limit has ended it before its end.
     """
 
@@ -37,7 +38,7 @@ class Walk:
         directory_limit: int = DIRECTORY_LIMIT,
         walk_limit: int = WALK_LIMIT,
     ) -> None:
-        self._warn = warn
+        self.warn = warn
         self._skipped = 0
         self._directory_limit = directory_limit
         self._walk_limit = walk_limit
@@ -45,28 +46,32 @@ class Walk:
         self._uid = os.geteuid()
         self.cut_short = False
 
-    def files(self, top: str, pattern: str) -> Iterator[tuple[str, os.stat_result] | None]:
+    def files(
+        self, top: str, pattern: str, *, whole: bool = True
+    ) -> Iterator[tuple[str, os.stat_result] | None]:
         """
         Yield our user's regular files that fit a pattern, and None for a pause.
 
         :param top: the directory below which they are.
         :param pattern: a pattern for each level below it (`fnmatch`). Directories may be links,
             after the first wildcard only to directories of our user; files may not.
+        :param whole: whether the files of a directory that need not be read again are yielded all
+            the same; see :meth:`skip`.
         """
         levels = pattern.split("/")
         fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
         matchers = [re.compile(fnmatch.translate(level)) for level in levels[fixed:]]
-        yield from self._below(os.path.join(top, *levels[:fixed]), matchers)
+        yield from self._below(os.path.join(top, *levels[:fixed]), matchers, whole=whole)
 
     def skip(self, directory: str) -> int | None:  # noqa: ARG002
         """Return how many files a directory has if it need not be read; None if it must be."""
         return None
 
     def _below(
-        self, directory: str, matchers: list[re.Pattern[str]]
+        self, directory: str, matchers: list[re.Pattern[str]], *, whole: bool
     ) -> Iterator[tuple[str, os.stat_result] | None]:
         matcher, *deeper = matchers
-        if not deeper and (names := self.skip(directory)) is not None:
+        if not (deeper or whole) and (names := self.skip(directory)) is not None:
             self._names += names
             self._skipped += 1
             if self._skipped % STRIDE == 0:
@@ -103,14 +108,14 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._warn(f"{directory}: cannot be read: {error.strerror}")
+            self.warn(f"{directory}: cannot be read: {error.strerror}")
             return
         if foreign:
-            self._warn(f"{directory}: has transcripts of another user, which are left alone")
+            self.warn(f"{directory}: has transcripts of another user, which are left alone")
         for path in [*below, *self._followed(links, below)]:
             if self._is_over(directory, 0):
                 return
-            yield from self._below(path, deeper)
+            yield from self._below(path, deeper, whole=whole)
 
     def _followed(self, links: list[str], beside: list[str]) -> Iterator[str]:
         """Yield the links that lead to a directory of our user's which is not walked already."""
@@ -125,7 +130,7 @@ class Walk:
             if not stat.S_ISDIR(status.st_mode):
                 continue
             if status.st_uid != self._uid:
-                self._warn(f"{path}: leads to a directory of another user, which is left alone")
+                self.warn(f"{path}: leads to a directory of another user, which is left alone")
             elif (place := (status.st_dev, status.st_ino)) not in walked:
                 walked.add(place)
                 yield path
@@ -133,12 +138,12 @@ class Walk:
     def _is_over(self, directory: str, count: int) -> bool:
         """Return whether the walk has to leave a directory after so many of its names."""
         if self._names >= self._walk_limit:
-            self._warn(
+            self.warn(
                 f"More than {self._walk_limit} files in the agents' directories; the rest is not"
                 " monitored. Move old transcripts elsewhere."
             )
         elif count >= self._directory_limit:
-            self._warn(
+            self.warn(
                 f"{directory}: more than {self._directory_limit} files; the rest is not monitored."
                 " Move old transcripts elsewhere."
             )

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from palingenesis.monitor import machine
 from palingenesis.monitor.mounts import Mount, is_shared_at, is_shared_by_name, read_mounts
-from palingenesis.monitor.processes import Process, every_process, look_at, processes_of
+from palingenesis.monitor.processes import Process, every_process, have_open, look_at, processes_of
 from palingenesis.words import Owner
 
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
@@ -112,6 +112,8 @@ class Snapshot:
     :ivar root: the device of the root directory.
     :ivar look_at: looks at one process of any user; None if it is gone or cannot be seen.
     :ivar commands: the pids of commands that we started, each the leader of its session.
+    :ivar have_open: whether another process, as far as they can be seen, has one of some files
+        open.
     """
 
     processes: Mapping[int, Process] | None
@@ -123,6 +125,7 @@ class Snapshot:
     root: int = 0
     look_at: Callable[[int], Process | None] = lambda _: None
     commands: Container[int] = ()
+    have_open: Callable[[Collection[str]], bool] = lambda _: False
     _named: dict[frozenset[str], list[Process]] = field(default_factory=dict, compare=False)
     _lines: list[str] = field(default_factory=list, compare=False)
     _files: dict[int, dict[str, list[str]] | None] = field(default_factory=dict, compare=False)
@@ -368,6 +371,7 @@ def take_snapshot(
         root=root,
         look_at=look_at,
         commands=commands,
+        have_open=have_open,
     )
 
 
@@ -411,9 +415,9 @@ def _asked(path: str) -> Witness:
 
 
 def parse_locks(text: str) -> frozenset[Lock]:
-    """Return the whole-file locks that are held, in proc_locks(5)."""
+    """Return the locks that are held, in proc_locks(5); those of a part of a file count too."""
     held = re.findall(
-        r"^[0-9]+: FLOCK +\w+ +\w+ +(-?[0-9]+) ([0-9a-f]+):([0-9a-f]+):([0-9]+) ",
+        r"^[0-9]+: (?:FLOCK|POSIX|OFDLCK) +\w+ +\w+ +(-?[0-9]+) ([0-9a-f]+):([0-9a-f]+):([0-9]+) ",
         text,
         re.MULTILINE,
     )

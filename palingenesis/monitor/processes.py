@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -190,6 +190,31 @@ def is_led_by(leader: int) -> bool:
     """Return whether our processes live in the session of a leader that has ended, setsid(2)."""
     # If the leader's pid is in use, it is another process's by now, and so is the session.
     return look_at(leader) is None and any(process.leader == leader for process in ours())
+
+
+def have_open(paths: Collection[str], proc: str = "/proc") -> bool:
+    """
+    Return whether another process has one of some files open, as far as that can be seen.
+
+    Of another user's process nothing is seen, except by root.
+
+    :param paths: without links.
+    """
+    try:
+        names = names_in(proc, PROCESS_LIMIT)
+    except OSError:
+        return False
+    for name in names:
+        if name.isascii() and name.isdigit() and int(name) != os.getpid():
+            directory = f"{proc}/{name}/fd"
+            try:
+                if any(
+                    _target(f"{directory}/{number}") in paths for number in os.listdir(directory)
+                ):
+                    return True
+            except OSError:
+                continue  # it ended meanwhile, or is another user's
+    return False
 
 
 def processes_of(uid: int, proc: str = "/proc") -> Iterator[Process]:

@@ -173,13 +173,17 @@ class Agent(ABC):
             home = home_directory() or os.devnull
         return os.path.join(home, self.home_name)
 
+    def variables(self, home: str) -> Mapping[str, str]:
+        """Return what the agent's program needs in its environment to use a home."""
+        return {self.home_variable: home}
+
     def sessions(self, home: str, walk: Walk) -> Iterator[tuple[str, Stamp] | None]:
         """
         Yield each transcript with its stamp, and None for a pause.
 
         :param walk: finds the files, and keeps the bounds of a whole scan.
         """
-        for found in walk.files(home, self.transcripts):
+        for found in walk.files(home, self.transcripts, whole=False):
             yield None if found is None else (found[0], Stamp.of(found[1]))
 
     def stamp(self, transcript: str) -> Stamp | None:

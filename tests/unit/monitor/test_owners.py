@@ -30,11 +30,12 @@ class ParsingTests(SynchronousTestCase):
     def test_locks_that_are_held(self) -> None:
         text = (
             "1: FLOCK  ADVISORY  WRITE 1234 08:01:123456 0 EOF\n"
-            "2: POSIX  ADVISORY  WRITE 1234 08:01:1 0 EOF\n"
+            "2: POSIX  ADVISORY  READ 1234 08:01:1 1073741826 1073742335\n"
             "2: -> FLOCK  ADVISORY  WRITE 1235 08:01:2 0 EOF\n"
             "3: FLOCK  ADVISORY  READ  -1 fe:10:77 0 EOF\n"
         )
-        expected = {Lock(os.makedev(8, 1), 123456), Lock(os.makedev(0xFE, 0x10), 77)}
+        device = os.makedev(8, 1)
+        expected = {Lock(device, 123456), Lock(device, 1), Lock(os.makedev(0xFE, 0x10), 77)}
         self.assertEqual(parse_locks(text), expected)
 
     @given(st.text())
