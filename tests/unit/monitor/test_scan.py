@@ -317,6 +317,18 @@ class DormantTests(SynchronousTestCase):
     def test_one_in_a_home_by_another_name_is_reported_by_the_next_scan(self) -> None:
         self.assertEqual(self.scan(Home("work", "claude", self.home)), [self.old])
 
+    def test_an_agent_that_wants_its_files_whatever_their_directory_says_gets_them(self) -> None:
+        self.patch(Walk, "skip", lambda *_: 1)
+        walk = Walk(self.fail)
+        found = {
+            whole: [
+                each for each in walk.files(self.home, "projects/*/*.jsonl", whole=whole) if each
+            ]
+            for whole in (True, False)
+        }
+        self.assertEqual([path for path, _ in found[True]], [self.old])
+        self.assertEqual(found[False], [])
+
     def test_a_directory_that_was_cut_short_is_read_again(self) -> None:
         self.scans = Scans(lambda _: None, self.scans._times, directory_limit=1)
         self.write("-a/2.jsonl")
