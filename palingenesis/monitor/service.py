@@ -467,8 +467,12 @@ class Monitor(Service):
         """Look which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
-            return await deferToThread(self._world.look, homes, commands)
-        return self._world.look(homes, commands)
+            living = await deferToThread(self._world.look, homes, commands)
+        else:
+            living = self._world.look(homes, commands)
+        for warning in living.warnings:
+            self._warn(warning)
+        return living
 
     def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
         assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service

@@ -330,7 +330,11 @@ class Registry(Owners):
         return os.path.join(self._directory, f"{pid}.json")
 
     def _entry_of_the_dead(self, pid: int) -> Entry | None:
+        """Read an entry whose process does not live, if that waited for a person."""
         try:
+            with files.opened(self._path(pid)) as descriptor:
+                if b'"waiting"' not in os.read(descriptor, _ENTRY_SIZE):
+                    return None
             return _entry(self._path(pid), pid)
         except (OSError, ValueError, RecursionError):
             return None
