@@ -133,6 +133,7 @@ class Key(StrEnum):
     DUE = "due"
     ATTEMPTS = "attempts"
     HELD = "held"
+    NEEDS = "needs"
     # LOG
     AT = "at"
     EVENT = "event"

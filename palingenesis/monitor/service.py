@@ -110,7 +110,7 @@ class Monitor(Service):
             recorded=self._recorded,
             warn=self._warn,
         )
-        self._notifier = Notifier(settings.notify)
+        self._notifier = Notifier(settings.notify, settings.notify_events)
         self._settings = settings
         self._clocks: tuple[float, float] | None = None
         self._next: Any = None
@@ -158,6 +158,7 @@ class Monitor(Service):
         """Apply other settings: every session is assessed afresh, and what runs goes on."""
         self._settings = self._judge.settings = settings
         self._notifier.command = settings.notify
+        self._notifier.events = settings.notify_events
         self._judge.unsettle()
         self._judge.restate()
         self._summarize()

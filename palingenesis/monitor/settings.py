@@ -13,9 +13,11 @@ from typing import Any
 from palingenesis.config import check_count, check_seconds
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.notify import CHOICES, DEFAULT_EVENTS
 from palingenesis.monitor.revive import Command
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Event
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
 Check = Callable[[str, object], Any]
@@ -51,6 +53,7 @@ class Settings:
     :ivar homes: the homes of ``[homes]``, by their names.
     :ivar revive: the command that revives, by home; a home without one is only monitored.
     :ivar notify: the command that notifies a person, with its arguments; empty for none.
+    :ivar notify_events: the events for which it is run.
     """
 
     agents: tuple[str, ...] | None = None
@@ -69,15 +72,18 @@ class Settings:
     homes: Mapping[str, Home] = field(default_factory=lambda: _NOTHING)
     revive: Mapping[str, Command] = field(default_factory=lambda: _NOTHING)
     notify: tuple[str, ...] = ()
+    notify_events: frozenset[Event] = DEFAULT_EVENTS
 
 
 def settings_of(checked: Mapping[str, Any]) -> Settings:
     """Return the settings of tables that :data:`TABLES` has checked."""
+    notify = checked.get("notify", _NOTHING)
     return Settings(
         **checked.get("sessions", _NOTHING),
         homes=checked.get("homes", _NOTHING),
         revive=checked.get("revive", _NOTHING),
-        notify=checked.get("notify", {}).get("command", ()),
+        notify=notify.get("command", ()),
+        notify_events=notify.get("events", DEFAULT_EVENTS),
     )
 
 
@@ -142,7 +148,7 @@ def check_notify(name: str, table: object) -> dict[str, Any]:
 
     :raises ValueError: if a value is not allowed; the text names its key.
     """
-    checked = _check_table(name, table, {"command": _arguments})
+    checked = _check_table(name, table, {"command": _arguments, "events": _events})
     if "command" not in checked:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
     return checked
@@ -251,6 +257,14 @@ def _agents(name: str, value: object) -> tuple[str, ...]:
     ):
         raise _unexpected(name, f"a list of {', '.join(AGENTS)}", value)
     return tuple(dict.fromkeys(value))
+
+
+def _events(name: str, value: object) -> frozenset[Event]:
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) and each in CHOICES for each in value
+    ):
+        raise _unexpected(name, f"a list of {', '.join(CHOICES)}", value)
+    return frozenset(CHOICES[each] for each in value)
 
 
 def _retry(name: str, value: object) -> tuple[float, ...]:

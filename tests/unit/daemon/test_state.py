@@ -163,6 +163,7 @@ class CommandTests(StateTestCase):
                 "due",
                 "attempts",
                 "held",
+                "needs",
             ],
         )
         self.assertEqual((session["kind"], session["held"]), ("limit", "no-method"))
