@@ -50,8 +50,8 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands start stop status sessions log pause resume reload commands send path completion doctor
-set -g _shtab_palingenesis_opts_with_value --config --socket --state --timeout --watch -n
+set -g _shtab_palingenesis_commands start stop status sessions log pause resume reload notify 'notify post' 'notify test' commands send path completion doctor
+set -g _shtab_palingenesis_opts_with_value --as --config --header-file --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
 complete -c palingenesis -f
@@ -101,6 +101,17 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -l timeout -x -d 'how long to wait in all (5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a notify -d 'Deliver and try notifications.'
+complete -c palingenesis -n '_shtab_palingenesis_using notify' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using notify' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
+complete -c palingenesis -n '_shtab_palingenesis_using notify' -l timeout -x -d 'how long to wait in all (5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using notify; and test $_shtab_palingenesis_npos -eq 0' -a post -d 'Post the event on standard input to a service.'
+complete -c palingenesis -n '_shtab_palingenesis_using notify post' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using notify post' -l as -xka "ntfy slack discord json" -d 'what the service understands'
+complete -c palingenesis -n '_shtab_palingenesis_using notify post' -l header-file -x -d 'a file of mode 0600 with headers to send, a line `Name: value` each'
+complete -c palingenesis -n '_shtab_palingenesis_using notify; and test $_shtab_palingenesis_npos -eq 0' -a test -d 'Run the command of [notify] once, with an event made up for it.'
+complete -c palingenesis -n '_shtab_palingenesis_using notify test' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using notify test' -l config -x -d 'the configuration file'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a commands -d 'List the daemon'"'"'s commands.'
 complete -c palingenesis -n '_shtab_palingenesis_using commands' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using commands' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: by the daemon'"'"'s own rules)'
