@@ -133,6 +133,13 @@ def others(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def mutants(session: nox.Session) -> None:
+    """Break the monitor and the server on purpose; arguments after ``--`` are the tool's."""
+    results = session.cache_dir / "mutants.jsonl"
+    python(session, "tools/mutants.py", f"--results={results}", *session.posargs)
+
+
+@nox.session(python=False)
 def benchmarks(session: nox.Session) -> None:
     """Take every benchmark once, shortly, to see that each of them works."""
     python(session, "benchmarks/run.py", "--quick")

@@ -1,4 +1,4 @@
-"""Where the ``palingenesis`` command and ``python -m palingenesis`` start."""
+"""The entry point of the ``palingenesis`` command and of ``python -m palingenesis``."""
 
 import gc
 import sys
@@ -6,8 +6,8 @@ import sys
 
 def run() -> int:
     """Run the command line, and return its exit status."""
-    # Looking for garbage among what is only just imported, and again at exit, takes a
-    # tenth of the time that a person waits for a status.
+    # A collection of garbage during the imports, and another at exit, takes a tenth of the
+    # time that a status takes.
     gc.disable()
     try:
         from palingenesis.cli.main import main
@@ -16,7 +16,7 @@ def run() -> int:
         gc.enable()
         return main()
     except KeyboardInterrupt:
-        # While it was imported; main itself is quiet about it too.
+        # During the imports; main prints nothing about it either.
         return 130
 
 

@@ -152,7 +152,7 @@ class Config(
     """
     The settings of an operator.
 
-    :ivar socket: absolute path of the socket, or None for the default one.
+    :ivar socket: absolute path of the socket; None for the one in the runtime directory.
     :ivar mode: permission bits of the socket; bits beyond the owner's let other users in.
     :ivar limits: the limits of the socket's clients.
     :ivar log_level: the lowest level that is logged.
@@ -211,6 +211,19 @@ def load_config(
     if "socket" in settings:
         settings["socket"] = _beside(path, settings["socket"])
     return Config(**settings, tables=MappingProxyType(further))
+
+
+def check_trusted(path: str, uid: int) -> None:
+    """
+    Check that no other user can change a configuration file, which names commands to run.
+
+    :param uid: the user who runs them.
+    :raises ConfigError: when another user can.
+    """
+    from palingenesis.trust import distrusted
+
+    if reason := distrusted(path, uid):
+        raise ConfigError(path, f"others could name commands in it: {reason}; take that from them")
 
 
 def socket_in(path: str) -> str | None:

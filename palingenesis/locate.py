@@ -11,6 +11,7 @@ from palingenesis.paths import (
     config_file,
     runtime_directories,
     socket_path,
+    state_directory,
 )
 from palingenesis.procfs import peer_credentials
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "palingenesis.sock"
 SOCKET_VARIABLE = "PALINGENESIS_SOCKET"
+#: The source of a place that the daemon itself has recorded.
+RECORDED = "recorded by the daemon"
 #: The description of a socket that systemd passes, for ``twistd palingenesis --endpoint``.
 SYSTEMD_DESCRIPTION = "systemd:domain=UNIX:index=0"
 
@@ -70,36 +73,75 @@ def locate_socket(
     return Location(socket_path(os.path.join(directory, SOCKET_NAME)), source)
 
 
+def record_of(state: str) -> str:
+    """Return the file in a state directory that has the path of the daemon's socket."""
+    return os.path.join(state, "socket")
+
+
+def recorded_place(state: str | None = None) -> Location | None:
+    """
+    Return where the daemon of a state directory listens, by its own record.
+
+    The configuration may have named another socket when the daemon started.
+
+    :param state: the state directory; the default one if None.
+    """
+    try:
+        record = record_of(state or state_directory())
+        with open(record, "rb") as file:
+            return Location(socket_path(os.fsdecode(file.read().rstrip(b"\n"))), RECORDED)
+    except (ImportError, OSError, PathError):
+        return None
+
+
 def serving_elsewhere(
     location: Location, uid: int | None = None
 ) -> Iterator[tuple[Location, Credentials | None]]:
     """
-    Yield the other default places at which a process listens, each with that process.
+    Yield the other places at which a process listens, each with that process.
 
-    A daemon that was started in another environment, by cron(8) or before a login, may
-    serve there. None is yielded if the location is no default place, because then the user
-    chose it. The process is None if the kernel does not name it.
+    A daemon that was started in another environment, by cron(8) or before a login, may serve at
+    another default place, and one that was started with another configuration where its own
+    record says. Nothing is yielded if the user chose the location for this command. The process
+    is None if the kernel does not name it.
 
     :param location: what `locate_socket` returned.
     :param uid: the user whose sockets they are; our own if None.
     """
     import socket
 
+    from palingenesis.pathlock import may_be_busy
+
     uid = os.geteuid() if uid is None else uid
-    directories = runtime_directories(uid)
-    if location.source not in [source for _, source in directories]:
-        return
-    for directory, source in directories:
-        place = Location(os.path.join(directory, SOCKET_NAME), source)
-        if place.path == location.path:
-            continue
+    for place in _other_places(location, uid):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
             try:
-                check_runtime(directory, uid)
+                check_runtime(os.path.dirname(place.path), uid)
                 connection.connect(place.path)
             except BlockingIOError:
                 pass  # Its backlog is full: a process listens.
+            except ConnectionRefusedError:
+                if not may_be_busy(place.path):
+                    continue
             except (OSError, PathError):
                 continue
             yield place, peer_credentials(connection)
+
+
+def _other_places(location: Location, uid: int) -> Iterator[Location]:
+    if location.source in ("--socket", f"${SOCKET_VARIABLE}"):
+        return
+    defaults = [
+        Location(os.path.join(directory, SOCKET_NAME), source)
+        for directory, source in runtime_directories(uid)
+    ]
+    known = [location.path]
+    if location.source in [place.source for place in defaults]:
+        for place in defaults:
+            if place.path not in known:
+                known.append(place.path)
+                yield place
+    recorded = recorded_place() if uid == os.geteuid() else None
+    if recorded is not None and recorded.path not in known:
+        yield recorded

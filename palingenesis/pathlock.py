@@ -11,11 +11,16 @@ import errno
 import fcntl
 import os
 import stat
+import sys
+import time
 
 from palingenesis.paths import PathError
-from palingenesis.procfs import Credentials, user_in_words
+from palingenesis.procfs import Credentials, macos_kernel, user_in_words
 from palingenesis.text import in_short
 
+#: Seconds between two renewals of a lock file's times: macOS deletes from ``/tmp`` what was not
+#: used for three days.
+REFRESH_INTERVAL = 86_400.0
 #: The errors of flock(2) if the file system cannot lock, such as NFS without a lock daemon.
 _CANNOT_LOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -94,6 +99,13 @@ class PathLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 
+    def refresh(self) -> None:
+        """Renew the file's times once a day, so that no sweep of ``/tmp`` deletes it."""
+        if self._descriptor is not None:
+            age = time.time() - os.fstat(self._descriptor).st_mtime
+            if not 0 <= age < REFRESH_INTERVAL:
+                os.utime(self._descriptor)
+
     def release(self) -> None:
         """
         Release the lock; the file stays.
@@ -155,6 +167,12 @@ def holder(path: str) -> Credentials | None:
 
     :returns: None if no process has it, or none that we may inspect.
     """
+    if sys.platform == "darwin":
+        try:
+            found = macos_kernel().holder(path)
+        except OSError:
+            return None
+        return None if found is None else Credentials(found.pid, found.uid, found.gid)
     try:
         wanted = os.stat(path)
         name = f"/{os.path.basename(os.path.realpath(path))}"
@@ -170,6 +188,40 @@ def holder(path: str) -> Credentials | None:
                     return Credentials(pid, process.st_uid, process.st_gid)
         except OSError:
             continue
+    return None
+
+
+def may_be_busy(path: str) -> bool:
+    """
+    Return whether the daemon of a socket that refuses connections may live.
+
+    Linux refuses none of a living daemon's; macOS does if the backlog is full (``unp_connect``
+    of xnu). Whether the lock on ``PATH.lock`` is held says there whether its daemon lives.
+
+    :param path: the socket's.
+    """
+    if sys.platform == "darwin":
+        try:
+            from palingenesis.darwin import is_locked
+
+            return is_locked(f"{path}.lock")
+        except (OSError, ImportError):
+            pass
+    return False
+
+
+def listener(path: str) -> Credentials | None:
+    """
+    Find a process that listens at a socket which refuses connections, though its lock is free.
+
+    The file of the lock may have been deleted while its daemon goes on.
+
+    :returns: None if there is none; always so on Linux, which refuses none of a living daemon's.
+    :raises OSError: if that cannot be told.
+    """
+    if sys.platform == "darwin":
+        if (found := macos_kernel().listener(path)) is not None:
+            return Credentials(found.pid, found.uid, found.gid)
     return None
 
 

@@ -1,9 +1,9 @@
 """
 Paths: how one is written, where the default ones are, and which directory is safe.
 
-On Linux and macOS the places depend on the environment alone; on other systems
-``platformdirs`` knows them. It is imported only there, because its import takes longer than
-asking the daemon.
+The places depend on the environment alone, by the rules of Linux. Only the runtime directory of
+further systems is one that ``platformdirs`` knows; it is imported only there, because its import
+takes longer than asking the daemon.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def runtime_directories(uid: int) -> list[tuple[str, str]]:
         variable = os.environ.get("XDG_RUNTIME_DIR", "")
         if os.path.isabs(variable):
             found.append((variable, "$XDG_RUNTIME_DIR"))
-        directory = f"/run/user/{uid}"
+        directory = _of_the_session(uid)
         if directory != variable and os.path.isdir(directory):
             found.append((directory, "/run/user/UID"))
     # Not $TMPDIR: a service and the user's shell seldom have the same.
@@ -201,6 +201,10 @@ def check_runtime(directory: str, uid: int) -> None:
         raise PathError(directory, f"is open to others; chmod 0700 it, or {advice}")
 
 
+def _of_the_session(uid: int) -> str:
+    return f"/run/user/{uid}"
+
+
 def _last_resort(uid: int) -> str:
     return f"/tmp/palingenesis-{uid}"  # noqa: S108 - see check_runtime
 
@@ -209,42 +213,45 @@ def state_directory(given: str | None = None) -> str:
     """
     Return the path of the state directory; nothing is created.
 
-    :param given: the path that the user gave. If None, ``$PALINGENESIS_STATE``; else the
-        platform's own place for the state of a user's programs; without a home directory, a
+    :param given: the path that the user gave. If None, ``$PALINGENESIS_STATE``; else below
+        ``$XDG_STATE_HOME`` or ``~/.local/state``, on every system; without a home directory, a
         place in the runtime directory.
     :raises PathError: if it begins with ``~/`` and no home directory is known.
     """
     if path := given or os.environ.get(STATE_VARIABLE):
         return os.path.abspath(expand_home(path))
-    if home_directory() is None and not os.path.isabs(os.environ.get("XDG_STATE_HOME", "")):
-        # A reboot clears it, but a place below the current directory would be worse.
-        return os.path.join(runtime_directories(os.geteuid())[0][0], "palingenesis")
-    import platformdirs
-
-    return platformdirs.user_state_dir("palingenesis", appauthor=False)
+    base = _base("XDG_STATE_HOME", ".local/state")
+    # A reboot clears the runtime directory, but a place below the current one would be worse.
+    return os.path.join(base or runtime_directories(os.geteuid())[0][0], "palingenesis")
 
 
 def config_file() -> str | None:
     """
     Return the path of the default configuration file, whether it exists or not.
 
-    None if it would be below a home directory and none is known.
+    It is below ``$XDG_CONFIG_HOME`` or ``~/.config``, on every system. None if no home directory
+    is known.
     """
-    if sys.platform == "linux":
-        base = os.environ.get("XDG_CONFIG_HOME", "")
-        if not os.path.isabs(base):
-            home = home_directory()
-            if home is None:
-                return None
-            base = os.path.join(home, ".config")
-        directory = os.path.join(base, "palingenesis")
-    else:
-        import platformdirs
+    base = _base("XDG_CONFIG_HOME", ".config")
+    return None if base is None else os.path.join(base, "palingenesis", "config.toml")
 
-        directory = platformdirs.user_config_dir("palingenesis", appauthor=False)
-    path = os.path.join(directory, "config.toml")
-    # Without a home directory, platformdirs leaves the ~ as it is.
-    return path if os.path.isabs(path) else None
+
+def unread_directory() -> str | None:
+    """Return the directory in which macOS's programs keep files, and we none, if it exists."""
+    if sys.platform == "darwin" and (home := home_directory()) is not None:
+        path = os.path.join(home, "Library", "Application Support", "palingenesis")
+        if os.path.lexists(path):
+            return path
+    return None
+
+
+def _base(variable: str, below_home: str) -> str | None:
+    """Return a base directory of the XDG specification, which has relative ones ignored."""
+    base = os.environ.get(variable, "")
+    if os.path.isabs(base):
+        return base
+    home = home_directory()
+    return None if home is None else os.path.join(home, below_home)
 
 
 def move_aside(path: str) -> str:

@@ -1,10 +1,16 @@
-"""Processes and users, as far as the kernel tells: the peer of a socket, and proc(5)."""
+"""
+Processes and users, as far as the kernel tells: the peer of a socket, and proc(5).
+
+On macOS, `palingenesis.darwin` asks the kernel for the same.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
+import sys
 from collections import namedtuple
 
 from palingenesis.text import NAME_LIMIT, printable
@@ -12,6 +18,8 @@ from palingenesis.text import NAME_LIMIT, printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from palingenesis.darwin import Kernel
 
 _SOL_SOCKET: int = socket.SOL_SOCKET
 _SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
@@ -48,9 +56,16 @@ def peer_credentials(connection: Any) -> Credentials | None:
     """
     Ask the kernel for the process at the other end of a socket (``SO_PEERCRED``, unix(7)).
 
-    None where the kernel does not tell: on other systems than Linux, and for sockets that
-    are not Unix sockets.
+    On macOS, that is the process that has used the other end last. None if the kernel does not
+    tell: on further systems, and for sockets that are not Unix sockets.
     """
+    if sys.platform == "darwin":
+        try:
+            from palingenesis.darwin import peer
+        except ImportError:
+            return None
+        found = peer(connection)
+        return None if found is None else Credentials(*found)
     if _SO_PEERCRED is None:
         return None
     try:
@@ -82,6 +97,18 @@ def process_stat(pid: int) -> list[bytes]:
         return []
 
 
+def namespace_pids(pid: int) -> list[int]:
+    """Return a process's pids, in our PID namespace and in each one below, pid_namespaces(7)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"NSpid:"):
+                    return [int(word) for word in line.split()[1:]]
+    except OSError:
+        pass
+    return [pid]
+
+
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or a zombie."""
     try:
@@ -90,12 +117,39 @@ def has_ended(pid: int) -> bool:
         return True
     except PermissionError:
         pass
+    if sys.platform == "darwin":
+        try:
+            return macos_kernel().has_ended(pid)
+        except OSError:
+            return False
     return process_stat(pid)[:1] == [b"Z"]
 
 
-def command_of(pid: int) -> str | None:
-    """Return the name of a process, fit to print, or None where it is gone or hidden."""
+def is_stopped(pid: int) -> bool:
+    """Return whether a process waits for SIGCONT; False if unknown."""
+    if sys.platform == "darwin":
+        try:
+            return macos_kernel().process(pid).stopped
+        except OSError:
+            return False
+    return process_stat(pid)[:1] == [b"T"]
+
+
+def directory_of(pid: int) -> str | None:
+    """Return the current directory of a process; None if it is gone, or another user's."""
     try:
+        if sys.platform == "darwin":
+            return macos_kernel().directory(pid).path or None
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+
+
+def command_of(pid: int) -> str | None:
+    """Return the name of a process, fit to print, or None if it is gone or hidden."""
+    try:
+        if sys.platform == "darwin":
+            return printable(macos_kernel().process(pid).name, NAME_LIMIT)
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
             return printable(file.read().rstrip("\n"), NAME_LIMIT)
     except OSError:
@@ -103,12 +157,27 @@ def command_of(pid: int) -> str | None:
 
 
 def arguments_of(pid: int) -> list[str]:
-    """Return the command line of a process; empty where it is gone, a zombie or hidden."""
+    """Return the command line of a process; empty if it is gone, a zombie or hidden."""
     try:
+        if sys.platform == "darwin":
+            return macos_kernel().arguments(pid)[1]
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
     except OSError:
         return []
+
+
+def macos_kernel() -> Kernel:
+    """
+    Return macOS's table of processes.
+
+    :raises OSError: if this Python cannot call the system's functions.
+    """
+    try:
+        from palingenesis.darwin import Kernel
+    except ImportError as error:
+        raise OSError(errno.ENOSYS, "this Python has no ctypes") from error
+    return Kernel()
 
 
 def user_in_words(uid: int) -> str:
@@ -118,12 +187,13 @@ def user_in_words(uid: int) -> str:
     In a user namespace, the kernel gives every user from outside the same number, and that
     is said too, user_namespaces(7).
     """
-    if _is_unmapped(uid):
+    if is_unmapped(uid):
         return f"uid {uid} (in this user namespace, any user from outside it)"
     return f"uid {uid}"
 
 
-def _is_unmapped(uid: int) -> bool:
+def is_unmapped(uid: int) -> bool:
+    """Return whether a number stands for every user from outside this user namespace."""
     try:
         with open("/proc/sys/kernel/overflowuid", "rb") as file:
             if int(file.read()) != uid:

@@ -1,24 +1,27 @@
 """
-Write the completions and the manual page, which are made from the parser.
+Write the completions and the manual page, which are made from the parser and the settings.
 
-Run it after a change of the command line; a test fails until then. The ``dev`` extra has
-the tools, in the versions that the files are from.
+Run it after a change of the command line or of a setting; a test fails until then. The ``dev``
+extra has the tools, in the versions that the files are from.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterable
 from functools import partial
 
 import shtab
 from argparse_manpage.manpage import Manpage
 
-from palingenesis import __version__
+from palingenesis import __version__, config
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS
 from palingenesis.cli.parser import ENVIRONMENT, make_parser
+from palingenesis.monitor import settings
+from palingenesis.monitor.agents import AGENTS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -28,6 +31,48 @@ SHELLS = {
     "fish": "palingenesis/cli/completions/palingenesis.fish",
 }
 MANUAL = "man/palingenesis.1"
+
+FILES = (
+    (
+        "$XDG_RUNTIME_DIR/palingenesis.sock",
+        "The socket, and beside it its lock, palingenesis.sock.lock. Other places are, in this "
+        "order: --socket; $PALINGENESIS_SOCKET; `socket` in the configuration; and without "
+        "$XDG_RUNTIME_DIR, /run/user/UID if it exists, else /tmp/palingenesis-UID.",
+    ),
+    (
+        "$XDG_RUNTIME_DIR/palingenesis.pid",
+        "The PID file of `start`. With --socket, its name is the socket's.",
+    ),
+    ("~/.config/palingenesis/config.toml", "The configuration."),
+    (
+        "~/.local/state/palingenesis",
+        "The state directory: ledger.jsonl, the monitor's memory; output, what revived agents "
+        "print; twistd.log, the log of `start`. Other places are, in this order: --state; "
+        "$PALINGENESIS_STATE; palingenesis in $XDG_STATE_HOME.",
+    ),
+)
+
+EXAMPLES = (
+    ("palingenesis start", "Start the daemon in the background."),
+    ("palingenesis status --watch", "Show its status until Ctrl-C."),
+    ("palingenesis sessions", "Show the sessions of agents and what they wait for."),
+    (
+        "palingenesis --socket /run/user/1000/jobs.sock send FLUSH queue",
+        "Send a command of an application's own.",
+    ),
+    ("echo STATUS | nc -N -U $(palingenesis path)", "Ask without this command."),
+)
+
+#: The keys of the tables ``[homes.NAME]`` and ``[revive.HOME]``.
+HOMES = {
+    "agent": f"the agent whose sessions are there: {', '.join(AGENTS)}",
+    "directory": "the path of the directory",
+}
+REVIVE = {
+    "command": "a list of a program and its arguments; {id}, {prompt} and {directory} are replaced",
+    "prompt": f"what {{prompt}} stands for (default: {settings.PROMPT})",
+    "environment": "a table of further environment variables",
+}
 
 
 def generate() -> dict[str, str]:
@@ -55,18 +100,66 @@ def _manual() -> str:
         command.description = None
         command.formatter_class = partial(argparse.HelpFormatter, width=1000)
     page = Manpage(parser, format="single-commands-section")
-    page.description = "see and steer a daemon through its control socket"
+    page.description = "control the daemon that brings sessions of coding agents back"
     page.manual = "User Commands"
     page.source = f"palingenesis {__version__}"
     page.date = ""
     page.add_section("exit status", "=", _terms((int(status), status.meaning) for status in Exit))
     page.add_section("environment", "=", _terms(ENVIRONMENT))
+    page.add_section("files", "=", _terms(FILES))
+    page.add_section("configuration", "=", _configuration())
+    page.add_section("examples", "=", _terms(EXAMPLES))
     page.add_section("see also", "=", ".BR twistd (1)")
     return str(page)
 
 
+def _configuration() -> str:
+    """Describe every key of the configuration file, by the docstrings of the settings."""
+    tables = {
+        "Keys of the file itself:": [
+            pair
+            for key in config.KEYS
+            for pair in _keys(
+                [key], config.DEFAULTS.limits if key in config.Limits._fields else config.DEFAULTS
+            )
+        ],
+        "Keys of [sessions]; times are in seconds:": _keys(settings._SESSIONS, settings.Settings()),
+        "Keys of [homes.NAME], a further directory of an agent's sessions:": HOMES.items(),
+        "Keys of [revive.HOME]; an agent's default home has its name:": REVIVE.items(),
+        "Keys of [notify]:": [("command", _meanings(settings.Settings)["notify"])],
+    }
+    parts = ["The file is TOML, and every key may be left out.\n"]
+    for title, keys in tables.items():
+        parts.append(f".P\n{title}\n{_terms(keys)}\n")
+    return "".join(parts)
+
+
+def _keys(checks: Iterable[str], defaults: object) -> list[tuple[str, str]]:
+    meanings = _meanings(type(defaults))
+    return [(key, f"{meanings[key]}{_default(getattr(defaults, key), key)}") for key in checks]
+
+
+def _default(value: object, key: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        value = list(value)
+    shown = f"{value:04o}" if key == "mode" else str(value).lower()
+    return f" (default: {shown})"
+
+
+def _meanings(described: type) -> dict[str, str]:
+    """Read the meaning of each attribute in a class's docstring."""
+    found = re.findall(
+        r":(?:ivar|param) (\w+): (.*?)(?=\n *:|\n *$)", described.__doc__ or "", re.DOTALL
+    )
+    texts = {name: " ".join(text.split()).rstrip(".") for name, text in found}
+    return {name: re.sub("; None for (.*)", r" (default: \1)", t) for name, t in texts.items()}
+
+
 def _terms(pairs: Iterable[tuple[object, str]]) -> str:
-    return "\n".join(f".TP\n.B {name}\n{meaning}".replace("-", r"\-") for name, meaning in pairs)
+    text = "\n".join(f".TP\n.B {name}\n{meaning}" for name, meaning in pairs)
+    return text.replace("\\", r"\e").replace("-", r"\-")
 
 
 def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

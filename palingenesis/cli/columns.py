@@ -1,4 +1,4 @@
-"""Texts laid out in the columns of a terminal, where some characters take two and some none."""
+"""Texts in the columns of a terminal, where some characters take two columns and some none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def padded(text: str, columns: int) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """Leave out the middle of a text that is too wide: the end of a path tells most."""
+    """Leave out the middle of a text that is too wide: the end of a path says most."""
     if width(text) <= columns:
         return text
     head = _start(text, (columns - len(GAP)) // 3)

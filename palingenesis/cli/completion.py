@@ -1,14 +1,16 @@
-"""``palingenesis completion``: the completions that ``tools/generate.py`` makes, as they are."""
+"""``palingenesis completion``: the scripts that ``tools/generate.py`` writes."""
 
 from __future__ import annotations
 
-import os
+import pkgutil
 
 _FILES = {"bash": "palingenesis.bash", "zsh": "_palingenesis", "fish": "palingenesis.fish"}
 
 
 def completion(shell: str) -> str:
     """Return the script that a shell evaluates to complete the command line."""
-    path = os.path.join(os.path.dirname(__file__), "completions", _FILES[shell])
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+    # By the package's loader: in a zip archive there is no such file.
+    script = pkgutil.get_data(__package__, f"completions/{_FILES[shell]}")
+    if script is None:
+        raise FileNotFoundError(2, "the package has none", _FILES[shell])
+    return script.decode()

@@ -1,10 +1,11 @@
-"""``palingenesis doctor``: each step on the way to the daemon, and the one that fails."""
+"""``palingenesis doctor``: each step on the way to the daemon, and the step that fails."""
 
 from __future__ import annotations
 
 import os
 import stat
 import subprocess
+import sys
 import time
 
 from palingenesis.cli.exit_status import Exit, exit_status
@@ -21,10 +22,10 @@ from palingenesis.client.errors import (
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket
-from palingenesis.config import ConfigError, load_config
+from palingenesis.config import ConfigError, check_trusted, load_config
 from palingenesis.pathlock import holder
-from palingenesis.paths import Exposure, config_file, exposure
-from palingenesis.procfs import has_ended, peer_credentials, process_stat
+from palingenesis.paths import Exposure, config_file, exposure, unread_directory
+from palingenesis.procfs import has_ended, is_stopped, peer_credentials
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
 
@@ -43,6 +44,12 @@ TWISTD_TIMEOUT = 30.0
 DAEMON_TABLES = ("sessions", "homes", "revive", "notify")
 
 _LABEL_WIDTH = 11
+#: What a red row means for a daemon that answers, the worst first.
+_VERDICTS = {
+    "restart": "would not start again",
+    "plugin": "would not start again",
+    "ledger": "revives nothing without its ledger",
+}
 _EXPOSURES = {
     Exposure.PRIVATE: ("private", PLAIN),
     Exposure.OPEN: ("open to others, so the socket's own mode decides", YELLOW),
@@ -54,7 +61,7 @@ _EXPOSURES = {
 
 def examine(given: str | None, timeout: float, colour: bool) -> Exit:
     """
-    Print what is found on the way to the daemon, and a verdict.
+    Print each step on the way to the daemon, and a verdict.
 
     :param given: the path of the socket, or None to look for it.
     :param timeout: seconds that the daemon has for its answer.
@@ -65,7 +72,7 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
 
     def say(label: str, value: str, value_colour: str = PLAIN) -> None:
         told[label] = value_colour
-        # Each as soon as it is known: the next may take as long as the timeout.
+        # Each row as soon as it is known: the next may take as long as the timeout.
         print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
     location = find_socket(given)
@@ -83,25 +90,32 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
         say("answer", f"none: {error.reason}", RED)
         for row in _lock(location.path):
             say(*row)
-    # Of an application's own daemon, neither our configuration nor our plugin says anything.
+    # Neither our configuration nor our plugin says anything about an application's daemon.
     if not is_chosen(location):
         for row in _other_places(location):
             say(*row)
         for row in _configuration(location.path, error is None):
-            # The daemon knows better which file it reads, and all that may be wrong in it.
+            # The daemon itself knows which file it reads, and every mistake in it.
             if row[0] not in told:
                 say(*row)
+        if (unread := unread_directory()) is not None:
+            say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
         say("plugin", *examine_plugin())
     if error is None:
-        if told.get("restart") == RED:
-            say("verdict", "the daemon is well, and would not start again", YELLOW)
-        elif told.get("ledger") == RED:
-            say("verdict", "the daemon is well, but revives nothing without its ledger", YELLOW)
-        else:
-            say("verdict", "the daemon is well", GREEN)
+        say("verdict", *_verdict([label for label, its in told.items() if its == RED]))
         return Exit.DONE
     say("verdict", str(error), RED)
     return exit_status(error)
+
+
+def _verdict(failing: list[str]) -> tuple[str, str]:
+    """Return the verdict on a daemon that answers, by the labels of the rows that are red."""
+    if not failing:
+        return "the daemon is healthy", GREEN
+    for label, verdict in _VERDICTS.items():
+        if label in failing:
+            return f"the daemon is healthy, but {verdict}", YELLOW
+    return f"the daemon runs, but the row {failing[0]} shows a mistake", YELLOW
 
 
 def _directory(directory: str) -> tuple[str, str]:
@@ -147,13 +161,13 @@ def _conversation(location: Location, timeout: float) -> Iterator[Row]:
 def _listener(connection: socket) -> str:
     listener = listener_of(connection)
     credentials = peer_credentials(connection)
-    if credentials and process_stat(credentials.pid)[:1] == [b"T"]:
-        return f"{listener}; stopped, `kill -CONT {credentials.pid}` lets it go on"
+    if credentials and is_stopped(credentials.pid):
+        return f"{listener}; stopped, `kill -CONT {credentials.pid}` continues it"
     return listener
 
 
 def _lock(path: str) -> Iterator[Row]:
-    """Name the daemon that has the path's lock, though it does not answer at the path."""
+    """Name the daemon that holds the path's lock without answering at the path."""
     process = holder(f"{path}.lock")
     if process is not None and not has_ended(process.pid):
         yield "lock", f"held by {process}, so a second daemon will not start", YELLOW
@@ -174,6 +188,7 @@ def _configuration(path: str, running: bool) -> Iterator[Row]:
         yield "config", printable(f"none at {file}"), PLAIN
         return
     try:
+        check_trusted(file, os.geteuid())
         config = load_config(file, dict.fromkeys(DAEMON_TABLES, _accept))
     except ConfigError as error:
         yield "config", str(error), RED
@@ -185,7 +200,7 @@ def _configuration(path: str, running: bool) -> Iterator[Row]:
 
 
 def _changes(path: str, config: Config) -> Iterator[Row]:
-    """Tell what the next start would change, unless its own options say otherwise."""
+    """Yield what the next start would change, unless its own options say otherwise."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
     except OSError:
@@ -204,12 +219,11 @@ def _accept(_name: str, table: object) -> object:
 
 
 def examine_plugin() -> tuple[str, str]:
-    """Run what would start the daemon, and tell how that went and in which colour to say so."""
-    command = [*twistd_command(), "palingenesis", "--help"]
-    shown = printable(command[0])
+    """Run what starts the daemon, and return the outcome and its colour."""
+    shown = printable(sys.executable or "python")
     try:
         done = subprocess.run(  # noqa: S603
-            command,
+            [*twistd_command(), "palingenesis", "--help"],
             # twistd also finds the plugins below where it is started.
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -222,7 +236,7 @@ def examine_plugin() -> tuple[str, str]:
     except OSError as error:
         return f"{shown} cannot be run: {in_short(error)}", RED
     except subprocess.TimeoutExpired:
-        return f"{shown} says nothing in {TWISTD_TIMEOUT:g} s", RED
+        return f"{shown} printed nothing within {TWISTD_TIMEOUT:g} s", RED
     if done.returncode == 0:
         return f"works with {shown}", PLAIN
     said = done.stdout.strip().splitlines() or [f"exit status {done.returncode}"]

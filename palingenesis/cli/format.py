@@ -1,4 +1,4 @@
-"""How the command line shows things to people."""
+"""How the command line lays out what it prints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _LAST_TIME = 253_402_300_799
 
 
 def in_words(seconds: int) -> str:
-    """Say a number of seconds in the two largest units that it fills: 3 days 4 hours."""
+    """Write a number of seconds in its two largest units: 3 days 4 hours."""
     first = next((index for index, (_, size) in enumerate(_UNITS) if seconds >= size), -1)
     (name, size), *smaller = _UNITS[first:][:2]
     count, rest = divmod(seconds, size)
@@ -42,7 +43,7 @@ def in_words(seconds: int) -> str:
 
 
 def from_now(at: float, now: float) -> str:
-    """Say when a time is, as seen from now; both in seconds since the epoch."""
+    """Write a time as seen from now: in 5 minutes; both in seconds since the epoch."""
     ahead = int(at - now)
     if ahead > 0:
         return f"in {in_words(ahead)}"
@@ -50,25 +51,25 @@ def from_now(at: float, now: float) -> str:
 
 
 def is_time(value: object) -> TypeGuard[float]:
-    """Tell whether a value from a daemon is a time, in seconds since the epoch."""
+    """Return whether a value from a daemon is a time, in seconds since the epoch."""
     return isinstance(value, (int, float)) and value is not True and 0 < value <= _LAST_TIME
 
 
 def counted(count: int, name: str) -> str:
-    """Say how many of a thing there are."""
+    """Write a number of things: 1 save, 2 saves."""
     return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def numbers_in_words(numbers: Mapping[str, int]) -> str:
-    """Say how many there are of each: 3 working, 1 waiting."""
+    """Write a number for each name: 3 working, 1 waiting."""
     return ", ".join(f"{count} {printable(name, NAME_LIMIT)}" for name, count in numbers.items())
 
 
 def keeper_in_words(keeper: object) -> str:
     """
-    Say who revives.
+    Describe which daemon revives.
 
-    :param keeper: what ``STATUS`` and ``INSPECT`` tell: true, or the pid of another daemon.
+    :param keeper: what ``STATUS`` and ``INSPECT`` reply: true, or the pid of another daemon.
     """
     if keeper is True:
         return "this daemon"
@@ -78,16 +79,16 @@ def keeper_in_words(keeper: object) -> str:
 
 
 def trouble_lines(error: ClientError, colour: bool) -> list[str]:
-    """Show why there is no status, in the place of one."""
+    """Show why there is no status, in its place."""
     return [
-        labelled("state", trouble(error), colour, RED),
-        labelled("reason", printable(error.reason), colour),
+        labelled(Key.STATE, trouble(error), colour, RED),
+        labelled(Key.REASON, printable(error.reason), colour),
         labelled("socket", printable(error.path), colour),
     ]
 
 
 def trouble(error: ClientError) -> str:
-    """Say in two or three words what an error means for the daemon."""
+    """Describe in two or three words what an error means for the daemon."""
     from palingenesis.client.errors import NotRunning
 
     return "not running" if isinstance(error, NotRunning) else "no usable answer"
@@ -101,7 +102,7 @@ def table_lines(rows: Mapping[str, str]) -> list[str]:
 
 
 def json_line(line: bytes) -> bytes:
-    """Return ``OK`` or a line of JSON as it came; escaped where it would drive a terminal."""
+    """Return ``OK`` or a line of JSON as it came; escaped if it would drive a terminal."""
     if line.decode("utf-8", "replace").rstrip("\n").isprintable():
         return line
     return json.dumps(json.loads(line)).encode() + b"\n"
@@ -118,11 +119,13 @@ def labelled(
 
 
 def complain(message: str) -> None:
-    """Print an error as one line on standard error."""
-    if sys.stderr is not None:
-        print(f"palingenesis: {message}", file=sys.stderr)
+    """Print an error as one line on standard error, if that can be written to."""
+    try:  # noqa: SIM105 - contextlib is slow to import
+        print(f"palingenesis: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # The exit status says enough.
 
 
 def coloured(text: str, code: str) -> str:
-    """Have a terminal show a text in a colour."""
+    """Put the codes of a colour around a text."""
     return f"\x1b[{code}m{text}\x1b[0m" if code else text

@@ -1,4 +1,4 @@
-"""What only the daemon itself knows of its monitor, as ``palingenesis doctor`` shows it."""
+"""What only the daemon knows about its monitor, as ``palingenesis doctor`` shows it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from palingenesis.cli.format import PLAIN, RED, YELLOW, keeper_in_words
 from palingenesis.cli.monitor import INSPECT, is_unknown
 from palingenesis.client.errors import ClientError, ErrorReply
 from palingenesis.text import printable
+from palingenesis.words import OK_WORD, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def inspection(client: ControlClient) -> Iterator[Row]:
-    """Ask a daemon that answers about its monitor; nothing where it has none."""
+    """Ask a daemon about its monitor; yields nothing if it has none."""
     try:
         inspected = client.send(INSPECT)
     except ClientError as error:
@@ -33,22 +34,22 @@ def inspection(client: ControlClient) -> Iterator[Row]:
     if isinstance(inspected, dict):
         yield from rows(inspected)
     else:
-        yield "monitor", "not known: the reply to INSPECT is no object", YELLOW
+        yield "monitor", "not known: the reply to INSPECT is not an object", YELLOW
 
 
 def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
     """
-    Say where each agent's sessions are looked for, or why they are not.
+    Describe where each agent's sessions are looked for, or why they are not.
 
-    :param agents: what ``INSPECT`` tells.
-    :raises AttributeError, KeyError, TypeError: when it tells something else.
+    :param agents: what ``INSPECT`` replies.
+    :raises AttributeError, KeyError, TypeError: when it replies something else.
     """
     words = []
     for agent, known in agents.items():
-        home = at_home(known["directory"])
-        if known["monitored"]:
+        home = at_home(known[Key.DIRECTORY])
+        if known[Key.MONITORED]:
             words.append(f"{agent} in {home}")
-        elif known["exists"]:
+        elif known[Key.EXISTS]:
             words.append(f"not {agent}, since `agents` in [sessions] leaves it out")
         else:
             words.append(f"not {agent}, since there is no {home}")
@@ -56,24 +57,24 @@ def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
 
 
 def rows(inspected: dict[str, Any]) -> Iterator[Row]:
-    """Show each value of an inspection; one that is not known here as it came."""
+    """Yield a row for each value of an inspection; one that is not known here as it came."""
     for key, value in inspected.items():
         show = _SHOWN.get(key)
         try:
             shown = list(show(value)) if show else [(key, value, PLAIN)]
         except (AttributeError, KeyError, TypeError, ValueError):
-            # Another version of the daemon may tell it in another way.
+            # Another version of the daemon may have another form for it.
             shown = [(key, value, PLAIN)]
         for label, text, colour in shown:
             yield printable(label), _words(text), colour
 
 
 def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object, str]]:
-    path = configuration["path"]
-    if configuration["mistake"]:
-        yield "config", f"{path}: {configuration['mistake']}", RED
+    path = configuration[Key.PATH]
+    if configuration[Key.MISTAKE]:
+        yield "config", f"{path}: {configuration[Key.MISTAKE]}", RED
         yield "restart", "would fail over the configuration", RED
-    elif configuration["exists"]:
+    elif configuration[Key.EXISTS]:
         yield "config", f"{path}: valid", PLAIN
     elif path is None:
         yield "config", "none, since no home directory is known", PLAIN
@@ -82,55 +83,55 @@ def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object,
 
 
 def _agents(agents: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
-    monitored = any(known["monitored"] for known in agents.values())
-    yield "agents", agents_in_words(agents), PLAIN if monitored else YELLOW
+    monitored = any(known[Key.MONITORED] for known in agents.values())
+    yield Key.AGENTS, agents_in_words(agents), PLAIN if monitored else YELLOW
 
 
 def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
     if not commands:
         yield "revival", "no command is named, so no session is revived", PLAIN
     for agent, command in commands.items():
-        if command["trouble"]:
-            yield "revival", f"of {agent} would fail: {command['trouble']}", RED
+        if command[Key.TROUBLE]:
+            yield "revival", f"of {agent} would fail: {command[Key.TROUBLE]}", RED
         else:
-            yield "revival", f"of {agent} by {' '.join(command['command'])}", PLAIN
-            yield "program", at_home(command["program"]), PLAIN
+            yield "revival", f"of {agent} by {' '.join(command[Key.COMMAND])}", PLAIN
+            yield Key.PROGRAM, at_home(command[Key.PROGRAM]), PLAIN
 
 
 def _state_directory(path: str) -> Iterator[tuple[str, object, str]]:
-    yield "state", at_home(path), PLAIN
+    yield Key.STATE, at_home(path), PLAIN
 
 
 def _keeper(keeper: object) -> Iterator[tuple[str, object, str]]:
-    yield "keeper", keeper_in_words(keeper), PLAIN if keeper is True else YELLOW
+    yield Key.KEEPER, keeper_in_words(keeper), PLAIN if keeper is True else YELLOW
 
 
 def _ledger(trouble: str) -> Iterator[tuple[str, object, str]]:
-    yield "ledger", trouble, PLAIN if trouble == "ok" else RED
+    yield Key.LEDGER, trouble, PLAIN if trouble == OK_WORD else RED
 
 
 def _paused(paused: bool) -> Iterator[tuple[str, object, str]]:
     if paused:
-        yield "paused", "yes; `palingenesis resume` ends that", YELLOW
+        yield Key.PAUSED, "yes; `palingenesis resume` ends the pause", YELLOW
 
 
 def _version(version: str) -> Iterator[tuple[str, object, str]]:
     if version != __version__:
         text = f"{version}, but {__version__} is installed here; restart the daemon"
-        yield "version", text, YELLOW
+        yield Key.VERSION, text, YELLOW
 
 
 _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
-    # The listener is told already.
-    "pid": lambda _: iter(()),
-    "configuration": _configuration,
-    "agents": _agents,
-    "commands": _commands,
-    "state_directory": _state_directory,
-    "keeper": _keeper,
-    "ledger": _ledger,
-    "paused": _paused,
-    "version": _version,
+    # The row of the listener has it.
+    Key.PID: lambda _: iter(()),
+    Key.CONFIGURATION: _configuration,
+    Key.AGENTS: _agents,
+    Key.COMMANDS: _commands,
+    Key.STATE_DIRECTORY: _state_directory,
+    Key.KEEPER: _keeper,
+    Key.LEDGER: _ledger,
+    Key.PAUSED: _paused,
+    Key.VERSION: _version,
 }
 
 

@@ -1,4 +1,4 @@
-"""``--watch``: something of the daemon's live, on a screen or a line each time."""
+"""``--watch``: a live view, on a screen or as one line each time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     class View(Protocol):
         """
-        What is shown, and asked for anew each time.
+        What is shown; each call asks the daemon again.
 
         Each method raises a `palingenesis.client.errors.ClientError` while there is no answer.
         """
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 def show_screen(view: View, interval: float, colour: bool) -> NoReturn:
     """
-    Redraw something on the terminal's alternate screen, until interrupted.
+    Redraw a view on the terminal's alternate screen, until interrupted.
 
-    :param interval: seconds from one look to the next.
+    :param interval: seconds between two questions to the daemon.
     """
     try:
         _take_screen()
@@ -65,7 +65,7 @@ def show_screen(view: View, interval: float, colour: bool) -> NoReturn:
 
 
 def print_lines(view: View, interval: float) -> NoReturn:
-    """Print something on a line each time, until interrupted."""
+    """Print a view as one line each time, until interrupted."""
     while True:
         try:
             line = view.sentence()
@@ -79,18 +79,18 @@ def print_json(view: View, interval: float) -> NoReturn:
     """
     Print the daemon's own line each time, until interrupted.
 
-    While there is none, the reason goes to standard error, once until it changes.
+    While there is none, the reason goes to standard error, once for each change.
     """
-    told = ""
+    complained = ""
     while True:
         try:
             line = json_line(view.line())
         except ClientError as error:
-            if str(error) != told:
-                told = str(error)
-                complain(told)
+            if str(error) != complained:
+                complained = str(error)
+                complain(complained)
         else:
-            told = ""
+            complained = ""
             sys.stdout.buffer.write(line)
             sys.stdout.flush()
         time.sleep(interval)

@@ -1,4 +1,4 @@
-"""``palingenesis log``: what happened to the agents' sessions, told as a story."""
+"""``palingenesis log``: what happened to the agents' sessions, one line an event."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from palingenesis.cli.format import counted, is_time
 from palingenesis.cli.monitor import LOG, SESSIONS, list_line, objects
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Event, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Columns that a directory takes at most.
 DIRECTORY_WIDTH = 32
-#: How much of an id is enough to tell it from others, in characters.
+#: How much of an id is shown, in characters.
 ID_LENGTH = 8
 
 
@@ -31,58 +32,58 @@ def entries_line(client: ControlClient, number: int | None) -> bytes:
     """
     Return the daemon's own line: the last entries of its ledger.
 
-    :param number: how many; the daemon decides where None.
+    :param number: how many; the daemon decides if None.
     :raises palingenesis.client.errors.ClientError: when there is none.
     """
     return list_line(client, LOG, *([] if number is None else [str(number)]))
 
 
 def log_lines(client: ControlClient, number: int | None) -> list[str]:
-    """Tell the last entries, a line for each; raises what `entries_line` does."""
+    """Describe the last entries, one line each; raises what `entries_line` does."""
     entries = objects(client, LOG, *([] if number is None else [str(number)]))
     return story(entries, _directories(client)) or ["nothing has happened to any session"]
 
 
 def story(entries: Sequence[dict[str, Any]], directories: Mapping[Name, str]) -> list[str]:
     """
-    Tell entries of the ledger in order, in local time, with the date where the day changes.
+    Describe entries of the ledger in order, in local time, with the date if the day changes.
 
-    :param entries: as ``LOG`` tells them.
+    :param entries: as ``LOG`` lists them.
     :param directories: where the sessions were started, as far as that is known.
     """
     names = _names(entries, directories)
     lines = []
     day = ""
     for entry in entries:
-        date, clock = _local(entry.get("at"))
+        date, clock = _local(entry.get(Key.AT))
         if date != day:
             day = date
             lines.append(date)
-        event = _text(entry, "event")
-        tell = _TOLD.get(event)
-        told = event if tell is None else tell(entry)
-        lines.append("  ".join(filter(None, (clock, names[_name(entry)], told))))
+        event = _text(entry, Key.EVENT)
+        describe = _EVENTS.get(event)
+        text = event if describe is None else describe(entry)
+        lines.append("  ".join(filter(None, (clock, names[_name(entry)], text))))
     return lines
 
 
 def _directories(client: ControlClient) -> dict[Name, str]:
-    """Ask where the sessions were started, which the ledger does not tell."""
+    """Ask where the sessions were started, which the ledger does not hold."""
     try:
         sessions = objects(client, SESSIONS)
     except ClientError:
-        # Their ids tell the sessions apart too.
+        # Their ids distinguish the sessions too.
         return {}
     return {
-        (_text(each, "agent"), _text(each, "id")): each["directory"]
+        (_text(each, Key.AGENT), _text(each, Key.ID)): each[Key.DIRECTORY]
         for each in sessions
-        if isinstance(each.get("directory"), str)
+        if isinstance(each.get(Key.DIRECTORY), str)
     }
 
 
 def _names(
     entries: Sequence[dict[str, Any]], directories: Mapping[Name, str]
 ) -> dict[Name | None, str]:
-    """Name each session by its directory; by its id too where two are in the same one."""
+    """Name each session by its directory; by its id too if two are in the same one."""
     sessions = dict.fromkeys(name for entry in entries if (name := _name(entry)))
     shown = {
         name: f"{name[0]} {cut(at_home(directories[name]), DIRECTORY_WIDTH)}"
@@ -92,36 +93,33 @@ def _names(
     times = Counter(shown.values())
     names: dict[Name | None, str] = {None: ""}
     for name in sessions:
-        told = shown.get(name, name[0])
-        names[name] = told if times[told] == 1 else f"{told} {name[1][:ID_LENGTH]}"
+        text = shown.get(name, name[0])
+        names[name] = text if times[text] == 1 else f"{text} {name[1][:ID_LENGTH]}"
     return names
 
 
 def _name(entry: dict[str, Any]) -> Name | None:
-    if entry.get("session") is None:
+    if entry.get(Key.SESSION) is None:
         return None
-    return _text(entry, "agent"), _text(entry, "session")
+    return _text(entry, Key.AGENT), _text(entry, Key.SESSION)
 
 
 def _stopped(entry: dict[str, Any]) -> str:
-    told = f"stopped: {_text(entry, 'kind')}"
-    due = entry.get("due")
+    text = f"stopped: {_text(entry, Key.KIND)}"
+    due = entry.get(Key.DUE)
     if not is_time(due):
-        return told
+        return text
     date, clock = _local(due)
-    return (
-        f"{told}, due {clock}"
-        if date == _local(entry.get("at"))[0]
-        else f"{told}, due {date} {clock}"
-    )
+    today = date == _local(entry.get(Key.AT))[0]
+    return f"{text}, due {clock}" if today else f"{text}, due {date} {clock}"
 
 
 def _started(entry: dict[str, Any]) -> str:
-    return f"{_revival(entry)} started, pid {_text(entry, 'pid')}"
+    return f"{_revival(entry)} started, pid {_text(entry, Key.PID)}"
 
 
 def _failed(entry: dict[str, Any]) -> str:
-    status = entry.get("exit")
+    status = entry.get(Key.EXIT)
     if type(status) is not int:
         return f"{_revival(entry)} failed (exit unknown)"
     if status < 0:
@@ -130,29 +128,29 @@ def _failed(entry: dict[str, Any]) -> str:
 
 
 def _gave_up(entry: dict[str, Any]) -> str:
-    attempts = entry.get("attempt")
-    return f"gave up after {counted(attempts, 'attempt')}" if type(attempts) is int else "gave up"
+    attempts = entry.get(Key.ATTEMPT)
+    return f"gave up after {counted(attempts, Key.ATTEMPT)}" if type(attempts) is int else "gave up"
 
 
 def _by(word: str) -> Callable[[dict[str, Any]], str]:
-    return lambda entry: word if entry.get("by") is None else f"{word} by {_text(entry, 'by')}"
+    return lambda entry: word if entry.get(Key.BY) is None else f"{word} by {_text(entry, Key.BY)}"
 
 
 def _revival(entry: dict[str, Any]) -> str:
-    return f"revival {_text(entry, 'attempt')}"
+    return f"revival {_text(entry, Key.ATTEMPT)}"
 
 
-#: How each event is told; one that is not here is told by its name.
-_TOLD: dict[str, Callable[[dict[str, Any]], str]] = {
-    "stopped": _stopped,
-    "intent": lambda entry: f"{_revival(entry)} begins",
-    "started": _started,
-    "worked": lambda entry: f"{_revival(entry)} worked",
-    "failed": _failed,
-    "gave-up": _gave_up,
-    "left": lambda _: "left by its user",
-    "paused": _by("paused"),
-    "resumed": _by("resumed"),
+#: How each event is described; one that is not here is shown by its name.
+_EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    Event.STOPPED: _stopped,
+    Event.INTENT: lambda entry: f"{_revival(entry)} begins",
+    Event.STARTED: _started,
+    Event.WORKED: lambda entry: f"{_revival(entry)} worked",
+    Event.FAILED: _failed,
+    Event.GAVE_UP: _gave_up,
+    Event.LEFT: lambda _: "left by its user",
+    Event.PAUSED: _by(Event.PAUSED),
+    Event.RESUMED: _by(Event.RESUMED),
 }
 
 

@@ -1,4 +1,4 @@
-"""The ``palingenesis`` command: what an operator types to see and steer a daemon."""
+"""The ``palingenesis`` command, with which an operator controls a daemon."""
 
 from __future__ import annotations
 
@@ -13,24 +13,38 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
     from palingenesis.cli.live import View
 
-#: Seconds from one look to the next of ``--watch``.
+#: Seconds between two questions of ``--watch``.
 WATCH_INTERVAL = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
+    # Closed by our parent. The next file opened would have their descriptor: let it be this.
     if sys.stdout is None:
-        # Closed by our parent. The next file opened would be descriptor 1: let it be this.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        return _run(arguments)
+    finally:
+        # Now: at exit, a standard error that cannot be written to would change the status.
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -38,20 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = make_parser(COMMANDS).parse_args(arguments)
             return COMMANDS[options.command].run(options)
         finally:
-            # Now, since at exit it would be too late to be quiet about a closed pipe.
+            # Now: at exit, Python itself would complain about a closed pipe.
             sys.stdout.flush()
     except ClientError as error:
         complain(str(error))
         return exit_status(error)
     except BrokenPipeError:
-        _discard_output()
+        _discard(sys.stdout)
         return Exit.CLOSED_PIPE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except OSError as error:
-        # Every other failure is handled where it happens: this one is the output, a full disk.
-        complain(f"cannot write the answer: {error.strerror}")
-        _discard_output()
+        # The others are handled where they happen: one without a file is the output, a full disk.
+        what = "write the output" if error.filename is None else f"use {error.filename}"
+        complain(printable(f"cannot {what}: {in_short(error)}", MESSAGE_LIMIT))
+        _discard(sys.stdout)
         return Exit.NO_ANSWER
 
 
@@ -108,7 +123,7 @@ def _add_view_options(parser: ArgumentParser) -> None:
         nargs="?",
         type=seconds,
         const=WATCH_INTERVAL,
-        help="look again every so many seconds (%(const)g), until interrupted",
+        help="show it again every so many seconds (%(const)g), until interrupted",
     )
 
 
@@ -129,7 +144,7 @@ def _add_log_options(parser: ArgumentParser) -> None:
         metavar="N",
         dest="number",
         type=number_of_entries,
-        help="how many entries, the last ones (by the daemon's choice)",
+        help="number of entries (default: 20)",
     )
     _add_json_option(parser)
 
@@ -202,9 +217,21 @@ def _add_completion_options(parser: ArgumentParser) -> None:
 
 
 def _doctor(options: Namespace) -> Exit:
+    if options.report:
+        from palingenesis.cli.facts import report
+
+        return report()
     from palingenesis.cli.doctor import examine
 
     return examine(options.socket, _timeout(options), _colour())
+
+
+def _add_doctor_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="print versions and what holds on this system, with nothing private in it",
+    )
 
 
 def _start(options: Namespace) -> Exit:
@@ -242,21 +269,21 @@ def _add_notify_options(parser: ArgumentParser) -> None:
 #: Each command, in the order of the help.
 COMMANDS = {
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
-    "stop": CliCommand(_stop, "stop the daemon, and wait until it has ended"),
-    "status": CliCommand(_status, "show how the daemon is", _add_view_options),
+    "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
+    "status": CliCommand(_status, "show the daemon's status", _add_view_options),
     "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
-    "log": CliCommand(_log, "tell what happened to the sessions", _add_log_options),
+    "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
     "pause": CliCommand(_pause, "pause the daemon"),
     "resume": CliCommand(_resume, "end the daemon's pause"),
-    "reload": CliCommand(_reload, "have the daemon read its configuration again"),
+    "reload": CliCommand(_reload, "make the daemon read its configuration again"),
     "notify": CliCommand(_notify, "deliver and try notifications", _add_notify_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "path": CliCommand(_path, "print the socket's path"),
     "completion": CliCommand(
-        _completion, "print the completion of a shell", _add_completion_options
+        _completion, "print the completion script of a shell", _add_completion_options
     ),
-    "doctor": CliCommand(_doctor, "find out why the daemon does not answer"),
+    "doctor": CliCommand(_doctor, "find out why the daemon does not answer", _add_doctor_options),
 }
 
 
@@ -268,6 +295,6 @@ def _colour() -> bool:
     return _on_terminal() and not os.environ.get("NO_COLOR")
 
 
-def _discard_output() -> None:
+def _discard(stream: TextIO) -> None:
     # What is still buffered would fail again at exit, where Python complains about it.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

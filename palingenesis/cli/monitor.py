@@ -17,7 +17,7 @@ SESSIONS, LOG, INSPECT = "SESSIONS", "LOG", "INSPECT"
 
 
 def is_unknown(error: ErrorReply) -> bool:
-    """Tell whether a daemon has replied that it does not have the command."""
+    """Return whether a daemon has replied that it does not have the command."""
     return error.message.startswith(UNKNOWN)
 
 
@@ -25,7 +25,7 @@ def list_line(client: ControlClient, name: str, *arguments: str) -> bytes:
     """
     Ask for a list of objects, and return the reply's line as it came, checked.
 
-    :raises palingenesis.client.errors.ClientError: when that is not what comes.
+    :raises palingenesis.client.errors.ClientError: when the reply is no such list.
     """
     try:
         line = client.send_line(name, *arguments)
@@ -44,6 +44,6 @@ def list_line(client: ControlClient, name: str, *arguments: str) -> bytes:
 
 
 def objects(client: ControlClient, name: str, *arguments: str) -> list[dict[str, Any]]:
-    """Ask for a list of objects, and return it; raises what `list_line` does."""
+    """Return the list of objects that a command replies with; raises what `list_line` does."""
     listed: list[dict[str, Any]] = json.loads(list_line(client, name, *arguments))
     return listed

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 DESCRIPTION = (
-    "Bring the sessions of coding agents back: start and stop the daemon, see and steer it\n"
-    "through its control socket."
+    "Bring the sessions of coding agents back: start and stop the daemon, and control it\n"
+    "through its socket."
 )
 
 ENVIRONMENT = (
@@ -43,8 +43,8 @@ class CliCommand(namedtuple("CliCommand", ("run", "summary", "add_options"), def
     """
     A command of the command line.
 
-    :ivar run: carries it out, given the options, and returns the exit status.
-    :ivar summary: what it is for, in a few words.
+    :ivar run: runs it with the options, and returns the exit status.
+    :ivar summary: what it does, in a few words.
     :ivar add_options: adds its own options to its parser; None if it has none.
     """
 
@@ -85,7 +85,7 @@ def make_parser(commands: Mapping[str, CliCommand]) -> argparse.ArgumentParser:
 
 
 def seconds(text: str) -> float:
-    """Read a number of seconds that can be waited for, as argparse wants it."""
+    """Convert an argument to a number of seconds for which the command can wait."""
     try:
         return check_timeout(float(text))
     except ValueError:
@@ -95,7 +95,7 @@ def seconds(text: str) -> float:
 
 
 def number_of_entries(text: str) -> int:
-    """Read a number of entries of the daemon's log, as argparse wants it."""
+    """Convert an argument to a number of entries of the daemon's log."""
     if text.isascii() and text.isdecimal() and len(text) <= 9 and int(text):
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
@@ -112,8 +112,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings, formatter_class=_HelpFormatter, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        told = printable(message, MESSAGE_LIMIT)
-        self.exit(Exit.USAGE, f"palingenesis: {told} (see `{self.prog} --help`)\n")
+        shown = printable(message, MESSAGE_LIMIT)
+        self.exit(Exit.USAGE, f"palingenesis: {shown} (see `{self.prog} --help`)\n")
 
 
 def _add_common_options(
@@ -123,12 +123,12 @@ def _add_common_options(
         "--socket",
         metavar="PATH",
         default=socket,
-        help="the daemon's socket (default: by the daemon's own rules)",
+        help="the daemon's socket (default: see FILES in the manual)",
     )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
         default=timeout,
-        help=f"how long to wait in all ({DEFAULT_TIMEOUT:g}; start 30, stop 10)",
+        help=f"seconds to wait in all (default: {DEFAULT_TIMEOUT:g}; start 30, stop 10)",
     )

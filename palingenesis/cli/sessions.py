@@ -1,4 +1,4 @@
-"""``palingenesis sessions``: what the agents' sessions do, and what they wait for."""
+"""``palingenesis sessions``: the agents' sessions, and what they wait for."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from palingenesis.cli.monitor import INSPECT, SESSIONS, list_line, objects
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Key, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,14 +32,19 @@ if TYPE_CHECKING:
 
     from palingenesis.client.blocking import ControlClient
 
-HEADS = ("agent", "directory", "state", "attempts", "stop")
+HEADS = (Key.AGENT, Key.DIRECTORY, Key.STATE, Key.ATTEMPTS, "stop")
 #: The widest agent, state and number of attempts that are shown whole, in columns.
 CELL_WIDTH = 12
-#: The columns that a directory has at least, however much there is to tell of a stop.
+#: The columns that a directory has at least, however long the text about a stop is.
 DIRECTORY_WIDTH = 18
 
 _BETWEEN = "  "
-_COLOURS = {"working": GREEN, "reviving": GREEN, "waiting": YELLOW, "given-up": RED}
+_COLOURS: dict[str, str] = {
+    State.WORKING: GREEN,
+    State.REVIVING: GREEN,
+    State.WAITING: YELLOW,
+    State.GIVEN_UP: RED,
+}
 
 
 class SessionsView:
@@ -60,8 +66,8 @@ class SessionsView:
         return [*table(sessions, time.time(), self._colour), *legend(sessions, self._colour)]
 
     def sentence(self) -> str:
-        """Say how many are in which state."""
-        states = Counter(_text(each, "state") for each in objects(self._client, SESSIONS))
+        """Count them by state."""
+        states = Counter(_text(each, Key.STATE) for each in objects(self._client, SESSIONS))
         return printable(numbers_in_words(states)) or "no sessions"
 
     def line(self) -> bytes:
@@ -73,7 +79,7 @@ def table(sessions: Sequence[dict[str, Any]], now: float, colour: bool) -> list[
     """
     Lay out sessions in a table of 80 columns.
 
-    :param sessions: as ``SESSIONS`` tells them.
+    :param sessions: as ``SESSIONS`` lists them.
     :param now: the time, in seconds since the epoch.
     """
     rows = [HEADS, *(_cells(each, now) for each in sessions)]
@@ -98,10 +104,12 @@ def table(sessions: Sequence[dict[str, Any]], now: float, colour: bool) -> list[
 
 
 def legend(sessions: Sequence[dict[str, Any]], colour: bool) -> list[str]:
-    """Explain the words of the table, each once, with what to do."""
+    """Explain each word of the table once, with what to do."""
     words = dict.fromkeys(word for each in sessions for word in _words(each))
     waiting = dict.fromkeys(
-        f"[revive.{_text(each, 'agent')}]" for each in sessions if each.get("held") == "no-method"
+        f"[revive.{_text(each, Key.AGENT)}]"
+        for each in sessions
+        if each.get(Key.HELD) == Reason.NO_METHOD
     )
     meanings = {
         word: text.format(tables=" or ".join(waiting))
@@ -120,34 +128,36 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool) -> list[str]:
 
 
 def _cells(session: dict[str, Any], now: float) -> tuple[str, ...]:
-    directory = session.get("directory")
+    directory = session.get(Key.DIRECTORY)
     return (
-        cut(_text(session, "agent"), CELL_WIDTH),
+        cut(_text(session, Key.AGENT), CELL_WIDTH),
         at_home(directory) if isinstance(directory, str) else "?",
-        cut(_text(session, "state"), CELL_WIDTH),
-        cut(_text(session, "attempts"), CELL_WIDTH),
+        cut(_text(session, Key.STATE), CELL_WIDTH),
+        cut(_text(session, Key.ATTEMPTS), CELL_WIDTH),
         _stop(session, now),
     )
 
 
 def _stop(session: dict[str, Any], now: float) -> str:
-    """Say how a session stopped, when it goes on, and what holds it."""
-    due, since = session.get("due"), session.get("since")
-    kind, *held = _words(session) if session.get("kind") is not None else ("grew", *_words(session))
+    """Describe how a session stopped, when it goes on, and why it is not revived."""
+    due, since = session.get(Key.DUE), session.get(Key.SINCE)
+    words = tuple(_words(session))
+    kind, *reason = words if session.get(Key.KIND) is not None else ("grew", *words)
     if is_time(due):
-        return "; ".join((kind, f"due {from_now(due, now)}", *held))
+        return "; ".join((kind, f"due {from_now(due, now)}", *reason))
     if is_time(since):
         kind = f"{kind} {from_now(min(since, now), now)}"
-    return "; ".join((kind, *held))
+    return "; ".join((kind, *reason))
 
 
 def _words(session: dict[str, Any]) -> Iterator[str]:
-    """List the monitor's words for a session's stop that its table shows."""
-    if session.get("kind") is not None:
-        yield _text(session, "kind")
+    """Yield the monitor's words for a session's stop that its table shows."""
+    if session.get(Key.KIND) is not None:
+        yield _text(session, Key.KIND)
     # A due time says as much.
-    if session.get("held") not in (None, "not-due" if is_time(session.get("due")) else None):
-        yield _text(session, "held")
+    implied = Reason.NOT_DUE if is_time(session.get(Key.DUE)) else None
+    if session.get(Key.HELD) not in (None, implied):
+        yield _text(session, Key.HELD)
 
 
 def _text(session: dict[str, Any], key: str) -> str:
@@ -156,8 +166,8 @@ def _text(session: dict[str, Any], key: str) -> str:
 
 
 def _nowhere(client: ControlClient) -> str:
-    """Say that there are no sessions, and where the daemon looks if it tells."""
+    """Report that there are no sessions, and where the daemon looks if that is known."""
     try:
-        return f"no sessions (agents: {agents_in_words(client.send(INSPECT)['agents'])})"
+        return f"no sessions (agents: {agents_in_words(client.send(INSPECT)[Key.AGENTS])})"
     except (ClientError, AttributeError, KeyError, TypeError):
         return "no sessions"

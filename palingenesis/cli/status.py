@@ -1,4 +1,4 @@
-"""``palingenesis status``: how the daemon is, once or live."""
+"""``palingenesis status``: the daemon's status, once or live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from palingenesis.cli.format import (
     numbers_in_words,
 )
 from palingenesis.text import VALUE_LIMIT, printable
-from palingenesis.words import DaemonWord
+from palingenesis.words import DaemonWord, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class StatusView:
         self._colour = colour
 
     def lines(self) -> list[str]:
-        """Show it, a line for each value."""
+        """Show it, one line for each value."""
         return status_lines(self._client.status(), self._client.path, self._colour)
 
     def sentence(self) -> str:
@@ -56,14 +56,14 @@ class StatusView:
 
 
 def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
-    """Show a status, a line for each value, those of the daemon's own included."""
+    """Show a status, one line for each value, the daemon's further ones included."""
     rows = {"uptime": in_words(status.uptime_secs or 0)}
     if _has_sessions(status):
-        rows["session"] = _session(status)
+        rows[Key.SESSION] = _session(status)
         rows["saves"] = str(status.saves_count)
         rows["resumes"] = str(status.total_resumes)
     return [
-        labelled("state", status.state, colour, _STATE_COLOURS.get(status.state, PLAIN)),
+        labelled(Key.STATE, status.state, colour, _STATE_COLOURS.get(status.state, PLAIN)),
         *(labelled(label, value, colour) for label, value in rows.items()),
         *(labelled(label, value, colour) for label, value in _further(status.extra, time.time())),
         labelled("socket", printable(path), colour),
@@ -82,15 +82,15 @@ def status_sentence(status: DaemonStatus) -> str:
 
 
 def _further(extra: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
-    """Label the values of the daemon's own, those of a monitor in words."""
+    """Label the daemon's further values; those of a monitor are put into words."""
     for key, value in extra.items():
-        if key == "sessions" and _are_numbers(value):
+        if key == Key.SESSIONS and _are_numbers(value):
             yield key, printable(numbers_in_words(value)) or "none"
-        elif key == "next_revival" and is_time(value):
+        elif key == Key.NEXT_REVIVAL and is_time(value):
             yield "revival", from_now(value, now)
-        elif key == "next_revival" and value is None:
+        elif key == Key.NEXT_REVIVAL and value is None:
             continue
-        elif key == "keeper" and "next_revival" in extra:
+        elif key == Key.KEEPER and Key.NEXT_REVIVAL in extra:
             yield key, keeper_in_words(value)
         else:
             yield printable(key), _shown(value)

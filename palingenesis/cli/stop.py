@@ -1,4 +1,4 @@
-"""``palingenesis stop``: end the daemon that answers, and wait until it has let go."""
+"""``palingenesis stop``: stop the daemon that answers, and wait until it has exited."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import select
 import signal
 import socket
 import struct
+import sys
+import time
+from contextlib import suppress
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
@@ -14,28 +17,46 @@ from palingenesis.client.blocking import Deadline, connect
 from palingenesis.client.errors import ErrorReply, connect_error, user_name
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.location import find_socket
-from palingenesis.procfs import command_of, peer_credentials
-from palingenesis.text import printable
+from palingenesis.procfs import (
+    command_of,
+    has_ended,
+    namespace_pids,
+    peer_credentials,
+    process_stat,
+)
+from palingenesis.text import in_short, printable
 from palingenesis.wire import REPLY_LIMIT, Command
+from palingenesis.words import Key
 
-#: Seconds that the daemon has to end.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from palingenesis.darwin import KqueueProcess
+
+#: Seconds that the daemon has to exit.
 STOP_TIMEOUT = 10.0
+#: Seconds between two checks of a process that no descriptor holds.
+RETRY = 0.05
 
+#: The place of the start time among the fields that `process_stat` returns.
+_START_TIME = 19
 _UCRED = struct.Struct("i2I")
 #: Whether the kernel names the sender of a message, unix(7).
-_NAMES_SENDERS = hasattr(socket, "SCM_CREDENTIALS") and hasattr(os, "pidfd_open")
+_NAMES_SENDERS = hasattr(socket, "SCM_CREDENTIALS")
+_BY_MANAGER = "launchctl bootout" if sys.platform == "darwin" else "systemctl --user stop"
 
 
 def stop(given: str | None, timeout: float | None) -> Exit:
     """
-    Send SIGTERM to the process that answers at the socket, and wait until it has ended.
+    Send SIGTERM to the process that answers at the socket, and wait until it has exited.
 
-    A process is signalled only when the kernel names it twice, as the one that listens
-    (``SO_PEERCRED``) and as the one that sent the reply (``SCM_CREDENTIALS``, unix(7)), and
-    through a descriptor that cannot come to mean another process (pidfd_open(2)).
+    A process gets the signal only if the kernel names it twice, as the one that listens
+    (``SO_PEERCRED``) and as the one that sent the reply (``SCM_CREDENTIALS``, unix(7)), and if it
+    is the one that its ``STATUS`` names. On macOS, the kernel is asked by ``LOCAL_PEERPID``,
+    before the request and after the reply; if the daemon has closed by then, ``STATUS`` has to
+    name it.
 
     :param given: the path of the socket, or None to look for it.
-    :param timeout: seconds that the daemon has to end; None for `STOP_TIMEOUT`.
+    :param timeout: seconds that the daemon has to exit; None for `STOP_TIMEOUT`.
     :raises palingenesis.client.errors.ClientError: when nothing answers there.
     """
     location = find_socket(given)
@@ -45,13 +66,14 @@ def stop(given: str | None, timeout: float | None) -> Exit:
     exchange = Exchange(location, Command.STATUS)
     try:
         with connect(path, deadline, name_senders=_NAMES_SENDERS) as connection:
-            if not _NAMES_SENDERS:
-                return _refuse(path, "this system does not tell which process answers")
+            if not _NAMES_SENDERS and sys.platform != "darwin":
+                return _refuse(path, "this system does not name the process that answers")
             listener = peer_credentials(connection)
             if listener is None or listener.pid <= 0:
-                return _refuse(
-                    path, "its process is in another container, and has no pid here; stop it there"
-                )
+                why = "its process is in another container, and has no pid here; stop it there"
+                if sys.platform == "darwin":
+                    why = "the kernel does not name the process that listens; try again"
+                return _refuse(path, why)
             if listener.uid != os.geteuid():
                 owner = user_name(listener.uid)
                 return _refuse(path, f"{listener} belongs to {owner}; run this as {owner}")
@@ -62,64 +84,102 @@ def stop(given: str | None, timeout: float | None) -> Exit:
         raise exchange.timed_out(seconds) from None
     except OSError as error:
         raise connect_error(location, error.errno) from error
-    if process is None or sender != listener.pid:
-        return _refuse(
-            path,
-            f"{command_of(listener.pid) or 'a process'} with pid {listener.pid} listens, "
-            f"and pid {sender} answers, as it is when a service manager made the socket; "
-            "stop it by that one, `systemctl --user stop` for example",
-        )
     with process:
+        reported = _reported_pid(exchange)
+        name = command_of(listener.pid) or "a process"
+        if sys.platform == "darwin" and not sender:
+            sender = reported or 0
+        if sender != listener.pid:
+            answers = f"pid {sender}" if sender else "a process that the kernel does not name"
+            return _refuse(
+                path,
+                f"{name} with pid {listener.pid} listens, and {answers} answers, as it is when "
+                f"a service manager made the socket; stop it by that one, `{_BY_MANAGER}` for "
+                "example",
+            )
+        if reported is not None and reported not in namespace_pids(listener.pid):
+            return _refuse(
+                path,
+                f"{name} with pid {listener.pid} answers for a daemon with pid {reported}; "
+                "stop that one at its own socket",
+            )
         return _end(process, listener.pid, seconds)
+
+
+def _hold(pid: int) -> _Process | KqueueProcess:
+    if sys.platform == "darwin":
+        from palingenesis.darwin import KqueueProcess
+
+        with suppress(ProcessLookupError):
+            return KqueueProcess(pid)
+    return _Process(pid)
 
 
 class _Process:
     """
-    A process that is held by a descriptor, so that its pid cannot come to mean another.
+    A process that is held, so that its pid cannot come to mean another.
 
-    :raises ProcessLookupError: when there is no such process.
+    A descriptor holds it, pidfd_open(2). If that is forbidden, as some containers and old
+    kernels have it, its start time is compared before each use of the pid.
     """
 
     def __init__(self, pid: int) -> None:
-        self._descriptor = os.pidfd_open(pid)
+        self._pid = pid
+        self._began = process_stat(pid)[_START_TIME:][:1]
+        self._descriptor: int | None = None
+        with suppress(AttributeError, OSError):
+            self._descriptor = os.pidfd_open(pid)
 
     def __enter__(self) -> _Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     def terminate(self) -> bool:
-        """Send SIGTERM, and return whether there was still a process to get it."""
+        """
+        Send SIGTERM, and return whether there was still a process to get it.
+
+        :raises OSError: when the system forbids it.
+        """
         try:
-            signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
+            if self._descriptor is not None:
+                signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
+            elif self._has_ended():
+                return False
+            else:
+                os.kill(self._pid, signal.SIGTERM)
         except ProcessLookupError:
             return False
         return True
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait for the end, so many seconds at most."""
-        return bool(select.select([self._descriptor], [], [], seconds)[0])
+        """Wait until it has exited, so many seconds at most."""
+        if self._descriptor is not None:
+            return bool(select.select([self._descriptor], [], [], seconds)[0])
+        deadline = Deadline(seconds)
+        try:
+            while not self._has_ended():
+                time.sleep(min(RETRY, deadline.remaining()))
+        except TimeoutError:
+            return False
+        return True
 
-
-def _hold(pid: int) -> _Process | None:
-    try:
-        return _Process(pid)
-    except ProcessLookupError:
-        return None
+    def _has_ended(self) -> bool:
+        return has_ended(self._pid) or process_stat(self._pid)[_START_TIME:][:1] != self._began
 
 
 def _sender(connection: socket.socket, exchange: Exchange, deadline: Deadline) -> int:
     """
-    Ask for a reply, and return the pid of the process that sent it.
+    Read the reply, and return the pid of the process that sent it; 0 if the kernel names none.
 
     An ``ERR:`` will do: a daemon that has too many clients can be stopped too.
     """
     connection.settimeout(deadline.remaining())
-    try:  # noqa: SIM105 - contextlib is slow to import
+    with suppress(BrokenPipeError, ConnectionResetError):
+        # It may have closed first, but sent the reason.
         connection.sendall(exchange.request)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # It closed first, but may have said why.
     sender, complete = 0, False
     while not complete:
         connection.settimeout(deadline.remaining())
@@ -129,23 +189,38 @@ def _sender(connection: socket.socket, exchange: Exchange, deadline: Deadline) -
             )
         except ConnectionResetError:
             break
+        if sys.platform == "darwin":
+            if data and (peer := peer_credentials(connection)) is not None:
+                sender = peer.pid
+            complete = exchange.receive(data) or not data
+            continue
         for level, kind, value in ancillary:
             if data and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 sender = _UCRED.unpack(value[: _UCRED.size])[0]
         complete = exchange.receive(data) or not data
-    try:  # noqa: SIM105
-        exchange.status()
-    except ErrorReply:
-        pass
     return sender
 
 
-def _end(process: _Process, pid: int, seconds: float) -> Exit:
-    name = command_of(pid)
-    if process.terminate() and not process.ends_within(seconds):
+def _reported_pid(exchange: Exchange) -> int | None:
+    """Return the pid in the daemon's own reply; None if an application reports none."""
+    try:
+        pid = exchange.status().extra.get(Key.PID)
+    except ErrorReply:
+        return None
+    return pid if isinstance(pid, int) else None
+
+
+def _end(process: _Process | KqueueProcess, pid: int, seconds: float) -> Exit:
+    name = command_of(pid) or "command unknown"
+    try:
+        ended = not process.terminate() or process.ends_within(seconds)
+    except OSError as error:
+        complain(f"cannot send SIGTERM to pid {pid} ({name}): {in_short(error)}")
+        return Exit.NO_ANSWER
+    if not ended:
         complain(
-            f"pid {pid} ({name or 'command unknown'}) has SIGTERM, and has not ended after "
-            f"{seconds:g} s; it may be busy with a command, or hung"
+            f"pid {pid} ({name}) was sent SIGTERM but has not exited after {seconds:g} s; "
+            "it may be busy with a command, or hung"
         )
         return Exit.NO_ANSWER
     print(f"stopped: pid {pid}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 
@@ -10,10 +9,12 @@ def twistd_command() -> list[str]:
     """
     Return the beginning of the command line that runs twistd.
 
-    The one beside this Python has the same packages; the first on the PATH may belong to
-    another, and for ``uv tool`` and ``pipx`` there is none on it.
+    This Python runs it, since a script beside it may belong to another one: an environment that
+    was copied or moved still has the scripts of the first.
+
+    :raises FileNotFoundError: when this Python does not know where it is.
     """
-    beside = os.path.join(os.path.dirname(sys.executable), "twistd")
-    if os.access(beside, os.X_OK):
-        return [beside]
-    return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+    if not sys.executable:
+        raise FileNotFoundError(2, "the path of this interpreter is unknown", "python")
+    # Without -P, modules in the current directory would go before those of the library.
+    return [sys.executable, "-P", "-m", "palingenesis.daemon"]

@@ -131,22 +131,35 @@ def connect(path: str, deadline: Deadline, *, name_senders: bool = False) -> soc
     :raises TimeoutError: at the deadline.
     :raises OSError: as connect(2) does; `connect_error` turns it into a `ClientError`.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = _socket(name_senders)
     try:
-        if name_senders:
-            # Before connecting: the kernel names no sender for what arrived earlier.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         for delay in retry_delays():
             connection.settimeout(deadline.remaining())
             try:
                 connection.connect(path)
                 break
             except BlockingIOError:
-                # The backlog is full, and poll(2) does not report when it has room again.
-                time.sleep(min(delay, deadline.remaining()))
+                pass  # poll(2) does not report when a full backlog has room again.
+            except ConnectionRefusedError:
+                from palingenesis.pathlock import may_be_busy
+
+                if not may_be_busy(path):
+                    raise
+                # After a connection that failed, POSIX promises nothing of a socket.
+                connection.close()
+                connection = _socket(name_senders)
+            time.sleep(min(delay, deadline.remaining()))
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _socket(name_senders: bool) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if name_senders:
+        # Before connecting: the kernel names no sender for what arrived earlier.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     return connection
 
 

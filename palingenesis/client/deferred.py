@@ -9,6 +9,7 @@ The client of the control socket for Twisted applications: the same calls, as De
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from twisted.python.failure import Failure
 from palingenesis.client.errors import connect_error
 from palingenesis.client.exchange import DEFAULT_TIMEOUT, Exchange, check_timeout, retry_delays
 from palingenesis.client.location import find_socket
+from palingenesis.pathlock import may_be_busy
 from palingenesis.wire import Command
 
 if TYPE_CHECKING:
@@ -109,9 +111,10 @@ class ControlClient:
             except ConnectingCancelledError:
                 raise CancelledError from None
             except ConnectError as error:
-                if error.osError is not None:
+                refused = error.osError == errno.ECONNREFUSED and may_be_busy(self.path)
+                if error.osError is not None and not refused:
                     raise connect_error(self.location, error.osError) from error
-            # An error without a number is Twisted's report of a full backlog.
+            # The backlog is full, which Twisted reports by an error without a number.
             await deferLater(self._reactor, delay)
         await conversation.run(exchange)
         return exchange

@@ -1,4 +1,4 @@
-"""The daemon's own commands, SESSIONS, LOG and INSPECT, on the API that applications have."""
+"""The daemon's own commands SESSIONS, LOG and INSPECT, on the API of every application."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.service import ControlService
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.wire import REPLY_LIMIT
+from palingenesis.words import Key
 
-#: Entries of the ledger that LOG tells where nobody says how many.
+#: Entries of the ledger in a reply to LOG without an argument.
 LOG_DEFAULT = 20
 
 
@@ -30,7 +31,7 @@ def add_commands(
     Add the monitor's commands to a control socket.
 
     :param config_path: where the configuration file is, or would be.
-    :param check_config: reads the configuration; a `PathError` tells a mistake in it.
+    :param check_config: reads the configuration; raises a `PathError` if there is a mistake in it.
     """
 
     def sessions() -> list[dict[str, Any]]:
@@ -47,19 +48,19 @@ def add_commands(
         except PathError as error:
             mistake = error.reason
         return {
-            "pid": os.getpid(),
-            "version": __version__,
-            "configuration": {
-                "path": config_path,
-                "exists": config_path is not None and os.path.lexists(config_path),
-                "mistake": mistake,
+            Key.PID: os.getpid(),
+            Key.VERSION: __version__,
+            Key.CONFIGURATION: {
+                Key.PATH: config_path,
+                Key.EXISTS: config_path is not None and os.path.lexists(config_path),
+                Key.MISTAKE: mistake,
             },
             **monitor.inspect(),
         }
 
     control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
-    control.command("LOG", log, "tell the last entries of the ledger", "[N]", audit=False)
-    control.command("INSPECT", inspect, "tell what the daemon works with", audit=False)
+    control.command("LOG", log, "show the last entries of the ledger", "[N]", audit=False)
+    control.command("INSPECT", inspect, "show what the daemon works with", audit=False)
 
 
 def fitting(values: Iterable[dict[str, Any]], limit: int = REPLY_LIMIT) -> list[dict[str, Any]]:

@@ -1,10 +1,10 @@
 """
-The PID file that twistd keeps, where it names no daemon.
+The PID file that twistd keeps, if it names no daemon.
 
-twistd takes a PID file for a running daemon's whenever its PID is in use, and gives up
-where it cannot read one. After a kill and a reboot, in a container, where the next daemon
-gets the same PID, or after a power cut, that is wrong: which daemon runs is for the
-socket's lock to say. A file that a living twistd keeps is always left for twistd to judge.
+twistd takes a PID file for a running daemon's whenever its PID is in use, and gives up if it
+cannot read one. After a kill and a reboot, after a power cut, or in a container, in which the
+next daemon gets the same PID, that is wrong: the socket's lock decides which daemon runs. Only
+a file that a living twistd keeps is left alone.
 """
 
 from __future__ import annotations
@@ -13,95 +13,81 @@ import os
 import stat
 
 from palingenesis.paths import PathError, move_aside
-from palingenesis.procfs import arguments_of, has_ended, process_stat
+from palingenesis.procfs import arguments_of, command_of, directory_of, has_ended
 from palingenesis.text import VALUE_LIMIT, in_short, printable
 
 #: The longest content that a torn PID file can have, in bytes; more is something else.
 _TORN_LIMIT = 32
 #: The largest PID that kill(2) takes.
 _PID_LIMIT = 2**31 - 1
-_ADVICE = "name another with twistd --pidfile=FILE"
+#: The first words of a command line, one of which names twistd if it runs.
+_COMMAND_WORDS = 5
 
 
-def clear_unusable(path: str) -> list[str]:
+def clear_unusable(path: str, advice: str) -> list[str]:
     """
     Remove a PID file that no living daemon keeps.
 
-    That is so when it holds no PID, when the PID is our own, nobody's or a zombie's, and when
-    the process of that PID is no twistd and began after the file was written. A file that is
-    longer than a PID is some other file, and moved aside.
+    A file that is longer than a PID is some other file, and is moved aside.
 
+    :param advice: how to name another PID file.
     :returns: what to log.
-    :raises PathError: when it is no regular file, or cannot be read or removed.
+    :raises PathError: when a living daemon keeps it, or when it is no regular file, or cannot
+        be read or removed.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise PathError(path, f"is not a regular file; {_ADVICE}")
+                raise PathError(path, f"is not a regular file; {advice}")
             content = file.read(_TORN_LIMIT + 1)
-            written = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise PathError(path, f"cannot be read: {in_short(error)}; {_ADVICE}") from error
+        raise PathError(path, f"cannot be read: {in_short(error)}; {advice}") from error
     shown = printable(path, VALUE_LIMIT)
+    pid = _parse(content)
+    if pid is not None and _is_kept_by(pid, path):
+        name = command_of(pid) or "command unknown"
+        raise PathError(
+            path,
+            f"the PID file of pid {pid} ({name}), which runs with another socket; "
+            f"stop it, or {advice}",
+        )
     try:
         if len(content) > _TORN_LIMIT:
             moved = printable(move_aside(path), VALUE_LIMIT)
             return [f"The PID file {shown} was no PID file: moved it to {moved}"]
-        pid = _parse(content)
-        if pid is None:
-            os.unlink(path)
-            return [f"The PID file {shown} held no PID: removed it"]
-        if not _may_keep(pid, path, written):
-            os.unlink(path)
-            return [f"The PID file {shown} named pid {pid}, which is no such daemon: removed it"]
+        os.unlink(path)
     except OSError as error:
-        raise PathError(path, f"cannot be replaced: {in_short(error)}; {_ADVICE}") from error
-    return []
+        raise PathError(path, f"cannot be replaced: {in_short(error)}; {advice}") from error
+    held = "held no PID" if pid is None else f"named pid {pid}, which is no such daemon"
+    return [f"The PID file {shown} {held}: removed it"]
 
 
 def _parse(content: bytes) -> int | None:
     digits = content.strip()
-    pid = int(digits) if digits.isdigit() else 0
+    pid = int(digits) if digits.isdigit() and len(digits) <= _TORN_LIMIT else 0
     return pid if 0 < pid <= _PID_LIMIT else None
 
 
-def _may_keep(pid: int, path: str, written: float) -> bool:
-    """Tell whether a process may keep its PID in a file that was written then."""
+def _is_kept_by(pid: int, path: str) -> bool:
+    """Return whether a process is a living twistd with this PID file, by its command line."""
     if pid == os.getpid() or has_ended(pid):
         return False
-    # Times are compared last: the clock may have been set since the file was written.
-    return _is_kept_by(pid, path) or _began(pid) <= written + 1
-
-
-def _is_kept_by(pid: int, path: str) -> bool:
-    """Tell whether a process is a twistd with this PID file, by its command line."""
     arguments = arguments_of(pid)
-    if not any(_is_twistd(word) for word in arguments[:4]):
+    if not arguments and not os.path.isdir("/proc/self"):
+        return True  # Without proc(5), nothing more may be known about it.
+    if not any(_is_twistd(word) for word in arguments[:_COMMAND_WORDS]):
         return False
-    try:
-        directory = os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return True  # It is another user's, so that there is no telling.
+    directory = directory_of(pid)
+    if directory is None:
+        return True  # It belongs to another user, and nothing more is known about it.
     kept = os.path.join(directory, _pidfile_of(arguments))
     return os.path.realpath(kept) == os.path.realpath(path)
 
 
-def _began(pid: int) -> float:
-    """Return when a process began, in seconds since the epoch; 0 if unknown."""
-    try:
-        ticks = int(process_stat(pid)[19])
-        # Of a boot the kernel tells whole seconds only.
-        with open("/proc/stat", encoding="ascii") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return 0
-    return boot + ticks / os.sysconf("SC_CLK_TCK")
-
-
 def _is_twistd(word: str) -> bool:
-    return os.path.basename(word).startswith(("twistd", "twisted"))
+    return word == "palingenesis.daemon" or os.path.basename(word).startswith(("twistd", "twisted"))
 
 
 def _pidfile_of(arguments: list[str]) -> str:
@@ -116,5 +102,5 @@ def _pidfile_of(arguments: list[str]) -> str:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # A FIFO would hold us up until somebody writes to it.
+    # A FIFO would block until somebody writes to it.
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,104 +1,120 @@
-"""The daemon as a service: its state, its control socket, and its way with signals."""
+"""The daemon as a service: its state, its control socket, its monitor, and its signals."""
 
 from __future__ import annotations
 
 import os
-import sys
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 
 from palingenesis.config import Config
 from palingenesis.daemon.commands import add_commands
-from palingenesis.daemon.notify import NotifyService, take_environment
-from palingenesis.daemon.preflight import claim_as_user, failed
+from palingenesis.daemon.logfile import PrivateLogFile, log_observer
+from palingenesis.daemon.preflight import claim_as_user
+from palingenesis.daemon.starter import Starter
 from palingenesis.daemon.state import MonitorState
+from palingenesis.daemon.systemd import SystemdService, take_systemd
+from palingenesis.locate import record_of, recorded_place
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.settings import settings_of
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
-from palingenesis.server.socketfile import SocketFile, SocketFileError, SocketInUse
+from palingenesis.server.socketfile import SocketFile, SocketFileError
+from palingenesis.text import in_short
 from palingenesis.words import DaemonWord
 
 _log = get_logger(__name__)
 
 
-class StartFailed(Exception):
-    """The start failed after twistd went to the background; the log has the whole reason."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """
+    What the command line and the configuration say.
 
-    # twistd shows the class with its module and the text, and 100 bytes of them in all.
-    __module__ = "__main__"
+    :ivar config: the configuration, as it is now.
+    :ivar config_path: where the configuration file is, or would be; None if there is no place.
+    :ivar read_config: reads it again; raises `palingenesis.config.ConfigError`.
+    :ivar file: the socket's file, or None if an endpoint is served.
+    :ivar is_chosen: whether ``--socket`` or ``$PALINGENESIS_SOCKET`` names the socket.
+    :ivar endpoint: the description of an inherited socket, or None.
+    :ivar mode: permission bits of the socket.
+    :ivar state_directory: where the monitor keeps its ledger.
+    :ivar umask: the umask of the agents that are revived; the daemon's own if negative.
+    :ivar log_file: where it logs; None if twistd does not log to a file.
+    :ivar twistd: twistd's own options.
+    :ivar starter: the process that waits for the daemon to start.
+    """
+
+    config: Config
+    config_path: str | None
+    read_config: Callable[[], Config]
+    file: SocketFile | None
+    is_chosen: bool
+    endpoint: str | None
+    mode: int
+    state_directory: str
+    umask: int
+    log_file: PrivateLogFile | None
+    twistd: Mapping[str, Any]
+    starter: Starter
 
 
 class DaemonService(MultiService):
     """
     Everything that ``twistd palingenesis`` runs.
 
-    :param reactor: what to run on.
-    :param config: the configuration, as it is now.
-    :param read_config: reads it again, for RELOAD; raises `palingenesis.config.ConfigError`.
-    :param twistd: twistd's own options.
-    :param file: the socket's file, or None where it serves an endpoint.
-    :param endpoint: the description of an inherited socket, or None.
-    :param mode: permission bits of the socket.
-    :param config_path: where the configuration file is, or would be.
-    :param state_directory: where the monitor keeps its ledger.
-    :param umask: what the agents that are revived get; -1 for the daemon's own.
+    :param reactor: the reactor to run on.
     :raises ValueError: when the endpoint is no listening Unix socket.
     :raises LookupError: when no socket of the endpoint's name was inherited.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        config: Config,
-        read_config: Callable[[], Config],
-        twistd: Mapping[str, Any],
-        *,
-        file: SocketFile | None,
-        endpoint: str | None,
-        mode: int,
-        config_path: str | None,
-        state_directory: str,
-        umask: int,
-    ) -> None:
+    def __init__(self, reactor: Any, settings: DaemonSettings) -> None:
         super().__init__()
-        self._config = config
-        self._read_config = read_config
-        self._twistd = twistd
-        self._file = file
+        self._reactor = reactor
+        self._settings = settings
+        config = settings.config
         self.monitor = Monitor(
             settings_of(config.tables),
-            state_directory,
+            settings.state_directory,
             reactor=reactor,
-            umask=umask,
+            umask=settings.umask,
             log=get_logger("palingenesis.monitor"),
         )
         self.control = ControlService(
             MonitorState(self.monitor, self._reload, lambda: self.control.peer),
-            file,
-            endpoint=endpoint,
+            settings.file,
+            endpoint=settings.endpoint,
             reactor=reactor,
-            mode=mode,
+            mode=settings.mode,
         )
         self._apply(config)
-        add_commands(self.control, self.monitor, config_path, read_config)
-        self._notify = NotifyService(take_environment(os.environ), reactor, self._in_words)
+        add_commands(self.control, self.monitor, settings.config_path, settings.read_config)
+        self._systemd = SystemdService(take_systemd(os.environ), reactor, self._in_words)
         SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
         self.monitor.setServiceParent(self)
         # Last, and so the first to stop.
-        self._notify.setServiceParent(self)
+        self._systemd.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        super().setServiceParent(parent)
+        # Before twistd opens the file in its own way, which follows links.
+        if self._settings.log_file is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, log_observer(self._settings.log_file))
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID
         # file when this fails, as it can no more once it is another user.
-        if self._file is not None:
+        if self._settings.file is not None:
             try:
-                claim_as_user(self._file, self._twistd)
+                claim_as_user(self._settings.file, self._settings.twistd)
             except SocketFileError as error:
                 self._fail(error)
         super().privilegedStartService()
@@ -108,25 +124,56 @@ class DaemonService(MultiService):
             super().startService()
         except SocketFileError as error:
             self._fail(error)
+        # Once the reactor runs and a client is answered.
+        self._reactor.callLater(0, self._started)
+
+    def stopService(self) -> Any:
+        self._forget_place()
+        return super().stopService()
+
+    def _started(self) -> None:
+        self._record_place()
+        # They have been blocked since before they had handlers.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
+        if not self._settings.starter.ready():
+            _log.info("The start was interrupted: stopping")
+            self._reactor.stop()
+
+    def _record_place(self) -> None:
+        """Record where it listens: a client may read a configuration that was changed since."""
+        settings = self._settings
+        if settings.file is None or settings.is_chosen:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(record_of(settings.state_directory), flags, 0o600)
+            with os.fdopen(descriptor, "wb") as record:
+                record.write(os.fsencode(settings.file.path) + b"\n")
+        except OSError as error:
+            _log.warn("Cannot record where it listens: {reason}", reason=in_short(error))
+
+    def _forget_place(self) -> None:
+        settings = self._settings
+        recorded = recorded_place(settings.state_directory)
+        if settings.file and recorded and recorded.path == settings.file.path:
+            with suppress(OSError):
+                os.unlink(record_of(settings.state_directory))
 
     def _fail(self, error: SocketFileError) -> NoReturn:
-        if not self._twistd.get("nodaemon"):
+        self._settings.starter.fail(str(error))
+        twistd = self._settings.twistd
+        if not twistd.get("nodaemon"):
             _log.error("{error}", error=str(error))
-            # twistd shows 100 bytes of it where it was started: the reason comes first.
-            raise StartFailed(
-                str(error) if isinstance(error, SocketInUse) else error.reason
-            ) from None
+            raise error
         with suppress(OSError):
-            os.unlink(self._twistd["pidfile"])
-        # sys.stderr goes to the log by now.
-        print(failed(error), file=sys.__stderr__)
+            os.unlink(twistd["pidfile"])
         raise SystemExit(1)
 
     def _reload(self) -> None:
-        with self._notify.reloading():
-            config = self._read_config()
+        with self._systemd.reloading():
+            config = self._settings.read_config()
             for key in ("socket", "mode"):
-                if getattr(config, key) != getattr(self._config, key):
+                if getattr(config, key) != getattr(self._settings.config, key):
                     _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
             self._apply(config)
             self.monitor.configure(settings_of(config.tables))

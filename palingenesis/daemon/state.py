@@ -15,7 +15,7 @@ from palingenesis.procfs import Credentials
 from palingenesis.server.interfaces import CommandRefused, FixedKeys, IDaemonState
 from palingenesis.text import VALUE_LIMIT, printable
 from palingenesis.wire import DaemonStatus
-from palingenesis.words import DaemonWord
+from palingenesis.words import OK_WORD, DaemonWord, Key
 
 
 @implementer(IDaemonState)
@@ -23,10 +23,10 @@ class MonitorState:
     """
     The state of ``twistd palingenesis``.
 
-    :param monitor: what is controlled.
+    :param monitor: the monitor that it controls.
     :param reload: reads the configuration and applies it whole; a `PathError` that it raises
         means that nothing has changed.
-    :param peer: tells the client whose command is carried out, where the kernel tells it.
+    :param peer: returns the client whose command is carried out, or None if it is unknown.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class MonitorState:
         self._status = DaemonStatus(DaemonWord.MONITORING)
 
     def get_status(self) -> DaemonStatus:
-        """Return what the monitor does, and its counts; the service fills in the uptime."""
+        """Return the monitor's status and counts; the service fills in the uptime."""
         monitor = self._monitor
         known = (
             monitor.paused,
@@ -55,16 +55,16 @@ class MonitorState:
             monitor.ledger_trouble,
         )
         if known != self._known:
-            # Only then is a status made, and rendered: it is asked for more often.
+            # Only then is a status made and rendered: clients ask more often.
             self._known, self._status = known, _status(*known)
         return self._status
 
     def pause(self) -> None:
         """
-        Pause, for after a restart too.
+        Pause; the pause outlasts a restart.
 
         :raises CommandRefused: when the ledger cannot be written; the pause holds all the
-            same, until this daemon ends.
+            same, until this daemon stops.
         """
         if trouble := self._monitor.pause(self._who()):
             raise CommandRefused(f"Paused, but not for after a restart: {trouble}")
@@ -74,7 +74,7 @@ class MonitorState:
         Resume.
 
         :raises CommandRefused: when the ledger cannot be written; the pause is over all the
-            same, until this daemon ends.
+            same, until this daemon stops.
         """
         if trouble := self._monitor.resume(self._who()):
             raise CommandRefused(f"Resumed, but not for after a restart: {trouble}")
@@ -107,12 +107,12 @@ def _status(
     ledger_trouble: str | None,
 ) -> DaemonStatus:
     extra = {
-        "pid": os.getpid(),
-        "version": __version__,
-        "sessions": sessions,
-        "next_revival": next_revival,
-        "keeper": keeper,
-        "ledger": ledger_trouble or "ok",
+        Key.PID.value: os.getpid(),
+        Key.VERSION.value: __version__,
+        Key.SESSIONS.value: sessions,
+        Key.NEXT_REVIVAL.value: next_revival,
+        Key.KEEPER.value: keeper,
+        Key.LEDGER.value: ledger_trouble or OK_WORD,
     }
     state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING
     return DaemonStatus(state, None, current_session, worked, started, FixedKeys(extra))

@@ -10,10 +10,12 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from palingenesis import __version__
-from palingenesis.config import DEFAULTS, Config, check_mode, load_config
+from palingenesis.config import DEFAULTS, Config, check_mode, check_trusted, load_config
 from palingenesis.daemon import preflight
-from palingenesis.daemon.service import DaemonService
-from palingenesis.locate import SYSTEMD_DESCRIPTION
+from palingenesis.daemon.logfile import PrivateLogFile
+from palingenesis.daemon.service import DaemonService, DaemonSettings
+from palingenesis.daemon.starter import Starter, take_starter
+from palingenesis.locate import SOCKET_VARIABLE, SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES, check_whole
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
@@ -70,10 +72,14 @@ class Options(usage.Options):
 
     config: Config
     socket_file: SocketFile | None = None
-    #: What the monitor must remember is there.
+    #: Where the monitor keeps what it must remember.
     state_directory: str
-    #: The umask of the commands that the monitor starts; the daemon's own where negative.
+    #: The umask of the commands that the monitor starts; the daemon's own if negative.
     umask: int
+    #: Where the daemon logs; None if twistd does not log to a file.
+    log_file: PrivateLogFile | None = None
+    #: The process that waits for the daemon to start; known once the options are parsed.
+    starter: Starter
 
     def opt_version(self) -> None:
         """Show the version of palingenesis, and exit."""
@@ -84,37 +90,46 @@ class Options(usage.Options):
         """
         Read the configuration and claim the socket.
 
-        That is done here, before twistd looks at its PID file and before it forks: a second
-        start is told about the socket, on the terminal it was started from.
+        That happens here, before twistd reads its PID file and before it forks: a second start
+        fails with the socket's holder as the reason, on the terminal it was started from.
         """
         preflight.prepare_process()
+        preflight.prepare_macos()
+        self.starter = take_starter(os.environ)
         twistd: Mapping[str, Any] = self.parent or {}
         # In the background, twistd sets a umask and a directory of its own.
         self.umask = current_umask() if twistd.get("umask") is None else -1
         try:
-            self.state_directory = state_directory(self["state"])
-            if self["mode"] is not None:
-                self["mode"] = check_mode("--mode", self["mode"])
-            if self["config"] is not None:
-                self["config"] = os.path.abspath(expand_home(self["config"]))
-            self.config = self.read_config()
-            preflight.check_files(twistd)
-            preflight.check_user(twistd)
-            if self["endpoint"] is None:
-                self.socket_file = preflight.claim(
-                    self["socket"], self["config"], self.mode, twistd
-                )
-            elif self["socket"] is not None:
-                raise preflight.failed("give --socket or --endpoint, not both")
-            else:
-                preflight.check_endpoint(self["endpoint"])
-            preflight.prepare_pidfile(twistd)
+            self._prepare(twistd)
         except OSError as error:
-            raise preflight.failed(
-                f"the current directory cannot be used: {in_short(error)}"
-            ) from None
+            raise self.failed(f"the current directory cannot be used: {in_short(error)}") from None
         except (PathError, ValueError) as error:
-            raise preflight.failed(error) from None
+            raise self.failed(error) from None
+
+    def _prepare(self, twistd: Mapping[str, Any]) -> None:
+        self.state_directory = state_directory(self["state"])
+        if self["mode"] is not None:
+            self["mode"] = check_mode("--mode", self["mode"])
+        if self["config"] is not None:
+            self["config"] = os.path.abspath(expand_home(self["config"]))
+        self.config = self.read_config()
+        preflight.check_user(twistd, self.state_directory)
+        preflight.check_state(self.state_directory, self.uid)
+        preflight.check_files(twistd, self.starter)
+        if self["endpoint"] is None:
+            location = locate_socket(self["socket"], self["config"], self.uid)
+            self.socket_file = preflight.claim(location, self.mode, twistd, self.starter)
+        elif self["socket"] is not None:
+            raise ValueError("give --socket or --endpoint, not both")
+        else:
+            preflight.check_endpoint(self["endpoint"])
+        self.log_file = preflight.prepare_files(twistd, self.starter)
+
+    def failed(self, why: object) -> SystemExit:
+        """Return the end of a start that fails, and report it to the process that waits."""
+        if self.starter:
+            self.starter.fail(str(why))
+        return preflight.failed(why)
 
     def read_config(self) -> Config:
         """
@@ -125,12 +140,19 @@ class Options(usage.Options):
         path = self.config_path
         if path is None or (self["config"] is None and not os.path.lexists(path)):
             return DEFAULTS
+        check_trusted(path, self.uid)
         return load_config(path, TABLES, check_whole)
 
     @property
     def config_path(self) -> str | None:
-        """Where the configuration file is, or would be; None where there is no place for it."""
+        """Where the configuration file is, or would be; None if there is no place for it."""
         return self["config"] or config_file()
+
+    @property
+    def uid(self) -> int:
+        """The user that the daemon is, or will be."""
+        twistd: Mapping[str, Any] = self.parent or {}
+        return os.geteuid() if twistd.get("uid") is None else int(twistd["uid"])
 
     @property
     def mode(self) -> int:
@@ -143,19 +165,22 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
+    settings = DaemonSettings(
+        config=options.config,
+        config_path=options.config_path,
+        read_config=options.read_config,
+        file=options.socket_file,
+        is_chosen=options["socket"] is not None or SOCKET_VARIABLE in os.environ,
+        endpoint=options["endpoint"],
+        mode=options.mode,
+        state_directory=options.state_directory,
+        umask=options.umask,
+        log_file=options.log_file,
+        twistd=options.parent or {},
+        starter=options.starter,
+    )
     try:
-        return DaemonService(
-            reactor,
-            options.config,
-            options.read_config,
-            options.parent or {},
-            file=options.socket_file,
-            endpoint=options["endpoint"],
-            mode=options.mode,
-            config_path=options.config_path,
-            state_directory=options.state_directory,
-            umask=options.umask,
-        )
+        return DaemonService(reactor, settings)
     except (ValueError, LookupError) as error:
         why = error if isinstance(error, ValueError) else "no socket of that name was inherited"
-        raise preflight.failed(f"--endpoint {options['endpoint']}: {why}") from None
+        raise options.failed(f"--endpoint {options['endpoint']}: {why}") from None

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from palingenesis.text import MESSAGE_LIMIT, printable
+from palingenesis.trust import distrusted
 
 #: Beginnings of the variables that a service manager sets for the daemon only; sd_notify(3),
 #: sd_listen_fds(3).
@@ -50,7 +51,8 @@ def find_program(name: str, environment: Mapping[str, str]) -> str:
     """
     Return the path of the program that a command names, by the ``PATH`` of its environment.
 
-    Relative entries of ``PATH`` are ignored: they would name files of the project.
+    Relative entries of ``PATH`` are ignored: they would name files of the project. So are
+    programs that other users can change.
 
     :param name: a name, an absolute path, or a path that begins with ``~/``.
     :raises CommandError: if there is no such program, or it cannot be run.
@@ -89,7 +91,9 @@ def _unfit(path: str) -> str | None:
         return getattr(error, "strerror", None) or str(error)
     if not stat.S_ISREG(found.st_mode):
         return "not a file"
-    return None if os.access(path, os.X_OK) else "not executable"
+    if not os.access(path, os.X_OK):
+        return "not executable"
+    return distrusted(path, os.geteuid())
 
 
 def current_umask() -> int:

@@ -11,13 +11,15 @@ import errno
 import fcntl
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import Agent
-from palingenesis.monitor.mounts import is_shared, kind_at, read_mounts
+from palingenesis.monitor.mounts import is_shared_at, read_mounts
+from palingenesis.pathlock import holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class HomeLock:
         """Return the pid of the daemon that keeps the home; None if the kernel does not say."""
         if self._descriptor is not None:
             return os.getpid()
+        if sys.platform == "darwin":
+            process = holder(self._directory)
+            return None if process is None else process.pid
         try:
             inode = os.stat(self._directory).st_ino
         except OSError:
@@ -120,7 +125,7 @@ class HomeLock:
         try:
             mounts = read_mounts()
             device = os.fstat(descriptor).st_dev
-            if mounts is None or is_shared(kind_at(self._directory, device, mounts)):
+            if mounts is None or is_shared_at(self._directory, device, mounts):
                 raise OSError(errno.ENOLCK, "other machines may share its file system")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:

@@ -45,11 +45,12 @@ def read_mounts(proc: str = "/proc") -> tuple[Mount, ...] | None:
     """
     Return the mounted file systems; None if this machine does not list them.
 
+    None are listed on macOS, where a path itself is asked; see `is_shared_at`.
+
     :param proc: where proc(5) is mounted.
     """
     if sys.platform == "darwin":
-        printed = machine.run("/sbin/mount")
-        return None if printed is None else parse_mount(printed)
+        return ()
     listed = machine.table(f"{proc}/self/mountinfo")
     return None if listed is None else parse_mountinfo(listed)
 
@@ -59,6 +60,24 @@ def is_shared(kind: str | None) -> bool:
     if kind is None or kind in _SHARED:
         return True
     return (kind == "fuse" or kind.startswith("fuse.")) and kind not in _LOCAL_FUSE
+
+
+def is_shared_at(path: str, device: int, mounts: Iterable[Mount]) -> bool:
+    """
+    Return whether others than this machine may write to the file system of a path.
+
+    :param device: the device of the path's directory.
+    :param mounts: what `read_mounts` has returned.
+    """
+    if sys.platform == "darwin":
+        from palingenesis.darwin import file_system
+
+        try:
+            kind, local = file_system(path)
+        except OSError:
+            return True
+        return not local or is_shared(kind)
+    return is_shared(kind_at(path, device, mounts))
 
 
 def kind_at(path: str, device: int, mounts: Iterable[Mount]) -> str | None:
@@ -92,9 +111,3 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
             point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
             mounts.append(Mount(point, kind, os.makedev(int(major), int(minor))))
     return tuple(mounts)
-
-
-def parse_mount(text: str) -> tuple[Mount, ...]:
-    """Return the file systems that macOS's mount(8) prints."""
-    found = re.findall(r"^.+? on (/.*) \((\w+)[,)]", text, re.MULTILINE)
-    return tuple(Mount(point, kind) for point, kind in found)

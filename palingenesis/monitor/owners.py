@@ -1,8 +1,8 @@
 """
 What this machine proves about the owners of sessions.
 
-Linux lists processes, locks and mounts, macOS processes and mounts. Elsewhere nothing is
-known, and no owner is ever proven gone.
+Linux lists processes, locks and mounts; macOS lists processes, and is asked for a lock and for
+the file system of a path. Elsewhere nothing is known, and no owner is ever proven gone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
-from palingenesis.monitor.mounts import Mount, is_shared, kind_at, read_mounts
-from palingenesis.monitor.processes import Process, look_at, processes_by_tools, processes_of
+from palingenesis.monitor.mounts import Mount, is_shared_at, read_mounts
+from palingenesis.monitor.processes import Process, look_at, processes_of
 from palingenesis.words import Owner
 
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
@@ -60,7 +60,9 @@ class Snapshot:
         process = (self.processes or {}).get(pid)
         if process is None and start is not None:
             process = self.look_at(pid)
-        return process is not None and (None in (start, process.start) or start == process.start)
+        if process is None:
+            return False
+        return start is None or process.start is None or _is_start(start, process.start)
 
     def named(self, programs: frozenset[str]) -> list[Process]:
         """Return the processes that run one of these programs."""
@@ -100,6 +102,8 @@ class Snapshot:
         names a lock by the device of the file system, which is not the one of stat(2) on btrfs:
         the same inode on another device proves nothing.
         """
+        if sys.platform == "darwin":
+            return _asked(path)
         try:
             status = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
@@ -130,7 +134,7 @@ class Snapshot:
             return False
         if self.isolated and device != self.root:
             return False
-        return not is_shared(kind_at(path, device, self.mounts))
+        return not is_shared_at(path, device, self.mounts)
 
 
 def take_snapshot(
@@ -139,8 +143,7 @@ def take_snapshot(
     """
     List what this machine knows at this moment.
 
-    It takes some milliseconds on Linux. On macOS it waits for three programs, at most
-    `machine.TOOL_TIMEOUT` seconds each, and may be called in a thread.
+    It takes some milliseconds.
 
     :param proc: where proc(5) is mounted.
     :param uid: whose processes; our own if None.
@@ -149,12 +152,10 @@ def take_snapshot(
     """
     uid = os.geteuid() if uid is None else uid
     root = os.stat("/").st_dev
-    if sys.platform == "darwin":
-        listed = processes_by_tools(uid)
-        if listed is None:
-            return Snapshot(None)
-        return Snapshot({each.pid: each for each in listed}, mounts=read_mounts(), root=root)
     try:
+        if sys.platform == "darwin":
+            processes = {process.pid: process for process in processes_of(uid)}
+            return Snapshot(processes, mounts=read_mounts(), root=root, look_at=look_at)
         namespace = os.readlink(f"{proc}/self/ns/pid")
         processes = {
             process.pid: process
@@ -172,6 +173,31 @@ def take_snapshot(
         root=root,
         look_at=look_at,
     )
+
+
+def _is_start(written: str, start: str) -> bool:
+    """
+    Return whether an agent may have written down a process's start time.
+
+    What has another form than the system's may be the time of any process.
+    """
+    if sys.platform == "darwin":
+        from palingenesis.darwin import same_start
+
+        return same_start(written, int(start)) if start.isdigit() else True
+    return written == start or not (written.isascii() and written.isdigit())
+
+
+def _asked(path: str) -> Owner:
+    """Return whether a lock on a file is held, by asking macOS's kernel, which takes nothing."""
+    try:
+        from palingenesis.darwin import is_locked
+
+        return Owner.PROGRAM if is_locked(path) else Owner.GONE
+    except FileNotFoundError:
+        return Owner.GONE
+    except (OSError, ImportError):
+        return Owner.UNKNOWN
 
 
 def parse_locks(text: str) -> frozenset[Lock]:

@@ -1,7 +1,8 @@
 """
 Processes by pid and start time, so that a pid that is used again is never taken for another.
 
-They are read from ``/proc`` (proc(5)) on Linux, and by ``ps`` and ``lsof`` on macOS.
+They are read from ``/proc`` (proc(5)) on Linux, and from the kernel on macOS, see
+`palingenesis.darwin`. If neither can be asked, ps(1) tells which of our own revivals live.
 """
 
 from __future__ import annotations
@@ -9,12 +10,18 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from palingenesis.monitor import machine
 from palingenesis.monitor.files import names_in
-from palingenesis.procfs import parse_stat
+from palingenesis.procfs import macos_kernel, parse_stat
+
+if TYPE_CHECKING:
+    from palingenesis.darwin import Kernel
+
+_T = TypeVar("_T")
 
 #: Processes that are listed, and bytes of a command line.
 PROCESS_LIMIT = 100_000
@@ -22,9 +29,8 @@ COMMAND_LINE = 128 * 1024
 
 _LINUX = sys.platform == "linux"
 _PS = "/bin/ps"
-_LSOF = "/usr/sbin/lsof"
-#: For dates in English.
-_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/bin:/usr/bin"}
+#: For dates in English and UTC, and names that are not escaped.
+_ENVIRONMENT = {"LC_ALL": "en_US.UTF-8", "TZ": "UTC0", "PATH": "/bin:/usr/bin"}
 _INTERPRETER = re.compile(r"(?:node|nodejs|bun|deno|python[0-9.]*)")
 
 
@@ -33,8 +39,8 @@ class Process:
     """
     One living process at one moment.
 
-    :ivar start: its start time, in the system's words: field 22 of proc_pid_stat(5), or
-        ``lstart`` of ps(1); None if unknown.
+    :ivar start: its start time, in the system's words: field 22 of proc_pid_stat(5), on macOS
+        the microseconds since the epoch, else ``lstart`` of ps(1); None if unknown.
     :ivar arguments: its command line, from the program's name on.
     :ivar command: the name by which the kernel knows it; empty if unknown.
     :ivar program: the path of the file that it runs; None if it cannot be read.
@@ -42,6 +48,7 @@ class Process:
     :ivar leader: the pid of its session's leader, setsid(2); None if unknown.
     :ivar directory: its current directory; None if it cannot be read.
     :ivar link: a path that leads to that directory whatever its name; None if there is none.
+    :ivar inode: the device and the inode of that directory, if there is no such path.
     """
 
     pid: int
@@ -53,11 +60,12 @@ class Process:
     link: str | None = None
     program: str | None = None
     leader: int | None = None
+    inode: tuple[int, int] | None = None
 
     @property
     def began(self) -> str:
         """Its start time and the boot it counts from: no other process of this pid has both."""
-        return f"{self.start}@{_boot()}" if _LINUX else self.start or ""
+        return f"{self.start}@{_boot()}" if sys.platform == "linux" else self.start or ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -81,6 +89,9 @@ class Process:
             return True
         try:
             # Asked of few processes: it may hang if a network file system does not answer.
+            if self.inode is not None:
+                found = os.stat(directory)
+                return (found.st_dev & 0xFFFFFFFF, found.st_ino) == self.inode
             return self.link is not None and os.path.samefile(self.link, directory)
         except OSError:
             return False
@@ -98,10 +109,15 @@ class Process:
 
 def look_at(pid: int) -> Process | None:
     """Look at a process; None if it is gone, a zombie, or cannot be seen."""
-    if not _LINUX:
-        return _by_ps(pid)
+    if sys.platform == "darwin":
+        try:
+            return _in_kernel(macos_kernel(), pid)
+        except ProcessLookupError:
+            return None
+        except OSError:
+            return _by_ps(pid)
     try:
-        return _in_proc(f"/proc/{pid}", pid)
+        return _in_proc(f"/proc/{pid}", pid) if _LINUX else _by_ps(pid)
     except OSError:
         return None
 
@@ -115,14 +131,16 @@ def is_alive(pid: int, began: str) -> bool:
 def ours() -> Iterator[Process]:
     """Yield the living processes of our user; those that cannot be looked at are left out."""
     uid = os.geteuid()
-    if not _LINUX:
-        listed = machine.run(_PS, "-axww", "-o", "pid=,uid=,stat=,command=") or ""
-        pids = [each.pid for each in parse_ps(listed, uid)]
-    else:
+    if sys.platform == "darwin":
         try:
-            pids = list(_pids(uid, "/proc"))
+            yield from list(processes_of(uid))
         except OSError:
-            return
+            yield from _listed_by_ps(uid)
+        return
+    try:
+        pids = list(_pids(uid, "/proc")) if _LINUX else [each.pid for each in _listed_by_ps(uid)]
+    except OSError:
+        return
     for pid in pids:
         process = look_at(pid)
         if process is not None:
@@ -139,9 +157,20 @@ def processes_of(uid: int, proc: str = "/proc") -> Iterator[Process]:
     """
     Yield the living processes of a user.
 
-    :param proc: where proc(5) is mounted.
-    :raises OSError: if one that lives cannot be looked at, as without a free descriptor.
+    :param proc: where proc(5) is mounted, on Linux.
+    :raises OSError: if they cannot be listed, or one that lives cannot be looked at, as without
+        a free descriptor.
     """
+    if sys.platform == "darwin":
+        kernel = macos_kernel()
+        for pid in kernel.pids():
+            try:
+                process = _in_kernel(kernel, pid) if kernel.process(pid).uid == uid else None
+            except ProcessLookupError:
+                continue  # it ended meanwhile
+            if process is not None:
+                yield process
+        return
     for pid in _pids(uid, proc):
         try:
             process = _in_proc(f"{proc}/{pid}", pid)
@@ -149,21 +178,6 @@ def processes_of(uid: int, proc: str = "/proc") -> Iterator[Process]:
             continue  # it ended meanwhile
         if process is not None:
             yield process
-
-
-def processes_by_tools(uid: int) -> list[Process] | None:
-    """
-    Return the living processes of a user on macOS; None if they cannot be listed.
-
-    It waits for two programs, at most `machine.TOOL_TIMEOUT` seconds each. No start time is
-    known of them.
-    """
-    listed = machine.run(_PS, "-axww", "-o", "pid=,uid=,stat=,command=")
-    options = ("-a", "-d", "cwd", "-u", str(uid), "-Fpn", "-n", "-P", "-w")
-    directories = parse_lsof(machine.run(_LSOF, *options) or "")
-    if listed is None:
-        return None
-    return [replace(each, directory=directories.get(each.pid)) for each in parse_ps(listed, uid)]
 
 
 def names_of(arguments: Iterable[str]) -> frozenset[str]:
@@ -200,27 +214,24 @@ def _names_in(path: str) -> frozenset[str]:
 
 
 def parse_ps(text: str, uid: int) -> list[Process]:
-    """Return a user's living processes in ``ps -axww -o pid=,uid=,stat=,command=``."""
+    """
+    Return a user's living processes in ``ps -axww -o pid=,uid=,stat=,command=``.
+
+    A command line is one text: ps(1) joins the arguments by blanks, which may be in them too.
+    """
     living = []
     for line in text.splitlines():
         fields = line.split(None, 3)
         if len(fields) < 4 or not fields[0].isdigit() or fields[1] != str(uid):
             continue
         if not fields[2].startswith("Z"):
-            living.append(Process(int(fields[0]), None, tuple(fields[3].split(" "))))
+            living.append(Process(int(fields[0]), None, (fields[3],)))
     return living
 
 
-def parse_lsof(text: str) -> dict[int, str]:
-    """Return the current directories, by pid, in ``lsof -a -d cwd -Fpn``."""
-    directories = {}
-    pid = 0
-    for line in text.splitlines():
-        if line.startswith("p") and line[1:].isdigit():
-            pid = int(line[1:])
-        elif line.startswith("n/") and pid:
-            directories[pid] = line[1:]
-    return directories
+def _listed_by_ps(uid: int) -> list[Process]:
+    options = ("-axww", "-o", "pid=,uid=,stat=,command=")
+    return parse_ps(machine.run(_PS, *options, environment=_ENVIRONMENT) or "", uid)
 
 
 def _pids(uid: int, proc: str) -> Iterator[int]:
@@ -257,6 +268,46 @@ def _in_proc(directory: str, pid: int) -> Process | None:
 def _target(link: str) -> str | None:
     try:
         return os.readlink(link).removesuffix(" (deleted)")
+    except OSError:
+        return None
+
+
+def _in_kernel(kernel: Kernel, pid: int) -> Process | None:
+    """
+    Read a process from macOS's kernel; None for a zombie.
+
+    What cannot be read is left out. If that is the command line, the directory is left out too,
+    so that a candidate counts as unknown.
+
+    :raises ProcessLookupError: if it is gone.
+    :raises OSError: if nothing can be read.
+    """
+    found = kernel.process(pid)
+    if found.zombie:
+        return None
+    line = _read_by(kernel.arguments, pid)
+    directory = _read_by(kernel.directory, pid)
+    started = _read_by(kernel.started, pid)
+    process = Process(
+        pid,
+        None if started is None else str(started),
+        () if line is None else tuple(line[1]),
+        found.name,
+        bool(_read_by(kernel.leads_session, pid)),
+        program=_read_by(kernel.program, pid),
+    )
+    if line is None or directory is None:
+        return process
+    inode = (directory.device, directory.inode)
+    return replace(process, directory=directory.path, inode=inode)
+
+
+def _read_by(question: Callable[[int], _T], pid: int) -> _T | None:
+    """Return what a question is answered; None if it may not be asked."""
+    try:
+        return question(pid)
+    except ProcessLookupError:
+        raise
     except OSError:
         return None
 

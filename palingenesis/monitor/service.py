@@ -29,6 +29,7 @@ from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
+from palingenesis.redacted import redacted
 from palingenesis.text import MESSAGE_LIMIT, printable
 from palingenesis.words import OK_WORD, Event, Key, State
 
@@ -248,7 +249,7 @@ class Monitor(Service):
                 for name, home in every.items()
             },
             Key.COMMANDS: {
-                agent: {Key.COMMAND: list(command.arguments), **self._find(command)}
+                agent: {Key.COMMAND: redacted(command.arguments), **self._find(command)}
                 for agent, command in settings.revive.items()
             },
             Key.STATE_DIRECTORY: self.state_directory,

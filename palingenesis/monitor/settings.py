@@ -207,18 +207,21 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise _unexpected(name, "a text", value)
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected a text, not {_type_of(value)}")
+    if "\0" in value:
+        raise ValueError(f"{name}: expected a text without NUL")
     return value
 
 
 def _arguments(name: str, value: object) -> tuple[str, ...]:
-    fits = isinstance(value, list) and all(
-        isinstance(each, str) and "\0" not in each for each in value
-    )
-    if not fits or not value or not value[0]:  # type: ignore[index]
-        raise _unexpected(name, "a list of a program and its arguments", value)
-    return tuple(value)  # type: ignore[arg-type]
+    # A command is not shown either: it may have a secret among its arguments.
+    expected = f"{name}: expected a list of a program and its arguments"
+    if not isinstance(value, list):
+        raise ValueError(f"{expected}, not {_type_of(value)}")
+    if not value or not value[0] or not all(isinstance(e, str) and "\0" not in e for e in value):
+        raise ValueError(f"{expected}, each of them a text without NUL")
+    return tuple(value)
 
 
 def _environment(name: str, value: object) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -160,8 +161,10 @@ def _is_listening(descriptor: int) -> bool:
     except OSError:
         return False
     with duplicate:
-        return (
-            duplicate.family == socket.AF_UNIX
-            and duplicate.type == socket.SOCK_STREAM
-            and duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-        )
+        if duplicate.family != socket.AF_UNIX or duplicate.type != socket.SOCK_STREAM:
+            return False
+        try:
+            return duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        except OSError as error:
+            # macOS has the option, and answers no question about it.
+            return error.errno == errno.ENOPROTOOPT

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,9 @@ from twisted.internet.defer import Deferred
 
 from palingenesis.server.log import get_logger
 from palingenesis.text import printable
+
+#: Seconds after a first signal to stop in which the reactor has to start to run.
+START_LIMIT = 5.0
 
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -25,6 +30,9 @@ class SignalService(Service):
     With Twisted's own handlers, twistd dies of the signal after a clean stop, so that an init
     system sees a failure, and a second signal logs a traceback. SIGUSR1, by which twistd
     rotates a log file of its own, is ignored if it would end the process.
+
+    Outside the main thread it does nothing but to log a warning. Stopping the service puts the
+    handlers back that were there before.
 
     ::
 
@@ -43,6 +51,10 @@ class SignalService(Service):
         self._reload = reload
         self._stopping = False
         self._pid = os.getpid()
+        self._replaced: dict[int, Any] = {}
+        self._mask: set[signal.Signals | int] | None = None
+        self._trigger: Any = None
+        self._terminated: float | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """Add the service to an application, or to another collection of services."""
@@ -50,26 +62,77 @@ class SignalService(Service):
 
     def startService(self) -> None:
         super().startService()
-        # Blocked until our handlers have replaced those that the reactor installs.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        self._reactor.callWhenRunning(self._install)
+        if threading.current_thread() is not threading.main_thread():
+            _log.warn("Signals are not handled: only the main thread can do that")
+            return
+        self._replace_handlers()
+        # Blocked only while the reactor installs its own handlers, until ours replace those.
+        self._trigger = self._reactor.addSystemEventTrigger("before", "startup", self._block)
+        self._reactor.callWhenRunning(self._take_over)
 
-    def _install(self) -> None:
+    def stopService(self) -> None:
+        """Put handlers and mask back, unless a signal has asked for the process's end."""
+        super().stopService()
+        if not self._stopping:
+            self._restore()
+
+    def _replace_handlers(self) -> None:
         self._pid = os.getpid()
-        signal.signal(signal.SIGHUP, self._hang_up)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._terminate)
+        handlers: dict[int, Callable[..., None]] = {
+            signal.SIGHUP: self._hang_up,
+            signal.SIGTERM: self._terminate,
+            signal.SIGINT: self._terminate,
+        }
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-            signal.signal(signal.SIGUSR1, self._rotate_nothing)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            handlers[signal.SIGUSR1] = self._rotate_nothing
+        for number, handler in handlers.items():
+            found = signal.getsignal(number)
+            if found != handler:
+                # None stands for a handler that Python did not install.
+                self._replaced[number] = signal.SIG_DFL if found is None else found
+                signal.signal(number, handler)
+
+    def _block(self) -> None:
+        self._trigger = None
+        # In another thread, the reactor installs no handlers.
+        if threading.current_thread() is threading.main_thread():
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def _take_over(self) -> None:
+        if self.running and threading.current_thread() is threading.main_thread():
+            self._replace_handlers()
+        self._unblock()
+
+    def _unblock(self) -> None:
+        mask, self._mask = self._mask, None
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, set(_SIGNALS) - mask)
+
+    def _restore(self) -> None:
+        trigger, self._trigger = self._trigger, None
+        if trigger is not None:
+            self._reactor.removeSystemEventTrigger(trigger)
+        replaced, self._replaced = self._replaced, {}
+        for number, handler in replaced.items():
+            if getattr(signal.getsignal(number), "__self__", None) is self:
+                signal.signal(number, handler)
+        self._unblock()
 
     def _hang_up(self, number: int, *_: object) -> None:
         if not self._is_child(number):
             self._reactor.callFromThread(self._reload_now)
 
     def _terminate(self, number: int, *_: object) -> None:
-        if not self._is_child(number):
-            self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+        if self._is_child(number):
+            return
+        now = time.monotonic()
+        if self._terminated is None:
+            self._terminated = now
+        elif now - self._terminated >= START_LIMIT and not self._reactor.running:
+            # The start has failed, and no reactor will ever stop.
+            self._restore()
+            os.kill(os.getpid(), number)
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
 
     def _reload_now(self) -> None:
         result = self._reload()

@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from enum import Enum, auto
 
 from palingenesis.config import DEFAULTS, check_mode
-from palingenesis.pathlock import LockHeld, PathLock, PathLockError, holder
+from palingenesis.pathlock import LockHeld, PathLock, PathLockError, holder, listener
 from palingenesis.paths import Exposure, PathError, exposure, move_aside, socket_path
 from palingenesis.procfs import peer_credentials, user_in_words
 from palingenesis.server.transport import BACKLOG, ListeningSocket
@@ -155,7 +155,11 @@ class SocketFile:
             return PathState.GONE
         except OSError:
             return PathState.UNREADABLE
-        return PathState.OURS if _identity(found) == self._identity else PathState.REPLACED
+        if _identity(found) != self._identity:
+            return PathState.REPLACED
+        with suppress(OSError):
+            self._lock.refresh()
+        return PathState.OURS
 
     def take_back(self) -> bool:
         """
@@ -217,11 +221,18 @@ class SocketFile:
         self._lock.forget()
 
     def _bind(self, listening: socket.socket) -> None:
-        with suppress(OSError):
-            # On Linux the file gets the mode of the unbound socket, less the umask. On other
-            # systems this fails, and the chmod below sets the mode.
+        try:
+            # On Linux the file takes its mode from the unbound socket, less the umask.
             os.fchmod(listening.fileno(), self.mode)
-        listening.bind(self.path)
+        except OSError:
+            # On macOS it takes the mode from the umask alone.
+            umask = os.umask(0o777 & ~self.mode)
+            try:
+                listening.bind(self.path)
+            finally:
+                os.umask(umask)
+        else:
+            listening.bind(self.path)
         found = os.lstat(self.path)
         self._identity = _identity(found)
         if stat.S_IMODE(found.st_mode) != self.mode:
@@ -313,7 +324,7 @@ class SocketFile:
             try:
                 probe.connect(self.path)
             except ConnectionRefusedError:
-                pass
+                self._check_refusal()
             except BlockingIOError:
                 raise SocketInUse(self.path, "a process that does not accept its clients") from None
             except OSError as error:
@@ -325,6 +336,17 @@ class SocketFile:
         if _identity(os.lstat(self.path)) != _identity(found):
             raise SocketInUse(self.path, "a process that has just made it")
         os.unlink(self.path)
+
+    def _check_refusal(self) -> None:
+        """Check that nothing listens, though the socket refuses connections."""
+        try:
+            process = listener(self.path)
+        except OSError as error:
+            raise SocketInUse(
+                self.path, f"a process that cannot be looked for ({in_short(error)})"
+            ) from error
+        if process is not None:
+            raise SocketInUse(self.path, str(process))
 
     def _move_aside(self, undo: ExitStack) -> None:
         try:

@@ -7,10 +7,6 @@ import shutil
 import stat
 
 from tests.support.cases import ProcessTestCase
-from tests.support.sockets import (
-    identity,
-    listen_at,
-)
 
 
 class WatchTests(ProcessTestCase):
@@ -41,17 +37,6 @@ class WatchTests(ProcessTestCase):
         daemon = self.place.daemon()
         shutil.rmtree(self.place.runtime)
         self.assert_stops_cleanly(daemon)
-
-    def test_a_socket_replaced_by_somebody_elses_is_left_alone(self):
-        daemon = self.place.daemon()
-        os.unlink(self.place.socket)
-        theirs = listen_at(self.place.socket)
-        self.addCleanup(theirs.close)
-        before = identity(self.place.socket)
-        daemon.wait_for_log("something else is at")
-        self.assertEqual(daemon.stop(), 0)
-        self.assert_no_traceback(daemon)
-        self.assertEqual(identity(self.place.socket), before)
 
     def test_a_second_daemon_that_is_killed_on_our_path_leaves_it_to_us(self):
         daemon = self.place.daemon()

@@ -170,6 +170,6 @@ class ChildrenTests(ProcessTestCase):
         # twistd shows 100 bytes, the exception's class included.
         self.assertRegex(
             second.stderr,
-            rf"\AAn error has occurred: b'[\w.]+: pid {daemon.pid} \(twistd\), "
+            rf"\AAn error has occurred: b'[\w.]+: pid {daemon.pid} \([\w.]+\), "
             rf"uid {os.geteuid()}, has /",
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis import config
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS
+from palingenesis.monitor import settings
 from tests.support.cases import CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE
@@ -52,14 +55,19 @@ CASES = (
     ("palingenesis --socket /none stat", ["status"]),
     ("palingenesis status --js", ["--json"]),
     ("palingenesis --timeout 3 status --wat", ["--watch"]),
-    (f"palingenesis status --socket {ROOT}/pypr", [f"{ROOT}/pyproject.toml"]),
+    ("palingenesis status --socket ./pypr", ["./pyproject.toml"]),
 )
 
 
 class CompletionTests(CommandTestCase):
     def output(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.environment(), capture_output=True, timeout=PATIENCE, text=True
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+            text=True,
         )
         self.assertEqual(done.stderr, "")
         return done.stdout
@@ -74,7 +82,8 @@ class CompletionTests(CommandTestCase):
 
     def in_fish(self, typed: str) -> list[str]:
         script = os.path.join(COMPLETIONS, "palingenesis.fish")
-        shown = self.output("fish", "--no-config", "-c", f"source {script}; complete -C '{typed}'")
+        code = f"source {shlex.quote(script)}; complete -C '{typed}'"
+        shown = self.output("fish", "--no-config", "-c", code)
         return [line.partition("\t")[0] for line in shown.splitlines()]
 
     @needs("bash")
@@ -93,10 +102,12 @@ class CompletionTests(CommandTestCase):
     def test_zsh_completes(self) -> None:
         # Only its line editor completes: keys are typed, and what is run then tells.
         zsh = Terminal(self, "zsh", "-f", "-i", TERM="dumb")
-        zsh.type(
-            f"fpath=({COMPLETIONS} $fpath); autoload -U compinit; compinit -u -D;"
-            'palingenesis() { print "ran"": $*"; }; print "rea""dy"\n'.encode()
+        setting_up = (
+            f"cd {shlex.quote(str(ROOT))}; fpath=({shlex.quote(COMPLETIONS)} $fpath);"
+            "autoload -U compinit; compinit -u -D;"
+            'palingenesis() { print "ran"": $*"; }; print "rea""dy"\n'
         )
+        zsh.type(setting_up.encode())
         zsh.wait_for("ready")
         for typed, (completed,) in CASES:
             zsh.type(typed.encode() + b"\t\n")
@@ -115,10 +126,17 @@ class ManualTests(CommandTestCase):
             text=True,
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("palingenesis - see and steer a daemon", done.stdout)
+        self.assertIn("palingenesis - control the daemon", done.stdout)
         for name in COMMANDS:
             self.assertIn(f"palingenesis {name}\n", done.stdout)
-        self.assertIn("EXIT STATUS", done.stdout)
+        for section in ("EXIT STATUS", "ENVIRONMENT", "FILES", "CONFIGURATION", "EXAMPLES"):
+            self.assertIn(f"\n{section}\n", done.stdout)
+
+    def test_it_has_every_key_of_the_configuration(self) -> None:
+        with open(MANUAL, encoding="utf-8") as file:
+            text = file.read()
+        for key in (*config.KEYS, *settings._SESSIONS, "command", "prompt", "environment"):
+            self.assertIn(f"\n.B {key}\n", text)
 
     def test_it_has_every_exit_status(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:

@@ -11,7 +11,7 @@ import sys
 from palingenesis import locate
 from palingenesis.cli import doctor
 from palingenesis.cli.exit_status import Exit
-from palingenesis.cli.format import RED
+from palingenesis.cli.format import PLAIN, RED
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.pathlock import PathLock
 from tests.support.cases import CommandTestCase
@@ -47,9 +47,9 @@ class DoctorTests(DoctorTestCase):
         self.assertRegex(found["socket"], "^srw-------, owner ")
         self.assertRegex(found["listener"], rf"^pid {daemon.pid} \(.+\), uid {os.geteuid()}$")
         self.assertRegex(found["answer"], r"^monitoring, after \d+\.\d ms$")
-        self.assertRegex(found["plugin"], "^works with .*twistd$")
+        self.assertEqual(found["plugin"], f"works with {sys.executable}")
         self.assertTrue(found["config"].startswith("none at "), found)
-        self.assertEqual(found["verdict"], "the daemon is well")
+        self.assertEqual(found["verdict"], "the daemon is healthy")
 
     def test_a_daemon_without_its_ledger_is_told_to_revive_nothing(self) -> None:
         os.mkdir(self.place.state, 0o755)
@@ -57,7 +57,7 @@ class DoctorTests(DoctorTestCase):
         found = self.examine(Exit.DONE)
         self.assertIn("the state directory has mode 0755", found["ledger"])
         self.assertEqual(
-            found["verdict"], "the daemon is well, but revives nothing without its ledger"
+            found["verdict"], "the daemon is healthy, but revives nothing without its ledger"
         )
 
     def test_the_rule_that_led_to_the_path_is_told(self) -> None:
@@ -72,7 +72,7 @@ class DoctorTests(DoctorTestCase):
         daemon = self.place.daemon()
         daemon.send(signal.SIGSTOP)
         found = self.examine(Exit.NO_ANSWER, "--timeout", "0.3")
-        self.assertIn(f"stopped, `kill -CONT {daemon.pid}` lets it go on", found["listener"])
+        self.assertIn(f"stopped, `kill -CONT {daemon.pid}` continues it", found["listener"])
         self.assertIn("none: waited 0.3 s", found["answer"])
         self.assertIn("no reply from the daemon", found["verdict"])
         self.assertNotIn("doctor", found["verdict"])
@@ -141,7 +141,25 @@ class RestartTests(DoctorTestCase):
         found = self.examine(Exit.DONE)
         self.assertRegex(found["config"], r"config\.toml: timeout: expected .*, not 'soon'$")
         self.assertEqual(found["restart"], "would fail over the configuration")
-        self.assertEqual(found["verdict"], "the daemon is well, and would not start again")
+        self.assertEqual(found["verdict"], "the daemon is healthy, but would not start again")
+
+    def test_a_configuration_that_others_can_write_to_is_red(self) -> None:
+        self.listen(answer(STATUS_LINE))
+        self.configure("timeout = 5")
+        os.chmod(self.place.path(".config", "palingenesis", "config.toml"), 0o666)
+        found = self.examine(Exit.DONE)
+        self.assertIn("can be written to by all (mode 0666)", found["config"])
+        self.assertEqual(found["restart"], "would fail over the configuration")
+
+    def test_the_verdict_follows_the_row_that_fails(self) -> None:
+        self.patch(doctor, "examine_plugin", lambda: ("does not work", RED))
+        self.patch(os, "environ", self.environment())
+        self.listen(answer(STATUS_LINE))
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            status = doctor.examine(None, PATIENCE, colour=False)
+        self.assertEqual(status, Exit.DONE)
+        self.assertIn("the daemon is healthy, but would not start again\n", shown.getvalue())
 
     def test_a_mode_that_a_restart_changes_is_told(self) -> None:
         self.listen(answer(STATUS_LINE))
@@ -149,7 +167,7 @@ class RestartTests(DoctorTestCase):
         self.configure('mode = "0660"')
         found = self.examine(Exit.DONE)
         self.assertIn("changes the socket's mode from 0600 to 0660", found["restart"])
-        self.assertEqual(found["verdict"], "the daemon is well")
+        self.assertEqual(found["verdict"], "the daemon is healthy")
 
     def test_the_tables_of_the_daemon_are_no_mistake(self) -> None:
         self.configure('[sessions]\nquiet = 5.0\n[revive.claude]\ncommand = ["x"]\n[notify]\n')
@@ -223,25 +241,25 @@ class ProcessesTests(DoctorTestCase):
 
 
 class PluginTests(CommandTestCase):
-    def twistd(self, script: str) -> str:
-        """Put another twistd beside a Python that is ours from now on."""
-        path = self.place.write("twistd", f"#!/bin/sh\n{script}\n")
+    def python(self, script: str) -> str:
+        """Have another program pose as this Python from now on."""
+        path = self.place.write("python", f"#!/bin/sh\n{script}\n")
         os.chmod(path, 0o755)
-        self.patch(sys, "executable", self.place.path("python"))
+        self.patch(sys, "executable", path)
         return path
 
     def test_the_last_line_of_a_twistd_that_fails_is_shown(self) -> None:
-        path = self.twistd("[ $1 = palingenesis ] && echo Traceback && echo no zope >&2; exit 1")
+        path = self.python("[ $4 = palingenesis ] && echo Traceback && echo no zope >&2; exit 1")
         self.assertEqual(doctor.examine_plugin(), (f"does not work with {path}: no zope", RED))
 
     def test_a_twistd_that_fails_without_a_word_is_told(self) -> None:
-        path = self.twistd("exit 3")
+        path = self.python("exit 3")
         self.assertEqual(
             doctor.examine_plugin(), (f"does not work with {path}: exit status 3", RED)
         )
 
     def test_a_twistd_that_cannot_be_run_is_told(self) -> None:
-        path = self.twistd("")
+        path = self.python("")
         with open(path, "wb") as file:
             file.write(b"\x7fELF, not really")
         self.assertEqual(doctor.examine_plugin(), (f"{path} cannot be run: exec format error", RED))
@@ -254,8 +272,15 @@ class PluginTests(CommandTestCase):
         os.environ["PYTHONPATH"] = os.path.dirname(broken)
         self.assertIn("ImportError: zope is broken", doctor.examine_plugin()[0])
 
-    def test_without_a_twistd_beside_it_this_python_runs_it(self) -> None:
-        linked = self.place.path("python")
-        os.symlink(sys.executable, linked)
-        self.patch(sys, "executable", linked)
-        self.assertEqual(twistd_command()[:2], [linked, "-c"])
+    def test_a_twistd_beside_this_python_is_not_trusted(self) -> None:
+        path = self.python("exit 0")
+        self.place.write("twistd", "#!/bin/sh\nexit 3\n")
+        os.chmod(self.place.path("twistd"), 0o755)
+        self.assertEqual(twistd_command()[0], path)
+        self.assertEqual(doctor.examine_plugin(), (f"works with {path}", PLAIN))
+
+    def test_a_python_that_does_not_know_where_it_is_is_reported(self) -> None:
+        self.patch(sys, "executable", None)
+        shown, colour = doctor.examine_plugin()
+        self.assertEqual(colour, RED)
+        self.assertEqual(shown, "python cannot be run: the path of this interpreter is unknown")

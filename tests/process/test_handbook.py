@@ -25,6 +25,7 @@ from palingenesis.server.socketfile import SocketFile
 from palingenesis.words import REVIVABLE, Event, Kind, Reason, State
 from tests.support.agents import AgentTestCase
 from tests.support.checkout import ROOT
+from tests.support.environment import apart
 from tests.support.house import modules
 from tests.support.pages import (
     PageTestCase,
@@ -151,7 +152,7 @@ class CommandTests(PageTestCase):
                 done = subprocess.run(
                     [sys.executable, str(path)],
                     cwd=self.home,
-                    env={**os.environ, "XDG_RUNTIME_DIR": str(self.home / "run")},
+                    env=apart(str(self.home), str(self.home / "run")),
                     capture_output=True,
                     text=True,
                 )

@@ -7,10 +7,12 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import zipapp
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -170,6 +172,23 @@ class PathTests(CommandTestCase):
 
 
 class CompletionScriptTests(CommandTestCase):
+    def test_a_zip_archive_has_them_too(self) -> None:
+        archive = self.place.path("archive")
+        shutil.copytree(
+            ROOT / "palingenesis",
+            os.path.join(archive, "palingenesis"),
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        zipapp.create_archive(archive, f"{archive}.pyz", main="palingenesis.__main__:run")
+        done = subprocess.run(
+            [sys.executable, "-S", f"{archive}.pyz", "completion", "bash"],
+            env=self.place.environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.stdout, self.run_command("completion", "bash").stdout)
+
     def test_each_shell_has_one(self) -> None:
         for shell, word in (
             ("bash", b"complete -o"),
@@ -332,6 +351,21 @@ class OutputTests(CommandTestCase):
             done = subprocess.run(shell, env=self.environment(), stderr=subprocess.PIPE)
             self.assertEqual((done.returncode, done.stderr), (0, b""))
 
+    def test_the_status_does_not_depend_on_standard_error(self) -> None:
+        for redirection in ("2>/dev/full", "2>&-", "2>/dev/null"):
+            for arguments, status in (
+                (("status",), Exit.NOT_RUNNING),
+                (("--timeout", "0", "status"), Exit.USAGE),
+                (("status", "--socket", "x" * 200), Exit.USAGE),
+                (("stop",), Exit.NOT_RUNNING),
+                (("start", "--config", "/nowhere"), Exit.USAGE),
+                (("path",), Exit.DONE),
+            ):
+                with self.subTest(redirection=redirection, arguments=arguments):
+                    shell = ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments]
+                    done = subprocess.run(shell, env=self.environment(), capture_output=True)
+                    self.assertEqual((done.returncode, done.stderr), (status, b""))
+
     def test_errors_never_go_to_standard_output(self) -> None:
         shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "status"]
         done = subprocess.run(shell, env=self.environment(), stdout=subprocess.PIPE)
@@ -346,7 +380,7 @@ class OutputTests(CommandTestCase):
                 "status", capture_output=False, stdout=full, stderr=subprocess.PIPE
             )
         self.assertEqual(done.returncode, Exit.NO_ANSWER)
-        self.assertIn(b"palingenesis: cannot write the answer: No space left", done.stderr)
+        self.assertIn(b"palingenesis: cannot write the output: no space left", done.stderr)
 
     def test_ctrl_c_ends_it_quietly(self) -> None:
         asked = threading.Event()

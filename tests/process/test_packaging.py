@@ -60,9 +60,6 @@ class PackagingTests(SynchronousTestCase):
         helped = run(*bound, programs / "twistd", "-n", "palingenesis", "--help")
         self.assertIn("--socket", helped.stdout)
 
-    def test_an_installation_from_the_checkout_has_the_plugin(self) -> None:
-        self.assert_has_the_plugin(self.environment("plain", self.checkout) / "twistd")
-
     def test_an_editable_installation_has_the_plugin(self) -> None:
         self.assert_has_the_plugin(self.environment("edit", "-e", self.checkout) / "twistd")
 

@@ -113,6 +113,6 @@ class ReadinessTests(ProcessTestCase):
 
     def test_a_manager_that_is_gone_costs_nothing(self) -> None:
         daemon = self.place.daemon(environment={"NOTIFY_SOCKET": self.place.path("none")})
-        daemon.wait_for_log("Cannot tell the service manager")
+        daemon.wait_for_log("Cannot send to the service manager")
         self.assert_serves()
         self.assert_stops_cleanly(daemon)

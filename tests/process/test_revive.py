@@ -238,6 +238,16 @@ class NotStartedTests(ReviveCase):
         command = Command(["program"], environment={"PATH": f"relative::{self.directory}"})
         self.assertEqual(revive.find_program(command), path)
 
+    def test_a_program_that_others_can_change_is_not_run(self) -> None:
+        path = self.program("#!/bin/sh\n", 0o757)
+        self.assertIn(f"{path} can be written to by all", self.refused(Command([path])))
+        os.chmod(path, 0o755)
+        os.chmod(self.directory, 0o777)
+        self.addCleanup(os.chmod, self.directory, 0o700)
+        for name, environment in ((path, {}), ("program", {"PATH": self.directory})):
+            told = self.refused(Command([name], environment=environment))
+            self.assertIn(f"{self.directory} can be written to by all (mode 0777)", told)
+
     def test_a_program_in_a_relative_entry_of_the_path_is_not_found(self) -> None:
         self.program("#!/bin/sh\n", 0o755)
         relative = os.path.relpath(self.directory)

@@ -57,8 +57,7 @@ class SessionsTests(MonitoredTestCase):
         self.assertRegex(
             shown,
             r"\Aagent   directory  state    attempts  stop\n"
-            r"claude  ~/app      stopped  0         limit; due in 2 hours 5 minutes;\n"
-            r" {38}no-method\n"
+            r"claude  ~/app      stopped  0         limit; due in 2 hours 5 minutes; no-method\n"
             r"codex   /srv/app   stopped  0         finished 2 hours ago\n"
             r"\n"
             r"no-method  .* name one in \[revive\.claude\]",
@@ -253,7 +252,7 @@ class DoctorTests(MonitoredTestCase):
 
     def test_an_inspection_that_is_none_is_told(self) -> None:
         self.monitored(INSPECT=[1])
-        self.assertIn("no object", self.examine()["monitor"])
+        self.assertIn("not an object", self.examine()["monitor"])
 
     def test_a_mistake_that_only_the_daemon_sees_is_in_the_verdict(self) -> None:
         self.monitored(
@@ -261,7 +260,7 @@ class DoctorTests(MonitoredTestCase):
         )
         found = self.examine()
         self.assertEqual(found["config"], "/c: sessions.quiet")
-        self.assertEqual(found["verdict"], "the daemon is well, and would not start again")
+        self.assertEqual(found["verdict"], "the daemon is healthy, but would not start again")
 
     def test_an_error_reply_is_told(self) -> None:
         status = json.dumps(

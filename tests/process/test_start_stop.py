@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -12,59 +11,13 @@ import sys
 from palingenesis.cli.exit_status import Exit
 from palingenesis.procfs import has_ended
 from tests.support.activation import INHERITED, activated_twistd
-from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.cases import COMMAND
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import program, read_pid, wait_for_end
 from tests.support.sockets import listen_at
+from tests.support.starts import StartStopTestCase
 from tests.support.users import NOBODY
-
-
-class StartStopTestCase(ProcessTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.work = self.place.path("work")
-        os.mkdir(self.work)
-
-    def run_command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.work,
-            env=self.place.environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-
-    def started(self, *arguments: str) -> int:
-        """Start the daemon, and return its pid."""
-        done = self.run_command(*arguments, "start")
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return int(done.stdout.removeprefix("started: pid ").partition(",")[0])
-
-    def run_with(self, program_name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command with one of the tests' programs in the place of twistd."""
-        return subprocess.run(
-            program("starting", program_name, *arguments),
-            cwd=self.work,
-            env=self.place.environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-
-    def daemon_pid(self) -> int:
-        """Ask the daemon for its pid."""
-        return int(json.loads(self.ask())["pid"])
-
-    def assert_fails(
-        self, done: subprocess.CompletedProcess[str], status: Exit, *told: str
-    ) -> None:
-        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
-        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
-        for text in told:
-            self.assertIn(text, done.stderr)
 
 
 class StartTests(StartStopTestCase):
@@ -188,7 +141,7 @@ class StartTests(StartStopTestCase):
         os.mkdir(gone)
         path = os.path.join(gone, "s.sock")
         done = self.run_with("twistd_unable_to_bind", gone, "--", "--socket", path, "start")
-        self.assert_fails(done, Exit.NOT_RUNNING, "no such file or directory", "twistd.log")
+        self.assert_fails(done, Exit.USAGE, f"cannot listen on {path}: no such file or directory")
 
     def test_a_daemon_that_dies_at_once_is_told_with_its_last_error(self) -> None:
         done = self.run_with("twistd_dying", "loudly", "--", "start")
@@ -198,6 +151,36 @@ class StartTests(StartStopTestCase):
         self.run_with("twistd_dying", "loudly", "--", "start")
         done = self.run_with("twistd_dying", "silently", "--", "start")
         self.assert_fails(done, Exit.NOT_RUNNING, "it gave no reason")
+
+    def test_a_long_reason_of_a_start_that_fails_in_the_background_is_shown_whole(self) -> None:
+        gone = self.place.path("gone")
+        os.mkdir(gone)
+        path = os.path.join(gone, "a-long-name-" * 4, "s.sock")
+        os.mkdir(os.path.dirname(path))
+        done = self.run_with("twistd_unable_to_bind", gone, "--", "--socket", path, "start")
+        self.assert_fails(done, Exit.USAGE, path, "no such file or directory", "choose another")
+
+    def test_what_fails_before_the_daemon_s_own_code_is_the_last_line_of_twistd(self) -> None:
+        done = self.run_with("twistd_failing", "--", "start")
+        self.assert_fails(done, Exit.NOT_RUNNING, "ImportError: zope is broken", "twistd.log")
+
+    def test_an_interrupt_leaves_no_daemon_that_is_half_started(self) -> None:
+        begun = self.place.path("begun")
+        os.mkfifo(begun)
+        start = self.place.spawn(program("starting", "twistd_interrupted", begun, "--", "start"))
+        with open(begun, encoding="ascii") as file:
+            file.read()
+        start.send(signal.SIGINT)
+        self.assertEqual(start.wait(), Exit.INTERRUPTED)
+        self.assertEqual((start.log, start.stderr), ("", ""))
+        self.assertEqual(self.place.strays(), [])
+        self.assertFalse(os.path.lexists(self.place.socket))
+
+    def test_an_interrupt_that_comes_too_late_says_which_daemon_runs(self) -> None:
+        start = self.place.spawn(program("start_interrupted"))
+        self.assertEqual(start.wait(), Exit.INTERRUPTED)
+        pid = self.daemon_pid()
+        self.assertIn(f"the daemon runs, pid {pid}; `palingenesis stop` stops it", start.stderr)
 
     def test_a_daemon_that_is_slow_to_start_is_told_at_the_timeout(self) -> None:
         done = self.run_command("--timeout", "0.01", "start")
@@ -233,6 +216,46 @@ class StartTests(StartStopTestCase):
         self.assertEqual(os.listdir(self.work), [])
 
 
+class ChangedSocketTests(StartStopTestCase):
+    """The configuration names another socket while the daemon runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        os.makedirs(self.place.path(".config", "palingenesis"), 0o700)
+        self.old, self.new = self.place.path("old.sock"), self.place.path("new.sock")
+        self.configure(self.old)
+
+    def configure(self, socket: str) -> None:
+        self.place.write(".config/palingenesis/config.toml", f'socket = "{socket}"\n')
+
+    def test_every_command_names_the_place_of_the_daemon(self) -> None:
+        pid = self.started()
+        self.configure(self.new)
+        for command in ("status", "reload", "stop", "pause"):
+            done = self.run_command(command)
+            self.assert_fails(done, Exit.NOT_RUNNING, self.new, f"pid {pid} ", self.old)
+        done = self.run_command("doctor")
+        self.assertIn(f"listens at {self.old}", done.stdout)
+
+    def test_a_start_shows_a_line_that_stops_the_old_daemon(self) -> None:
+        pid = self.started()
+        self.configure(self.new)
+        done = self.run_command("start")
+        line = f"palingenesis --socket {self.old} stop"
+        self.assert_fails(done, Exit.USAGE, f"pid {pid}", self.new, f"`{line}`")
+        done = self.run_command(*line.split()[1:])
+        self.assertEqual((done.returncode, done.stdout), (0, f"stopped: pid {pid}\n"))
+        self.started()
+        self.assert_serves(self.new)
+
+    def test_a_daemon_that_stops_leaves_no_record(self) -> None:
+        self.started()
+        record = os.path.join(self.place.state, "socket")
+        self.assertTrue(os.path.exists(record))
+        self.assertEqual(self.run_command("stop").returncode, 0)
+        self.assertFalse(os.path.exists(record))
+
+
 @needs_linux
 class StopTests(StartStopTestCase):
     def test_the_path_is_free_when_the_command_returns(self) -> None:
@@ -242,6 +265,24 @@ class StopTests(StartStopTestCase):
         self.assertFalse(os.path.lexists(self.place.socket))
         self.assertTrue(has_ended(pid))
         self.started()
+
+    def test_where_pidfd_open_is_forbidden_it_stops_the_daemon_too(self) -> None:
+        for error in ("EPERM", "ENOSYS"):
+            pid = self.started()
+            done = self.run_program("stop_without_pidfd", error, "stop")
+            self.assertEqual((done.returncode, done.stdout), (0, f"stopped: pid {pid}\n"))
+            self.assertTrue(has_ended(pid))
+
+    def test_a_forwarder_in_front_of_the_daemon_is_left_alone(self) -> None:
+        pid = self.started()
+        path = self.place.path("forward.sock")
+        forwarder = self.place.spawn(program("forwarding", path, self.place.socket))
+        wait_until(lambda: os.path.lexists(path), "it listens")
+        done = self.run_command("--socket", path, "stop")
+        told = f"pid {forwarder.pid} answers for a daemon with pid {pid}"
+        self.assert_fails(done, Exit.NO_ANSWER, told)
+        self.assertTrue(forwarder.running)
+        self.assert_serves()
 
     def test_without_a_daemon_it_says_so(self) -> None:
         self.assert_fails(self.run_command("stop"), Exit.NOT_RUNNING, "no daemon is running")
@@ -257,7 +298,9 @@ class StopTests(StartStopTestCase):
         client.sendall(b"PAUSE\n")
         application.wait_for_log("pause begins")
         done = self.run_command("--timeout", "0.2", "stop")
-        self.assert_fails(done, Exit.NO_ANSWER, f"pid {application.pid}", "SIGTERM")
+        self.assert_fails(
+            done, Exit.NO_ANSWER, f"pid {application.pid}", "SIGTERM but has not exited"
+        )
         self.assertEqual(application.wait(), 0)
 
     def test_a_daemon_with_too_many_clients_is_stopped_as_well(self) -> None:

@@ -47,7 +47,7 @@ class WallClockTests(ProcessTestCase):
     def test_a_clock_that_is_set_back_holds_up_no_deadline(self) -> None:
         for reactor in "default", "select", "asyncio":
             with self.subTest(reactor=reactor):
-                daemon = self.daemon(timeout=2, reactor=reactor)
+                daemon = self.daemon(timeout=1, reactor=reactor)
                 connection = self.accepted()
                 self.set_clock("-3600")
                 self.assertEqual(read_all(connection), b"ERR: Connection timeout\n")

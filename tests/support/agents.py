@@ -23,11 +23,11 @@ RESUME = {
 }
 #: Settings with which a night takes seconds.
 QUICK = {
-    "interval": 0.2,
-    "quiet": 0.5,
+    "interval": 0.1,
+    "quiet": 0.2,
     "margin": 0,
     "stagger": 0,
-    "retry": [0.5],
+    "retry": [0.2],
     "hourly": 100,
 }
 

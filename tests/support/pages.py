@@ -21,20 +21,12 @@ import docutils.parsers.rst.directives
 from docutils.parsers.rst.directives.body import CodeBlock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.support.environment import apart
+
 #: Seconds until a command that prints nothing is taken to hang.
 PATIENCE = 120
 
 PROGRAMS = Path(sys.executable).parent
-
-#: Variables that would lead out of the home: to a user's own daemon, files or agents.
-_OF_THE_USER = (
-    "PALINGENESIS_SOCKET",
-    "PALINGENESIS_STATE",
-    "XDG_CONFIG_HOME",
-    "XDG_STATE_HOME",
-    "CLAUDE_CONFIG_DIR",
-    "CODEX_HOME",
-)
 
 docutils.parsers.rst.directives.register_directive("code-block", CodeBlock)
 
@@ -100,15 +92,12 @@ class Shell:
 
     def __init__(self, case: SynchronousTestCase, home: Path) -> None:
         self.home = home
-        environment = dict(os.environ, HOME=str(home), PATH=f"{PROGRAMS}:{os.environ['PATH']}")
-        for name in _OF_THE_USER:
-            environment.pop(name, None)
-        environment["XDG_RUNTIME_DIR"] = str(home / "run")
+        path = f"{PROGRAMS}:{os.environ['PATH']}"
         (home / "run").mkdir(mode=0o700)
         self._bash = subprocess.Popen(
             ["bash"],
             cwd=home,
-            env=environment,
+            env=apart(str(home), str(home / "run"), PATH=path),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

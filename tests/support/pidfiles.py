@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.daemon.pidfile import clear_unusable
+from palingenesis.paths import PathError
 
 
 class PidFileTestCase(SynchronousTestCase):
@@ -20,16 +20,17 @@ class PidFileTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = self.mktemp()
 
-    def write(self, content: str | bytes, *, age: float = 0) -> None:
-        """Write the PID file as it would be so many seconds later."""
+    def write(self, content: str | bytes) -> None:
+        """Write the PID file."""
         if isinstance(content, str):
             content = content.encode()
         with open(self.path, "wb") as file:
             file.write(content)
-        written = time.time() - age
-        os.utime(self.path, (written, written))
 
     def is_kept(self) -> bool:
-        """Discard the file where it is stale, and tell whether it is still there."""
-        clear_unusable(self.path)
+        """Remove the file unless a daemon keeps it, and return whether one does."""
+        try:
+            clear_unusable(self.path, "name another")
+        except PathError as error:
+            assert "the PID file of pid" in error.reason, error
         return os.path.lexists(self.path)

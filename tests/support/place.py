@@ -15,6 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.checkout import PROGRAMS
+from tests.support.environment import apart
 from tests.support.processes import Process, twistd_command
 
 
@@ -50,6 +51,8 @@ class Place:
         path = self.path(name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
+        # Under a wide umask too: a configuration that others can write to is rejected.
+        os.chmod(path, 0o600)
         return path
 
     @property
@@ -63,20 +66,7 @@ class Place:
 
     def environment(self, **further: str) -> dict[str, str]:
         """Make the environment of a process that belongs here."""
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PALINGENESIS_", "XDG_", "LISTEN_"))
-            # Nobody's own sessions.
-            and name not in ("CLAUDE_CONFIG_DIR", "CODEX_HOME")
-        }
-        return environment | {
-            "HOME": self.directory,
-            "XDG_RUNTIME_DIR": self.runtime,
-            "PALINGENESIS_STATE": self.state,
-            "PALINGENESIS_TEST_PLACE": self.directory,
-            **further,
-        }
+        return apart(self.directory, self.runtime, **{"PALINGENESIS_STATE": self.state, **further})
 
     def spawn(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis import paths
 from palingenesis.daemon import tap
 
 
@@ -37,12 +38,17 @@ class TapTestCase(SynchronousTestCase):
             "environ",
             kept | {"HOME": self.directory, "XDG_RUNTIME_DIR": self.directory},
         )
+        # A user's own daemon may listen at the real ones.
+        self.patch(paths, "_of_the_session", f"{self.directory}/session-{{}}".format)
+        self.patch(paths, "_last_resort", f"{self.directory}/last-resort-{{}}".format)
 
     def config(self, content: str, name: str = "c.toml") -> str:
         """Write a configuration file, and return its path."""
         path = os.path.join(self.directory, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
+        # Under a wide umask too: others must not be able to write to it.
+        os.chmod(path, 0o600)
         return path
 
     def options(self, *words: str, twistd: Any = None) -> tap.Options:
@@ -51,10 +57,16 @@ class TapTestCase(SynchronousTestCase):
         if twistd is None:
             twistd = {"nodaemon": True}
         options.parent = twistd
+        self.addCleanup(self._hang_up, options)
         options.parseOptions(words)
         if options.socket_file is not None:
             self.addCleanup(options.socket_file.release)
         return options
+
+    def _hang_up(self, options: tap.Options) -> None:
+        # Options that are wrong are found before there is one.
+        if hasattr(options, "starter"):
+            options.starter.close()
 
     def refusal(self, *words: str, twistd: Any = None) -> str:
         """Return the one line with which options are refused."""

@@ -16,6 +16,16 @@ PARTS = {"server"}
 #: The modules of other parts that may not have them either.
 MODULES = {f"{PACKAGE}.wire", f"{PACKAGE}.testing"}
 
+#: The parts that have some of the words as labels and options too, but not in their data.
+DATA_PARTS = {"cli", "daemon"}
+#: The modules of those parts that name options, commands of the command line and labels.
+NAMING = {
+    f"{PACKAGE}.cli.main",
+    f"{PACKAGE}.cli.parser",
+    f"{PACKAGE}.cli.doctor",
+    f"{PACKAGE}.daemon.tap",
+}
+
 
 def all_words() -> set[str]:
     """Return each word that an enumeration of ``words`` has."""
@@ -46,3 +56,38 @@ class WordTests(SynchronousTestCase):
             if text in known
         }
         self.assertEqual(found, set())
+
+
+def data(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the expressions that hold data: subscripts, operands, keys and arguments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript):
+            yield node.slice
+        elif isinstance(node, ast.Compare):
+            yield from (node.left, *node.comparators)
+        elif isinstance(node, ast.Dict):
+            yield from (key for key in node.keys if key is not None)
+        elif isinstance(node, ast.Call):
+            yield from node.args
+
+
+def spelled(tree: ast.AST) -> set[str]:
+    """Return the words that are literals in a module's data."""
+    known = all_words()
+    return {text for each in data(tree) for text in literals(each) if text in known}
+
+
+class DataTests(SynchronousTestCase):
+    def test_no_word_of_the_contract_is_a_literal_in_the_data_of_cli_and_daemon(self) -> None:
+        found = {
+            f"{module}: {word!r}"
+            for module, tree in modules().items()
+            if part(module) in DATA_PARTS and module not in NAMING
+            for word in spelled(tree)
+        }
+        self.assertEqual(found, set())
+
+    def test_a_literal_in_data_would_be_found(self) -> None:
+        for source in ("x['state']", "x.get('keeper')", "x == 'limit'", "{'held': 1}"):
+            with self.subTest(source=source):
+                self.assertEqual(len(spelled(ast.parse(source))), 1)

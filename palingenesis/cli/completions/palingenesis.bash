@@ -23,7 +23,7 @@ _shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json
 _shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_path_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
-_shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
 _shtab_palingenesis_start___socket_COMPGEN=_shtab_compgen_files
@@ -88,6 +88,7 @@ _shtab_palingenesis_completion__h_nargs=0
 _shtab_palingenesis_completion___help_nargs=0
 _shtab_palingenesis_doctor__h_nargs=0
 _shtab_palingenesis_doctor___help_nargs=0
+_shtab_palingenesis_doctor___report_nargs=0
 _shtab_palingenesis_pos_0_nargs=A...
 _shtab_palingenesis__h_nargs=0
 _shtab_palingenesis___help_nargs=0

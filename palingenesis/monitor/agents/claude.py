@@ -179,8 +179,8 @@ class Entry:
 
     The file is removed when the program exits, and left behind by a kill.
 
-    :ivar start: when the process started, as in field 22 of proc_pid_stat(5); None if the entry
-        does not say.
+    :ivar start: when the process started: field 22 of proc_pid_stat(5), or on macOS a date in
+        UTC; None if the entry does not say.
     :ivar readable: whether the entry could be read.
     """
 
@@ -272,8 +272,8 @@ def _entry(path: str, pid: int) -> Entry | None:
         given if isinstance(given := entry.get(name), str) else None
         for name in ("sessionId", "cwd", "status")
     )
-    written = str(entry.get("procStart"))
-    start = written if written.isascii() and written.isdigit() else None
+    # A number of ticks on Linux, a date in UTC on macOS.
+    start = str(entry["procStart"]) if entry.get("procStart") else None
     return Entry(pid, session, directory, start, status, readable=bool(session or directory))
 
 

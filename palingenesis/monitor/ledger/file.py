@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
 from palingenesis.monitor.statedir import StateError
 
@@ -125,9 +126,19 @@ class LedgerFile:
         left = memoryview(whole)
         while left:
             left = left[os.write(self._opened(), left) :]
-        os.fsync(self._opened())
+        sync(self._opened())
         self._size += len(whole)
         self._torn = False
+
+
+def sync(descriptor: int) -> None:
+    """Have what was written to a file or a directory on the disk."""
+    if sys.platform == "darwin":
+        from palingenesis import darwin
+
+        darwin.sync(descriptor)
+    else:
+        os.fsync(descriptor)
 
 
 def _read(path: str) -> bytes:
@@ -152,10 +163,10 @@ def _replace(directory: str, name: str, content: bytes) -> None:
     with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     os.replace(new, path)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

@@ -74,7 +74,7 @@ class InspectionTests(SynchronousTestCase):
             ),
             ({"ledger": "disk full"}, ("ledger", "disk full", RED)),
             ({"keeper": 42}, ("keeper", "pid 42, so this daemon only monitors", YELLOW)),
-            ({"paused": True}, ("paused", "yes; `palingenesis resume` ends that", YELLOW)),
+            ({"paused": True}, ("paused", "yes; `palingenesis resume` ends the pause", YELLOW)),
             (
                 {"version": "0.1"},
                 (

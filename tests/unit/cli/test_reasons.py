@@ -10,7 +10,7 @@ from palingenesis.words import Kind, Reason
 
 class ReasonTests(SynchronousTestCase):
     def test_every_reason_is_explained_in_the_order_of_the_gate(self) -> None:
-        self.assertEqual(list(REASONS), [reason.value for reason in Reason])
+        self.assertEqual(list(REASONS), list(Reason))
 
     def test_every_kind_is_explained_unless_it_explains_itself(self) -> None:
         self.assertEqual(

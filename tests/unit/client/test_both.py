@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
+from palingenesis import darwin
 from palingenesis.client import blocking, deferred
-from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
+from palingenesis.client.errors import ErrorReply, InvalidReply, StaleSocket, TimedOut
 from palingenesis.wire import REPLY_LIMIT, DaemonStatus
 from palingenesis.words import DaemonWord
 from tests.support.clients import DeferredClientTestCase
@@ -26,6 +28,7 @@ from tests.support.impostors import (
     turn_away,
 )
 from tests.support.patience import PATIENCE
+from tests.support.sockets import leave_stale
 
 Call = tuple[str, ...]
 
@@ -66,7 +69,7 @@ CASES: dict[str, tuple[Treatment, Call, Any]] = {
 }
 
 
-class BothClientsTests(DeferredClientTestCase):
+class BothClientsTestCase(DeferredClientTestCase):
     """The Deferred client's test case, since the blocking client can run in a thread."""
 
     async def outcomes(self, call: Call, timeout: float = PATIENCE) -> list[Any]:
@@ -98,6 +101,8 @@ class BothClientsTests(DeferredClientTestCase):
         self.assertIn(self.path, str(first))
         self.assertTrue(str(first).isprintable(), str(first))
 
+
+class BothClientsTests(BothClientsTestCase):
     async def test_the_two_clients_raise_the_same_errors(self) -> None:
         for name, (treat, call, expected) in CASES.items():
             with self.subTest(name), impostor(self.path, treat):
@@ -137,3 +142,49 @@ class BothClientsTests(DeferredClientTestCase):
         for call in (("send", "A\nB"), ("send", "A", "b\nc"), ("send", "A", "é" * 256)):
             for error in await self.outcomes(call):
                 self.assertIs(type(error), ValueError)
+
+
+class RefusedOnMacTests(BothClientsTestCase):
+    """A refused connection on a simulated macOS, where a full backlog refuses too."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        leave_stale(self.path)
+        self.asked = 0
+        self.is_held = True
+        self.patch(sys, "platform", "darwin")
+        self.patch(darwin, "is_locked", self.is_locked)
+
+    def is_locked(self, path: str) -> bool:
+        self.assertEqual(path, f"{self.path}.lock")
+        self.asked += 1
+        return self.is_held
+
+    async def test_while_the_lock_is_held_both_clients_wait(self) -> None:
+        await self.check(("status",), TimedOut)
+        self.assertGreater(self.asked, 2)
+
+    async def test_if_the_lock_is_free_nothing_runs(self) -> None:
+        self.is_held = False
+        await self.check(("status",), StaleSocket)
+
+    async def test_if_the_lock_cannot_be_asked_nothing_runs(self) -> None:
+        def fail(path: str) -> bool:
+            raise FileNotFoundError(path)
+
+        self.patch(darwin, "is_locked", fail)
+        await self.check(("status",), StaleSocket)
+
+    async def test_a_daemon_that_has_room_again_answers_both(self) -> None:
+        def make_room(path: str) -> bool:
+            os.unlink(self.path)
+            self.listen(answer(STATUS_LINE))
+            return self.is_locked(path)
+
+        self.patch(darwin, "is_locked", make_room)
+        status = await deferred.ControlClient(reactor, self.path, PATIENCE).status()
+        self.assertEqual(status.uptime_secs, 93784)
+        os.unlink(self.path)
+        leave_stale(self.path)
+        client = blocking.ControlClient(self.path, PATIENCE)
+        self.assertEqual((await deferToThread(client.status)).uptime_secs, 93784)

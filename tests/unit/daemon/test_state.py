@@ -15,6 +15,7 @@ from palingenesis.config import ConfigError
 from palingenesis.daemon.commands import add_commands, fitting
 from palingenesis.daemon.state import MonitorState
 from palingenesis.monitor.ledger import LEDGER_NAME
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.settings import Settings
 from palingenesis.procfs import Credentials
@@ -204,6 +205,12 @@ class CommandTests(StateTestCase):
         )
         self.assertEqual(told["version"], __version__)
         self.assertIn("agents", told)
+
+    def test_inspect_shows_neither_an_environment_nor_a_secret_argument(self) -> None:
+        secret = "c2VjcmV0LXNlY3JldA"
+        command = Command(["sh", "--api-key", secret, f"--token={secret}"], "", {"KEY": secret})
+        self.monitor.configure(Settings(revive={"claude": command}))
+        self.assertNotIn(secret, json.dumps(self.ask(b"INSPECT")))
 
     def test_they_are_told_by_help(self) -> None:
         self.assertEqual(list(self.ask(b"HELP"))[5:], ["SESSIONS", "LOG [N]", "INSPECT"])

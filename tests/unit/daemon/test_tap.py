@@ -46,10 +46,40 @@ class OptionsTests(TapTestCase):
 
     @needs_root
     def test_a_start_as_another_user_that_fails_is_told_before_the_fork(self):
-        told = self.refusal("--socket", self.path, twistd={"uid": NOBODY, "pidfile": ""})
+        os.chown(self.directory, NOBODY, NOBODY)
+        closed = os.path.join(self.directory, "closed")
+        os.mkdir(closed, 0o700)
+        path = os.path.join(closed, "s.sock")
+        told = self.refusal("--socket", path, twistd={"uid": NOBODY, "pidfile": ""})
         self.assertIn("permission denied", told)
         self.assertEqual(os.geteuid(), 0)
-        self.assertEqual(os.listdir(self.directory), [])
+        self.assertEqual(os.listdir(closed), [])
+
+    @needs_root
+    def test_the_home_of_one_user_is_not_used_as_another(self):
+        twistd = {"uid": NOBODY, "pidfile": "", "nodaemon": True}
+        told = self.refusal("--socket", self.path, twistd=twistd)
+        self.assertIn(f"{self.directory}: is not the home of uid {NOBODY}; set HOME", told)
+        os.chown(self.directory, NOBODY, NOBODY)
+        closed = os.path.join(self.directory, "closed")
+        os.mkdir(closed, 0o700)
+        state = os.path.join(closed, "state")
+        told = self.refusal("--socket", self.path, "--state", state, twistd=twistd)
+        self.assertIn(f"{state}: uid {NOBODY} cannot write there; ", told)
+        self.assertEqual(os.listdir(closed), [])
+
+    @needs_root
+    def test_a_start_as_another_user_says_which_home_and_state_it_uses(self):
+        os.chown(self.directory, NOBODY, NOBODY)
+        (told,) = self.warnings(
+            "--socket", self.path, twistd={"uid": NOBODY, "pidfile": "", "nodaemon": True}
+        )
+        state = os.path.join(self.directory, ".local", "state", "palingenesis")
+        self.assertEqual(
+            told,
+            f"palingenesis: as uid {NOBODY}, it uses the home {self.directory} and the state "
+            f"directory {state}",
+        )
 
     @needs_root
     def test_a_user_without_an_entry_in_the_password_file_is_refused(self):
@@ -63,8 +93,13 @@ class OptionsTests(TapTestCase):
     @needs_root
     def test_a_daemon_that_is_to_be_another_user_is_where_that_ones_clients_look(self):
         del os.environ["XDG_RUNTIME_DIR"]
-        options = self.options(twistd={"uid": 65534, "pidfile": ""})
-        self.assertIn("65534", options.socket_file.path)
+        os.chown(self.directory, NOBODY, NOBODY)
+        runtime = os.path.join(self.directory, f"session-{NOBODY}")
+        os.mkdir(runtime, 0o700)
+        os.chown(runtime, NOBODY, NOBODY)
+        os.chmod(self.directory, 0o711)
+        options = self.options(twistd={"uid": NOBODY, "pidfile": ""})
+        self.assertEqual(options.socket_file.path, os.path.join(runtime, "palingenesis.sock"))
 
     def test_the_command_line_goes_before_the_environment_and_that_before_the_file(self):
         config = self.config('socket = "configured.sock"\nmode = "0660"\n')
@@ -105,6 +140,24 @@ class OptionsTests(TapTestCase):
     def test_a_configuration_may_be_named_below_the_home_directory(self):
         self.config("timeout = 7")
         self.assertEqual(self.options("--config", "~/c.toml").config.limits.timeout, 7)
+
+    def test_a_configuration_that_others_can_write_to_is_refused(self):
+        config = self.config("timeout = 7")
+        os.chmod(config, 0o666)
+        told = self.refusal("--config", config)
+        self.assertIn(f"{config}: others could name commands in it", told)
+        self.assertIn(f"{config} can be written to by all (mode 0666)", told)
+        os.chmod(config, 0o600)
+        os.chmod(self.directory, 0o777)
+        told = self.refusal("--config", config, "--socket", self.path)
+        self.assertIn(f"{self.directory} can be written to by all (mode 0777)", told)
+        self.assertEqual(os.listdir(self.directory), ["c.toml"])
+
+    @needs_root
+    def test_a_configuration_of_another_user_is_refused_to_root(self):
+        config = self.config("timeout = 7")
+        os.chown(config, NOBODY, NOBODY)
+        self.assertIn(f"belongs to uid {NOBODY}", self.refusal("--config", config))
 
     def test_a_mode_that_makes_no_sense_is_refused(self):
         for mode in ("", "0400", "0777", "1600", "rw", "8", "-600", "0600 0600"):
@@ -226,11 +279,11 @@ class OptionsTests(TapTestCase):
         )
         self.assertIn("abstract", self.refusal("--socket", "@x"))
 
-    def warnings(self, *words: str) -> list[str]:
-        """Return what a start in the background says on the terminal."""
+    def warnings(self, *words: str, twistd: Any = None) -> list[str]:
+        """Return what a start prints on the terminal, one in the background by default."""
         terminal = io.StringIO()
         self.patch(sys, "stderr", terminal)
-        self.options(*words, twistd={"pidfile": "", "logfile": "-"})
+        self.options(*words, twistd=twistd or {"pidfile": "", "logfile": "-"})
         return terminal.getvalue().splitlines()
 
 
@@ -286,6 +339,13 @@ class ServiceTests(TapTestCase):
             self.assertTrue(refused.message.startswith(path), refused)
             self.assertIn(told, refused.message)
             self.assertEqual(control._commands.limits.timeout, 1)
+
+    def test_a_reload_of_a_configuration_that_others_can_write_to_changes_nothing(self):
+        control = self.control("timeout = 1\n")
+        os.chmod(self.config("timeout = 2\n"), 0o606)
+        refused = self.failureResultOf(control.reload(), CommandRefused).value
+        self.assertIn("can be written to by all (mode 0606)", refused.message)
+        self.assertEqual(control._commands.limits.timeout, 1)
 
     def test_a_reload_says_what_cannot_change_and_keeps_the_rest(self):
         control = self.control("timeout = 1\n")

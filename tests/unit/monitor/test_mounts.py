@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.mounts import Mount, parse_mount, parse_mountinfo
+from palingenesis.monitor.mounts import Mount, parse_mountinfo
 
 
 class ParsingTests(SynchronousTestCase):
@@ -22,16 +22,7 @@ class ParsingTests(SynchronousTestCase):
         )
         self.assertEqual(parse_mountinfo(text), expected)
 
-    def test_mounts_on_macos(self) -> None:
-        text = (
-            "/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)\n"
-            "//you@server/share on /Volumes/a (b) (smbfs, nodev, nosuid, mounted by you)\n"
-        )
-        expected = (Mount("/", "apfs"), Mount("/Volumes/a (b)", "smbfs"))
-        self.assertEqual(parse_mount(text), expected)
-
     @given(st.text())
     def test_any_text_is_parsed(self, text: str) -> None:
         for listed in (text, text * 30):
             self.assertIsInstance(parse_mountinfo(listed), tuple)
-            self.assertIsInstance(parse_mount(listed), tuple)

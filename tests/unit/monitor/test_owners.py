@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor import machine
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import (
     FIRST_NAMESPACE,
@@ -126,40 +125,6 @@ class ProcTests(SynchronousTestCase):
         os.unlink(os.path.join(self.proc, "self/ns/pid"))
         os.symlink("pid:[4026532000]", os.path.join(self.proc, "self/ns/pid"))
         self.assertTrue(self.look().isolated)
-
-
-class ToolTests(SynchronousTestCase):
-    """A snapshot by macOS's programs, from what they would print."""
-
-    PS = "501 7 S /usr/local/bin/claude\n502 8 S claude\n"
-    LSOF = "p501\nfcwd\nn/Users/you/app\n"
-    MOUNT = "/dev/disk1 on / (apfs, local)\n"
-
-    def look(self, ps: str | None, lsof: str | None, mount: str | None) -> Snapshot:
-        printed = {"ps": ps, "lsof": lsof, "mount": mount}
-        self.patch(machine, "run", lambda path, *_: printed[os.path.basename(path)])
-        self.patch(sys, "platform", "darwin")
-        return take_snapshot(uid=7)
-
-    def test_a_process_and_its_directory(self) -> None:
-        found = self.look(self.PS, self.LSOF, self.MOUNT)
-        self.assertEqual(found.running(CLAUDE, "/Users/you/app"), Owner.PROGRAM)
-        self.assertEqual(found.running(CLAUDE, "/Users/you"), Owner.GONE)
-        self.assertTrue(found.sees_all_of("/bin/sh"))
-        self.assertEqual(set(found.processes or ()), {501})
-
-    def test_any_start_time_is_taken_for_the_process_s(self) -> None:
-        self.assertTrue(self.look(self.PS, self.LSOF, self.MOUNT).is_alive(501, "777"))
-
-    def test_without_lsof_no_directory_is_known(self) -> None:
-        found = self.look(self.PS, None, self.MOUNT)
-        self.assertEqual(found.running(CLAUDE, "/Users/you"), Owner.UNKNOWN)
-
-    def test_without_ps_nothing_is_known(self) -> None:
-        self.assertIsNone(self.look(None, self.LSOF, self.MOUNT).processes)
-
-    def test_without_mount_no_transcript_is_known_to_be_ours_alone(self) -> None:
-        self.assertFalse(self.look(self.PS, self.LSOF, None).sees_all_of("/bin/sh"))
 
 
 class ReachTests(SynchronousTestCase):

@@ -136,6 +136,19 @@ class SettingsTests(SynchronousTestCase):
                 "revive.claude.command: expected a list of a program and its arguments",
             )
 
+    def test_a_mistake_in_a_command_or_a_prompt_shows_no_value(self) -> None:
+        for table in (
+            {"command": "claude --api-key c2VjcmV0"},
+            {"command": ["claude", "--api-key", "c2VjcmV0", 1]},
+            {"command": CLAUDE, "prompt": ["c2VjcmV0"]},
+            {"command": CLAUDE, "prompt": "c2VjcmV0\0"},
+            {"command": CLAUDE, "environment": {"KEY": ["c2VjcmV0"]}},
+            {"command": CLAUDE, "environment": "KEY=c2VjcmV0"},
+        ):
+            error = self.assertRaises(ValueError, make_settings, {"revive": {"claude": table}})
+            self.assertNotIn("c2VjcmV0", str(error))
+            self.assertIn("revive.claude.", str(error))
+
     def test_a_table_without_a_command_is_a_mistake(self) -> None:
         self.refuse({"revive": {"claude": {}}}, "revive.claude.command: missing")
         self.refuse({"notify": {}}, "notify.command: missing")
@@ -168,7 +181,9 @@ class SettingsTests(SynchronousTestCase):
 
     def test_a_prompt_must_be_a_text(self) -> None:
         told = {"command": CLAUDE, "prompt": 1}
-        self.refuse({"revive": {"claude": told}}, "revive.claude.prompt: expected a text, not 1")
+        self.refuse(
+            {"revive": {"claude": told}}, "revive.claude.prompt: expected a text, not a number"
+        )
 
     def test_notify_is_a_program_and_its_arguments(self) -> None:
         settings = make_settings({"notify": {"command": ["notify-send", "palingenesis"]}})

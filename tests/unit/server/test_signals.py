@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.server import signals
 from palingenesis.server.signals import SignalService
 
 NUMBERS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
@@ -23,9 +25,21 @@ class Reactor:
     """
 
     def __init__(self) -> None:
+        self.running = False
+        self.before: list[Callable[[], object]] = []
         self.starting: list[Callable[[], object]] = []
         self.calls: list[Callable[[], object]] = []
         self.stops = 0
+
+    def addSystemEventTrigger(  # noqa: N802
+        self, phase: str, event: str, do: Callable[[], object]
+    ) -> Callable[[], object]:
+        assert (phase, event) == ("before", "startup")
+        self.before.append(do)
+        return do
+
+    def removeSystemEventTrigger(self, trigger: Callable[[], object]) -> None:  # noqa: N802
+        self.before.remove(trigger)
 
     def callWhenRunning(self, do: Callable[[], object]) -> None:  # noqa: N802
         self.starting.append(do)
@@ -38,6 +52,9 @@ class Reactor:
 
     def run(self) -> None:
         """Do what a reactor does when it starts to run, its own handlers included."""
+        for do in self.before:
+            do()
+        self.running = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.twisteds_own)
         for do in self.starting:
@@ -115,3 +132,74 @@ class SignalServiceTests(SynchronousTestCase):
         self.running()
         signal.raise_signal(signal.SIGUSR1)
         self.assertEqual(received, [signal.SIGUSR1])
+
+    def test_a_stop_puts_handlers_and_mask_back(self) -> None:
+        before = {number: signal.getsignal(number) for number in ALL}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+        self.service.startService()
+        self.service.stopService()
+        self.assertEqual({number: signal.getsignal(number) for number in ALL}, before)
+        self.assertEqual(self.reactor.before, [])
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), mask | {signal.SIGHUP})
+
+    def test_a_stop_while_the_reactor_runs_on_gives_it_its_own_handlers_back(self) -> None:
+        self.running().stopService()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.assertEqual(signal.getsignal(number), self.reactor.twisteds_own)
+
+    def test_a_handler_that_replaced_ours_is_kept_by_a_stop(self) -> None:
+        self.running()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.service.stopService()
+        self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)
+
+    def test_a_stopped_service_is_not_reloaded(self) -> None:
+        received: list[int] = []
+        signal.signal(signal.SIGHUP, lambda number, _: received.append(number))
+        self.running().stopService()
+        signal.raise_signal(signal.SIGHUP)
+        self.reactor.turn()
+        self.assertEqual((self.reloads, received), (0, [signal.SIGHUP]))
+
+    def test_nothing_is_blocked_while_other_services_start(self) -> None:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self.service.startService()
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), mask)
+
+    def test_a_process_whose_reactor_never_runs_is_ended_by_a_later_termination(self) -> None:
+        received: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+        self.service.startService()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(received, [])
+        self.patch(signals, "START_LIMIT", 0)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(received, [signal.SIGTERM])
+
+    def in_a_thread(self, do: Callable[[], object]) -> None:
+        thread = threading.Thread(target=do)
+        thread.start()
+        thread.join()
+
+    def test_outside_the_main_thread_it_leaves_signals_alone(self) -> None:
+        before = {number: signal.getsignal(number) for number in ALL}
+        self.in_a_thread(self.service.startService)
+        self.assertEqual({number: signal.getsignal(number) for number in ALL}, before)
+        self.service.stopService()
+
+    def test_a_reactor_in_a_thread_blocks_no_signal(self) -> None:
+        self.service.startService()
+
+        def run() -> None:
+            # Such a reactor installs no handlers.
+            for do in (*self.reactor.before, *self.reactor.starting):
+                do()
+            self.masks = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self.in_a_thread(run)
+        self.assertEqual(self.masks, mask)
+        signal.raise_signal(signal.SIGINT)
+        self.reactor.turn()
+        self.assertEqual(self.reactor.stops, 1)

@@ -351,6 +351,12 @@ class BindTests(SocketFileTestCase):
         error = self.assertRaises(SocketFileError, file.bind)
         self.assertIn("too many open files", error.reason)
 
+    def test_a_check_renews_the_lock_of_a_socket_that_is_ours(self):
+        file = self.bound()
+        os.utime(self.lock, (0, 0))
+        self.assertEqual(file.check(), PathState.OURS)
+        self.assertGreater(os.stat(self.lock).st_mtime, 0)
+
     def test_our_socket_is_removed(self):
         file = self.bound()
         self.assertEqual(file.check(), PathState.OURS)

@@ -5,11 +5,41 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from palingenesis import pathlock
-from palingenesis.pathlock import LockHeld, PathLockError, holder
+from palingenesis.pathlock import REFRESH_INTERVAL, LockHeld, PathLockError, holder
 from tests.support.needs import needs_linux
 from tests.support.pathlocks import PathLockTestCase
+
+
+class RefreshTests(PathLockTestCase):
+    """The times of a lock file that is held."""
+
+    def age(self) -> float:
+        return time.time() - os.stat(self.path).st_mtime
+
+    def test_a_file_that_is_a_day_old_is_renewed(self) -> None:
+        lock = self.taken()
+        os.utime(self.path, (0, time.time() - REFRESH_INTERVAL - 1))
+        lock.refresh()
+        self.assertLess(self.age(), REFRESH_INTERVAL / 2)
+
+    def test_a_file_from_the_future_is_renewed(self) -> None:
+        lock = self.taken()
+        os.utime(self.path, (0, time.time() + REFRESH_INTERVAL))
+        lock.refresh()
+        self.assertGreater(self.age(), -1)
+
+    def test_a_younger_file_is_left_alone(self) -> None:
+        lock = self.taken()
+        os.utime(self.path, (0, time.time() - REFRESH_INTERVAL / 2))
+        lock.refresh()
+        self.assertGreater(self.age(), REFRESH_INTERVAL / 4)
+
+    def test_without_the_lock_nothing_is_done(self) -> None:
+        self.lock().refresh()
+        self.assertFalse(os.path.lexists(self.path))
 
 
 class TakeTests(PathLockTestCase):

@@ -285,7 +285,6 @@ class OtherPlatformsTests(PathsTestCase):
 
         self.patch(sys, "platform", "freebsd14")
         self.patch(platformdirs, "user_runtime_dir", lambda: "/var/run/user/1234")
-        self.patch(platformdirs, "user_config_dir", lambda name, **_: f"/home/me/.config/{name}")
 
     def test_platformdirs_knows_the_runtime_directory(self) -> None:
         self.assertEqual(
@@ -293,8 +292,28 @@ class OtherPlatformsTests(PathsTestCase):
             Location("/var/run/user/1234/palingenesis.sock", "the platform's runtime directory"),
         )
 
-    def test_platformdirs_knows_the_configuration(self) -> None:
-        self.assertEqual(paths.config_file(), "/home/me/.config/palingenesis/config.toml")
+    def test_configuration_and_state_are_where_they_are_on_linux(self) -> None:
+        for platform in ("freebsd14", "darwin"):
+            self.patch(sys, "platform", platform)
+            with self.subTest(platform):
+                self.assertEqual(
+                    paths.config_file(), f"{self.home}/.config/palingenesis/config.toml"
+                )
+                self.assertEqual(paths.state_directory(), f"{self.home}/.local/state/palingenesis")
+
+    def test_the_environment_decides_as_on_linux(self) -> None:
+        self.environment |= {"XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}
+        self.assertEqual(paths.config_file(), "/c/palingenesis/config.toml")
+        self.assertEqual(paths.state_directory(), "/s/palingenesis")
+
+    def test_files_where_macos_has_them_are_found_and_not_read(self) -> None:
+        self.patch(sys, "platform", "darwin")
+        self.assertIsNone(paths.unread_directory())
+        path = f"{self.home}/Library/Application Support/palingenesis"
+        os.makedirs(path)
+        self.assertEqual(paths.unread_directory(), path)
+        self.patch(sys, "platform", "linux")
+        self.assertIsNone(paths.unread_directory())
 
 
 class OtherPlacesTests(PathsTestCase):
@@ -307,6 +326,8 @@ class OtherPlacesTests(PathsTestCase):
         for directory in self.run, self.tmp:
             os.mkdir(directory, 0o700)
         self.environment["XDG_RUNTIME_DIR"] = self.run
+        # A user's own daemon may listen at the real ones.
+        self.patch(paths, "_of_the_session", lambda _: os.path.join(self.home, "missing"))
         self.patch(paths, "_last_resort", lambda _: self.tmp)
         self.socket = os.path.join(self.tmp, "palingenesis.sock")
 

@@ -6,7 +6,9 @@ import errno
 import io
 import os
 import socket
+import struct
 import sys
+from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,12 +18,15 @@ from palingenesis.procfs import (
     Credentials,
     arguments_of,
     command_of,
+    directory_of,
     has_ended,
+    is_stopped,
     parse_stat,
     peer_credentials,
     process_stat,
     user_in_words,
 )
+from tests.support.darwin import FakeConnection, FakeProcess, SimulatedMacTestCase
 
 on_linux = skipUnless(sys.platform == "linux", "only Linux tells")
 
@@ -53,6 +58,10 @@ class CredentialsTests(SynchronousTestCase):
         ours = self.pair()
         ours.close()
         self.assertIsNone(peer_credentials(ours))
+
+    @on_linux
+    def test_the_directory_is_where_a_process_is(self) -> None:
+        self.assertEqual(directory_of(os.getpid()), os.getcwd())
 
     def test_other_systems_do_not_tell(self) -> None:
         self.patch(procfs, "_SO_PEERCRED", None)
@@ -139,6 +148,49 @@ class ProcessTests(SynchronousTestCase):
     def test_a_process_that_is_gone_has_none(self) -> None:
         self.assertEqual(process_stat(2**31 - 1), [])
         self.assertEqual(arguments_of(2**31 - 1), [])
+
+
+class MacTests(SimulatedMacTestCase):
+    """The same questions, on a simulated macOS."""
+
+    def test_a_process_is_named(self) -> None:
+        self.processes[42] = FakeProcess(comm=b"\x1bclaude")
+        self.assertEqual(command_of(42), r"\x1bclaude")
+
+    def test_a_process_that_is_gone_has_no_name_and_no_arguments(self) -> None:
+        self.assertIsNone(command_of(42))
+        self.assertEqual(arguments_of(42), [])
+        self.assertIsNone(directory_of(42))
+        self.assertFalse(is_stopped(42))
+
+    def test_arguments_stay_apart(self) -> None:
+        self.processes[42] = FakeProcess(arguments=(b"/a b/twistd", b"-n"))
+        self.assertEqual(arguments_of(42), ["/a b/twistd", "-n"])
+
+    def test_a_zombie_has_ended(self) -> None:
+        self.processes[os.getpid()] = FakeProcess(status=5)
+        self.assertTrue(has_ended(os.getpid()))
+
+    def test_a_living_process_has_not(self) -> None:
+        self.processes[os.getpid()] = FakeProcess()
+        self.assertFalse(has_ended(os.getpid()))
+
+    def test_a_stopped_process_waits(self) -> None:
+        self.processes[42] = FakeProcess(status=4)
+        self.assertTrue(is_stopped(42))
+
+    def test_the_directory_is_known(self) -> None:
+        here = os.getcwd()
+        self.processes[42] = FakeProcess(directory=here)
+        self.assertEqual(directory_of(42), here)
+
+    def test_a_peer_is_asked_at_the_level_of_local_sockets(self) -> None:
+        connection: Any = FakeConnection(struct.pack("<IIhxx16I", 0, 501, 1, 20, *[0] * 15), 4242)
+        self.assertEqual(peer_credentials(connection), Credentials(4242, 501, 20))
+
+    def test_a_peer_that_has_closed_is_unknown(self) -> None:
+        connection: Any = FakeConnection(None, None)
+        self.assertIsNone(peer_credentials(connection))
 
 
 class UserTests(SynchronousTestCase):

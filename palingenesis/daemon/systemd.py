@@ -1,5 +1,5 @@
 """
-Readiness, reloads and the watchdog, told to the service manager by sd_notify(3).
+Readiness, reloads and the watchdog for the service manager, by sd_notify(3).
 
 The protocol is one datagram a message on the socket that ``$NOTIFY_SOCKET`` names.
 """
@@ -20,7 +20,7 @@ from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import get_logger
 from palingenesis.text import in_short
 
-#: Seconds between two looks at the status, where there is no watchdog.
+#: Seconds between two checks for a changed status if there is no watchdog.
 STATUS_INTERVAL = 10.0
 
 #: Seconds until a message that must arrive is sent again to a manager that is busy.
@@ -32,14 +32,14 @@ VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _log = get_logger(__name__)
 
 
-class Notifier:
+class Systemd:
     """
     Sends messages to the service manager; without one it does nothing.
 
     :param environment: where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are.
-    :ivar is_heard: whether there is a service manager to tell.
-    :ivar watchdog: seconds after which the service manager gives a silent daemon up; None
-        where it does not.
+    :ivar listens: whether there is a service manager.
+    :ivar watchdog: seconds without a message after which the service manager restarts the
+        daemon; None if it does not.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ class Notifier:
         # A leading @ is the abstract namespace's, unix(7).
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._failed = False
-        self.is_heard = bool(address)
+        self.listens = bool(address)
         self.watchdog: float | None = None
         meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         with suppress(ValueError):
@@ -55,14 +55,14 @@ class Notifier:
             if address and meant and seconds > 0:
                 self.watchdog = seconds
 
-    def tell(self, **message: object) -> bool:
+    def send(self, **message: object) -> bool:
         """
         Send one message, a line for each of its variables.
 
-        :returns: False if the manager has so many messages to read that it takes no more, and
+        :returns: False if the manager has so many messages to read that it takes no more, so that
             the message is worth another try.
         """
-        if not self.is_heard:
+        if not self.listens:
             return True
         lines = "\n".join(f"{name}={value}" for name, value in message.items())
         try:
@@ -74,36 +74,36 @@ class Notifier:
         except OSError as error:
             if not self._failed:
                 self._failed = True
-                _log.warn("Cannot tell the service manager: {reason}", reason=in_short(error))
+                _log.warn("Cannot send to the service manager: {reason}", reason=in_short(error))
         return True
 
 
-class NotifyService(Service):
+class SystemdService(Service):
     """
-    Tells the service manager that the daemon is ready, reloads, lives and stops.
+    Reports to the service manager that the daemon is ready, reloads, lives and stops.
 
     It starts after the service that listens, and stops before it, so that ``READY=1`` is sent
     once the socket answers.
 
-    :param notifier: what sends.
-    :param clock: what the watchdog's message is timed with: only as long as the reactor turns
-        is it sent, so that a hung daemon is restarted.
-    :param status: says in words how the daemon is; a change goes with the watchdog's messages, or
-        is told within `STATUS_INTERVAL` where there is no watchdog.
+    :param systemd: sends the messages.
+    :param clock: times the watchdog's message: it is sent only while the reactor runs, so that
+        a hung daemon is restarted.
+    :param status: returns the daemon's status in words; a change is sent with the watchdog's
+        messages, or within `STATUS_INTERVAL` if there is no watchdog.
     """
 
-    def __init__(self, notifier: Notifier, clock: Clock, status: Callable[[], str]) -> None:
-        self._notifier = notifier
+    def __init__(self, systemd: Systemd, clock: Clock, status: Callable[[], str]) -> None:
+        self._systemd = systemd
         self._status = status
         self._beats = LoopingCall(self._beat)
         self._beats.clock = cast(Any, clock)
         self._clock = clock
         self._ready: Any = None
-        self._told = ""
+        self._sent = ""
 
     def startService(self) -> None:
         super().startService()
-        # Once the reactor turns: until then a client that connects has to wait.
+        # Once the reactor runs: until then a client that connects has to wait.
         self._ready = self._clock.callLater(0, self._begin)
 
     def stopService(self) -> None:
@@ -112,45 +112,45 @@ class NotifyService(Service):
             self._ready.cancel()
         if self._beats.running:
             self._beats.stop()
-        self._notifier.tell(STOPPING=1, STATUS="stopping")
+        self._systemd.send(STOPPING=1, STATUS="stopping")
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Tell that a reload is under way, as ``Type=notify-reload`` asks, systemd.service(5)."""
+        """Report a reload while it lasts, as ``Type=notify-reload`` asks, systemd.service(5)."""
         monotonic = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._notifier.tell(RELOADING=1, MONOTONIC_USEC=monotonic, STATUS="reloading")
+        self._systemd.send(RELOADING=1, MONOTONIC_USEC=monotonic, STATUS="reloading")
         try:
             yield
         finally:
-            self._tell_ready()
+            self._report_ready()
 
     def _begin(self) -> None:
-        self._tell_ready()
-        if self._notifier.is_heard:
-            watchdog = self._notifier.watchdog
+        self._report_ready()
+        if self._systemd.listens:
+            watchdog = self._systemd.watchdog
             beating = self._beats.start(STATUS_INTERVAL if watchdog is None else watchdog / 2)
-            beating.addErrback(lambda failure: _log.failure("No word to the manager", failure))
+            beating.addErrback(lambda failure: _log.failure("The watchdog ended", failure))
 
-    def _tell_ready(self) -> None:
+    def _report_ready(self) -> None:
         status = self._status()
-        if self._notifier.tell(READY=1, STATUS=status):
-            self._told = status
+        if self._systemd.send(READY=1, STATUS=status):
+            self._sent = status
         elif self.running and not self._ready.active():
-            self._ready = self._clock.callLater(RETRY, self._tell_ready)
+            self._ready = self._clock.callLater(RETRY, self._report_ready)
 
     def _beat(self) -> None:
         message: dict[str, object] = {}
-        if self._notifier.watchdog is not None:
+        if self._systemd.watchdog is not None:
             message["WATCHDOG"] = 1
-        if (status := self._status()) != self._told:
+        if (status := self._status()) != self._sent:
             message["STATUS"] = status
-        if message and self._notifier.tell(**message):
-            self._told = status
+        if message and self._systemd.send(**message):
+            self._sent = status
 
 
-def take_environment(environment: MutableMapping[str, str]) -> Notifier:
-    """Make the notifier from an environment, and remove its variables from there."""
-    notifier = Notifier(environment)
+def take_systemd(environment: MutableMapping[str, str]) -> Systemd:
+    """Find the service manager by an environment, and remove its variables there."""
+    systemd = Systemd(environment)
     for name in VARIABLES:
         environment.pop(name, None)
-    return notifier
+    return systemd

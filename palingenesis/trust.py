@@ -1,0 +1,117 @@
+"""Which files and directories other users cannot change, and directories made so."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from palingenesis.paths import PathError
+from palingenesis.procfs import is_unmapped, user_in_words
+from palingenesis.text import in_short
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Symbolic links that are followed on the way to one file, as many as the kernel follows.
+_LINKS_LIMIT = 40
+
+
+def distrusted(path: str, uid: int) -> str | None:
+    """
+    Return why other users can change what is at a path, in one line; None if they cannot.
+
+    The file itself and every directory above it count, on both sides of symbolic links. Root and
+    a group without other members are not others, and the sticky bit protects what is in
+    a directory, inode(7). What does not exist is nobody's.
+
+    :param uid: the user whose file it is.
+    """
+    for place in _places(path):
+        try:
+            found = os.lstat(place)
+        except OSError:
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            continue  # Its directory counts, and its target.
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid not in (0, uid) and not is_unmapped(found.st_uid):
+            return f"{place} belongs to {user_in_words(found.st_uid)}"
+        if stat.S_ISDIR(found.st_mode) and mode & stat.S_ISVTX:
+            continue
+        if mode & stat.S_IWOTH:
+            return f"{place} can be written to by all (mode {mode:04o})"
+        if mode & stat.S_IWGRP and _has_others(found.st_gid, uid):
+            return f"{place} can be written to by its group (mode {mode:04o})"
+    return None
+
+
+def make_private(path: str, uid: int, advice: str) -> list[str]:
+    """
+    Make a directory and its parents if they are missing, each with mode 0700.
+
+    :param uid: the user whose directory it is.
+    :param advice: how to name another one.
+    :returns: the directories that were made, the outermost first.
+    :raises PathError: when others can change it, or it cannot be made; then nothing was made.
+    """
+    missing = []
+    place = path
+    while not os.path.lexists(place):
+        missing.append(place)
+        place = os.path.dirname(place)
+    if reason := distrusted(place, uid):
+        raise PathError(path, f"{reason}; {advice}")
+    made: list[str] = []
+    try:
+        for each in reversed(missing):
+            try:
+                os.mkdir(each, 0o700)
+            except FileExistsError:
+                continue  # Another start was first.
+            made.append(each)
+            # The umask may have taken even the owner's bits.
+            os.chmod(each, 0o700)
+    except OSError as error:
+        remove_made(made)
+        raise PathError(path, f"cannot be made: {in_short(error)}; {advice}") from error
+    return made
+
+
+def remove_made(directories: list[str]) -> None:
+    """Remove directories that `make_private` made, unless something is in them."""
+    for each in reversed(directories):
+        try:
+            os.rmdir(each)
+        except OSError:
+            return
+
+
+def _places(path: str) -> Iterator[str]:
+    """Yield a path and every directory above it, and the same of each link's target."""
+    ahead = [os.path.abspath(path)]
+    seen = set()
+    links = 0
+    while ahead:
+        place = ahead.pop()
+        while place not in seen:
+            seen.add(place)
+            yield place
+            if links < _LINKS_LIMIT and os.path.islink(place):
+                links += 1
+                target = os.readlink(place)
+                ahead.append(os.path.normpath(os.path.join(os.path.dirname(place), target)))
+            place = os.path.dirname(place)
+
+
+def _has_others(gid: int, uid: int) -> bool:
+    """Return whether a group has members besides a user and root, or cannot be looked up."""
+    import grp
+    import pwd
+
+    try:
+        members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(gid).gr_mem}
+    except KeyError:
+        return True
+    members |= {user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid}
+    return bool(members - {0, uid})

@@ -1,0 +1,30 @@
+"""The environment of the programs that tests start."""
+
+from __future__ import annotations
+
+import os
+
+from tests.support.checkout import PROGRAMS
+
+#: What belongs to the user that runs the tests: their sessions, places and services.
+_PREFIXES = ("PALINGENESIS_", "XDG_", "LISTEN_")
+_NAMES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "NOTIFY_SOCKET")
+
+
+def apart(home: str, runtime: str, **further: str) -> dict[str, str]:
+    """
+    Make an environment in which no program finds what belongs to the user.
+
+    :param home: the home directory; the default places of other environments are in it too.
+    :param runtime: the runtime directory.
+    :param further: what is set besides; ``PYTHONPATH`` is extended.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_PREFIXES) and name not in _NAMES
+    }
+    own = {"HOME": home, "XDG_RUNTIME_DIR": runtime, "PALINGENESIS_TEST_PLACE": home}
+    variables = kept | own | further
+    modules = [str(PROGRAMS / "elsewhere"), variables.get("PYTHONPATH", "")]
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, modules))}
