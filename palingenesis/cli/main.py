@@ -266,8 +266,15 @@ def _add_notify_options(parser: ArgumentParser) -> None:
     add_options(parser)
 
 
+def _demo(_options: Namespace) -> Exit:
+    from palingenesis.cli.demo import demo
+
+    return demo(_colour())
+
+
 #: Each command, in the order of the help.
 COMMANDS = {
+    "demo": CliCommand(_demo, "show a session that stops and comes back, in half a minute"),
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
     "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
     "status": CliCommand(_status, "show the daemon's status", _add_view_options),

@@ -56,7 +56,8 @@ ON_TWISTED = {f"{PACKAGE}.client.deferred", f"{PACKAGE}.monitor.service"}
 
 #: The modules of the monitor that the command line may import, all of the standard library.
 FOR_THE_COMMAND_LINE = {
-    f"{PACKAGE}.monitor.{name}" for name in ("child", "notify", "report", "settings")
+    f"{PACKAGE}.monitor.{name}"
+    for name in ("child", "notify", "owners", "pretend", "report", "settings")
 }
 
 #: What only the tests of real processes use: modules, names and attributes.

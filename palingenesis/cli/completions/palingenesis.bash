@@ -6,8 +6,9 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_notify_subparsers=(post test)
-_shtab_palingenesis_subparsers=(start stop status sessions log pause resume reload notify commands send path completion doctor)
+_shtab_palingenesis_subparsers=(demo start stop status sessions log pause resume reload notify commands send path completion doctor)
 
+_shtab_palingenesis_demo_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
 _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
@@ -26,6 +27,7 @@ _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
+_shtab_palingenesis_demo___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_start___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
@@ -45,8 +47,10 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_notify_post___as_choices=(ntfy slack discord json)
 _shtab_palingenesis_notify_pos_0_choices=(post test)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop status sessions log pause resume reload notify commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(demo start stop status sessions log pause resume reload notify commands send path completion doctor)
 
+_shtab_palingenesis_demo__h_nargs=0
+_shtab_palingenesis_demo___help_nargs=0
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
 _shtab_palingenesis_start___foreground_nargs=0

@@ -50,7 +50,7 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands start stop status sessions log pause resume reload notify 'notify post' 'notify test' commands send path completion doctor
+set -g _shtab_palingenesis_commands demo start stop status sessions log pause resume reload notify 'notify post' 'notify test' commands send path completion doctor
 set -g _shtab_palingenesis_opts_with_value --as --config --header-file --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
@@ -60,6 +60,10 @@ complete -c palingenesis -n _shtab_palingenesis_using -s h -l help -d 'show this
 complete -c palingenesis -n _shtab_palingenesis_using -l version -d 'print the version and exit'
 complete -c palingenesis -n _shtab_palingenesis_using -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n _shtab_palingenesis_using -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a demo -d 'Show a session that stops and comes back, in half a minute.'
+complete -c palingenesis -n '_shtab_palingenesis_using demo' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using demo' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using demo' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a start -d 'Start the daemon, and wait until it answers.'
 complete -c palingenesis -n '_shtab_palingenesis_using start' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using start' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
