@@ -132,6 +132,17 @@ class Notifier:
             {**entry, Key.DIRECTORY.value: directory}, summary_of(entry, directory), now
         )
 
+    def digest(self, event: Mapping[str, Any], now: float) -> str | None:
+        """
+        Run the command for the digest of a night, which is no entry of the ledger.
+
+        :param event: what `report.digest` returns.
+        :return: a new warning, in one line; None if there is none.
+        """
+        if not self.command:
+            return None
+        return self._run(event, event["summary"].partition("\n")[0], now)
+
     def _has_room(self, event: str, now: float) -> bool:
         room = event if event in _OWN_ROOM else ""
         started = self._started.setdefault(room, deque(maxlen=HOURLY))

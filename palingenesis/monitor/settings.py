@@ -28,6 +28,7 @@ MOST_SECONDS = 1e9
 PROMPT = "continue"
 
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -54,6 +55,7 @@ class Settings:
     :ivar revive: the command that revives, by home; a home without one is only monitored.
     :ivar notify: the command that notifies a person, with its arguments; empty for none.
     :ivar notify_events: the events for which it is run.
+    :ivar digest: the hour and minute at which it gets the report's first lines; None for never.
     """
 
     agents: tuple[str, ...] | None = None
@@ -73,6 +75,7 @@ class Settings:
     revive: Mapping[str, Command] = field(default_factory=lambda: _NOTHING)
     notify: tuple[str, ...] = ()
     notify_events: frozenset[Event] = DEFAULT_EVENTS
+    digest: tuple[int, int] | None = None
 
 
 def settings_of(checked: Mapping[str, Any]) -> Settings:
@@ -84,6 +87,7 @@ def settings_of(checked: Mapping[str, Any]) -> Settings:
         revive=checked.get("revive", _NOTHING),
         notify=notify.get("command", ()),
         notify_events=notify.get("events", DEFAULT_EVENTS),
+        digest=notify.get("digest"),
     )
 
 
@@ -148,7 +152,9 @@ def check_notify(name: str, table: object) -> dict[str, Any]:
 
     :raises ValueError: if a value is not allowed; the text names its key.
     """
-    checked = _check_table(name, table, {"command": _arguments, "events": _events})
+    checked = _check_table(
+        name, table, {"command": _arguments, "events": _events, "digest": _time_of_day}
+    )
     if "command" not in checked:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
     return checked
@@ -268,6 +274,12 @@ def _events(name: str, value: object) -> frozenset[Event]:
     ):
         raise _unexpected(name, f"a list of {', '.join(CHOICES)}", value)
     return frozenset(CHOICES[each] for each in value)
+
+
+def _time_of_day(name: str, value: object) -> tuple[int, int]:
+    if not isinstance(value, str) or _TIME_OF_DAY.fullmatch(value) is None:
+        raise _unexpected(name, 'a time of day, such as "07:00"', value)
+    return int(value[:2]), int(value[3:])
 
 
 def _retry(name: str, value: object) -> tuple[float, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import signal
 import subprocess
 
+from palingenesis.client.blocking import ControlClient
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.patience import PATIENCE, wait_until
 
@@ -41,6 +43,13 @@ class DemoTests(ProcessTestCase):
         if demo.poll() is None:
             demo.kill()
         demo.communicate()
+
+    def end_daemon(self, directory: str) -> None:
+        """End the daemon of a demo that was killed, and remove its directory."""
+        socket = os.path.join(directory, "s")
+        os.kill(ControlClient(socket).status().extra["pid"], signal.SIGTERM)
+        wait_until(lambda: not os.path.lexists(socket), "the daemon has ended")
+        shutil.rmtree(directory, ignore_errors=True)
 
     def assert_nothing_is_left(self, demo: subprocess.Popen[str]) -> None:
         """Check that no file and no process of a demo is there."""
@@ -88,6 +97,7 @@ class DemoTests(ProcessTestCase):
         while "working" not in demo.stdout.readline():
             pass
         (directory,) = glob.glob(f"/tmp/palingenesis-demo-{demo.pid}-*")
+        self.addCleanup(self.end_daemon, directory)
         entries = os.path.join(directory, "claude", "sessions")
         self.assertEqual(len(os.listdir(entries)), 1)
         demo.kill()

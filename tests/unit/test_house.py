@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"client", SHARED},
     "server": {SHARED},
     "monitor": {SHARED},
+    "web": {"server", SHARED},
     "daemon": {"server", "monitor", SHARED},
     TESTING: {"server", "client", SHARED},
     PACKAGE: {"server", "client", SHARED},
@@ -45,6 +46,7 @@ LIBRARIES: dict[str, set[str]] = {
     "cli": set(),
     "server": TWISTED,
     "monitor": {"platformdirs"},
+    "web": TWISTED,
     "daemon": TWISTED,
     TESTING: TWISTED,
     PACKAGE: set(),
@@ -54,10 +56,14 @@ LIBRARIES: dict[str, set[str]] = {
 #: The modules on Twisted in parts that are not.
 ON_TWISTED = {f"{PACKAGE}.client.deferred", f"{PACKAGE}.monitor.service"}
 
-#: The modules of the monitor that the command line may import, all of the standard library.
+#: The modules of other parts that the command line may import, all of the standard library.
 FOR_THE_COMMAND_LINE = {
-    f"{PACKAGE}.monitor.{name}"
-    for name in ("child", "notify", "owners", "pretend", "report", "settings")
+    f"{PACKAGE}.{name}"
+    for name in (
+        *("monitor.child", "monitor.homes", "monitor.notify", "monitor.owners", "monitor.pretend"),
+        *("monitor.report", "monitor.settings", "web.night"),
+        *("monitor.ledger.file", "monitor.ledger.history"),
+    )
 }
 
 #: What only the tests of real processes use: modules, names and attributes.

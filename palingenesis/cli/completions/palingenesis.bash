@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_notify_subparsers=(post test)
-_shtab_palingenesis_subparsers=(demo start stop status sessions log pause resume reload notify commands send path completion doctor)
+_shtab_palingenesis_subparsers=(demo start stop status sessions log report pause resume reload notify commands send path completion doctor)
 
 _shtab_palingenesis_demo_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
@@ -14,6 +14,7 @@ _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_sessions_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n --json)
+_shtab_palingenesis_report_option_strings=(-h --help --socket --timeout --since --html --json --config --state)
 _shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)
@@ -33,6 +34,7 @@ _shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_sessions___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_report___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
@@ -47,7 +49,7 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_notify_post___as_choices=(ntfy slack discord json)
 _shtab_palingenesis_notify_pos_0_choices=(post test)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(demo start stop status sessions log pause resume reload notify commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(demo start stop status sessions log report pause resume reload notify commands send path completion doctor)
 
 _shtab_palingenesis_demo__h_nargs=0
 _shtab_palingenesis_demo___help_nargs=0
@@ -67,6 +69,9 @@ _shtab_palingenesis_sessions___watch_nargs='?'
 _shtab_palingenesis_log__h_nargs=0
 _shtab_palingenesis_log___help_nargs=0
 _shtab_palingenesis_log___json_nargs=0
+_shtab_palingenesis_report__h_nargs=0
+_shtab_palingenesis_report___help_nargs=0
+_shtab_palingenesis_report___json_nargs=0
 _shtab_palingenesis_pause__h_nargs=0
 _shtab_palingenesis_pause___help_nargs=0
 _shtab_palingenesis_resume__h_nargs=0

@@ -50,8 +50,8 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands demo start stop status sessions log pause resume reload notify 'notify post' 'notify test' commands send path completion doctor
-set -g _shtab_palingenesis_opts_with_value --as --config --header-file --socket --state --timeout --watch -n
+set -g _shtab_palingenesis_commands demo start stop status sessions log report pause resume reload notify 'notify post' 'notify test' commands send path completion doctor
+set -g _shtab_palingenesis_opts_with_value --as --config --header-file --html --since --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
 complete -c palingenesis -f
@@ -93,6 +93,15 @@ complete -c palingenesis -n '_shtab_palingenesis_using log' -l socket -xka "(__f
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -s n -x -d 'number of entries (default: 20)'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l json -d 'print the daemon'"'"'s own line of JSON'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a report -d 'Show what happened overnight.'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l since -x -d 'the time of day to begin with, the last one (default: 12 hours ago)'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l html -x -d 'write a page with a picture of the night'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l json -d 'print the facts as JSON'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l config -x -d 'the configuration file'
+complete -c palingenesis -n '_shtab_palingenesis_using report' -l state -x -d 'the state directory'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a pause -d 'Pause the daemon.'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'

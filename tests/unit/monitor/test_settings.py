@@ -84,7 +84,8 @@ class SettingsTests(SynchronousTestCase):
         self.refuse({"sessions": {"intervall": 5}}, "sessions: unknown key 'intervall'", "interval")
         self.refuse({"revive": {"claude": {"comand": []}}}, "revive.claude: unknown key 'comand'")
         self.refuse(
-            {"notify": {"mail": "me"}}, "notify: unknown key 'mail' (known: command, events)"
+            {"notify": {"mail": "me"}},
+            "notify: unknown key 'mail' (known: command, events, digest)",
         )
 
     def test_a_command_for_no_home_is_refused(self) -> None:
@@ -189,6 +190,15 @@ class SettingsTests(SynchronousTestCase):
         settings = make_settings({"notify": {"command": ["notify-send", "palingenesis"]}})
         self.assertEqual(settings.notify, ("notify-send", "palingenesis"))
         self.assertEqual(settings.notify_events, {"needs-you", "worked", "gave-up"})
+
+    def test_the_digest_has_a_time_of_day(self) -> None:
+        table = {"command": ["x"], "digest": "07:05"}
+        self.assertEqual(make_settings({"notify": table}).digest, (7, 5))
+        for value in ("7:05", "24:00", "07:60", 7, "07:05 "):
+            self.refuse(
+                {"notify": {"command": ["x"], "digest": value}},
+                "notify.digest: expected a time of day",
+            )
 
     def test_the_events_of_notify_are_a_choice(self) -> None:
         table = {"command": ["x"], "events": ["left", "finished"]}

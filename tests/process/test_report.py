@@ -1,0 +1,142 @@
+"""The report: the real command, over a ledger on the disk, with no daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from palingenesis.words import Event
+from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.night import END, entry, staged_night
+from tests.support.patience import PATIENCE
+
+
+class Page(HTMLParser):
+    """What a page loads, and whether its tags are balanced."""
+
+    VOID = frozenset({"meta", "br", "line", "rect", "circle"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag in ("script", "link", "img", "iframe", "use", "image"):
+            self.loaded.append(tag)
+        self.loaded += [name for name, _ in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+class ReportTests(ProcessTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # The staged night ends now.
+        ahead = time.time() - END
+        os.mkdir(self.place.state, 0o700)
+        with open(os.path.join(self.place.state, "ledger.jsonl"), "wb") as file:
+            for each in staged_night():
+                due = None if each.due is None else each.due + ahead
+                file.write(replace(each, at=each.at + ahead, due=due).line())
+
+    def report(self, *options: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [*COMMAND, "report", *options],
+            env=self.place.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout if status == 0 else done.stderr
+
+    def test_the_text_has_each_part_in_its_order(self) -> None:
+        told = self.report()
+        titles = re.findall(r"^\w.*", told, re.MULTILINE)
+        self.assertIn("2 need you, 1 failed, 1 went on, 1 waits until", titles[0])
+        self.assertEqual(titles[1:], ["needs you", "failed", "went on", "waits", "tonight"])
+        for words in (
+            "claude /home/you/api  given up",
+            "cd /home/you/api && claude --resume api-id",
+            "revival 1 at",
+            "palingenesis output api-id",
+            "2 hours in all",
+        ):
+            self.assertIn(words, told)
+
+    def test_nothing_is_changed_by_it(self) -> None:
+        before = sorted(os.listdir(self.place.state))
+        self.report()
+        self.assertEqual(sorted(os.listdir(self.place.state)), before)
+
+    def test_the_forecast_follows_the_configuration(self) -> None:
+        self.assertIn("no command is named in [revive.claude]", self.report())
+        config = self.place.write(
+            "c.toml",
+            '[homes.mine]\nagent = "claude"\ndirectory = "/home/you/.claude"\n'
+            '[revive.mine]\ncommand = ["claude", "-p", "--resume", "{id}", "{prompt}"]\n',
+        )
+        self.assertIn("claude /home/you/docs  is brought back at", self.report("--config", config))
+
+    def test_json_is_one_object(self) -> None:
+        night = json.loads(self.report("--json"))
+        self.assertEqual(len(night["lanes"]), 5)
+        self.assertEqual(night["went_on"][0]["seconds"], 7200)
+
+    def test_since_is_a_time_of_day(self) -> None:
+        local = time.localtime(time.time() - 7200)
+        night = json.loads(self.report("--json", "--since", time.strftime("%H:%M", local)))
+        self.assertTrue(7200 <= night["now"] - night["since"] < 7300)
+        for text in ("25:00", "7:00", "now"):
+            self.assertIn("is not a time of day", self.report("--since", text, status=2))
+
+    def test_the_page_loads_nothing_and_shows_all(self) -> None:
+        path = self.place.path("night.html")
+        self.assertEqual(self.report("--html", path), "")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        page = Page(text)
+        self.assertEqual((page.loaded, page.open), ([], []))
+        self.assertIn("cd '/home/you/<b>&site' && claude --resume '<b>&site-id'", page.texts)
+        self.assertIn("<svg", text)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+
+    def test_a_page_that_cannot_be_written_is_told(self) -> None:
+        told = self.report("--html", self.place.path("no", "night.html"), status=2)
+        self.assertIn("cannot write", told)
+        self.assertEqual(told.count("\n"), 1)
+
+    def test_without_a_ledger_nothing_has_happened(self) -> None:
+        empty = self.place.path("empty")
+        self.assertIn(": nothing happened", self.report("--state", empty))
+        self.assertFalse(os.path.exists(empty))
+
+    def test_a_ledger_that_cannot_be_read_is_told(self) -> None:
+        path = self.place.path("other")
+        os.makedirs(os.path.join(path, "ledger.jsonl"))
+        told = self.report("--state", path, status=2)
+        self.assertIn("ledger.jsonl", told)
+        self.assertEqual(told.count("\n"), 1)
+
+    def test_a_directory_cannot_drive_the_terminal(self) -> None:
+        with open(os.path.join(self.place.state, "ledger.jsonl"), "ab") as file:
+            odd = entry("s", 0, Event.NEEDS_YOU, directory="/home/\x1b[2J", reason="x")
+            file.write(replace(odd, at=time.time() - 60).line())
+        self.assertNotIn("\x1b", self.report())
