@@ -22,6 +22,7 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.paths import state_directory
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Event, Key, Kind, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class _Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        entries = self._path("claude", "sessions")
+        entries = self._path("claude/sessions")
         end = time.monotonic() + GRACE
         while os.path.isdir(entries) and os.listdir(entries) and time.monotonic() < end:
             time.sleep(0.02)
@@ -178,7 +179,7 @@ class _Stage:
                 "HOME": self._directory,
                 "CLAUDE_CONFIG_DIR": self._path("claude"),
                 "CODEX_HOME": self._path("codex"),
-                "PALINGENESIS_STATE": self._path("state"),
+                "PALINGENESIS_STATE": self._path("memory"),
                 "XDG_RUNTIME_DIR": self._directory,
                 ALIVE_VARIABLE: alive,
             }
@@ -195,7 +196,7 @@ class _Stage:
         with open(config, "w", encoding="utf-8") as file:
             file.write(_SETTINGS.format(command=command))
         options = [f"--socket={self._path('s')}", f"--config={config}"]
-        options.append(f"--state={self._path('state')}")
+        options.append(f"--state={self._path('memory')}")
         logging = ["--nodaemon", "--pidfile=", f"--logfile={self._path('log')}"]
         self._spawn([*twistd_command(), *logging, "palingenesis", *options], "/", "printed")
 
@@ -203,7 +204,7 @@ class _Stage:
         from palingenesis.monitor import pretend
 
         agent = [sys.executable, "-I", os.path.abspath(pretend.__file__)]
-        self._spawn([*agent, "begin", self._session], self._path("app"), "agent")
+        self._spawn([*agent, "begin", self._session], self._path("app"), "agent.log")
 
     def _spawn(self, command: list[str], directory: str, output: str) -> None:
         with open(self._path(output), "wb") as file:
@@ -243,24 +244,24 @@ class _Stage:
             sessions, entries = objects(client, SESSIONS), objects(client, LOG)
         except ClientError:
             return False
-        news = [each for each in sessions if each.get("id") == self._session]
+        news = [each for each in sessions if each.get(Key.ID) == self._session]
         self._tell(entries)
         for session in news:
-            shown = session.get("state"), session.get("kind")
+            shown = session.get(Key.STATE), session.get(Key.KIND)
             # A moment without growth is no news.
-            if shown != self._last and shown[0] != "quiet":
+            if shown != self._last and shown[0] != State.QUIET:
                 head, row, *_ = table([session], time.time(), colour)
                 print(*([row] if self._last else [head, row]), sep="\n", flush=True)
                 self._last = shown
-        worked = any(entry.get("event") == "worked" for entry in entries)
-        return worked and self._last[1:] == ("finished",)
+        worked = any(entry.get(Key.EVENT) == Event.WORKED for entry in entries)
+        return worked and self._last[1:] == (Kind.FINISHED,)
 
     def _last_lines(self, client: ControlClient, end: float, colour: bool) -> None:
         """Show that the revival has ended too, which the daemon sees a moment later."""
         end = min(end, time.monotonic() + GRACE)
         while time.monotonic() < end:
             self._show(client, colour)
-            if any(entry.get("event") == "ended" for entry in objects(client, LOG)):
+            if any(entry.get(Key.EVENT) == Event.ENDED for entry in objects(client, LOG)):
                 self._show(client, colour)
                 return
             time.sleep(INTERVAL)

@@ -11,6 +11,7 @@ import time
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Event, Key, Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def try_command(config: str | None) -> Exit:
         complain(f"{printable(path)}: no command is named in [notify]")
         return Exit.USAGE
     event = _made_up()
-    added = {SUMMARY_VARIABLE: summary_of(event, event["directory"])}
+    added = {SUMMARY_VARIABLE: summary_of(event, event[Key.DIRECTORY])}
     environment = child.child_environment(os.environ, added)
     try:
         program = child.find_program(command[0], environment)
@@ -137,13 +138,13 @@ def try_command(config: str | None) -> Exit:
 
 def _made_up() -> dict[str, Any]:
     return {
-        "at": time.time(),
-        "event": "needs-you",
-        "session": "00000000-0000-4000-8000-000000000000",
-        "agent": "claude",
-        "kind": "asking",
-        "reason": "nothing, this is a test",
-        "directory": "/palingenesis",
+        Key.AT: time.time(),
+        Key.EVENT: Event.NEEDS_YOU,
+        Key.SESSION: "00000000-0000-4000-8000-000000000000",
+        Key.AGENT: "claude",
+        Key.KIND: Kind.ASKING,
+        Key.REASON: "nothing, this is a test",
+        Key.DIRECTORY: "/palingenesis",
     }
 
 
@@ -154,7 +155,7 @@ def _summary(event: dict[str, Any]) -> str:
     text = event.get("summary")
     if isinstance(text, str):
         return "\n".join(printable(line, MESSAGE_LIMIT) for line in text.split("\n"))
-    directory = event.get("directory")
+    directory = event.get(Key.DIRECTORY)
     return summary_of(event, directory if isinstance(directory, str) else None)
 
 

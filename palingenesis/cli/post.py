@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from palingenesis import __version__
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Event, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ NTFY_LIMIT = 4096
 DISCORD_LIMIT = 2000
 
 #: The events that a phone shows even if its notifications are silent.
-_URGENT = ("needs-you", "gave-up")
+_URGENT = (Event.NEEDS_YOU, Event.GAVE_UP)
 _MARKDOWN = r"\`*_~|<>[]()#+-.!@:"
 
 
@@ -194,7 +195,7 @@ def _place(url: str) -> str:
 
 def _ntfy(summary: str, event: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
     """Return a plain body, which is text, https://docs.ntfy.sh/publish/."""
-    urgent = event.get("event") in _URGENT
+    urgent = event.get(Key.EVENT) in _URGENT
     body = summary.encode()[:NTFY_LIMIT].decode(errors="ignore").encode()
     return body, {
         "Content-Type": "text/plain; charset=utf-8",

@@ -14,11 +14,12 @@ from palingenesis.config import ConfigError, load_config
 from palingenesis.monitor.homes import default_homes
 from palingenesis.monitor.ledger.file import LEDGER_NAME, LedgerFile
 from palingenesis.monitor.ledger.history import fold
-from palingenesis.monitor.report import SPAN, commands_of, facts, last_time, sentence
+from palingenesis.monitor.report import SPAN, facts, last_time, reasons_of, sentence
 from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
 from palingenesis.paths import PathError, config_file, state_directory
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.web.night import clock, rows, svg
+from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,20 +77,20 @@ def read_night(directory: str, settings: Settings, since: float, now: float) -> 
         # No daemon has run yet.
         contents = []
     sums, entries = fold(contents)
-    has_command = commands_of(settings, default_homes(os.environ).values())
+    why_not = reasons_of(settings, default_homes(os.environ).values())
     return facts(
         entries,
         sums.sessions,
         paused=sums.paused,
         since=since,
         now=now,
-        has_command=has_command,
+        why_not=why_not,
     )
 
 
 def lines(night: Mapping[str, Any]) -> list[str]:
     """Return the report as a text."""
-    shown = [f"since {clock(night['since'])}: {sentence(night)}"]
+    shown = [f"since {clock(night[Key.SINCE])}: {sentence(night)}"]
     for key, title in PARTS:
         entries = night[key]
         if not entries:
@@ -124,28 +125,28 @@ def _settings(path: str | None) -> Settings:
 
 
 def _who(fact: Mapping[str, Any]) -> str:
-    directory = fact["directory"]
-    where = at_home(directory) if directory else fact["session"][:8]
-    return printable(f"{fact['agent']} {where}", MESSAGE_LIMIT)
+    directory = fact[Key.DIRECTORY]
+    where = at_home(directory) if directory else fact[Key.SESSION][:8]
+    return printable(f"{fact[Key.AGENT]} {where}", MESSAGE_LIMIT)
 
 
 def _what(key: str, fact: Mapping[str, Any]) -> str:
     """Return what a list of the report says of one session."""
     match key:
         case "needs_you":
-            return f"{fact['reason']} (since {clock(fact['at'])})"
+            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT])})"
         case "failed":
-            return f"revival {fact['attempt']} at {clock(fact['at'])}: {fact['cause']}"
+            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT])}: {fact['cause']}"
         case "went_on":
             until = "and may still work" if fact["running"] else "in all"
-            return f"from {clock(fact['at'])}, {in_words(int(fact['seconds']))} {until}"
+            return f"from {clock(fact[Key.AT])}, {in_words(int(fact[Key.SECONDS]))} {until}"
         case "waiting":
-            until = f", until {clock(fact['due'])}" if fact["due"] is not None else ""
-            return f"{fact['kind']}{until}"
+            until = f", until {clock(fact[Key.DUE])}" if fact[Key.DUE] is not None else ""
+            return f"{fact[Key.KIND]}{until}"
     if fact["comes_back"]:
-        when = f" at {clock(fact['due'])}" if fact["due"] is not None else ""
+        when = f" at {clock(fact[Key.DUE])}" if fact[Key.DUE] is not None else ""
         return f"is brought back{when}, unless something else holds it"
-    return f"is not brought back: {fact['reason']}"
+    return f"is not brought back: {fact[Key.REASON]}"
 
 
 def _sections(night: Mapping[str, Any]) -> Iterator[str]:

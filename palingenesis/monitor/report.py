@@ -17,6 +17,9 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Event, Kind
 
+#: Returns why a session is never revived, or None; by its agent, transcript and directory.
+WhyNot = Callable[[str, str | None, str | None], str | None]
+
 #: Seconds that a report looks back by default.
 SPAN = 12 * 3600.0
 #: Lines of a digest after its first one.
@@ -39,15 +42,14 @@ def facts(
     paused: bool,
     since: float,
     now: float,
-    has_command: Callable[[str, str | None], bool] = lambda *_: True,
+    why_not: WhyNot = lambda *_: None,
 ) -> dict[str, Any]:
     """
     Return the facts of the time from ``since`` to ``now``.
 
     :param entries: the ledger's entries, the oldest first.
     :param histories: what follows from all its entries, by session.
-    :param has_command: returns whether a command revives the sessions of an agent, given the
-        agent's name and a transcript's path, if it is known.
+    :param why_not: returns why the configuration keeps a session from being revived.
     """
     stories: dict[Name, _Story] = {}
     for entry in entries:
@@ -58,7 +60,7 @@ def facts(
     for story in told:
         history = histories.get(story.name, History())
         story.held = history.on_hold
-        story.has_command = has_command(story.name[0], story.transcript)
+        story.why_not = why_not(story.name[0], story.transcript, story.directory)
     return {
         "since": since,
         "now": now,
@@ -132,7 +134,7 @@ class _Story:
         self.last = 0.0
         self.due: float | None = None
         self.held = False
-        self.has_command = True
+        self.why_not: str | None = None
         self._entries: list[Entry] = []
         self._stop: Entry | None = None
         self._call: Entry | None = None
@@ -251,8 +253,8 @@ class _Story:
             reason = "it is given up"
         elif self.held:
             reason = "it is on hold"
-        elif not self.has_command:
-            reason = f"no command is named in [revive.{self.name[0]}]"
+        elif self.why_not is not None:
+            reason = self.why_not
         elif paused:
             reason = "the monitor is paused"
         at = self.due if reason is None else None
@@ -273,7 +275,7 @@ class _Story:
             for each in self._entries
             if each.at >= since and each.event in _MARKS
         ]
-        comes_back = self._waits and not self.held and self.has_command
+        comes_back = self._waits and not self.held and self.why_not is None
         planned = self.due if comes_back and self.due is not None else None
         return {**self._who(), "segments": segments, "marks": marks, "planned": planned}
 
@@ -327,17 +329,22 @@ def _kind(entry: Entry) -> str:
     return (entry.kind or Kind.UNKNOWN).value
 
 
-def commands_of(settings: Settings, defaults: Iterable[Home]) -> Callable[[str, str | None], bool]:
+def reasons_of(settings: Settings, defaults: Iterable[Home]) -> WhyNot:
     """
-    Return what tells whether a command revives an agent's sessions, for `facts`.
+    Return what tells why the configuration keeps a session from being revived, for `facts`.
 
     :param defaults: the home that each agent uses by default.
     """
     homes = [*settings.homes.values(), *defaults]
 
-    def has_command(agent: str, transcript: str | None) -> bool:
+    def why_not(agent: str, transcript: str | None, directory: str | None) -> str | None:
+        project = None if directory is None else settings.project_of(directory)
+        if project is not None and not project.revive:
+            return "[[projects]] says so for its directory"
         mine = [home for home in homes if home.agent == agent]
         holding = [home for home in mine if transcript is not None and home.holds(transcript)]
-        return any(home.name in settings.revive for home in holding[:1] or mine)
+        if any(home.name in settings.revive for home in holding[:1] or mine):
+            return None
+        return f"no command is named in [revive.{holding[0].name if holding else agent}]"
 
-    return has_command
+    return why_not

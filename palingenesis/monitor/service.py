@@ -23,7 +23,7 @@ from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger, Stop
 from palingenesis.monitor.notify import Notifier
-from palingenesis.monitor.report import SPAN, commands_of, digest, facts, last_time
+from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
@@ -560,7 +560,7 @@ class Monitor(Service):
             paused=self.paused,
             since=since,
             now=self._times.wall(),
-            has_command=commands_of(self._settings, self._world.default_homes().values()),
+            why_not=reasons_of(self._settings, self._world.default_homes().values()),
         )
 
     def _send_digest(self) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.report import commands_of, digest, last_time, sentence
+from palingenesis.monitor.report import digest, last_time, reasons_of, sentence
 from palingenesis.monitor.revive import Command
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import Project, Settings
 from palingenesis.words import Event, Kind
 from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
 
@@ -82,7 +82,7 @@ class FactsTests(SynchronousTestCase):
         entries = staged_night()
         for known, reason in (
             ({"paused": True}, "the monitor is paused"),
-            ({"has_command": lambda *_: False}, "no command is named in [revive.claude]"),
+            ({"why_not": lambda *_: "it is so"}, "it is so"),
         ):
             self.assertEqual(night_of(entries, **known)["forecast"][-1]["reason"], reason)
         held = [*entries, entry("docs", 8.5, Event.ON_HOLD)]
@@ -125,13 +125,23 @@ class FactsTests(SynchronousTestCase):
     def test_a_command_belongs_to_the_home_that_holds_the_transcript(self) -> None:
         work = Home("work", "claude", "/home/you/.claude-work", is_named=True)
         default = Home("claude", "claude", "/home/you/.claude")
-        settings = Settings(homes={"work": work}, revive={"work": Command(("claude", "{id}"))})
-        has_command = commands_of(settings, [default])
+        settings = Settings(
+            homes={"work": work},
+            revive={"work": Command(("claude", "{id}"))},
+            projects=(Project(directory="/home/you/app", revive=False),),
+        )
+        why_not = reasons_of(settings, [default])
         at = "projects/-x/s.jsonl"
-        self.assertTrue(has_command("claude", f"{work.directory}/{at}"))
-        self.assertFalse(has_command("claude", f"{default.directory}/{at}"))
-        self.assertTrue(has_command("claude", None))
-        self.assertFalse(has_command("codex", None))
+        self.assertIsNone(why_not("claude", f"{work.directory}/{at}", "/home/you"))
+        self.assertEqual(
+            why_not("claude", f"{default.directory}/{at}", None),
+            "no command is named in [revive.claude]",
+        )
+        self.assertIsNone(why_not("claude", None, None))
+        self.assertEqual(why_not("codex", None, None), "no command is named in [revive.codex]")
+        self.assertEqual(
+            why_not("claude", None, "/home/you/app/x"), "[[projects]] says so for its directory"
+        )
 
 
 class TimeOfDayTests(SynchronousTestCase):
