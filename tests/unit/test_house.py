@@ -31,8 +31,8 @@ ARROWS: dict[str, set[str]] = {
     "server": {SHARED},
     "monitor": {SHARED},
     "web": {"server", SHARED},
-    "daemon": {"server", "monitor", SHARED},
-    TESTING: {"server", "client", SHARED},
+    "daemon": {"server", "web", "monitor", SHARED},
+    TESTING: {"server", "client", "web", SHARED},
     PACKAGE: {"server", "client", SHARED},
     MAIN: {"cli"},
 }

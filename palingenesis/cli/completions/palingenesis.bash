@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_notify_subparsers=(post test)
-_shtab_palingenesis_subparsers=(demo start stop status sessions log report pause resume reload notify commands send path completion doctor)
+_shtab_palingenesis_subparsers=(demo start stop status sessions log report pause resume reload notify commands send web metrics path completion doctor)
 
 _shtab_palingenesis_demo_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
@@ -23,6 +23,8 @@ _shtab_palingenesis_notify_test_option_strings=(-h --help --config)
 _shtab_palingenesis_notify_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json)
 _shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_web_option_strings=(-h --help --socket --timeout --open --close --revoke --json)
+_shtab_palingenesis_metrics_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_path_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report)
@@ -41,6 +43,8 @@ _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_notify___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_commands___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_send___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_web___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_metrics___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_path___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_completion___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
@@ -49,7 +53,7 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_notify_post___as_choices=(ntfy slack discord json)
 _shtab_palingenesis_notify_pos_0_choices=(post test)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(demo start stop status sessions log report pause resume reload notify commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(demo start stop status sessions log report pause resume reload notify commands send web metrics path completion doctor)
 
 _shtab_palingenesis_demo__h_nargs=0
 _shtab_palingenesis_demo___help_nargs=0
@@ -91,6 +95,14 @@ _shtab_palingenesis_commands___json_nargs=0
 _shtab_palingenesis_send_pos_1_nargs='*'
 _shtab_palingenesis_send__h_nargs=0
 _shtab_palingenesis_send___help_nargs=0
+_shtab_palingenesis_web__h_nargs=0
+_shtab_palingenesis_web___help_nargs=0
+_shtab_palingenesis_web___open_nargs=0
+_shtab_palingenesis_web___close_nargs=0
+_shtab_palingenesis_web___revoke_nargs=0
+_shtab_palingenesis_web___json_nargs=0
+_shtab_palingenesis_metrics__h_nargs=0
+_shtab_palingenesis_metrics___help_nargs=0
 _shtab_palingenesis_path__h_nargs=0
 _shtab_palingenesis_path___help_nargs=0
 _shtab_palingenesis_completion__h_nargs=0

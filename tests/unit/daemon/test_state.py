@@ -83,6 +83,7 @@ class StateTests(StateTestCase):
                 "next_revival": None,
                 "keeper": True,
                 "ledger": "ok",
+                "scan": "ok",
             },
         )
 
@@ -166,6 +167,8 @@ class CommandTests(StateTestCase):
                 "held",
                 "needs",
                 "home",
+                "owner",
+                "who",
                 "method",
                 "output",
             ],
@@ -216,7 +219,18 @@ class CommandTests(StateTestCase):
         self.assertNotIn(secret, json.dumps(self.ask(b"INSPECT")))
 
     def test_they_are_told_by_help(self) -> None:
-        self.assertEqual(list(self.ask(b"HELP"))[-3:], ["SESSIONS", "LOG [N]", "INSPECT"])
+        self.assertEqual(
+            list(self.ask(b"HELP"))[5:],
+            [
+                "SESSIONS",
+                "LOG [N]",
+                "INSPECT",
+                "HOLD ID",
+                "RELEASE ID",
+                "REVIVE ID",
+                "END ID",
+            ],
+        )
 
     def test_what_fits_is_taken_from_the_beginning(self) -> None:
         values = [{"a": number} for number in range(100)]
