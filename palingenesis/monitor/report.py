@@ -25,7 +25,13 @@ SPAN = 12 * 3600.0
 #: Lines of a digest after its first one.
 DIGEST_LINES = 5
 #: How a person goes on with a session.
-_CONTINUE = {"claude": ("claude", "--resume"), "codex": ("codex", "resume")}
+_CONTINUE = {
+    "claude": ("claude", "--resume", "{id}"),
+    "codex": ("codex", "resume", "{id}"),
+    "copilot": ("copilot", "--resume={id}"),
+    "opencode": ("opencode", "-s", "{id}"),
+    "qwen": ("qwen", "--resume", "{id}"),
+}
 #: The events that the picture marks.
 _MARKS = frozenset(
     {
@@ -287,7 +293,7 @@ class _Story:
         words = _CONTINUE.get(self.name[0])
         if words is None:
             return None
-        line = shlex.join([*words, self.name[1]])
+        line = shlex.join(word.replace("{id}", self.name[1]) for word in words)
         return line if self.directory is None else f"cd {shlex.quote(self.directory)} && {line}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from palingenesis.words import Event
+from tests.support.browser import start_browser
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.night import END, entry, staged_night
 from tests.support.patience import PATIENCE
@@ -44,7 +45,9 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-class ReportTests(ProcessTestCase):
+class NightTestCase(ProcessTestCase):
+    """A test over the ledger of the staged night."""
+
     def setUp(self) -> None:
         super().setUp()
         # The staged night ends now.
@@ -67,6 +70,8 @@ class ReportTests(ProcessTestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout if status == 0 else done.stderr
 
+
+class ReportTests(NightTestCase):
     def test_the_text_has_each_part_in_its_order(self) -> None:
         told = self.report()
         titles = re.findall(r"^\w.*", told, re.MULTILINE)
@@ -140,3 +145,63 @@ class ReportTests(ProcessTestCase):
             odd = entry("s", 0, Event.NEEDS_YOU, directory="/home/\x1b[2J", reason="x")
             file.write(replace(odd, at=time.time() - 60).line())
         self.assertNotIn("\x1b", self.report())
+
+
+class BrowserTests(NightTestCase):
+    """The page in a real browser."""
+
+    def test_it_fits_a_phone_and_a_wide_screen(self) -> None:
+        browser = start_browser(self, self.place.path("profile"))
+        path = self.place.path("night.html")
+        self.report("--html", path)
+        for width in (320, 1280):
+            # A window is no narrower than 500 pixels; a screen that is emulated is.
+            size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            browser.get(f"file://{path}")
+            seen = browser.execute_script(_LOOK)
+            self.assertEqual(seen["inner"], width)
+            self.assertLessEqual(seen["scroll"], width)
+            self.assertEqual(seen["lanes"], 5)
+            self.assertGreater(seen["svg"], width / 2)
+            self.assertEqual(seen["outside"], [])
+            self.assertEqual(seen["loaded"], [])
+        self.assertEqual(browser.get_log("browser"), [])
+
+    def test_the_picture_is_in_the_colour_of_the_text_in_light_and_dark(self) -> None:
+        browser = start_browser(self, self.place.path("profile"))
+        path = self.place.path("night.html")
+        self.report("--html", path)
+        seen = set()
+        for scheme in ("light", "dark"):
+            media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+            browser.get(f"file://{path}")
+            text, label = browser.execute_script(_COLOURS)
+            self.assertEqual(text, label)
+            seen.add(text)
+        self.assertEqual(len(seen), 2)
+
+
+#: What a browser shows of the page: its size, and what is outside of it.
+_LOOK = """
+const width = window.innerWidth, picture = document.querySelector("svg");
+const outside = [...picture.querySelectorAll("rect, line")].filter((each) => {
+    const box = each.getBoundingClientRect();
+    return box.right > width + 1 || box.left < -1;
+});
+return {
+    inner: width,
+    scroll: document.documentElement.scrollWidth,
+    svg: picture.getBoundingClientRect().width,
+    lanes: picture.querySelectorAll("g[tabindex]").length,
+    outside: outside.map((each) => each.outerHTML),
+    loaded: performance.getEntriesByType("resource").map((each) => each.name),
+};
+"""
+_COLOURS = """
+return [
+    getComputedStyle(document.body).color,
+    getComputedStyle(document.querySelector("svg g text")).fill,
+];
+"""
