@@ -18,7 +18,7 @@ from palingenesis.monitor.report import SPAN, facts, last_time, reasons_of, sent
 from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
 from palingenesis.paths import PathError, config_file, state_directory
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
-from palingenesis.web.night import clock, rows, svg
+from palingenesis.web.night import clock, description, rows, svg
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
@@ -163,6 +163,7 @@ def _sections(night: Mapping[str, Any]) -> Iterator[str]:
         yield "</ul>"
     if night["lanes"]:
         yield f"<h2>The night</h2>\n{svg(night)}"
+        yield f"<p><small>{escape(description(night))}</small></p>"
         yield "<details><summary>The same as a table</summary>\n<table>"
         yield "<thead><tr><th>Session</th><th>Time</th><th>What</th></tr></thead>\n<tbody>"
         for row in rows(night):

@@ -183,6 +183,10 @@ class _Story:
         stop = self._stop
         return stop is not None and stop.kind in REVIVABLE and not self._gave_up
 
+    @property
+    def _comes_back(self) -> bool:
+        return self._waits and not self.held and self.why_not is None
+
     def need(self) -> dict[str, Any] | None:
         """Return what it needs from a person; None if nothing."""
         if self._call is None:
@@ -242,8 +246,8 @@ class _Story:
         return found
 
     def wait(self) -> dict[str, Any] | None:
-        """Return for what it waits, and until when; None if it does not wait."""
-        if not self._waits or self._stop is None:
+        """Return for what it waits, and until when; None if nothing would bring it back."""
+        if self._stop is None or not self._comes_back:
             return None
         return {**self._who(), "kind": _kind(self._stop), "due": self.due}
 
@@ -281,8 +285,7 @@ class _Story:
             for each in self._entries
             if each.at >= since and each.event in _MARKS
         ]
-        comes_back = self._waits and not self.held and self.why_not is None
-        planned = self.due if comes_back and self.due is not None else None
+        planned = self.due if self._comes_back else None
         return {**self._who(), "segments": segments, "marks": marks, "planned": planned}
 
     def _who(self) -> dict[str, Any]:

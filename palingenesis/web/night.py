@@ -14,7 +14,7 @@ from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
 #: What each kind of segment is called.
@@ -41,6 +41,8 @@ MARKS = {
 AHEAD, MARGIN = 6 * 3600.0, 0.04
 #: Pixels: a lane's label, its bar, the room below it, and the scale at the bottom.
 _LABEL, _BAR, _GAP, _SCALE = 18, 16, 12, 22
+#: The width of a mark in pixels, and how close two may be, in percent, on a narrow screen.
+_MARK, _CLOSE = 12, 4.0
 #: Seconds between two lines of the scale, and the most lines.
 _STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LINES = 6
@@ -74,7 +76,7 @@ def svg(night: Mapping[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
         f'<title id="night-title">{escape(title)}</title>',
-        f'<desc id="night-desc">{escape(_description(night))}</desc>',
+        f'<desc id="night-desc">{escape(description(night))}</desc>',
         _PATTERNS,
         *_scale(span, height),
     ]
@@ -155,13 +157,27 @@ def _lane(lane: Mapping[str, Any], span: _Span, top: int) -> Iterator[str]:
             'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
             f"<title>planned: revival at {clock(lane['planned'])}</title></rect>"
         )
-    for each in lane["marks"]:
+    for each, shift in _side_by_side(lane["marks"], span):
         yield (
-            f'<text x="{span.place(each["at"])}" y="{top + _LABEL - 3}" text-anchor="middle" '
-            f'fill="currentColor">{MARKS[each["event"]][0]}'
+            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL - 3}" '
+            f'text-anchor="middle" fill="currentColor">{MARKS[each["event"]][0]}'
             f"<title>{escape(_at(each))}</title></text>"
         )
     yield "</g>"
+
+
+def _side_by_side(
+    marks: Iterable[Mapping[str, Any]], span: _Span
+) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """Yield each mark, and by how many pixels it is moved, so that none hides another."""
+    first, count = -_CLOSE, 0
+    for each in marks:
+        at = span.percent(each["at"])
+        if at - first < _CLOSE:
+            count += 1
+        else:
+            first, count = at, 0
+        yield each, count * _MARK
 
 
 def _scale(span: _Span, height: int) -> Iterator[str]:
@@ -181,7 +197,8 @@ def _scale(span: _Span, height: int) -> Iterator[str]:
         at += step
 
 
-def _description(night: Mapping[str, Any]) -> str:
+def description(night: Mapping[str, Any]) -> str:
+    """Return what the picture shows, and what its signs mean."""
     count = len(night["lanes"])
     legend = "; ".join(f"{sign} {words}" for sign, words in MARKS.values())
     return (

@@ -17,6 +17,16 @@ from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.night import END, entry, staged_night
 from tests.support.patience import PATIENCE
 
+#: A configuration that revives the sessions of the staged night.
+CONFIGURATION = """\
+[homes.mine]
+agent = "claude"
+directory = "/home/you/.claude"
+
+[revive.mine]
+command = ["claude", "-p", "--resume", "{id}", "{prompt}"]
+"""
+
 
 class Page(HTMLParser):
     """What a page loads, and whether its tags are balanced."""
@@ -58,6 +68,11 @@ class NightTestCase(ProcessTestCase):
                 due = None if each.due is None else each.due + ahead
                 file.write(replace(each, at=each.at + ahead, due=due).line())
 
+        path = self.place.path(".config", "palingenesis")
+        os.makedirs(path)
+        with open(os.path.join(path, "config.toml"), "w", encoding="utf-8") as file:
+            file.write(CONFIGURATION)
+
     def report(self, *options: str, status: int = 0) -> str:
         done = subprocess.run(
             [*COMMAND, "report", *options],
@@ -92,13 +107,11 @@ class ReportTests(NightTestCase):
         self.assertEqual(sorted(os.listdir(self.place.state)), before)
 
     def test_the_forecast_follows_the_configuration(self) -> None:
-        self.assertIn("no command is named in [revive.claude]", self.report())
-        config = self.place.write(
-            "c.toml",
-            '[homes.mine]\nagent = "claude"\ndirectory = "/home/you/.claude"\n'
-            '[revive.mine]\ncommand = ["claude", "-p", "--resume", "{id}", "{prompt}"]\n',
-        )
-        self.assertIn("claude /home/you/docs  is brought back at", self.report("--config", config))
+        self.assertIn("claude /home/you/docs  is brought back at", self.report())
+        empty = self.place.write("c.toml", "")
+        told = self.report("--config", empty)
+        self.assertIn("no command is named in [revive.claude]", told)
+        self.assertNotIn("waits", told)
 
     def test_json_is_one_object(self) -> None:
         night = json.loads(self.report("--json"))

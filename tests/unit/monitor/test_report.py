@@ -85,6 +85,7 @@ class FactsTests(SynchronousTestCase):
             ({"why_not": lambda *_: "it is so"}, "it is so"),
         ):
             self.assertEqual(night_of(entries, **known)["forecast"][-1]["reason"], reason)
+        self.assertEqual(night_of(entries, why_not=lambda *_: "so")["waiting"], [])
         held = [*entries, entry("docs", 8.5, Event.ON_HOLD)]
         self.assertEqual(night_of(held)["forecast"][-1]["reason"], "it is on hold")
 

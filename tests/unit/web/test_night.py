@@ -52,6 +52,16 @@ class PictureTests(SynchronousTestCase):
         )
         self.assertNotIn("rgb", text)
 
+    def test_no_mark_hides_another(self) -> None:
+        (lane,) = (
+            each
+            for each in self.lanes()
+            if (each.get("aria-label") or "").startswith("claude api:")
+        )
+        marks = [each for each in lane.iter(f"{SVG}text") if each.get("dx") is not None]
+        self.assertEqual([each.text for each in marks], ["▸", "✗", "■"])
+        self.assertEqual([each.get("dx") for each in marks], ["0", "12", "24"])
+
     def test_now_is_a_line_and_what_is_planned_an_outline_ahead_of_it(self) -> None:
         (now,) = (
             each
