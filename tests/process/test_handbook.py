@@ -233,10 +233,10 @@ class ConfigurationTests(PageTestCase):
             settings_of(load_config(str(defaults), TABLES).tables),
         )
 
-    def test_every_command_that_tells_a_person_gets_the_summary(self) -> None:
+    def test_every_command_of_the_notifications_gets_the_summary(self) -> None:
         # Each program is replaced by one that takes down its arguments and its input.
         monitor = DOCS / "monitor.rst"
-        texts = blocks(monitor, "toml", section(monitor, "Being told"))
+        texts = blocks(monitor, "toml", section(monitor, "Notifications"))
         *texts, posting = texts
         self.assertEqual(len(texts), 2)
         stubs = self.home / "bin"
@@ -269,7 +269,7 @@ class WordTests(PageTestCase):
     """What the pages say is what the code has."""
 
     def test_every_reason_is_explained_in_the_gate_s_order(self) -> None:
-        rows = table(DOCS / "monitor.rst", "Why a session is left alone")
+        rows = table(DOCS / "monitor.rst", "Why a session is not revived")
         self.assertEqual([row[0] for row in rows], list(Reason))
 
     def test_every_state_is_named(self) -> None:
@@ -300,7 +300,7 @@ class WordTests(PageTestCase):
             expected = None if reset == "none" else seconds(reset)
             self.assertEqual(reset_in(text, written), expected, text)
 
-    def test_the_house_has_every_module(self) -> None:
+    def test_the_picture_of_the_parts_has_every_module(self) -> None:
         (picture, *_) = blocks(DOCS / "architecture.rst", "text")
         shown = set(picture.replace("/", " ").split())
         names = {name.rpartition(".")[2] for name in modules()}
@@ -310,7 +310,7 @@ class WordTests(PageTestCase):
     def test_every_example_is_named(self) -> None:
         rows = table(DOCS / "embedding.rst", "A minimal application")
         there = {path.name for path in (ROOT / "examples").iterdir()}
-        self.assertEqual({row[0] for row in rows}, there - {"systemd"})
+        self.assertEqual({row[0] for row in rows}, there - {"systemd", "launchd"})
 
     def test_the_arguments_of_the_service_have_their_defaults(self) -> None:
         for made in (ControlService, Limits):
