@@ -254,6 +254,18 @@ def _stop(options: Namespace) -> Exit:
     return stop(options.socket, options.timeout)
 
 
+def _config(options: Namespace) -> Exit:
+    from palingenesis.cli.config import run
+
+    return run(options)
+
+
+def _add_config_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.config import add_options
+
+    add_options(parser)
+
+
 #: Each command, in the order of the help.
 COMMANDS = {
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
@@ -264,6 +276,7 @@ COMMANDS = {
     "pause": CliCommand(_pause, "pause the daemon"),
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "make the daemon read its configuration again"),
+    "config": CliCommand(_config, "write, show, check and edit the settings", _add_config_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "path": CliCommand(_path, "print the socket's path"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from palingenesis.config import check_count, check_seconds
+from palingenesis.config import Collector, check_count, check_seconds
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.revive import Command
@@ -97,16 +97,11 @@ def check_homes(name: str, table: object) -> Mapping[str, Home]:
     :raises ValueError: if a value is not allowed; the text names its key.
     """
     homes = {}
+    collector = Collector()
     for key, value in _entries(name, table):
-        where = f"{name}.{printable(key, NAME_LIMIT)}"
-        if _HOME_NAME.fullmatch(key) is None:
-            raise ValueError(f"{where}: a name has 1 to 32 of the characters a-z, 0-9, - and _")
-        if key in AGENTS:
-            raise ValueError(f"{where}: the name of an agent is its default home's; choose another")
-        home = _check_table(where, value, {"agent": _agent, "directory": _directory})
-        if missing := {"agent", "directory"} - home.keys():
-            raise ValueError(f"{where}.{min(missing)}: missing")
-        homes[key] = Home(key, home["agent"], home["directory"], is_named=True)
+        with collector:
+            homes[key] = _home(key, f"{name}.{printable(key, NAME_LIMIT)}", value)
+    collector.raise_all()
     return MappingProxyType(homes)
 
 
@@ -116,10 +111,12 @@ def check_revive(name: str, table: object) -> Mapping[str, Command]:
 
     :raises ValueError: if a value is not allowed; the text names its key.
     """
-    entries = _entries(name, table)
-    checked = {
-        key: _command(f"{name}.{printable(key, NAME_LIMIT)}", value) for key, value in entries
-    }
+    checked = {}
+    collector = Collector()
+    for key, value in _entries(name, table):
+        with collector:
+            checked[key] = _command(f"{name}.{printable(key, NAME_LIMIT)}", value)
+    collector.raise_all()
     return MappingProxyType(checked)
 
 
@@ -130,10 +127,14 @@ def check_whole(tables: Mapping[str, Any]) -> None:
     :raises ValueError: if a command is given for a home that there is not.
     """
     homes = [*AGENTS, *tables.get("homes", ())]
+    collector = Collector()
     for key in tables.get("revive", ()):
-        if key not in homes:
-            shown = printable(key, NAME_LIMIT)
-            raise ValueError(f"revive.{shown}: no home of this name (known: {', '.join(homes)})")
+        with collector:
+            if key not in homes:
+                shown = printable(key, NAME_LIMIT)
+                known = ", ".join(homes)
+                raise ValueError(f"revive.{shown}: no home of this name (known: {known})")
+    collector.raise_all()
 
 
 def check_notify(name: str, table: object) -> dict[str, Any]:
@@ -161,11 +162,14 @@ TABLES: Mapping[str, Check] = MappingProxyType(
 
 def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
     checked = {}
+    collector = Collector()
     for key, value in _entries(name, table):
-        if key not in checks:
-            known = ", ".join(checks)
-            raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
-        checked[key] = checks[key](f"{name}.{key}", value)
+        with collector:
+            if key not in checks:
+                known = ", ".join(checks)
+                raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
+            checked[key] = checks[key](f"{name}.{key}", value)
+    collector.raise_all()
     return checked
 
 
@@ -174,6 +178,17 @@ def _entries(name: str, table: object) -> Iterable[tuple[str, object]]:
         # The value is not shown: it may have an environment in it, with secrets.
         raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
     return table.items()
+
+
+def _home(key: str, where: str, table: object) -> Home:
+    if _HOME_NAME.fullmatch(key) is None:
+        raise ValueError(f"{where}: a name has 1 to 32 of the characters a-z, 0-9, - and _")
+    if key in AGENTS:
+        raise ValueError(f"{where}: the name of an agent is its default home's; choose another")
+    home = _check_table(where, table, {"agent": _agent, "directory": _directory})
+    if missing := {"agent", "directory"} - home.keys():
+        raise ValueError(f"{where}.{min(missing)}: missing")
+    return Home(key, home["agent"], home["directory"], is_named=True)
 
 
 def _command(name: str, table: object) -> Command:
@@ -277,6 +292,10 @@ _SESSIONS: Mapping[str, Check] = {
     "crashes": _flag,
     "backlog": _flag,
 }
+
+
+#: The keys of the table ``[sessions]``.
+SESSIONS_KEYS = tuple(_SESSIONS)
 
 
 def _unexpected(name: str, expected: str, value: object) -> ValueError:

@@ -5,7 +5,8 @@
 #    source ~/.local/share/bash_completion/palingenesis
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_palingenesis_subparsers=(start stop status sessions log pause resume reload commands send path completion doctor)
+_shtab_palingenesis_config_subparsers=(init show check edit path)
+_shtab_palingenesis_subparsers=(start stop status sessions log pause resume reload config commands send path completion doctor)
 
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
 _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
@@ -15,6 +16,12 @@ _shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n --json)
 _shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_config_init_option_strings=(-h --help)
+_shtab_palingenesis_config_show_option_strings=(-h --help --json)
+_shtab_palingenesis_config_check_option_strings=(-h --help)
+_shtab_palingenesis_config_edit_option_strings=(-h --help)
+_shtab_palingenesis_config_path_option_strings=(-h --help)
+_shtab_palingenesis_config_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json)
 _shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_path_option_strings=(-h --help --socket --timeout)
@@ -30,6 +37,7 @@ _shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_config___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_commands___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_send___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_path___socket_COMPGEN=_shtab_compgen_files
@@ -37,8 +45,9 @@ _shtab_palingenesis_completion___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
+_shtab_palingenesis_config_pos_0_choices=(init show check edit path)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop status sessions log pause resume reload commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(start stop status sessions log pause resume reload config commands send path completion doctor)
 
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
@@ -62,6 +71,20 @@ _shtab_palingenesis_resume__h_nargs=0
 _shtab_palingenesis_resume___help_nargs=0
 _shtab_palingenesis_reload__h_nargs=0
 _shtab_palingenesis_reload___help_nargs=0
+_shtab_palingenesis_config_init__h_nargs=0
+_shtab_palingenesis_config_init___help_nargs=0
+_shtab_palingenesis_config_show__h_nargs=0
+_shtab_palingenesis_config_show___help_nargs=0
+_shtab_palingenesis_config_show___json_nargs=0
+_shtab_palingenesis_config_check__h_nargs=0
+_shtab_palingenesis_config_check___help_nargs=0
+_shtab_palingenesis_config_edit__h_nargs=0
+_shtab_palingenesis_config_edit___help_nargs=0
+_shtab_palingenesis_config_path__h_nargs=0
+_shtab_palingenesis_config_path___help_nargs=0
+_shtab_palingenesis_config_pos_0_nargs=A...
+_shtab_palingenesis_config__h_nargs=0
+_shtab_palingenesis_config___help_nargs=0
 _shtab_palingenesis_commands__h_nargs=0
 _shtab_palingenesis_commands___help_nargs=0
 _shtab_palingenesis_commands___json_nargs=0

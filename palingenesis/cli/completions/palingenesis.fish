@@ -50,7 +50,7 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands start stop status sessions log pause resume reload commands send path completion doctor
+set -g _shtab_palingenesis_commands start stop status sessions log pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' commands send path completion doctor
 set -g _shtab_palingenesis_opts_with_value --config --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
@@ -101,6 +101,21 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using reload' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a config -d 'Write, show, check and edit the settings.'
+complete -c palingenesis -n '_shtab_palingenesis_using config' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using config' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using config' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a init -d 'Write a configuration file with what is found on this system.'
+complete -c palingenesis -n '_shtab_palingenesis_using config init' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a show -d 'Show each value, and where it comes from.'
+complete -c palingenesis -n '_shtab_palingenesis_using config show' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using config show' -l json -d 'print an object, key to value and source'
+complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a check -d 'Check the file, and report every mistake in it.'
+complete -c palingenesis -n '_shtab_palingenesis_using config check' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a edit -d 'Edit the file with $EDITOR, and check it.'
+complete -c palingenesis -n '_shtab_palingenesis_using config edit' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a path -d 'Print the path of the file.'
+complete -c palingenesis -n '_shtab_palingenesis_using config path' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a commands -d 'List the daemon'"'"'s commands.'
 complete -c palingenesis -n '_shtab_palingenesis_using commands' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using commands' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
