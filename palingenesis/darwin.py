@@ -218,13 +218,16 @@ class Kernel:
 
     def listener(self, path: str) -> Process | None:
         """
-        Find a process of our user that listens at a Unix socket of a path.
+        Find another process of our user that listens at a Unix socket of a path.
 
-        It counts whether or not the socket's file is still there.
+        It counts whether or not the socket's file is still there. This process may have a
+        socket whose file was replaced.
 
-        :raises OSError: if no such process is found, and one cannot be read.
+        :raises OSError: if no process but this one can be read. One that cannot be read, while
+            others can, is protected by the system, and is no daemon that our user has started.
         """
-        return self._find(lambda pid: self._listens(pid, path))
+        own = os.getpid()
+        return self._find(lambda pid: self._listens(pid, path) and pid != own)
 
     def holder(self, path: str) -> Process | None:
         """
@@ -238,18 +241,21 @@ class Kernel:
         return self._find(lambda pid: any(file.is_file(wanted) for file in self.files(pid)))
 
     def _find(self, is_wanted: Callable[[int], bool]) -> Process | None:
-        uid = os.geteuid()
-        failed = None
+        uid, own = os.geteuid(), os.getpid()
+        failed: OSError | None = None
+        others = 0
         for pid in self.pids():
             try:
                 process = self.process(pid)
-                if process.uid == uid and is_wanted(pid):
-                    return process
+                if process.uid == uid:
+                    if is_wanted(pid):
+                        return process
+                    others += pid != own
             except ProcessLookupError:
                 continue
             except OSError as error:
                 failed = error
-        if failed is not None:
+        if failed is not None and not others:
             raise failed
         return None
 

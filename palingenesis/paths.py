@@ -1,9 +1,8 @@
 """
 Paths: how one is written, where the default ones are, and which directory is safe.
 
-The places depend on the environment alone, by the rules of Linux. Only the runtime directory of
-further systems is one that ``platformdirs`` knows; it is imported only there, because its import
-takes longer than asking the daemon.
+The places depend on the environment alone, by the same rules on every system: those of the XDG
+Base Directory Specification.
 """
 
 from __future__ import annotations
@@ -157,19 +156,14 @@ def runtime_directories(uid: int) -> list[tuple[str, str]]:
     The first is the default one. A program that was started outside of a session of the
     user, by cron(8) for example, has another default than one inside of it.
     """
-    if sys.platform not in ("linux", "darwin"):
-        import platformdirs
-
-        return [(platformdirs.user_runtime_dir(), "the platform's runtime directory")]
     found = []
-    if sys.platform == "linux":
-        # By the XDG Base Directory Specification, relative paths are ignored.
-        variable = os.environ.get("XDG_RUNTIME_DIR", "")
-        if os.path.isabs(variable):
-            found.append((variable, "$XDG_RUNTIME_DIR"))
-        directory = _of_the_session(uid)
-        if directory != variable and os.path.isdir(directory):
-            found.append((directory, "/run/user/UID"))
+    # By the XDG Base Directory Specification, relative paths are ignored.
+    variable = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(variable):
+        found.append((variable, "$XDG_RUNTIME_DIR"))
+    directory = _of_the_session(uid)
+    if directory != variable and os.path.isdir(directory):
+        found.append((directory, "/run/user/UID"))
     # Not $TMPDIR: a service and the user's shell seldom have the same.
     found.append((_last_resort(uid), "/tmp/palingenesis-UID"))  # noqa: S108 - see check_runtime
     return found

@@ -11,6 +11,8 @@ from palingenesis.text import MESSAGE_LIMIT, printable
 WIDTH = 80
 #: What stands for the part of a text that is left out.
 GAP = "..."
+#: The most characters without a width that are kept after one another: no script has more.
+MARKS_LIMIT = 4
 
 
 def width(text: str) -> int:
@@ -27,6 +29,7 @@ def padded(text: str, columns: int) -> str:
 
 def cut(text: str, columns: int) -> str:
     """Leave out the middle of a text that is too wide: the end of a path says most."""
+    text = _without_piles(text)
     if width(text) <= columns:
         return text
     head = _start(text, (columns - len(GAP)) // 3)
@@ -65,7 +68,22 @@ def _start(text: str, columns: int) -> str:
     return text[:end]
 
 
+def _without_piles(text: str) -> str:
+    """Leave out marks that are piled up on one character: a row has no more than it shows."""
+    if text.isascii():
+        return text
+    kept = []
+    marks = 0
+    for character in text:
+        marks = 0 if _width(character) else marks + 1
+        if marks <= MARKS_LIMIT:
+            kept.append(character)
+    return "".join(kept)
+
+
 def _width(character: str) -> int:
-    if unicodedata.combining(character):
+    # Marks, and the vowels and last consonants of a Korean syllable, are drawn over what is
+    # before them, as wcwidth(3) has it.
+    if unicodedata.category(character) in ("Mn", "Me") or "\u1160" <= character <= "\u11ff":
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -205,8 +205,11 @@ def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]
     settings = settings_of(config.tables)
     sessions: Any = written.get("sessions", {})
     for key in SESSIONS_KEYS:
-        source = path if key in sessions else "default"
-        yield f"sessions.{key}", (_plain(getattr(settings, key)), source)
+        # As it was written: some are kept in another form than the file's.
+        value, source = getattr(settings, key), "default"
+        if key in sessions:
+            value, source = sessions[key], path
+        yield f"sessions.{key}", (_plain(value), source)
     for name, table in written.items():
         if name in TABLES and name != "sessions":
             for key, value in _flat(name, table):

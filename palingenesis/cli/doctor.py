@@ -68,10 +68,10 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
     :returns: what ``palingenesis status`` would exit with.
     :raises SocketPathError: when the path cannot be a socket's.
     """
-    told: dict[str, str] = {}
+    colours: dict[str, str] = {}
 
     def say(label: str, value: str, value_colour: str = PLAIN) -> None:
-        told[label] = value_colour
+        colours[label] = value_colour
         # Each row as soon as it is known: the next may take as long as the timeout.
         print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
@@ -96,13 +96,13 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
             say(*row)
         for row in _configuration(location.path, error is None):
             # The daemon itself knows which file it reads, and every mistake in it.
-            if row[0] not in told:
+            if row[0] not in colours:
                 say(*row)
         if (unread := unread_directory()) is not None:
             say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
         say("plugin", *examine_plugin())
     if error is None:
-        say("verdict", *_verdict([label for label, its in told.items() if its == RED]))
+        say("verdict", *_verdict([label for label, its in colours.items() if its == RED]))
         return Exit.DONE
     say("verdict", str(error), RED)
     return exit_status(error)

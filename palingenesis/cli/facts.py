@@ -53,7 +53,7 @@ def report() -> Exit:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    for name in ("palingenesis", "twisted", "platformdirs"):
+    for name in ("palingenesis", "twisted"):
         try:
             print(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -246,8 +246,15 @@ def _listener(directory: str) -> tuple[bool, str]:
         listening.bind(path)
         listening.listen(1)
         os.unlink(path)
+        # This process is left out, so one that has the socket from it is looked for.
+        listening.set_inheritable(True)
+        pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+    try:
         found = Kernel().listener(path)
-    return found is not None and found.pid == os.getpid(), "found" if found else "NOT found"
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    return found is not None and found.pid == pid, "found" if found else "NOT found"
 
 
 def _lock(directory: str) -> tuple[bool, str]:

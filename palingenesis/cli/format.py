@@ -96,9 +96,11 @@ def trouble(error: ClientError) -> str:
 
 def table_lines(rows: Mapping[str, str]) -> list[str]:
     """Lay out two columns of a daemon's own words."""
+    from palingenesis.cli.columns import padded, width
+
     shown = [(printable(left), printable(right)) for left, right in rows.items()]
-    width = max((len(left) for left, _ in shown), default=0)
-    return [f"{left:<{width}}  {right}".rstrip() for left, right in shown]
+    widest = max((width(left) for left, _ in shown), default=0)
+    return [f"{padded(left, widest)}  {right}".rstrip() for left, right in shown]
 
 
 def json_line(line: bytes) -> bytes:

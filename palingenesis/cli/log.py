@@ -118,13 +118,11 @@ def _started(entry: dict[str, Any]) -> str:
     return f"{_revival(entry)} started, pid {_text(entry, Key.PID)}"
 
 
-def _failed(entry: dict[str, Any]) -> str:
+def _exit(entry: dict[str, Any]) -> str:
     status = entry.get(Key.EXIT)
     if type(status) is not int:
-        return f"{_revival(entry)} failed (exit unknown)"
-    if status < 0:
-        return f"{_revival(entry)} failed (signal {-status})"
-    return f"{_revival(entry)} failed (exit {status})"
+        return " (exit unknown)"
+    return f" (signal {-status})" if status < 0 else f" (exit {status})"
 
 
 def _gave_up(entry: dict[str, Any]) -> str:
@@ -134,6 +132,12 @@ def _gave_up(entry: dict[str, Any]) -> str:
 
 def _by(word: str) -> Callable[[dict[str, Any]], str]:
     return lambda entry: word if entry.get(Key.BY) is None else f"{word} by {_text(entry, Key.BY)}"
+
+
+def _because(word: str) -> Callable[[dict[str, Any]], str]:
+    return lambda entry: (
+        word if entry.get(Key.REASON) is None else f"{word}: {_text(entry, Key.REASON)}"
+    )
 
 
 def _revival(entry: dict[str, Any]) -> str:
@@ -146,9 +150,17 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     Event.INTENT: lambda entry: f"{_revival(entry)} begins",
     Event.STARTED: _started,
     Event.WORKED: lambda entry: f"{_revival(entry)} worked",
-    Event.FAILED: _failed,
+    Event.FAILED: lambda entry: f"{_revival(entry)} failed{_exit(entry)}",
     Event.GAVE_UP: _gave_up,
     Event.LEFT: lambda _: "left by its user",
+    Event.ENDED: lambda entry: f"{_revival(entry)} ended{_exit(entry)}",
+    Event.KILLED: _because("revival killed"),
+    Event.CONTINUED: lambda _: "goes on under another id",
+    Event.NEEDS_YOU: _because("needs you"),
+    Event.ON_HOLD: _by("on hold"),
+    Event.RELEASED: _by(Event.RELEASED),
+    Event.ASKED: _by("revival asked for"),
+    Event.KEPT: lambda _: "this daemon revives in a further home from now on",
     Event.PAUSED: _by(Event.PAUSED),
     Event.RESUMED: _by(Event.RESUMED),
 }

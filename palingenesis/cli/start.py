@@ -78,15 +78,8 @@ def start(
     client = ControlClient(path, START_TIMEOUT if timeout is None else timeout)
     inherits = foreground and given is None and _is_activated()
     # An inherited socket accepts connections already, and nothing answers yet.
-    running = None if inherits else _status(client)
-    if isinstance(running, int):
-        return _running_already(running, client)
-    if running is not None and not isinstance(running, NotRunning):
-        complain(str(running))
-        return exit_status(running)
-    if not inherits and (reason := _stranded(location, directory)):
-        complain(reason)
-        return Exit.USAGE
+    if not inherits and (status := _running(client, location, directory)) is not None:
+        return status
     options = ["palingenesis", "--state", directory]
     if given is not None:
         options += ["--socket", path]
@@ -107,13 +100,27 @@ def start(
     return Exit.USAGE
 
 
+def _running(client: ControlClient, location: Location, state: str) -> Exit | None:
+    """Report a daemon that runs already, or why that is unknown; None if none runs."""
+    running = _status(client)
+    if isinstance(running, int):
+        return _running_already(running, client)
+    if not isinstance(running, NotRunning):
+        complain(str(running))
+        return exit_status(running)
+    if reason := _stranded(location, state):
+        complain(reason)
+        return Exit.USAGE
+    return None
+
+
 class _Daemon:
     """
     A daemon that starts in the background, and what it reports.
 
     :param command: what starts it.
     :ivar pid: its pid once it serves, else 0.
-    :ivar reason: why its start fails, in its own words; empty if it does not say so.
+    :ivar reason: why its start fails, in its own words; empty if it does not report that.
     :ivar error: the last error that it has logged.
     """
 

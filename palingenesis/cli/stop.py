@@ -127,8 +127,9 @@ class _Process:
         self._pid = pid
         self._began = process_stat(pid)[_START_TIME:][:1]
         self._descriptor: int | None = None
-        with suppress(AttributeError, OSError):
-            self._descriptor = os.pidfd_open(pid)
+        if sys.platform == "linux":
+            with suppress(AttributeError, OSError):
+                self._descriptor = os.pidfd_open(pid)
 
     def __enter__(self) -> _Process:
         return self
@@ -144,7 +145,7 @@ class _Process:
         :raises OSError: when the system forbids it.
         """
         try:
-            if self._descriptor is not None:
+            if sys.platform == "linux" and self._descriptor is not None:
                 signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
             elif self._has_ended():
                 return False

@@ -14,6 +14,7 @@ A blocking client of the control socket, on the standard library alone.
 from __future__ import annotations
 
 import socket
+import sys
 import time
 
 from palingenesis.client.errors import connect_error
@@ -157,7 +158,7 @@ def connect(path: str, deadline: Deadline, *, name_senders: bool = False) -> soc
 
 def _socket(name_senders: bool) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    if name_senders:
+    if sys.platform == "linux" and name_senders:
         # Before connecting: the kernel names no sender for what arrived earlier.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     return connection

@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
+
 from palingenesis import __version__
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
-from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.service import ControlService
@@ -58,6 +60,25 @@ def add_commands(
             **monitor.inspect(),
         }
 
+    def steered(steer: Callable[[str, str], Any]) -> Callable[[str], Any]:
+        async def handler(id: str) -> None:  # noqa: A002 - the argument's name in HELP
+            peer = control.peer
+            if peer is None or peer.uid not in (0, os.geteuid()):
+                raise CommandRefused("only the daemon's own user and root may steer a session")
+            try:
+                await maybeDeferred(steer, id, f"uid {peer.uid}, pid {peer.pid}")
+            except SteeringError as error:
+                raise CommandRefused(str(error)) from None
+
+        return handler
+
+    for name, steer, summary in (
+        ("HOLD", monitor.hold, "leave a session alone"),
+        ("RELEASE", monitor.release, "undo HOLD"),
+        ("REVIVE", monitor.revive, "revive a session now"),
+        ("END", monitor.end, "end a revival, and leave its session alone"),
+    ):
+        control.command(name, steered(steer), summary, "ID")
     control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
     control.command("LOG", log, "show the last entries of the ledger", "[N]", audit=False)
     control.command("INSPECT", inspect, "show what the daemon works with", audit=False)

@@ -8,15 +8,18 @@ the system is asked through `System`, and only if nothing cheaper forbids a revi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from palingenesis.monitor import resets
 from palingenesis.monitor.ledger import History
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import Project, Settings
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
+#: Seconds after the first stop without progress for which attempts go on if no reset is stated:
+#: a window has five hours.
+UNSTATED = 6 * 3600.0
 #: Seconds ahead beyond which a reset is not waited for: eight days.
 TOO_FAR = 8 * 86400.0
 
@@ -53,6 +56,31 @@ class Permissive:
 PERMISSIVE = Permissive()
 
 
+class Statement(NamedTuple):
+    """
+    A limit is the account's: what one session states about its end holds for the whole home.
+
+    :ivar at: when it was stated, in seconds since the epoch.
+    :ivar due: when the limit ends, with the margin added, in seconds since the epoch.
+    """
+
+    at: float
+    due: float
+
+
+class Load(NamedTuple):
+    """
+    What is being revived in a home.
+
+    :ivar running: the commands that run, of revivals that may still work.
+    :ivar leading: whether one of them is the first after a reset, and has not shown yet whether
+        the limit has really ended.
+    """
+
+    running: int = 0
+    leading: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """
@@ -62,9 +90,12 @@ class Circumstances:
     :ivar monotonic: the time, in seconds of a clock that is never set back.
     :ivar kept: the homes that this daemon keeps, by name, and since when, in seconds since the
         epoch; None if no other daemon kept it before.
+    :ivar resets: of each home, by name, the newest statement of when its limit ends.
+    :ivar loads: of each home, by name, what is being revived there.
+    :ivar clock: the local time of day, in minutes since midnight.
     :ivar ledger: whether the ledger can be written.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
-    :ivar starts: commands started in the last hour, over all sessions.
+    :ivar starts: commands started in the last hour, by the home's name.
     """
 
     now: float
@@ -74,7 +105,10 @@ class Circumstances:
     kept: Mapping[str, float | None]
     ledger: bool
     first_at: float | None
-    starts: int
+    starts: Callable[[str], int]
+    resets: Mapping[str, Statement] = field(default_factory=dict)
+    loads: Mapping[str, Load] = field(default_factory=dict)
+    clock: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +177,43 @@ class Case:
         return self.session.home.name in self.circumstances.kept
 
     @property
+    def project(self) -> Project | None:
+        """What the configuration says of the session's directory; None if it says nothing."""
+        return self.settings.project_of(self.session.identity.directory)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a person wants this very stop to be revived now."""
+        return self.ending is not None and self.history.asked == self.session.verdict.key
+
+    @property
+    def has_person(self) -> bool:
+        """Whether a person wrote in the session since it was last brought back."""
+        verdict, intended_at = self.session.verdict, self.history.intended_at
+        if intended_at is None or verdict.last_prompt_at is None:
+            return False
+        command = self.settings.revive.get(self.session.home.name)
+        given = None if command is None else command.prompt
+        return verdict.last_prompt != given and verdict.last_prompt_at > intended_at
+
+    @property
+    def windows(self) -> int:
+        """After how many stops, this one not counted, it was brought back without a person."""
+        if self.has_person:
+            return 0
+        return self.history.windows - (self.history.intended == self.session.verdict.key)
+
+    @property
+    def is_after_reset(self) -> bool:
+        """Whether the session stopped at a limit whose end is stated."""
+        return self.kind is Kind.LIMIT and self.ending is not None and self.ending.reset_stated
+
+    @property
+    def load(self) -> Load:
+        """What is being revived in the session's home."""
+        return self.circumstances.loads.get(self.session.home.name, Load())
+
+    @property
     def is_quiet(self) -> bool:
         """Whether the session has not grown for long enough that its end can be read."""
         return self.circumstances.monotonic - self.session.grown >= self.settings.quiet
@@ -182,7 +253,7 @@ class Case:
         """Whether nothing can change about the session until it grows."""
         if self.ending is None:
             return self.session.owner is not None and self.is_over
-        return self.ending.kind not in REVIVABLE or self.is_over
+        return not self.is_asked and (self.ending.kind not in REVIVABLE or self.is_over)
 
     @property
     def belongs_in_the_ledger(self) -> bool:
@@ -213,7 +284,8 @@ class Assessment:
 
 def assess(case: Case) -> Assessment:
     """Assess a case."""
-    held = next((reason for reason, forbids in GATE if forbids(case)), None)
+    gate = GATE if not case.is_asked else ASKED_GATE
+    held = next((reason for reason, forbids in gate if forbids(case)), None)
     return Assessment(case.kind, _state(case, held), case.due, held, case.method)
 
 
@@ -285,6 +357,11 @@ def kind_of(case: Case, asking: bool | None) -> Kind | None:
         return None
     if session.left and not case.running and session.verdict.kind in (None, *REVIVABLE):
         return Kind.USER
+    if case.history.successor is not None and session.verdict.key in (
+        case.history.key,
+        case.history.found,
+    ):
+        return Kind.CONTINUED
     if goes_on(case):
         return case.history.kind
     if session.verdict.kind is not None:
@@ -306,6 +383,8 @@ def _state(case: Case, held: Reason | None) -> State:
         return State.QUIET if case.is_quiet else State.WORKING
     if case.kind is Kind.USER:
         return State.LEFT
+    if case.is_asked:
+        return State.WAITING if held is None else State.STOPPED
     if case.kind not in REVIVABLE:
         return State.STOPPED
     if case.is_given_up:
@@ -322,11 +401,54 @@ def _is_too_old(case: Case) -> bool:
 
 
 def _is_not_due(case: Case) -> bool:
-    return case.due is None or case.circumstances.now < case.due
+    if case.due is None or case.circumstances.now < case.due:
+        return True
+    stated = case.circumstances.resets.get(case.session.home.name)
+    return (
+        stated is not None
+        and case.ending is not None
+        and case.kind is Kind.LIMIT
+        and stated.at > case.ending.at
+        and case.circumstances.now < stated.due
+    )
+
+
+def _is_outside_hours(case: Case) -> bool:
+    if case.settings.hours is None:
+        return False
+    begin, end = case.settings.hours
+    clock = case.circumstances.clock
+    return not (begin <= clock < end if begin < end else clock >= begin or clock < end)
+
+
+def _is_one_too_many_windows(case: Case) -> bool:
+    return case.kind is Kind.LIMIT and case.windows >= case.settings.windows
 
 
 def _has_had_its_attempts(case: Case) -> bool:
-    return case.ending is not None and case.ending.attempts >= case.settings.attempts
+    end = case.ending
+    if end is None:
+        return False
+    if end.reset_stated or case.kind is Kind.DIED:
+        return end.attempts >= case.settings.attempts
+    first = case.history.first_stop_at
+    return not end.fresh and first is not None and case.circumstances.now - first > UNSTATED
+
+
+def has_run_out(case: Case) -> bool:
+    """Return whether another attempt for this stop would be one too many."""
+    return _has_had_its_attempts(case)
+
+
+def _waits_for_the_first(case: Case) -> bool:
+    if case.load.running >= case.settings.at_once:
+        return True
+    return case.is_after_reset and case.load.leading
+
+
+def _starts_enough(case: Case) -> bool:
+    home = case.session.home.name
+    return case.circumstances.starts(home) >= case.settings.hourly_of(home)
 
 
 #: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.
@@ -338,21 +460,38 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.LEDGER, lambda case: not case.circumstances.ledger),
     (Reason.KIND, lambda case: case.kind not in REVIVABLE),
     (Reason.CRASHES, lambda case: case.kind is Kind.DIED and not case.settings.crashes),
+    (Reason.ON_HOLD, lambda case: case.history.on_hold),
+    (Reason.PROJECT, lambda case: case.project is not None and not case.project.revive),
     (Reason.GIVEN_UP, lambda case: case.is_given_up),
     (Reason.NEWER_RECORD, lambda case: case.newer_record),
     (Reason.TOO_FAR, _is_too_far),
     (Reason.TOO_OLD, _is_too_old),
+    (Reason.WINDOWS, _is_one_too_many_windows),
+    (Reason.SPEND, lambda case: case.session.verdict.spends and not case.settings.spend),
     (Reason.NOT_DUE, _is_not_due),
+    (Reason.HOURS, _is_outside_hours),
     (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
     (Reason.OWNER_ALIVE, lambda case: case.system.owner() in (Owner.PROGRAM, Owner.SERVER)),
     (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is not Owner.GONE),
     (Reason.DIRECTORY, lambda case: not case.system.directory()),
     (Reason.ATTEMPTS, _has_had_its_attempts),
-    (Reason.HOURLY_LIMIT, lambda case: case.circumstances.starts >= case.settings.hourly),
+    (Reason.AT_ONCE, _waits_for_the_first),
+    (Reason.HOURLY_LIMIT, _starts_enough),
     (Reason.NO_BINARY, lambda case: not case.system.program()),
 )
 
+#: What a person overrides who asks for a revival.
+OVERRIDDEN = frozenset(
+    {
+        *(Reason.KIND, Reason.CRASHES, Reason.ON_HOLD, Reason.PROJECT, Reason.GIVEN_UP),
+        *(Reason.TOO_FAR, Reason.TOO_OLD, Reason.WINDOWS, Reason.SPEND, Reason.NOT_DUE),
+        *(Reason.HOURS, Reason.ATTEMPTS),
+    }
+)
+ASKED_GATE = tuple(each for each in GATE if each[0] not in OVERRIDDEN)
 #: The reasons that hold a session which goes on by itself, sooner or later.
-_PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURLY_LIMIT})
+_PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
 #: The reasons that a look at processes, directories and programs cannot change.
-_AFTER_OWNER = frozenset({None, Reason.ATTEMPTS, Reason.HOURLY_LIMIT, Reason.NO_BINARY})
+_AFTER_OWNER = frozenset(
+    {None, Reason.ATTEMPTS, Reason.AT_ONCE, Reason.HOURLY_LIMIT, Reason.NO_BINARY}
+)

@@ -12,6 +12,7 @@ from palingenesis.monitor.case import (
     Assessment,
     Case,
     Circumstances,
+    Statement,
     assess,
     ending_of,
     kind_of,
@@ -27,6 +28,9 @@ from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, Owner, Reason, State
+
+#: Characters of an id that name a session.
+SHORTEST = 4
 
 
 class Judge:
@@ -54,6 +58,7 @@ class Judge:
     ) -> None:
         self.settings = settings
         self.kept: Mapping[str, float | None] = {}
+        self._resets: Mapping[str, Statement] = {}
         self._world = world
         self._times = times
         self._roster = roster
@@ -116,6 +121,7 @@ class Judge:
 
         :param living: the processes that live; None if nobody looked.
         """
+        self._resets = self._newest_resets()
         for session in list(self._roster.sessions.values()):
             if not session.settled:
                 with self._apart(session):
@@ -212,11 +218,49 @@ class Judge:
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
             command = self.settings.revive[session.home.name]
+            if case.project is not None:
+                command = case.project.changed(command)
             warning = self._revivals.begin(case, command, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))
         self._note(session, assessment)
+
+    def find(self, beginning: str) -> Session | str:
+        """
+        Return the session whose id begins so; a line that says why there is no such one.
+
+        :param beginning: at least `SHORTEST` characters of an id.
+        """
+        if len(beginning) < SHORTEST:
+            return f"give at least {SHORTEST} characters of the id"
+        sessions = self._roster.sessions.values()
+        found = [each for each in sessions if each.identity.id.startswith(beginning)]
+        whole = [each for each in found if each.identity.id == beginning]
+        if len(whole or found) == 1:
+            return (whole or found)[0]
+        if not found:
+            return "no session has an id that begins so"
+        ids = ", ".join(sorted(each.identity.id for each in found)[:5])
+        return f"{len(found)} sessions have an id that begins so: {ids}"
+
+    def reason_against(self, session: Session, living: Living | None = None) -> Reason | None:
+        """
+        Return what holds a session that a person wants to be revived now.
+
+        :param living: the processes that live; None to ask only what needs no look at them.
+        """
+        if living is not None:
+            session.owner = living.owner(session.home, session.identity, session.path)
+        case = self._case(session, self.circumstances())
+        wished = replace(case.history, asked=session.verdict.key)
+        system = PERMISSIVE if living is None else case.system
+        return assess(replace(case, history=wished, system=system)).held
+
+    def ask(self, session: Session, by: str) -> str | None:
+        """Record that a person wants a session to be revived now; return the warning."""
+        session.settled = False
+        return self._ledger.asked(stop_of(self._case(session, self.circumstances())), by)
 
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""
@@ -228,8 +272,23 @@ class Judge:
             self.kept,
             self._ledger.warning is None and self._keeper.warning is None,
             self._ledger.sums.first_at,
-            self._ledger.starts(),
+            self._ledger.starts,
+            self._resets,
+            {name: self._revivals.load(name) for name in self.kept},
+            self._times.clock(),
         )
+
+    def _newest_resets(self) -> dict[str, Statement]:
+        """Return the newest statement of each home's limit, by the home's name."""
+        newest: dict[str, Statement] = {}
+        for session in self._roster.sessions.values():
+            verdict = session.verdict
+            if verdict.kind is Kind.LIMIT and verdict.at is not None and verdict.reset is not None:
+                statement = Statement(verdict.at, verdict.reset + self.settings.margin)
+                known = newest.get(session.home.name)
+                if known is None or known.at < statement.at:
+                    newest[session.home.name] = statement
+        return newest
 
     def _case(
         self, session: Session, circumstances: Circumstances, *, newer_record: bool = False
@@ -279,6 +338,9 @@ class Judge:
             Key.DUE: assessment.due,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: assessment.held if shows_reason else None,
+            Key.HOME: session.home.name,
+            Key.METHOD: assessment.method,
+            Key.OUTPUT: self._revivals.output_of(session.name),
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from palingenesis.monitor.case import Case
+from palingenesis.monitor.case import Case, Load, has_run_out
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
@@ -18,6 +18,8 @@ from palingenesis.words import Event, Owner
 #: Called with an event that has been recorded, its stop, and a few words about it.
 Recorded = Callable[[Event, Stop, str], None]
 
+#: Seconds for which the first revival after a reset goes ahead of the others of its home.
+LEAD = 60.0
 _GONE = Ended(None, False, False)
 
 
@@ -31,6 +33,9 @@ class Running:
     :ivar before: the agent's last progress before it started, as the transcript shows it.
     :ivar growth: what changes when anything below the session grows, when it was last looked at.
     :ivar calling: whether a call of a tool was under way then.
+    :ivar home: the name of the session's home.
+    :ivar leads_until: until when the others of the home wait for it, in seconds of the clock
+        that is never set back; 0 if they do not.
     :ivar others: the sessions that were known in the session's directory when it began.
     :ivar worked: whether it has worked: its outcome is recorded then.
     :ivar ended: how its command ended; None while it runs.
@@ -42,6 +47,8 @@ class Running:
     before: float | None = None
     growth: Hashable = None
     calling: bool = False
+    home: str = ""
+    leads_until: float = 0.0
     others: frozenset[Name] = frozenset()
     worked: bool = False
     ended: Ended | None = None
@@ -61,6 +68,8 @@ class Revivals:
         self._times = times
         self._recorded = recorded
         self._recovered = False
+        #: The newest reset after which a session of each home went first, by the home's name.
+        self._led: dict[str, float] = {}
         self.running: dict[tuple[str, str], Running] = {}
 
     def reviving(self, name: tuple[str, str]) -> bool:
@@ -81,6 +90,12 @@ class Revivals:
         """Leave everything to another daemon, which is the keeper."""
         self.running.clear()
         self._recovered = False
+
+    def load(self, home: str) -> Load:
+        """Return what is being revived in a home."""
+        there = [each for each in self.running.values() if each.home == home and not each.ended]
+        now = self._times.monotonic()
+        return Load(len(there), any(now < each.leads_until and not each.worked for each in there))
 
     def pids(self) -> frozenset[int]:
         """Return the pids of the commands."""
@@ -118,7 +133,9 @@ class Revivals:
         """
         session, stop = case.session, stop_of(case)
         try:
-            attempt = self._ledger.intent(stop, case.due)
+            attempt = self._ledger.intent(
+                stop, case.due, home=session.home.name, person=case.has_person
+            )
         except LedgerError as error:
             return str(error)
         in_use = [
@@ -127,7 +144,9 @@ class Revivals:
             if each.revival is not None and each.revival.output is not None
         ]
         try:
-            revival = self._world.start(command, session.home, session.identity, in_use)
+            revival = self._world.start(
+                command, session.home, session.identity, in_use, case.settings.outputs
+            )
         except (CommandError, OSError) as error:
             self._fail(attempt, _GONE, found=prompt_in(session))
             return str(error)
@@ -137,11 +156,42 @@ class Revivals:
             began_here=True,
             before=session.verdict.progress,
             growth=self._growth(session),
+            home=session.home.name,
+            leads_until=self._times.monotonic() + LEAD if self._goes_first(case) else 0.0,
             others=others,
         )
         self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
         return None
+
+    def _goes_first(self, case: Case) -> bool:
+        """Return whether a session is the first of its home to be brought back after a reset."""
+        reset, home = case.session.verdict.reset, case.session.home.name
+        if not case.is_after_reset or reset is None or reset <= self._led.get(home, 0.0):
+            return False
+        self._led[home] = reset
+        return True
+
+    def end(self, name: Name, by: str) -> str | None:
+        """
+        End the command that revives a session.
+
+        :param by: who asks for it.
+        :return: why nothing is ended, in one line; None if it is.
+        """
+        running = self.running.get(name)
+        if running is None or running.revival is None or running.ended is not None:
+            return "no revival of it runs"
+        if not running.revival.is_certain:
+            return "it cannot be proven that the process is its revival; end it yourself"
+        running.revival.end()
+        self._kill(running.attempt, "ended at a person's wish", by)
+        return None
+
+    def output_of(self, name: Name) -> str | None:
+        """Return the file with the output of the command that revives a session, if it runs."""
+        running = self.running.get(name)
+        return None if running is None or running.revival is None else running.revival.output
 
     def observe(
         self,
@@ -227,7 +277,7 @@ class Revivals:
         history = case.history
         if history.given_up or history.open is not None or history.failed_at is None:
             return
-        if history.quick < QUICK_LIMIT and history.attempts < case.settings.attempts:
+        if history.quick < QUICK_LIMIT and not has_run_out(case):
             return
         stop = stop_of(case)
         self._ledger.gave_up(stop)
@@ -240,7 +290,9 @@ class Revivals:
             if name in self.running:
                 continue
             revival = self._adopted(attempt, settings)
-            self.running[name] = Running(attempt, revival, ended=_GONE if revival is None else None)
+            home = self._world.home_of(attempt.stop).name
+            ended = _GONE if revival is None else None
+            self.running[name] = Running(attempt, revival, home=home, ended=ended)
             if revival is not None and attempt.pid is None:
                 self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         if not self._recovered:
@@ -251,7 +303,8 @@ class Revivals:
                     continue
                 revival = self._adopted(last, settings)
                 ended = _GONE if revival is None else None
-                self.running[name] = Running(last, revival, worked=True, ended=ended)
+                home = self._world.home_of(last.stop).name
+                self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
 
     def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
         home = self._world.home_of(attempt.stop)

@@ -36,10 +36,12 @@ QUICK = 10.0
 #: Quick failures in a row, with the same exit, after which a session is given up.
 QUICK_LIMIT = 2
 
+#: What stands for something of the session in a command's arguments.
+PLACEHOLDERS = ("id", "prompt", "directory")
 #: What agents set for their own children, and a revival is none.
 _HIDDEN = frozenset[str]().union(*(agent.own_variables for agent in AGENTS.values()))
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PLACEHOLDER = re.compile(r"\{(id|prompt|directory)\}")
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 _CUT = b"[palingenesis emptied this file: it had grown too large]\n"
 
 
@@ -152,7 +154,7 @@ class Revival:
         self.output = output
         self._times = times
         self._process = process
-        self._is_certain = is_certain
+        self.is_certain = is_certain
         self._started = times.monotonic()
         self._grown = self._started - max(0.0, quiet)
         self._ended_early: bool | None = None
@@ -217,7 +219,7 @@ class Revival:
         return not (self._ended_early and processes.is_led_by(self.pid))
 
     def _signal(self, number: int) -> None:
-        if not self._is_certain:
+        if not self.is_certain:
             return
         if self._process is None:
             found = processes.look_at(self.pid)
@@ -255,6 +257,7 @@ def start(
     times: Times,
     *,
     in_use: Iterable[str] = (),
+    keep: int = OUTPUT_FILES,
     environment: Mapping[str, str] | None = None,
     umask: int = -1,
 ) -> Revival:
@@ -262,6 +265,7 @@ def start(
     Start the command that revives a session. The intent must be in the ledger before.
 
     :param home: where the session is; a named one is named in the command's environment.
+    :param keep: how many files of output are kept, beside those.
     :param in_use: the output files of the revivals that run.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the command's umask; the daemon's own if negative.
@@ -273,7 +277,7 @@ def start(
     added = {**home.environment, **command.environment, "PWD": session.directory}
     inherited = os.environ if environment is None else environment
     full = child.child_environment({n: v for n, v in inherited.items() if n not in _HIDDEN}, added)
-    descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use)
+    descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use, keep)
     try:
         process = child.start(
             arguments, program, full, session.directory, output=descriptor, umask=umask
@@ -329,11 +333,13 @@ def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process 
     return None
 
 
-def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tuple[int, str]:
+def _open_output(
+    state_directory: str, name: str, in_use: Iterable[str], keep: int
+) -> tuple[int, str]:
     directory = os.path.join(state_directory, OUTPUT_DIRECTORY)
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
-        _remove_old(directory, set(in_use))
+        _remove_old(directory, set(in_use), keep)
         stamp = time.time_ns() // 1000
         path = os.path.join(directory, f"{stamp}-{name}.log")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
@@ -344,7 +350,7 @@ def _open_output(state_directory: str, name: str, in_use: Iterable[str]) -> tupl
         ) from None
 
 
-def _remove_old(directory: str, in_use: set[str]) -> None:
+def _remove_old(directory: str, in_use: set[str], keep: int) -> None:
     ended = []
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -353,5 +359,5 @@ def _remove_old(directory: str, in_use: set[str]) -> None:
                 if entry.is_file(follow_symlinks=False) and entry.path not in in_use:
                     ended.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
     # One less: the file to come is one of them.
-    for _, path in sorted(ended)[: max(0, len(ended) - OUTPUT_FILES + 1)]:
+    for _, path in sorted(ended)[: max(0, len(ended) - keep + 1)]:
         os.unlink(path)

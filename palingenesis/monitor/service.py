@@ -30,8 +30,8 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.redacted import redacted
-from palingenesis.text import MESSAGE_LIMIT, printable
-from palingenesis.words import OK_WORD, Event, Key, State
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+from palingenesis.words import OK_WORD, Event, Key, Reason, State
 
 #: Seconds by which the two clocks may disagree between two ticks: more is a sleep or a step.
 STEP = 60.0
@@ -43,6 +43,18 @@ SLICE = 0.002
 SESSIONS_LIMIT = 100
 #: Different warnings that are logged; further ones are not.
 _WARNING_LIMIT = 1000
+
+
+class SteeringError(Exception):
+    """
+    What a person wants of a session cannot be done; the text says why, in one line.
+
+    :ivar reason: the gate's reason, if that is why.
+    """
+
+    def __init__(self, text: str, reason: Reason | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class Clock(Protocol):
@@ -188,6 +200,72 @@ class Monitor(Service):
         self._judge.restate()
         self._summarize()
         return warning or self._keeper.warning
+
+    # Steering one session
+
+    def hold(self, beginning: str, by: str) -> None:
+        """
+        Leave a session alone until :meth:`release`, over restarts too.
+
+        :param beginning: at least four characters of its id, which only one session has.
+        :param by: who asks for it.
+        :raises SteeringError: if there is no such session, or nothing can be recorded.
+        """
+        session = self._steered(beginning)
+        self._settle(session, self._ledger.hold(*session.name, by))
+
+    def release(self, beginning: str, by: str) -> None:
+        """Undo :meth:`hold`; raises what that does."""
+        session = self._steered(beginning)
+        self._settle(session, self._ledger.release(*session.name, by))
+
+    def end(self, beginning: str, by: str) -> None:
+        """
+        End the command that revives a session, and leave the session alone from then on.
+
+        :raises SteeringError: if there is no such command, or it is not certainly ours.
+        """
+        session = self._steered(beginning)
+        if (reason := self._revivals.end(session.name, by)) is not None:
+            raise SteeringError(f"{named(session.name)}: {reason}")
+        self._settle(session, self._ledger.hold(*session.name, by))
+
+    async def revive(self, beginning: str, by: str) -> None:
+        """
+        Revive a session now, whatever its stop; the rules of safety hold.
+
+        :raises SteeringError: if something forbids it; its reason is the gate's.
+        """
+        session = self._steered(beginning)
+        reason = self._judge.reason_against(session)
+        if reason is None:
+            directory = session.identity.directory
+            session.unusable = await self._patiently(self._world.directory_trouble, directory)
+            living = await self._see(self._homes(), session.identity.id)
+            reason = self._judge.reason_against(session, living)
+            if reason is None:
+                self._settle(session, self._judge.ask(session, by))
+                self._judge.begin(session, session.verdict.key, living)
+                if self._revivals.reviving(session.name):
+                    self._summarize()
+                    return
+                raise SteeringError(f"{named(session.name)}: it could not be started; see the log")
+        raise SteeringError(f"{named(session.name)}: {reason}", reason)
+
+    def _steered(self, beginning: str) -> Session:
+        found = self._judge.find(beginning)
+        if isinstance(found, str):
+            raise SteeringError(f"{printable(beginning, NAME_LIMIT)}: {found}")
+        if self._kept_by.get(found.home.name) is not True:
+            raise SteeringError(f"{named(found.name)}: another daemon keeps its home")
+        return found
+
+    def _settle(self, session: Session, warning: str | None) -> None:
+        session.settled = False
+        self._judge.restate()
+        self._summarize()
+        if warning is not None:
+            raise SteeringError(warning)
 
     # Reports
 

@@ -56,6 +56,10 @@ class Verdict:
     :ivar at: that record's timestamp, in seconds since the epoch; None if it has none.
     :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
     :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.
+    :ivar last_prompt: the text of the last prompt, as in `prompt`; only read for a stop that
+        waiting can cure.
+    :ivar last_prompt_at: its timestamp, in seconds since the epoch; None if it was not read.
+    :ivar spends: whether going on costs more than the plan, as the record says.
     :ivar calling: whether a call of a tool has no result yet.
     :ivar progress: when the agent last did something that is no error, in seconds since the
         epoch; None if no such time was read.
@@ -68,6 +72,9 @@ class Verdict:
     progress: float | None = None
     prompt: str | None = None
     calling: bool = False
+    last_prompt: str | None = None
+    last_prompt_at: float | None = None
+    spends: bool = False
 
     def believed(self, now: float) -> Verdict:
         """

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import reprlib
+import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from palingenesis.config import Collector, check_count, check_seconds
+from palingenesis.monitor import files
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.revive import Command
+from palingenesis.monitor.revive import PLACEHOLDERS, Command
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
 
@@ -25,8 +27,38 @@ MOST_SECONDS = 1e9
 #: What ``{prompt}`` stands for by default.
 PROMPT = "continue"
 
+#: Bytes of a file of variables.
+_ENVIRONMENT_SIZE = 64 * 1024
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """
+    What the configuration says of a directory and all below it.
+
+    :ivar revive: whether sessions are brought back there.
+    :ivar prompt: what ``{prompt}`` stands for there; None for that of the home.
+    :ivar environment: what is added to the environment of commands there.
+    """
+
+    directory: str
+    revive: bool = True
+    prompt: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def holds(self, directory: str) -> bool:
+        """Return whether a directory is this one, or below it."""
+        return directory == self.directory or directory.startswith(os.path.join(self.directory, ""))
+
+    def changed(self, command: Command) -> Command:
+        """Return a command as it is run here."""
+        return replace(
+            command,
+            prompt=command.prompt if self.prompt is None else self.prompt,
+            environment={**command.environment, **self.environment},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +75,15 @@ class Settings:
         a session is not revived.
     :ivar retry: the waits before each attempt if no reset is stated; the last one repeats.
     :ivar attempts: the most attempts for one stop without progress.
-    :ivar hourly: the most commands started in an hour, over all agents.
+    :ivar hourly: the most commands started in an hour, in each home.
     :ivar stall: the time without growth after which a revival is ended.
     :ivar stall_tool: the same while a call of a tool is under way.
+    :ivar windows: after how many resets a session is brought back since a person last wrote in it.
+    :ivar hours: the local time of day within which commands are started, in minutes since
+        midnight from and to; None for always.
+    :ivar spend: whether a session is brought back whose next turn costs more than its plan.
+    :ivar at_once: the most commands that run in a home.
+    :ivar outputs: how many files of commands' output are kept.
     :ivar crashes: whether sessions that died in the middle of a turn are revived.
     :ivar backlog: whether sessions that stopped before the first start are revived.
     :ivar homes: the homes of ``[homes]``, by their names.
@@ -64,11 +102,27 @@ class Settings:
     hourly: int = 6
     stall: float = 600.0
     stall_tool: float = 21_600.0
+    windows: int = 2
+    hours: tuple[int, int] | None = None
+    spend: bool = False
+    at_once: int = 4
+    outputs: int = 20
     crashes: bool = False
     backlog: bool = False
     homes: Mapping[str, Home] = field(default_factory=lambda: _NOTHING)
     revive: Mapping[str, Command] = field(default_factory=lambda: _NOTHING)
+    hourly_by_home: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    projects: tuple[Project, ...] = ()
     notify: tuple[str, ...] = ()
+
+    def hourly_of(self, home: str) -> int:
+        """Return the most commands started in an hour in a home."""
+        return self.hourly_by_home.get(home, self.hourly)
+
+    def project_of(self, directory: str) -> Project | None:
+        """Return the project with the longest directory that a directory is in; None if none."""
+        fitting = [each for each in self.projects if each.holds(directory)]
+        return max(fitting, key=lambda each: len(each.directory), default=None)
 
 
 def settings_of(checked: Mapping[str, Any]) -> Settings:
@@ -76,7 +130,13 @@ def settings_of(checked: Mapping[str, Any]) -> Settings:
     return Settings(
         **checked.get("sessions", _NOTHING),
         homes=checked.get("homes", _NOTHING),
-        revive=checked.get("revive", _NOTHING),
+        revive={name: home.command for name, home in checked.get("revive", _NOTHING).items()},
+        hourly_by_home={
+            name: home.hourly
+            for name, home in checked.get("revive", _NOTHING).items()
+            if home.hourly is not None
+        },
+        projects=checked.get("projects", ()),
         notify=checked.get("notify", {}).get("command", ()),
     )
 
@@ -105,7 +165,7 @@ def check_homes(name: str, table: object) -> Mapping[str, Home]:
     return MappingProxyType(homes)
 
 
-def check_revive(name: str, table: object) -> Mapping[str, Command]:
+def check_revive(name: str, table: object) -> Mapping[str, HomeRevival]:
     """
     Check the tables ``[revive.HOME]``; whether there is such a home is for `check_whole`.
 
@@ -115,7 +175,7 @@ def check_revive(name: str, table: object) -> Mapping[str, Command]:
     collector = Collector()
     for key, value in _entries(name, table):
         with collector:
-            checked[key] = _command(f"{name}.{printable(key, NAME_LIMIT)}", value)
+            checked[key] = _home_revival(f"{name}.{printable(key, NAME_LIMIT)}", value)
     collector.raise_all()
     return MappingProxyType(checked)
 
@@ -137,6 +197,32 @@ def check_whole(tables: Mapping[str, Any]) -> None:
     collector.raise_all()
 
 
+def check_projects(name: str, value: object) -> tuple[Project, ...]:
+    """
+    Check the tables ``[[projects]]``.
+
+    :raises ValueError: if a value is not allowed; the text names its key.
+    """
+    if not isinstance(value, list):
+        raise ValueError(f"{name}: expected tables [[{name}]], not {_type_of(value)}")
+    checks: Mapping[str, Check] = {
+        "directory": _directory,
+        "revive": _flag,
+        "prompt": _text,
+        "environment": _environment,
+    }
+    projects = []
+    collector = Collector()
+    for number, table in enumerate(value, 1):
+        with collector:
+            checked = _check_table(f"{name}.{number}", table, checks)
+            if "directory" not in checked:
+                raise ValueError(f"{name}.{number}.directory: missing")
+            projects.append(Project(**checked))
+    collector.raise_all()
+    return tuple(projects)
+
+
 def check_notify(name: str, table: object) -> dict[str, Any]:
     """
     Check the table ``[notify]``.
@@ -155,6 +241,7 @@ TABLES: Mapping[str, Check] = MappingProxyType(
         "sessions": check_sessions,
         "homes": check_homes,
         "revive": check_revive,
+        "projects": check_projects,
         "notify": check_notify,
     }
 )
@@ -191,14 +278,90 @@ def _home(key: str, where: str, table: object) -> Home:
     return Home(key, home["agent"], home["directory"], is_named=True)
 
 
-def _command(name: str, table: object) -> Command:
-    checks = {"command": _arguments, "prompt": _text, "environment": _environment}
+class HomeRevival(NamedTuple):
+    """
+    How the sessions of a home are brought back.
+
+    :ivar hourly: the most commands started in an hour there; None for that of ``[sessions]``.
+    """
+
+    command: Command
+    hourly: int | None = None
+
+
+def _home_revival(name: str, table: object) -> HomeRevival:
+    checks: Mapping[str, Check] = {
+        "command": _command,
+        "prompt": _text,
+        "environment": _environment,
+        "environment_file": _environment_file,
+        "hourly": check_count,
+    }
     checked = _check_table(name, table, checks)
     if "command" not in checked:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
-    return Command(
-        checked["command"], checked.get("prompt", PROMPT), checked.get("environment", _NOTHING)
-    )
+    environment = {**checked.get("environment_file", {}), **checked.get("environment", {})}
+    command = Command(checked["command"], checked.get("prompt", PROMPT), environment)
+    return HomeRevival(command, checked.get("hourly"))
+
+
+def _command(name: str, value: object) -> tuple[str, ...]:
+    """Check that a command is about the session that it is run for, and no other."""
+    arguments = _arguments(name, value)
+    collector = Collector()
+    found = [word for each in arguments[1:] for word in re.findall(r"\{([a-z_]*)\}", each)]
+    for word in dict.fromkeys(found):
+        with collector:
+            if word not in PLACEHOLDERS:
+                known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+                raise ValueError(f"{name}: unknown placeholder {{{word}}} (known: {known})")
+    with collector:
+        if "id" not in found:
+            raise ValueError(f"{name}: {{id}} is missing, so it would revive another session")
+    for argument in arguments[1:]:
+        with collector:
+            if argument in ("--continue", "--last"):
+                raise ValueError(
+                    f"{name}: {argument} takes the newest session, not the one of {{id}}"
+                )
+    collector.raise_all()
+    return arguments
+
+
+def _environment_file(name: str, value: object) -> Mapping[str, str]:
+    """Read ``NAME=value`` lines from a file of our user that nobody else may read."""
+    path = _directory(name, value)
+    try:
+        with files.opened(path) as descriptor:
+            status = os.fstat(descriptor)
+            content = os.read(descriptor, _ENVIRONMENT_SIZE + 1)
+    except OSError as error:
+        raise ValueError(f"{name}: {path}: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        raise ValueError(f"{name}: {path}: not a file of the daemon's user")
+    if status.st_mode & 0o077:
+        raise ValueError(f"{name}: {path}: others may read it; run chmod 600 on it")
+    if len(content) > _ENVIRONMENT_SIZE:
+        raise ValueError(f"{name}: {path}: larger than {_ENVIRONMENT_SIZE} bytes")
+    variables = {}
+    for number, line in enumerate(os.fsdecode(content).splitlines(), 1):
+        variable, equals, text = line.strip().partition("=")
+        if variable and not variable.startswith("#"):
+            if not equals or not variable.isidentifier() or "\0" in text:
+                raise ValueError(f"{name}: {path}: line {number} is not NAME=value")
+            variables[variable] = text
+    return variables
+
+
+def _hours(name: str, value: object) -> tuple[int, int]:
+    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", str(value))
+    if not isinstance(value, str) or found is None:
+        raise _unexpected(name, 'a time of day to another, such as "22:00-08:00"', value)
+    hours = [int(each) for each in found.groups()]
+    begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+    if begin == end:
+        raise _unexpected(name, "two different times of day", value)
+    return begin, end
 
 
 def _seconds(name: str, value: object) -> float:
@@ -289,6 +452,11 @@ _SESSIONS: Mapping[str, Check] = {
     "hourly": check_count,
     "stall": _some_seconds,
     "stall_tool": _some_seconds,
+    "windows": check_count,
+    "hours": _hours,
+    "spend": _flag,
+    "at_once": check_count,
+    "outputs": check_count,
     "crashes": _flag,
     "backlog": _flag,
 }

@@ -163,7 +163,12 @@ class World:
         return revive.find_program(command, self._environment)
 
     def start(
-        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
+        self,
+        command: Command,
+        home: Home,
+        session: Identity,
+        in_use: Iterable[str],
+        keep: int,
     ) -> Revival:
         """
         Start the command that revives a session; see `revive.start`.
@@ -177,6 +182,7 @@ class World:
             self._state_directory,
             self._times,
             in_use=in_use,
+            keep=keep,
             environment=self._environment,
             umask=self._umask,
         )

@@ -166,5 +166,5 @@ def _is_listening(descriptor: int) -> bool:
         try:
             return duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         except OSError as error:
-            # macOS has the option, and answers no question about it.
-            return error.errno == errno.ENOPROTOOPT
+            # macOS has the option, and answers no question about it: a name has to do.
+            return error.errno == errno.ENOPROTOOPT and bool(duplicate.getsockname())

@@ -124,6 +124,15 @@ class CheckTests(ConfigTestCase):
         for mistake, beginning in zip(mistakes, expected, strict=True):
             self.assertTrue(mistake.startswith(beginning), mistake)
 
+    def test_a_command_that_is_not_about_its_session_is_a_mistake(self) -> None:
+        mistakes = self.mistakes(
+            '[revive.claude]\ncommand = ["claude", "--continue", "--last", "{promt}"]\n'
+        )
+        for mistake, word in zip(
+            mistakes, ("{promt}", "{id} is missing", "--continue", "--last"), strict=True
+        ):
+            self.assertIn(word, mistake)
+
     def test_what_tables_say_of_each_other_is_checked(self) -> None:
         (first, second) = self.mistakes(f"[revive.a]\n{CLAUDE}\n[revive.b]\n{CLAUDE}\n")
         self.assertIn("revive.a: no home of this name", first)
@@ -180,7 +189,7 @@ class ShowTests(ConfigTestCase):
         self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
         values = json.loads(done.stdout)
         self.assertEqual(values["timeout"], {"value": 3.0, "source": self.file})
-        self.assertEqual(values["sessions.quiet"], {"value": 7.0, "source": self.file})
+        self.assertEqual(values["sessions.quiet"], {"value": 7, "source": self.file})
         self.assertEqual(values["sessions.margin"]["source"], "default")
         self.assertEqual(values["socket"]["value"], self.place.socket)
         self.assertIn("revive.claude.environment.KEY", values)

@@ -34,6 +34,13 @@ class BackgroundTests(ProcessTestCase):
         self.assertIn("PAUSE by", kept.read_text())
         self.assert_logs_to(self.log)
 
+    def test_copytruncate_makes_no_hole(self) -> None:
+        self.assert_logs_to(self.log)
+        os.truncate(self.log, 0)
+        self.ask(b"RESUME\n")
+        wait_until(lambda: "RESUME by" in self.log.read_text(), "a line")
+        self.assertNotIn(b"\0", self.log.read_bytes())
+
     def test_a_file_that_was_moved_and_made_anew_is_reopened_by_sigusr1(self) -> None:
         """What logrotate(8) does with ``create`` and a ``postrotate`` that sends the signal."""
         moved = self.log.rename(self.log.with_name("moved.log"))

@@ -419,7 +419,7 @@ class HelpTests(CommandTestCase):
 
 class SpeedTests(CommandTestCase):
     def test_the_command_line_runs_where_nothing_else_is_installed(self) -> None:
-        # Without site there is no site-packages: neither Twisted nor platformdirs.
+        # Without site there is no site-packages: no Twisted.
         reached = sorted(reachable("palingenesis.__main__"))
         done = subprocess.run(
             program("imported", ",".join(reached), isolated=True),

@@ -86,7 +86,7 @@ class PackagingTests(SynchronousTestCase):
         }
         self.assertEqual(
             {name.replace("-", ".") for name in needed},
-            {"platformdirs", "twisted", "zope.interface"},
+            {"twisted", "zope.interface"},
         )
 
     def test_the_wheel_puts_manual_and_completions_where_they_are_looked_for(self) -> None:

@@ -43,20 +43,20 @@ class ReactorTests(SynchronousTestCase):
             ],
         )
 
-    def test_it_serves_on_select(self) -> None:
+    def test_a_daemon_serves_on_select(self) -> None:
         self.expect("select", "SelectReactor")
 
     @skipUnless(hasattr(__import__("select"), "poll"), "there is no poll(2)")
-    def test_it_serves_on_poll(self) -> None:
+    def test_a_daemon_serves_on_poll(self) -> None:
         self.expect("poll", "PollReactor")
 
     @skipUnless(hasattr(__import__("select"), "epoll"), "there is no epoll(7)")
-    def test_it_serves_on_epoll(self) -> None:
+    def test_a_daemon_serves_on_epoll(self) -> None:
         self.expect("epoll", "EPollReactor")
 
     @skipUnless(hasattr(__import__("select"), "kqueue"), "there is no kqueue(2)")
-    def test_it_serves_on_kqueue(self) -> None:
+    def test_a_daemon_serves_on_kqueue(self) -> None:
         self.expect("kqueue", "KQueueReactor")
 
-    def test_it_serves_on_asyncio(self) -> None:
+    def test_a_daemon_serves_on_asyncio(self) -> None:
         self.expect("asyncio", "AsyncioSelectorReactor")

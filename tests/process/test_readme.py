@@ -170,7 +170,7 @@ class ComingBackTests(AgentTestCase):
             re.sub(r"\d+", "N", expected).split()[:13],
         )
         self.wait_for_session("s", kind="finished")
-        self.wait_for_event("worked")
+        self.wait_for_event("ended")
         (story,) = blocks(README, "text", section(README, "A session that comes back"))
         self.assertEqual(
             re.sub(r"\d+", "N", self.palingenesis("log")).strip(), re.sub(r"\d+", "N", story)

@@ -31,7 +31,7 @@ class ComingBackTests(AgentTestCase):
         self.assertEqual(status["sessions"], {"stopped": 2})
         self.assert_stops_cleanly(daemon)
 
-    def test_it_waits_for_the_reset_and_tells_when_that_is(self) -> None:
+    def test_a_revival_waits_for_the_reset_and_tells_when_that_is(self) -> None:
         self.monitor()
         self.begin("s", "limit:2", "finish").wait()
         told = self.wait_for_session("s", state="waiting", kind="limit", held="not-due")
@@ -43,9 +43,10 @@ class ComingBackTests(AgentTestCase):
     def test_the_ledger_tells_it_as_a_story(self) -> None:
         self.monitor()
         self.begin("s", "limit:1", "finish").wait()
-        entries = self.wait_for_event("worked")
+        entries = self.wait_for_event("ended")
         self.assertEqual(
-            [entry["event"] for entry in entries], ["stopped", "intent", "started", "worked"]
+            [entry["event"] for entry in entries],
+            ["stopped", "intent", "started", "worked", "ended"],
         )
         self.assertEqual({entry["session"] for entry in entries}, {self.id_of("s")})
         self.assertEqual(entries[2]["pid"], self.runs("s")[1]["pid"])
@@ -79,7 +80,7 @@ class NeverTests(AgentTestCase):
         for session in sessions:
             self.assertEqual(len(self.runs(session)), runs, self.session(session))
 
-    def test_a_second_process_on_a_living_session(self) -> None:
+    def test_a_living_session_never_gets_a_second_process(self) -> None:
         self.monitor()
         for agent in AGENTS:
             self.begin(agent, "alive:1", "finish", agent=agent)
@@ -90,7 +91,7 @@ class NeverTests(AgentTestCase):
             self.kill_run(agent)
         self.wait_for_session("claude", kind="finished")
 
-    def test_twice_for_the_same_stop(self) -> None:
+    def test_one_stop_is_never_acted_on_twice_though_the_daemon_is_killed(self) -> None:
         daemon = self.monitor()
         self.begin("s", "limit:1", "work").wait()
         self.wait_for_event("worked")
@@ -113,7 +114,7 @@ class NeverTests(AgentTestCase):
         failed = next(e for e in self.reply("LOG 100") if e["event"] == "failed")
         self.assertIsNone(failed["exit"])
 
-    def test_a_crash_unless_that_is_asked_for(self) -> None:
+    def test_a_crash_is_revived_only_if_the_configuration_says_so(self) -> None:
         self.monitor()
         self.begin("s", "killed", "finish").wait()
         self.wait_for_session("s", state="stopped", kind="died", held="crashes")
@@ -122,13 +123,13 @@ class NeverTests(AgentTestCase):
         self.assertEqual(self.ask(b"RELOAD\n"), b"OK\n")
         self.wait_for_session("s", kind="finished")
 
-    def test_a_crash_behind_a_huge_record(self) -> None:
+    def test_a_crash_behind_a_huge_record_is_revived(self) -> None:
         self.monitor(crashes=True)
         self.begin("s", "huge", "finish").wait()
         self.wait_for_session("s", kind="finished")
         self.assertEqual(len(self.runs("s")), 2)
 
-    def test_anything_while_paused(self) -> None:
+    def test_nothing_is_revived_while_paused_and_a_kill_ends_no_pause(self) -> None:
         daemon = self.monitor()
         self.begin("s", "limit:2", "finish").wait()
         self.assertEqual(self.ask(b"PAUSE\n"), b"OK\n")
@@ -147,7 +148,7 @@ class NeverTests(AgentTestCase):
             rf"uid {os.getuid()}, pid {os.getpid()}|an unknown client",
         )
 
-    def test_by_a_daemon_that_is_not_the_keeper(self) -> None:
+    def test_a_daemon_that_is_not_the_keeper_revives_nothing(self) -> None:
         self.monitor()
         pid = self.reply("STATUS")["pid"]
         other = self.place.path("other.sock")
@@ -162,7 +163,7 @@ class NeverTests(AgentTestCase):
         self.assertEqual(len(self.runs("s")), 2)
         self.assertEqual(second.stop(), 0)
 
-    def test_a_word_of_a_conversation_in_a_log(self) -> None:
+    def test_no_word_of_a_conversation_is_logged(self) -> None:
         daemon = self.monitor(prompt="Secret words.")
         self.begin("s", "limit:0", "finish").wait()
         self.wait_for_session("s", kind="finished")
@@ -171,7 +172,7 @@ class NeverTests(AgentTestCase):
             self.assertNotIn("Secret", file.read())
         self.assertNotIn("Secret", daemon.log + daemon.stderr)
 
-    def test_a_file_that_others_can_read(self) -> None:
+    def test_no_file_of_the_monitor_is_open_to_others(self) -> None:
         self.monitor()
         self.begin("s", "limit:0", "finish").wait()
         self.wait_for_session("s", kind="finished")

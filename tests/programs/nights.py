@@ -126,7 +126,12 @@ class NightWorld(FakeWorld):
         return living
 
     def start(
-        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
+        self,
+        command: Command,
+        home: Home,
+        session: Identity,
+        in_use: Iterable[str],
+        keep: int,
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
@@ -134,7 +139,7 @@ class NightWorld(FakeWorld):
         if self.night.random.random() < 0.02:
             self.daemon.die()
             raise Killed  # just before it starts
-        revival = super().start(command, home, session, in_use)
+        revival = super().start(command, home, session, in_use, keep)
         assert isinstance(revival, FakeRevival)
         self.night.began(session.id, revival)
         if self.night.random.random() < 0.05:
@@ -164,7 +169,7 @@ class Night:
         self.writes = Writes()
         self.counts: Counter[str] = Counter()
         self.paused: bool | None = False
-        self.started: list[float] = []
+        self.started: list[tuple[float, str]] = []
         self.tries: Counter[str] = Counter()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
@@ -265,7 +270,7 @@ class Night:
 
     def began(self, session: str, revival: FakeRevival) -> None:
         self.counts["started"] += 1
-        self.started.append(self.clock.seconds() + self.slept)
+        self.started.append((self.clock.seconds() + self.slept, self.agent_of(session)))
         self.tries[session] += 1
         # A command of a daemon that is killed just now runs all the same.
         if self.random.random() < 0.7:
@@ -382,7 +387,8 @@ class Night:
             raise Broken(f"{session}: revived before its limit ends")
         if self.tries[session] >= SETTINGS.attempts:
             raise Broken(f"{session}: attempt {self.tries[session] + 1} without progress")
-        lately = sum(self.clock.seconds() + self.slept - at < HOUR for at in self.started)
+        now = self.clock.seconds() + self.slept
+        lately = sum(now - at < HOUR and of == agent for at, of in self.started)
         if not self.counts["clock set"] and lately >= SETTINGS.hourly:
             raise Broken(f"{session}: start {lately + 1} in an hour")
 

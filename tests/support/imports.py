@@ -8,7 +8,6 @@ SLOW_IMPORTS = (
     "importlib.metadata",
     "logging",
     "pathlib",
-    "platformdirs",
     "shutil",
     "subprocess",
     "tomllib",

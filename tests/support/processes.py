@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -14,8 +13,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from palingenesis.procfs import has_ended
 from tests.support.checkout import PROGRAMS
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, wait_until
 
 
 def _outlive(number: int, frame: object) -> None:
@@ -161,12 +161,4 @@ class Process:
 
 def wait_for_end(pid: int, patience: float = PATIENCE) -> None:
     """Wait until a process that is no child of ours has ended."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        if not select.select([descriptor], [], [], patience)[0]:
-            raise AssertionError(f"process {pid} is not gone after {patience:g} s")
-    finally:
-        os.close(descriptor)
+    wait_until(lambda: has_ended(pid), f"process {pid} is gone", patience)

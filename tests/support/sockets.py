@@ -18,7 +18,7 @@ def fill_backlog(path: str) -> list[socket.socket]:
         client.setblocking(False)
         try:
             client.connect(path)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionRefusedError):
             client.close()
             return waiting
         waiting.append(client)

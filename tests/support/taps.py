@@ -23,6 +23,7 @@ class TapTestCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
+        self.addCleanup(os.umask, os.umask(0o077))
         self.directory = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
         self.addCleanup(shutil.rmtree, self.directory)
         # The options hold SIGHUP back until the daemon runs, which it never does here.
@@ -56,7 +57,9 @@ class TapTestCase(SynchronousTestCase):
         options = tap.Options()
         if twistd is None:
             twistd = {"nodaemon": True}
-        options.parent = twistd
+        # Not into the current directory, which is not private under a wide umask.
+        parent: Any = {"logfile": "-", **twistd}
+        options.parent = parent
         self.addCleanup(self._hang_up, options)
         options.parseOptions(words)
         if options.socket_file is not None:

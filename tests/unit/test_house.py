@@ -40,11 +40,11 @@ TWISTED = {"twisted", "zope"}
 
 #: Each part, and what its modules may import besides the standard library.
 LIBRARIES: dict[str, set[str]] = {
-    SHARED: {"platformdirs"},
+    SHARED: set(),
     "client": set(),
     "cli": set(),
     "server": TWISTED,
-    "monitor": {"platformdirs"},
+    "monitor": set(),
     "daemon": TWISTED,
     TESTING: TWISTED,
     PACKAGE: set(),
@@ -148,6 +148,17 @@ class RoomsTests(SynchronousTestCase):
             f"{module} uses {name}"
             for module, tree in modules("tests/unit").items()
             for name in PROCESSES & set(self.used(tree))
+        }
+        self.assertEqual(found, set())
+
+    def test_no_test_calls_another(self) -> None:
+        found = {
+            f"{module}:{node.lineno} calls {node.func.attr}"
+            for module, tree in modules("tests").items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr.startswith("test_")
         }
         self.assertEqual(found, set())
 

@@ -75,7 +75,7 @@ class HarnessTests(SynchronousTestCase):
             registry.command("COUNT", lambda: 3, "count the jobs")
 
         add_commands(self.harness)
-        add_commands(ControlService(self.state, self.mktemp()))
+        add_commands(ControlService(self.state, "/never/bound.sock"))
         self.assertEqual(self.harness.ask("COUNT"), 3)
 
     def test_a_harness_can_be_asked_any_number_of_times(self) -> None:

@@ -21,10 +21,10 @@ from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Record, Stamp, opened
 from palingenesis.paths import home_directory
-from palingenesis.words import Kind, Owner
+from palingenesis.words import REVIVABLE, Kind, Owner
 
-#: Steps that are looked through for the agent's last progress.
-_PROGRESS_DEPTH = 400
+#: Steps that are looked through for the agent's last progress, and for the last prompt.
+_DEPTH = 400
 
 
 class What(Enum):
@@ -56,6 +56,7 @@ class Step:
     :ivar parent: the key of the record that it follows; None if it names none.
     :ivar prompt: the text of a prompt that a command can have given; else None.
     :ivar calling: whether it calls a tool.
+    :ivar spends: whether going on costs more than the plan.
     """
 
     what: What
@@ -67,11 +68,18 @@ class Step:
     parent: str | None = None
     prompt: str | None = None
     calling: bool = False
+    spends: bool = False
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
         return Verdict(
-            self.kind, self.key, self.at, self.reset, prompt=self.prompt, calling=self.calling
+            self.kind,
+            self.key,
+            self.at,
+            self.reset,
+            prompt=self.prompt,
+            calling=self.calling,
+            spends=self.spends,
         )
 
 
@@ -185,9 +193,15 @@ class Agent(ABC):
             if identity is None:
                 return None
             # Read as far as the verdict needs, and further only for the progress.
-            steps, again = tee(self.meaningful(file.last(self.is_wanted), local))
-            verdict = self.verdict(steps)
-            return identity, replace(verdict, progress=self.progress(again))
+            steps, again, further = tee(self.meaningful(file.last(self.is_wanted), local), 3)
+            verdict = replace(self.verdict(steps), progress=self.progress(again))
+            if verdict.kind not in REVIVABLE:
+                return identity, verdict
+            prompts = (step for step in islice(further, _DEPTH) if step.what is What.PROMPT)
+            last = next(prompts, None)
+            if last is None:
+                return identity, verdict
+            return identity, replace(verdict, last_prompt=last.prompt, last_prompt_at=last.at)
 
     @abstractmethod
     def is_wanted(self, line: bytes) -> bool:
@@ -216,7 +230,7 @@ class Agent(ABC):
 
         :param steps: newest first.
         """
-        last = (step.at for step in islice(steps, _PROGRESS_DEPTH) if step.progress)
+        last = (step.at for step in islice(steps, _DEPTH) if step.progress)
         return next((at for at in last if at is not None), None)
 
     def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002

@@ -328,7 +328,8 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
         return _of_a_person(value, key, at)
     if _failed(value):
         kind, reset = _error(value, at, local)
-        return Step(What.END, key, at, kind, reset)
+        spends = mapping(value.get("quotaLimits")).get("isUsingOverage") is True
+        return Step(What.END, key, at, kind, reset, spends=spends)
     return _reply(_message(value), key, at)
 
 

@@ -76,6 +76,11 @@ class History:
     :ivar open: the attempt without an outcome.
     :ivar last: the last attempt that worked, while its command may still run.
     :ivar successor: the id under which the session goes on; then it is never revived.
+    :ivar first_stop_at: when the first stop since the last progress was recorded, in seconds
+        since the epoch.
+    :ivar windows: after how many stops it was brought back since a person last wrote in it.
+    :ivar intended_at: when the last intent was written, in seconds since the epoch.
+    :ivar intended: the key of the stop that it was for.
     :ivar needs: the key of the last stop for which a person was called.
     :ivar on_hold: whether a person wants it left alone.
     :ivar asked: the key of the stop for which a person wants a revival now.
@@ -95,6 +100,10 @@ class History:
     open: Attempt | None = None
     last: Attempt | None = None
     successor: str | None = None
+    first_stop_at: float | None = None
+    windows: int = 0
+    intended_at: float | None = None
+    intended: str | None = None
     needs: str | None = None
     on_hold: bool = False
     asked: str | None = None
@@ -112,12 +121,19 @@ class History:
         self.stopped_at, self.left = entry.at, False
         if entry.fresh:
             self._progress()
+        if self.first_stop_at is None:
+            self.first_stop_at = entry.at
 
     def intend(self, entry: Entry) -> None:
         """Open an attempt."""
         self.open = Attempt.of(entry)
         self.closed = self.last = self.asked = None
         self.kind = entry.kind
+        if entry.person:
+            self.windows = 0
+        if entry.key != self.intended:
+            self.windows += 1
+        self.intended, self.intended_at = entry.key, entry.at
         self.attempts = max(self.attempts + 1, self.open.attempt)
 
     def start(self, entry: Entry) -> bool:
@@ -206,7 +222,7 @@ class History:
     def _progress(self) -> None:
         self.attempts = self.quick = 0
         self.given_up = False
-        self.quick_exit = self.failed_at = self.found = None
+        self.quick_exit = self.failed_at = self.found = self.first_stop_at = None
 
 
 def _attempt_id(entry: Entry) -> tuple[str, int]:
@@ -223,7 +239,7 @@ class Sums:
     :ivar worked: revivals that worked.
     :ivar seconds: how long the commands that worked ran, all together.
     :ivar paused: whether the monitor is paused.
-    :ivar intents: the times of the last intents, in the order of the file.
+    :ivar intents: the times of the last intents and their homes, in the order of the file.
     :ivar kept: when another daemon's home was taken over, by the home's directory.
     :ivar sessions: the history of each session, by agent and id; those of the last entries last.
     """
@@ -232,7 +248,7 @@ class Sums:
     started: int = 0
     worked: int = 0
     paused: bool = False
-    intents: deque[float] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
+    intents: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
     sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
     seconds: float = 0.0
     kept: dict[str, float] = field(default_factory=dict)
@@ -253,7 +269,7 @@ class Sums:
             case Event.STOPPED:
                 history.stop(entry)
             case Event.INTENT:
-                self.intents.append(entry.at)
+                self.intents.append((entry.at, entry.home or ""))
                 history.intend(entry)
             case Event.STARTED:
                 self.started += history.start(entry)
@@ -311,16 +327,18 @@ class Sums:
             self.started,
             self.worked,
             self.paused,
-            list(self.intents),
+            [],
             [(*name, history) for name, history in self.sessions.items()],
             self.seconds,
             list(self.kept.items()),
+            list(self.intents),
         )
         return render(asdict(header))
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
+    # Older versions wrote `intents`, which have no home; `starts` has both.
     at: float
     event: str
     first_at: float
@@ -331,6 +349,7 @@ class _Header:
     sessions: list[tuple[str, str, History]]
     seconds: float = 0.0
     kept: list[tuple[str, float]] = field(default_factory=list)
+    starts: list[tuple[float, str]] = field(default_factory=list)
 
     def sums(self) -> Sums:
         return Sums(
@@ -338,7 +357,7 @@ class _Header:
             self.started,
             self.worked,
             self.paused,
-            deque(self.intents, maxlen=ENTRIES_LIMIT),
+            deque([*((at, "") for at in self.intents), *self.starts], maxlen=ENTRIES_LIMIT),
             OrderedDict(((agent, session), each) for agent, session, each in self.sessions),
             self.seconds,
             dict(self.kept),

@@ -62,11 +62,15 @@ class Ledger:
         """Whether the monitor is paused: by the ledger, or by this daemon's own PAUSE."""
         return self.sums.paused if self._own_pause is None else self._own_pause
 
-    def starts(self) -> int:
-        """Return how many intents the last hour has; each may have started a command."""
+    def starts(self, home: str) -> int:
+        """
+        Return how many intents of a home the last hour has; each may have started a command.
+
+        An intent without a home, as older versions wrote it, counts for each.
+        """
         now = self._times.wall()
         # A clock that was wrong by years must neither block for years nor free at once.
-        return sum(abs(now - at) < HOUR for at in self.sums.intents)
+        return sum(abs(now - at) < HOUR and of in (home, "") for at, of in self.sums.intents)
 
     def history(self, agent: str, session: str) -> History:
         """Return what is known of a session; an empty history if nothing is."""
@@ -156,9 +160,14 @@ class Ledger:
         if self.history(stop.agent, stop.session).key != stop.key:
             self._append(self._entry(Event.STOPPED, stop, due=due, fresh=fresh or None))
 
-    def intent(self, stop: Stop, due: float | None = None) -> Attempt:
+    def intent(
+        self, stop: Stop, due: float | None = None, *, home: str = "", person: bool = False
+    ) -> Attempt:
         """
         Record that a session is about to be revived; it is on disk when this returns.
+
+        :param home: the name of the session's home.
+        :param person: whether a person wrote in the session since the last intent.
 
         :raises LedgerError: if it cannot be written: then nothing may be started.
         :raises ValueError: if the session's last attempt has no outcome yet.
@@ -168,7 +177,14 @@ class Ledger:
             raise ValueError(f"session {stop.session} has an attempt without an outcome")
         if not self._file.is_open:
             raise self._refusal()
-        entry = self._entry_with_paths(Event.INTENT, stop, attempt=history.attempts + 1, due=due)
+        entry = self._entry_with_paths(
+            Event.INTENT,
+            stop,
+            attempt=history.attempts + 1,
+            due=due,
+            home=home or None,
+            person=person or None,
+        )
         try:
             # What the command does must be written down too, so one free entry is not enough.
             self._file.probe()

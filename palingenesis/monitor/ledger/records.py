@@ -61,6 +61,8 @@ class Entry:
     :ivar output: the path of the file that takes the command's output.
     :ivar fresh: whether the session made progress between the stop before and this one.
     :ivar quick: whether a command ended soon after its start and left no record.
+    :ivar home: the name of the home in which a command is about to be started.
+    :ivar person: whether a person wrote in the session since the intent before this one.
     :ivar found: the key of the last record that a failed command left in the transcript.
     :ivar reason: why a command is killed, or what a session needs.
     :ivar seconds: how long a command that worked ran.
@@ -85,6 +87,8 @@ class Entry:
     fresh: bool | None = None
     quick: bool | None = None
     found: str | None = None
+    home: str | None = None
+    person: bool | None = None
     reason: str | None = None
     seconds: float | None = None
     successor: str | None = None

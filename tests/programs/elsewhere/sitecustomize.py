@@ -7,6 +7,10 @@ A daemon of the user's own may listen at the real ones: no program of a test ask
 import contextlib
 import os
 
+with contextlib.suppress(ImportError):
+    # Python imports one module of this name; see ``tests/simulated_mac``.
+    import simulated_macos as simulated_macos  # type: ignore[import-not-found]
+
 if place := os.environ.get("PALINGENESIS_TEST_PLACE"):
     with contextlib.suppress(ImportError):
         from palingenesis import paths

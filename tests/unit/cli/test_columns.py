@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli.columns import at_home, cut, padded, width, wrapped
+from palingenesis.cli.columns import MARKS_LIMIT, at_home, cut, padded, width, wrapped
 
 PRINTABLE = st.text(st.sampled_from("abé日本\u0301 /.-"), max_size=60)
 
@@ -17,6 +17,10 @@ class WidthTests(SynchronousTestCase):
     def test_wide_characters_take_two_columns_and_combining_ones_none(self) -> None:
         for text, columns in (("", 0), ("app", 3), ("日本", 4), ("e\u0301", 1), ("ﾃ", 1)):
             self.assertEqual(width(text), columns, text)
+
+    def test_characters_that_are_drawn_over_others_take_none(self) -> None:
+        for text, columns in (("a\u20dd", 1), ("\u1100\u1161\u11a8", 2), ("\u2764\ufe0f", 1)):
+            self.assertEqual(width(text), columns, ascii(text))
 
     def test_padding_counts_columns(self) -> None:
         self.assertEqual(padded("日", 4), "日  ")
@@ -28,6 +32,9 @@ class CutTests(SynchronousTestCase):
 
     def test_more_of_the_end_is_kept_than_of_the_beginning(self) -> None:
         self.assertEqual(cut("~/customers/north/service", 18), "~/cus...th/service")
+
+    def test_marks_that_are_piled_up_are_left_out(self) -> None:
+        self.assertEqual(cut("e" + "\u0301" * 900, 9), "e" + "\u0301" * MARKS_LIMIT)
 
     @given(PRINTABLE, st.integers(3, 40))
     def test_what_is_cut_fits(self, text: str, columns: int) -> None:

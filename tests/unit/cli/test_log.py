@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli.log import story
+from palingenesis.cli.log import _EVENTS, story
+from palingenesis.words import Event
 from tests.support.monitored import NOW, entry
 
 APP = {("claude", "11111111-aaaa"): "/srv/app"}
@@ -76,6 +77,24 @@ class StoryTests(SynchronousTestCase):
             told = self.told("failed", attempt=2, exit=status)
             self.assertTrue(told.endswith(f"  revival 2 failed ({words})"), told)
 
+    def test_the_end_of_a_revival_that_worked_is_shown_with_its_exit_status(self) -> None:
+        told = self.told("ended", attempt=1, exit=0)
+        self.assertTrue(told.endswith("  revival 1 ended (exit 0)"), told)
+
+    def test_a_killed_revival_and_a_need_are_shown_with_their_reason(self) -> None:
+        for event, words in (("killed", "revival killed"), ("needs-you", "needs you")):
+            self.assertTrue(self.told(event, reason="log in").endswith(f"  {words}: log in"))
+            self.assertTrue(self.told(event).endswith(f"  {words}"))
+
+    def test_what_a_person_asked_for_is_shown_with_the_client(self) -> None:
+        for event, words in (
+            ("on-hold", "on hold"),
+            ("released", "released"),
+            ("asked", "revival asked for"),
+        ):
+            told = self.told(event, by="uid 1000, pid 77")
+            self.assertTrue(told.endswith(f"  {words} by uid 1000, pid 77"), told)
+
     def test_the_end_of_trying_is_told_with_the_attempts(self) -> None:
         self.assertTrue(self.told("gave-up", attempt=5).endswith("  gave up after 5 attempts"))
         self.assertTrue(self.told("gave-up").endswith("  gave up"))
@@ -84,6 +103,13 @@ class StoryTests(SynchronousTestCase):
         for event in ("paused", "resumed"):
             told = self.told(event, session=None, agent=None, by="uid 1000, pid 77")
             self.assertEqual(told, f"12:00:00  {event} by uid 1000, pid 77")
+
+    def test_a_home_that_another_daemon_kept_before_is_mentioned(self) -> None:
+        told = self.told("kept", session=None, agent=None)
+        self.assertEqual(told, "12:00:00  this daemon revives in a further home from now on")
+
+    def test_every_event_is_described(self) -> None:
+        self.assertEqual(set(_EVENTS), set(Event))
 
     def test_an_event_of_a_later_version_is_told_by_its_name(self) -> None:
         self.assertEqual(self.told("slept"), "12:00:00  claude /srv/app  slept")

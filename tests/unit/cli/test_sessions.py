@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.cli.columns import WIDTH, width
+from palingenesis.cli.columns import MARKS_LIMIT, WIDTH, width
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.cli.sessions import legend, table
 from tests.support.monitored import NOW, session
@@ -92,6 +92,16 @@ class TableTests(SynchronousTestCase):
         for line in [*table(told, NOW, colour=False), *legend(told, colour=False)]:
             self.assertLessEqual(width(line), WIDTH, line)
             self.assertTrue(line.isprintable(), line)
+
+
+class CellTests(SynchronousTestCase):
+    def test_no_row_is_wider_than_the_table_or_longer_than_its_columns_need(self) -> None:
+        for text in ("漢" * 400, "e" + "\u0301" * 900, "a\u20dd" * 300, "\u1100\u1161" * 300):
+            for key in ("agent", "directory", "state", "attempts", "kind", "held"):
+                rows = table([session(**{key: text})], NOW, False)
+                with self.subTest(text=ascii(text[:3]), key=key):
+                    self.assertLessEqual(max(map(width, rows)), WIDTH)
+                    self.assertLessEqual(max(map(len, rows)), WIDTH * (MARKS_LIMIT + 1))
 
 
 class LegendTests(SynchronousTestCase):

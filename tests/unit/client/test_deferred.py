@@ -59,6 +59,7 @@ class AnswerTests(DeferredClientTestCase):
         await self.client().status()
         self.assertTrue(await deferToThread(listening.hung_up.wait, PATIENCE))
 
+    @needs_linux
     async def test_many_calls_run_at_once(self) -> None:
         self.listen(answer(STATUS_LINE))
         calls = self.client()

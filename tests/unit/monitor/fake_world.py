@@ -274,7 +274,12 @@ class FakeWorld(World):
         return f"/bin/{command.arguments[0]}"
 
     def start(
-        self, command: Command, home: Home, session: Identity, in_use: Iterable[str]
+        self,
+        command: Command,
+        home: Home,
+        session: Identity,
+        in_use: Iterable[str],
+        keep: int,  # noqa: ARG002
     ) -> Revival:
         if self.start_error is not None:
             raise CommandError(self.start_error)

@@ -15,6 +15,7 @@ from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.words import Kind, Owner
+from tests.support.needs import needs_linux
 from tests.unit.monitor.transcripts import (
     DIRECTORY,
     META,
@@ -178,5 +179,6 @@ class OwnerTests(SynchronousTestCase):
     def test_an_owner_is_gone_where_all_writers_are_seen(self) -> None:
         self.assertEqual(self.owner("ext4"), Owner.GONE)
 
+    @needs_linux
     def test_an_owner_is_unknown_where_others_may_write(self) -> None:
         self.assertEqual(self.owner("nfs4"), Owner.UNKNOWN)

@@ -7,13 +7,24 @@ from typing import Any, NoReturn
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.case import TOO_FAR, Case, Circumstances, Ending, Permissive, assess
+from palingenesis.monitor.case import (
+    OVERRIDDEN,
+    TOO_FAR,
+    UNSTATED,
+    Case,
+    Circumstances,
+    Ending,
+    Load,
+    Permissive,
+    Statement,
+    assess,
+)
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import History
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import Project, Settings
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
@@ -60,14 +71,17 @@ def free(**changes: Any) -> Case:
     ending = Ending(Kind.LIMIT, NOW - 100, NOW - 10, True, False, 0)
     history = History()
     case: dict[str, Any] = {}
+    verdict = Verdict(None, "key")
     for name, value in changes.items():
         if name in ("kind", "at", "due", "reset_stated", "fresh", "attempts"):
             ending = replace(ending, **{name: value})
-        elif name == "given_up":
-            history.given_up = value
-        elif name in ("paused", "kept", "ledger", "first_at", "starts"):
+        elif name in ("given_up", "on_hold", "windows", "asked", "first_stop_at"):
+            setattr(history, name, value)
+        elif name == "spends":
+            verdict = replace(verdict, spends=value)
+        elif name in ("paused", "kept", "ledger", "first_at", "starts", "clock", "loads", "resets"):
             around[name] = value
-        elif name in ("crashes", "backlog", "revive", "max_age"):
+        elif name in ("crashes", "backlog", "revive", "max_age", "projects", "hours", "spend"):
             settings[name] = value
         else:
             case[name] = value
@@ -80,14 +94,12 @@ def free(**changes: Any) -> Case:
             "kept": {"claude": None},
             "ledger": True,
             "first_at": None,
-            "starts": 0,
             **around,
+            "starts": lambda _: around.get("starts", 0),
         },
     )
     stamp = Stamp(1, 1, 1, int((NOW - 100) * 1e9))
-    session = Session(
-        HOME, Identity("an-id", "/home/app"), "/transcript", stamp, Verdict(None, "key"), -100.0
-    )
+    session = Session(HOME, Identity("an-id", "/home/app"), "/transcript", stamp, verdict, -100.0)
     return Case(
         session,
         history,
@@ -108,16 +120,22 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.LEDGER: {"ledger": False},
     Reason.KIND: {"kind": Kind.REFUSED},
     Reason.CRASHES: {"kind": Kind.DIED},
+    Reason.ON_HOLD: {"on_hold": True},
+    Reason.PROJECT: {"projects": (Project("/home", revive=False),)},
     Reason.GIVEN_UP: {"given_up": True},
     Reason.NEWER_RECORD: {"newer_record": True},
     Reason.TOO_FAR: {"due": NOW + TOO_FAR + 1},
     Reason.TOO_OLD: {"first_at": NOW, "backlog": False},
+    Reason.WINDOWS: {"windows": 2},
+    Reason.SPEND: {"spends": True},
     Reason.NOT_DUE: {"due": NOW + 1},
+    Reason.HOURS: {"hours": (22 * 60, 8 * 60), "clock": 12 * 60},
     Reason.ALREADY_RUNNING: {"running": True},
     Reason.OWNER_ALIVE: {"system": Answers(owner=Owner.PROGRAM)},
     Reason.OWNER_UNKNOWN: {"system": Answers(owner=Owner.UNKNOWN)},
     Reason.DIRECTORY: {"system": Answers(directory=False)},
     Reason.ATTEMPTS: {"attempts": 5},
+    Reason.AT_ONCE: {"loads": {"claude": Load(4)}},
     Reason.HOURLY_LIMIT: {"starts": 6},
     Reason.NO_BINARY: {"system": Answers(program=False)},
 }
@@ -190,6 +208,56 @@ class TimeTests(SynchronousTestCase):
 class BoundTests(SynchronousTestCase):
     def test_one_less_than_the_bounds_passes(self) -> None:
         self.assertIsNone(held(attempts=4, starts=5))
+
+    def test_without_a_stated_reset_attempts_go_on_for_six_hours(self) -> None:
+        unstated = {"reset_stated": False, "attempts": 20}
+        self.assertIsNone(held(**unstated, first_stop_at=NOW - UNSTATED))
+        self.assertIs(held(**unstated, first_stop_at=NOW - UNSTATED - 1), Reason.ATTEMPTS)
+
+    def test_one_goes_first_after_a_stated_reset(self) -> None:
+        leading = {"loads": {"claude": Load(1, leading=True)}}
+        self.assertIs(held(**leading), Reason.AT_ONCE)
+        self.assertIsNone(held(**leading, kind=Kind.TRANSIENT, reset_stated=False))
+        self.assertIsNone(held(loads={"work": Load(9, leading=True)}))
+
+    def test_commands_are_started_within_the_hours_that_are_set(self) -> None:
+        night = {"hours": (22 * 60, 8 * 60)}
+        for clock, reason in ((22 * 60, None), (7 * 60 + 59, None), (8 * 60, Reason.HOURS)):
+            self.assertIs(held(**night, clock=clock), reason)
+        self.assertIs(held(hours=(60, 120), clock=120), Reason.HOURS)
+        self.assertIsNone(held(hours=(60, 120), clock=60))
+
+
+class AccountTests(SynchronousTestCase):
+    """One account has one limit, whichever of its sessions states it."""
+
+    def test_a_newer_statement_holds_a_session_of_the_same_home(self) -> None:
+        later = Statement(NOW - 50, NOW + 3600)
+        self.assertIs(held(resets={"claude": later}), Reason.NOT_DUE)
+        self.assertIsNone(held(resets={"work": later}))
+
+    def test_an_older_statement_holds_nothing(self) -> None:
+        self.assertIsNone(held(resets={"claude": Statement(NOW - 200, NOW + 3600)}))
+
+    def test_it_holds_no_session_that_stopped_otherwise(self) -> None:
+        later = {"claude": Statement(NOW - 50, NOW + 3600)}
+        self.assertIsNone(held(resets=later, kind=Kind.TRANSIENT))
+
+
+class AskedTests(SynchronousTestCase):
+    """A person wants this very stop to be revived now."""
+
+    def test_what_a_person_overrides_holds_no_longer(self) -> None:
+        held_still = {r: held(asked="key", **facts) for r, facts in HOLDING.items()}
+        self.assertEqual(
+            {reason for reason, found in held_still.items() if found is None}, OVERRIDDEN
+        )
+
+    def test_a_wish_for_an_older_stop_overrides_nothing(self) -> None:
+        self.assertIs(held(asked="another", on_hold=True), Reason.ON_HOLD)
+
+    def test_it_cannot_override_that_the_session_has_not_stopped(self) -> None:
+        self.assertIs(held(asked="key", ending=None, crashes=True), Reason.KIND)
 
 
 class StateTests(SynchronousTestCase):

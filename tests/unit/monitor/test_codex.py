@@ -11,6 +11,7 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from palingenesis.words import Kind, Owner
+from tests.support.needs import needs_linux
 from tests.unit.monitor.transcripts import DIRECTORY, META, SESSION, codex, event, item, judge
 
 AGENT = Codex()
@@ -308,6 +309,7 @@ class OwnerTests(SynchronousTestCase):
         with open(self.lock, "w"):
             pass
 
+    @needs_linux
     def test_a_held_lock(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(held=True), Owner.PROGRAM)
@@ -319,6 +321,7 @@ class OwnerTests(SynchronousTestCase):
     def test_no_lock(self) -> None:
         self.assertEqual(self.owner(isolated=True), Owner.GONE)
 
+    @needs_linux
     def test_a_lock_that_may_be_held_in_another_container(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(isolated=True), Owner.UNKNOWN)
@@ -327,6 +330,7 @@ class OwnerTests(SynchronousTestCase):
         self.make_lock()
         self.assertEqual(self.owner(cwd=DIRECTORY), Owner.PROGRAM)
 
+    @needs_linux
     def test_a_server_counts_by_its_locks_and_not_by_its_directory(self) -> None:
         self.make_lock()
         for arguments in (
@@ -340,6 +344,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(self.owner("codex", "app-server"), Owner.UNKNOWN)
         self.assertEqual(self.owner("codex", "exec", "app-server is slow"), Owner.GONE)
 
+    @needs_linux
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()
         owners = AGENT.owners(self.home, Snapshot({}))

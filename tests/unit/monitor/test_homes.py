@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor import homes
 from palingenesis.monitor.homes import Home, HomeLock, HomeLocks
 from palingenesis.monitor.mounts import Mount
+from tests.support.needs import needs_linux
 
 
 class HomeTests(SynchronousTestCase):
@@ -76,6 +77,7 @@ class HomeLockTests(SynchronousTestCase):
         locks.take([self.home])
         self.assertIs(locks.keeper_of(self.home), True)
 
+    @needs_linux
     def test_a_home_on_a_shared_file_system_is_never_kept(self) -> None:
         self.patch(homes, "read_mounts", lambda: (Mount("/", "nfs4"),))
         locks = self.locks()

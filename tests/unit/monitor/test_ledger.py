@@ -93,7 +93,7 @@ class SumsTests(LedgerTestCase):
         self.times.now += 1800
         self.run_once(stop())
         self.times.now += 1801
-        self.assertEqual(self.opened().starts(), 1)
+        self.assertEqual(self.opened().starts("claude"), 1)
 
     def test_a_clock_that_is_set_back_changes_no_order(self) -> None:
         self.ledger.pause("uid 0")
@@ -101,7 +101,7 @@ class SumsTests(LedgerTestCase):
         self.ledger.resume("uid 0")
         self.run_once(stop())
         again = self.opened()
-        self.assertEqual((again.paused, again.starts()), (False, 1))
+        self.assertEqual((again.paused, again.starts("claude")), (False, 1))
 
     def test_a_first_time_ahead_of_now_is_corrected_for_good(self) -> None:
         self.times.now = START - 86400

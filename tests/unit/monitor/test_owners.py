@@ -18,6 +18,7 @@ from palingenesis.monitor.owners import (
 )
 from palingenesis.monitor.processes import look_at
 from palingenesis.words import Owner
+from tests.support.needs import needs_linux
 
 CLAUDE = frozenset({"claude"})
 
@@ -115,6 +116,7 @@ class ProcTests(SynchronousTestCase):
         os.mkdir(os.path.join(self.proc, "42/stat"))
         self.assertIsNone(self.look().processes)
 
+    @needs_linux
     def test_without_proc_everything_is_unknown(self) -> None:
         found = take_snapshot(self.mktemp())
         self.assertIsNone(found.processes)
@@ -144,6 +146,7 @@ class ReachTests(SynchronousTestCase):
         for kind in ("ext4", "btrfs", "apfs", "overlay", "tmpfs", "fuseblk", "fuse.gocryptfs"):
             self.assertTrue(self.sees(kind), kind)
 
+    @needs_linux
     def test_a_network_file_system(self) -> None:
         for kind in ("nfs4", "cifs", "9p", "virtiofs", "fuse.sshfs", "fuse", "smbfs"):
             self.assertFalse(self.sees(kind), kind)
@@ -154,6 +157,7 @@ class ReachTests(SynchronousTestCase):
     def test_a_volume_that_a_container_shares(self) -> None:
         self.assertFalse(self.sees("ext4", isolated=True, root=1))
 
+    @needs_linux
     def test_a_file_system_that_no_device_tells_is_found_by_its_path(self) -> None:
         directory = os.path.dirname(os.path.realpath(__file__))
         for kind, expected in (("btrfs", True), ("nfs", False)):
@@ -177,15 +181,18 @@ class LockTests(SynchronousTestCase):
     def holder(self, *locks: Lock, isolated: bool = False) -> Owner:
         return Snapshot({}, frozenset(locks), isolated=isolated).holder(self.path)
 
+    @needs_linux
     def test_a_lock_is_known_by_device_and_inode(self) -> None:
         lock = Lock(self.status.st_dev, self.status.st_ino)
         self.assertEqual(self.holder(lock, isolated=True), Owner.PROGRAM)
         self.assertEqual(self.holder(), Owner.GONE)
 
+    @needs_linux
     def test_the_same_inode_on_another_device_proves_nothing(self) -> None:
         lock = Lock(self.status.st_dev + 1, self.status.st_ino)
         self.assertEqual(self.holder(lock), Owner.UNKNOWN)
 
+    @needs_linux
     def test_a_container_does_not_see_the_locks_of_others(self) -> None:
         self.assertEqual(self.holder(isolated=True), Owner.UNKNOWN)
 

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from palingenesis.monitor import service
+from palingenesis.monitor import revivals, service
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.revive import Command
-from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
@@ -32,7 +32,13 @@ from tests.unit.monitor.fake_world import FakeWorld
 EPOCH = 1_800_000_000.0
 CLAUDE = Command(("claude", "-p", "--resume", "{id}", "{prompt}"))
 SETTINGS = Settings(
-    interval=5.0, quiet=10.0, margin=0.0, stagger=0.0, revive={"claude": CLAUDE, "codex": CLAUDE}
+    interval=5.0,
+    quiet=10.0,
+    margin=0.0,
+    stagger=0.0,
+    windows=100,
+    at_once=100,
+    revive={"claude": CLAUDE, "codex": CLAUDE},
 )
 
 
@@ -434,7 +440,8 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(2000)
         self.assertEqual(len(self.world.starts), 2)
 
-    def test_an_endless_limit_is_given_up(self) -> None:
+    def give_up(self) -> None:
+        """Have the session hit a limit until no more attempt is made."""
         self.limited(10)
         for _ in range(12 * 360):
             self.pass_time(10)
@@ -442,11 +449,14 @@ class RevivingTests(MonitorTestCase):
                 if start.revival.alive:
                     self.limited(10)
                     start.revival.finish(1)
+
+    def test_an_endless_limit_is_given_up(self) -> None:
+        self.give_up()
         self.assertEqual(len(self.world.starts), 5)
         self.assertEqual(self.told("state"), ("given-up",))
 
     def test_a_given_up_session_that_the_user_took_further_is_revived_again(self) -> None:
-        self.test_an_endless_limit_is_given_up()
+        self.give_up()
         self.world.write("s", None, progress=True)
         self.pass_time(10)
         self.limited(100)
@@ -853,6 +863,7 @@ class SlicesTests(MonitorTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(revivals, "LEAD", 0.0)
         self.stop(self.monitor)
         for number in range(30):
             self.limited(100, f"s{number}")
@@ -938,8 +949,103 @@ class BadSessionTests(MonitorTestCase):
         self.assertEqual(self.told("kind"), ("finished",))
 
 
+class SteeringTests(MonitorTestCase):
+    """A person holds, releases, revives or ends one session."""
+
+    NAME = "4f1c-of-a-session"
+    BY = "uid 1000, pid 4242"
+
+    def refused(self, steer: Callable[[str, str], Any], beginning: str = NAME) -> str:
+        error = self.failureResultOf(maybeDeferred(steer, beginning, self.BY), SteeringError)
+        return str(error.value)
+
+    def test_a_session_on_hold_is_not_revived_until_it_is_released(self) -> None:
+        self.limited(10, self.NAME)
+        self.pass_time(5)
+        self.monitor.hold("4f1c", self.BY)
+        self.restart()
+        self.pass_time(100)
+        self.assertEqual(self.told("held"), ("on-hold",))
+        self.monitor.release(self.NAME, self.BY)
+        self.pass_time(10)
+        self.assertEqual(len(self.world.starts), 1)
+        by = [entry["by"] for entry in self.monitor.log(100) if "by" in entry]
+        self.assertEqual(by, [self.BY, self.BY])
+
+    def test_a_beginning_that_several_sessions_have_names_none(self) -> None:
+        self.limited(1000, "4f1c-1")
+        self.limited(1000, "4f1c-2")
+        self.pass_time(20)
+        self.assertIn("2 sessions have an id that begins so: 4f1c-1, 4f1c-2", self.refuse("4f1c"))
+        self.assertIn("no session has an id that begins so", self.refuse("9999"))
+        self.assertIn("at least 4 characters", self.refuse("4f1"))
+
+    def refuse(self, beginning: str) -> str:
+        return self.refused(self.monitor.hold, beginning)
+
+    def test_a_session_that_is_not_due_is_revived_at_once(self) -> None:
+        self.limited(10_000, self.NAME)
+        self.pass_time(20)
+        self.successResultOf(Deferred.fromCoroutine(self.monitor.revive(self.NAME, self.BY)))
+        self.assertEqual(len(self.world.starts), 1)
+        self.assertEqual(self.story()[-3:], ["asked", "intent", "started"])
+
+    def test_a_finished_session_is_revived_if_a_person_asks(self) -> None:
+        self.world.write(self.NAME, Kind.FINISHED, progress=True)
+        self.pass_time(100)
+        self.successResultOf(Deferred.fromCoroutine(self.monitor.revive(self.NAME, self.BY)))
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_session_whose_program_is_open_is_not_revived(self) -> None:
+        self.limited(10_000, self.NAME)
+        self.pass_time(20)
+        self.world.owners["claude", self.NAME] = Owner.PROGRAM
+        self.assertIn("owner-alive", self.refused(self.monitor.revive))
+        self.assertNotIn("asked", self.story())
+        del self.world.owners["claude", self.NAME]
+        self.pass_time(100)
+        self.assertEqual(self.world.starts, [])
+
+    def test_nothing_is_revived_while_paused(self) -> None:
+        self.limited(10_000, self.NAME)
+        self.pass_time(20)
+        self.monitor.pause("a test")
+        self.assertIn("paused", self.refused(self.monitor.revive))
+
+    def test_a_revival_that_is_ended_is_on_hold_from_then_on(self) -> None:
+        self.limited(10, self.NAME)
+        self.pass_time(30)
+        self.monitor.end("4f1c", self.BY)
+        self.assertEqual(self.story()[-2:], ["killed", "on-hold"])
+        self.pass_time(300)
+        self.assertEqual((self.told("held"), len(self.world.starts)), (("on-hold",), 1))
+
+    def test_what_is_not_running_cannot_be_ended(self) -> None:
+        self.limited(1000, self.NAME)
+        self.pass_time(20)
+        self.assertIn("no revival of it runs", self.refused(self.monitor.end))
+
+
 class ManyDueTests(MonitorTestCase):
+    def test_one_goes_first_and_the_others_follow_when_it_worked(self) -> None:
+        for number in range(3):
+            self.limited(10, f"s{number}")
+        self.pass_time(40)
+        (first,) = self.world.starts
+        self.world.write(first.session.id, None, progress=True)
+        self.pass_time(10)
+        self.assertEqual(len(self.world.starts), 3)
+
+    def test_the_others_follow_after_a_minute(self) -> None:
+        for number in range(3):
+            self.limited(10, f"s{number}")
+        self.pass_time(60)
+        self.assertEqual(len(self.world.starts), 1)
+        self.pass_time(30)
+        self.assertEqual(len(self.world.starts), 3)
+
     def test_processes_are_looked_at_for_no_more_than_may_start(self) -> None:
+        self.patch(revivals, "LEAD", 0.0)
         for number in range(100):
             self.limited(10, f"s{number}")
         self.pass_time(9)

@@ -124,7 +124,7 @@ class SettingsTests(SynchronousTestCase):
         )
 
     def test_the_prompt_is_continue_by_default(self) -> None:
-        settings = make_settings({"revive": {"codex": {"command": ["codex"]}}})
+        settings = make_settings({"revive": {"codex": {"command": ["codex", "{id}"]}}})
         self.assertEqual(settings.revive["codex"].prompt, "continue")
 
     def test_a_command_must_be_a_program_and_arguments(self) -> None:

@@ -80,6 +80,9 @@ class MacInheritedTests(SocketFileTestCase):
                 raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
 
         listening = listen_at(self.path)
-        self.addCleanup(listening.close)
+        nameless = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        for each in (listening, nameless):
+            self.addCleanup(each.close)
         self.patch(endpoints.socket, "socket", Silent)
         self.assertTrue(_is_listening(listening.fileno()))
+        self.assertFalse(_is_listening(nameless.fileno()))

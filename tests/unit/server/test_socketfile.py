@@ -110,6 +110,7 @@ class ClaimTests(SocketFileTestCase):
         if sys.platform == "linux":
             self.assertIn(f"pid {os.getpid()} ", error.holder)
 
+    @needs_linux
     def test_a_listener_with_a_full_backlog_is_never_evicted(self):
         self.addCleanup(listen_at(self.path, backlog=0).close)
         waiting = []

@@ -242,6 +242,11 @@ class ListenerTests(SynchronousTestCase):
         os.rmdir(self.directory)
         self.assertEqual(self.found(self.path), 42)
 
+    def test_this_process_is_left_out(self) -> None:
+        """It may have a socket whose file was replaced, and take the path back."""
+        process = FakeProcess(listens=((os.fsencode(self.path), LISTENING),))
+        self.assertIsNone(Kernel(FakeLibrary({os.getpid(): process})).listener(self.path))
+
     def test_a_listener_elsewhere_is_none(self) -> None:
         self.assertIsNone(self.found(os.path.join(self.directory, "d.sock")))
 
@@ -253,17 +258,25 @@ class ListenerTests(SynchronousTestCase):
         self.path = name
         self.assertEqual(self.found(name), 42)
 
-    def test_a_process_of_our_user_that_cannot_be_read_is_an_error(self) -> None:
-        library = FakeLibrary({42: FakeProcess()})
+    def denied(self, *denied: int) -> Kernel:
+        """Make a table of processes of which the open files of these cannot be listed."""
+        library = FakeLibrary({41: FakeProcess(), 42: FakeProcess()})
 
-        def denied(pid: int, flavour: int, *rest: Any) -> int:
-            if flavour == 1:
+        def deny(pid: int, flavour: int, *rest: Any) -> int:
+            if flavour == 1 and pid in denied:
                 ctypes.set_errno(errno.EPERM)
                 return 0
             return FakeLibrary.proc_pidinfo(library, pid, flavour, *rest)
 
-        self.patch(library, "proc_pidinfo", denied)
-        self.assertRaises(PermissionError, Kernel(library).listener, self.path)
+        self.patch(library, "proc_pidinfo", deny)
+        return Kernel(library)
+
+    def test_if_no_process_of_our_user_can_be_read_that_is_an_error(self) -> None:
+        """As in a sandbox."""
+        self.assertRaises(PermissionError, self.denied(41, 42).listener, self.path)
+
+    def test_a_process_that_alone_cannot_be_read_is_no_daemon(self) -> None:
+        self.assertIsNone(self.denied(42).listener(self.path))
 
 
 class HolderTests(SynchronousTestCase):

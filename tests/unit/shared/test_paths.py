@@ -268,28 +268,22 @@ class PrivacyTests(PathsTestCase):
             with self.subTest(kind=kind):
                 self.assertIn("is not a directory", self.reason())
 
-    def test_macos_knows_no_other_place(self) -> None:
-        self.patch(sys, "platform", "darwin")
-        self.environment["XDG_RUNTIME_DIR"] = "/run/of/mine"
-        self.environment["TMPDIR"] = "/var/folders/x"
-        self.found(self.directory)
-        self.assertEqual(
-            runtime_directories(os.geteuid()), [(self.directory, "/tmp/palingenesis-UID")]
-        )
-
 
 class OtherPlatformsTests(PathsTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        import platformdirs
+    """The same rules as on Linux."""
 
-        self.patch(sys, "platform", "freebsd14")
-        self.patch(platformdirs, "user_runtime_dir", lambda: "/var/run/user/1234")
+    def test_the_environment_names_the_runtime_directory(self) -> None:
+        self.patch(sys, "platform", "darwin")
+        self.environment["TMPDIR"] = "/var/folders/x"
+        self.assertEqual(locate_socket().path, "/run/of/mine/palingenesis.sock")
 
-    def test_platformdirs_knows_the_runtime_directory(self) -> None:
+    def test_without_one_it_is_in_the_directory_for_temporary_files(self) -> None:
+        self.patch(sys, "platform", "darwin")
+        self.environment["TMPDIR"] = "/var/folders/x"
+        del self.environment["XDG_RUNTIME_DIR"]
+        uid = 4_000_000
         self.assertEqual(
-            locate_socket(),
-            Location("/var/run/user/1234/palingenesis.sock", "the platform's runtime directory"),
+            runtime_directories(uid), [(f"/tmp/palingenesis-{uid}", "/tmp/palingenesis-UID")]
         )
 
     def test_configuration_and_state_are_where_they_are_on_linux(self) -> None:

@@ -27,6 +27,7 @@ from palingenesis.procfs import (
     user_in_words,
 )
 from tests.support.darwin import FakeConnection, FakeProcess, SimulatedMacTestCase
+from tests.support.needs import needs_linux
 
 on_linux = skipUnless(sys.platform == "linux", "only Linux tells")
 
@@ -63,10 +64,12 @@ class CredentialsTests(SynchronousTestCase):
     def test_the_directory_is_where_a_process_is(self) -> None:
         self.assertEqual(directory_of(os.getpid()), os.getcwd())
 
+    @needs_linux
     def test_other_systems_do_not_tell(self) -> None:
         self.patch(procfs, "_SO_PEERCRED", None)
         self.assertIsNone(peer_credentials(self.pair()))
 
+    @needs_linux
     def test_the_last_uid_before_nobody_s_is_somebody(self) -> None:
         class Other:
             def getsockopt(self, *_: int) -> bytes:
@@ -103,15 +106,18 @@ class CommandTests(SynchronousTestCase):
         self.addCleanup(delattr, procfs, "open")
         return command_of(1)
 
+    @needs_linux
     def test_a_command_is_named(self) -> None:
         self.assertEqual(self.command(b"twistd\n"), "twistd")
 
+    @needs_linux
     def test_a_command_that_drives_a_terminal_is_escaped(self) -> None:
         self.assertEqual(self.command(b"\x1b[2J\n\xff)\n"), r"\x1b[2J\n\xff)")
 
     def test_a_process_that_is_not_there_has_none(self) -> None:
         self.assertIsNone(command_of(0))
 
+    @needs_linux
     def test_a_long_name_is_cut(self) -> None:
         self.assertEqual(self.command(b"x" * 100), "x" * 57 + "...")
 

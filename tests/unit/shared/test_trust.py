@@ -19,11 +19,8 @@ class TrustTestCase(SynchronousTestCase):
         # Not trial's own directory, which a wide umask opens to others.
         self.uid = os.geteuid()
         self.directory = os.path.realpath(self.mktemp())
-        before = os.umask(0o077)
-        try:
-            os.mkdir(self.directory)
-        finally:
-            os.umask(before)
+        self.addCleanup(os.umask, os.umask(0o077))
+        os.mkdir(self.directory)
         self.path = os.path.join(self.directory, "file")
         # What is above it is the machine's.
         above = os.path.dirname(self.directory)
