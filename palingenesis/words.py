@@ -126,6 +126,7 @@ class Key(StrEnum):
     PID = "pid"
     VERSION = "version"
     SESSIONS = "sessions"
+    KNOWN_SESSIONS = "known_sessions"
     NEXT_REVIVAL = "next_revival"
     KEEPER = "keeper"
     LEDGER = "ledger"
@@ -152,6 +153,7 @@ class Key(StrEnum):
     REASON = "reason"
     SECONDS = "seconds"
     SUCCESSOR = "successor"
+    COUNT = "count"
     # INSPECT
     CONFIGURATION = "configuration"
     PATH = "path"

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from palingenesis.monitor.settings import Settings
 
-_ACTIONS = {
-    "init": "write a configuration file with what is found on this system",
-    "show": "show each value, and where it comes from",
-    "check": "check the file, and report every mistake in it",
-    "edit": "edit the file with $EDITOR, and check it",
-    "path": "print the path of the file",
-}
+_ACTIONS = (
+    ("init", "write a configuration file with what is found on this system"),
+    ("show", "show each value, and where it comes from"),
+    ("check", "check the file, and report every mistake in it"),
+    ("edit", "edit the file with $EDITOR, and check it"),
+    ("path", "print the path of the file"),
+)
 #: The editor if neither variable names one, by POSIX.
 _EDITOR = "vi"
 
@@ -30,7 +30,7 @@ _EDITOR = "vi"
 def add_options(parser: ArgumentParser) -> None:
     """Add the actions of ``config`` to its parser."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for action, summary in _ACTIONS.items():
+    for action, summary in _ACTIONS:
         description = f"{summary[0].upper()}{summary[1:]}."
         added = actions.add_parser(action, help=summary, description=description)
         if action == "check":
@@ -46,6 +46,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> Exit:
     """Carry out ``config``."""
     from palingenesis.paths import config_file
+    from palingenesis.words import Key
 
     path = getattr(options, "file", None) or config_file()
     if path is None:
@@ -59,7 +60,7 @@ def run(options: Namespace) -> Exit:
         return show(path, options.socket, options.json)
     if options.action == "edit":
         return edit(path)
-    if options.action == "path":
+    if options.action == Key.PATH:
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
         return Exit.DONE
     if options.file is None and not os.path.lexists(path):
@@ -188,6 +189,7 @@ def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]
     from palingenesis.locate import locate_socket
     from palingenesis.monitor.settings import SESSIONS_KEYS, TABLES, check_whole, settings_of
     from palingenesis.paths import STATE_VARIABLE, state_directory
+    from palingenesis.words import Key
 
     config, written = DEFAULTS, {}
     if os.path.lexists(path):
@@ -203,7 +205,7 @@ def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]
             source = path if key in written else "default"
             yield key, (f"{value:04o}" if key == "mode" else value, source)
     settings = settings_of(config.tables)
-    sessions: Any = written.get("sessions", {})
+    sessions: Any = written.get(Key.SESSIONS, {})
     for key in SESSIONS_KEYS:
         # As it was written: some are kept in another form than the file's.
         value, source = getattr(settings, key), "default"
@@ -211,7 +213,7 @@ def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]
             value, source = sessions[key], path
         yield f"sessions.{key}", (_plain(value), source)
     for name, table in written.items():
-        if name in TABLES and name != "sessions":
+        if name in TABLES and name != Key.SESSIONS:
             for key, value in _flat(name, table):
                 yield key, (value, path)
 

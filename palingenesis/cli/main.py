@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
-from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds
+from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, past_time, seconds
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
@@ -128,13 +128,16 @@ def _add_view_options(parser: ArgumentParser) -> None:
 
 
 def _log(options: Namespace) -> Exit:
-    from palingenesis.cli.log import entries_line, log_lines
+    from palingenesis.cli.log import entries_line, follow, log_filter, log_lines
 
     client = _client(options)
+    filters = log_filter(options.number, options.since, options.session)
+    if options.follow:
+        follow(client, filters, options.json)
     if options.json:
-        sys.stdout.buffer.write(json_line(entries_line(client, options.number)))
+        sys.stdout.buffer.write(json_line(entries_line(client, filters)))
     else:
-        print("\n".join(log_lines(client, options.number)))
+        print("\n".join(log_lines(client, filters)))
     return Exit.DONE
 
 
@@ -146,13 +149,46 @@ def _add_log_options(parser: ArgumentParser) -> None:
         type=number_of_entries,
         help="number of entries (default: 20)",
     )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="print each new entry, until interrupted"
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", type=past_time, help="entries since a local time, such as 22:00"
+    )
+    parser.add_argument("--session", metavar="ID", help="entries of a session, by its id")
     _add_json_option(parser)
 
 
+def _steer(options: Namespace) -> Exit:
+    from palingenesis.cli.steer import steer
+
+    return steer(_client(options), options.command, options.id)
+
+
+def _add_id(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "id", metavar="ID", help="the session's id, or a beginning of it (4 characters or more)"
+    )
+
+
+def _output(options: Namespace) -> Exit:
+    from palingenesis.cli.output import output
+
+    return output(_client(options), options.id)
+
+
 def _pause(options: Namespace) -> Exit:
+    if options.end:
+        from palingenesis.cli.steer import pause_and_end
+
+        return pause_and_end(_client(options))
     _client(options).pause()
     print("paused")
     return Exit.DONE
+
+
+def _add_pause_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--end", action="store_true", help="end each revival that runs, too")
 
 
 def _resume(options: Namespace) -> Exit:
@@ -273,7 +309,12 @@ COMMANDS = {
     "status": CliCommand(_status, "show the daemon's status", _add_view_options),
     "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
     "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
-    "pause": CliCommand(_pause, "pause the daemon"),
+    "output": CliCommand(_output, "print what a session's last revival printed", _add_id),
+    "hold": CliCommand(_steer, "leave a session alone", _add_id),
+    "release": CliCommand(_steer, "end a session's hold", _add_id),
+    "revive": CliCommand(_steer, "revive a session now", _add_id),
+    "end": CliCommand(_steer, "end a session's revival, and leave it alone", _add_id),
+    "pause": CliCommand(_pause, "pause the daemon", _add_pause_options),
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "make the daemon read its configuration again"),
     "config": CliCommand(_config, "write, show, check and edit the settings", _add_config_options),

@@ -101,6 +101,16 @@ def number_of_entries(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
 
 
+def past_time(text: str) -> float:
+    """Convert an argument to a time, in seconds since the epoch."""
+    from palingenesis.cli.log import point_in_time
+
+    try:
+        return point_in_time(text)
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     # Without a width, argparse imports shutil to ask the terminal, at every start.
     def __init__(self, prog: str) -> None:

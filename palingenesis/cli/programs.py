@@ -38,7 +38,7 @@ _MANAGED = (
 _ENV_LINE = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.-]+)")
 
 
-class Found(namedtuple("Found", ("path", "search_path"))):
+class Found(namedtuple("Found", "path search_path")):
     """
     A program that was found.
 

@@ -53,6 +53,7 @@ class MonitorState:
             monitor.next_revival,
             monitor.keeper,
             monitor.ledger_trouble,
+            monitor.known_sessions,
         )
         if known != self._known:
             # Only then is a status made and rendered: clients ask more often.
@@ -105,6 +106,7 @@ def _status(
     next_revival: float | None,
     keeper: bool | int | None,
     ledger_trouble: str | None,
+    known_sessions: int,
 ) -> DaemonStatus:
     extra = {
         Key.PID.value: os.getpid(),
@@ -113,6 +115,7 @@ def _status(
         Key.NEXT_REVIVAL.value: next_revival,
         Key.KEEPER.value: keeper,
         Key.LEDGER.value: ledger_trouble or OK_WORD,
+        Key.KNOWN_SESSIONS.value: known_sessions,
     }
     state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING
     return DaemonStatus(state, None, current_session, worked, started, FixedKeys(extra))

@@ -18,6 +18,8 @@ from palingenesis.monitor.mounts import Mount, is_shared_at, read_mounts
 from palingenesis.monitor.processes import Process, look_at, processes_of
 from palingenesis.words import Owner
 
+#: The name of this package's own command.
+_COMMAND = "palingenesis"
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
 FIRST_NAMESPACE = "pid:[4026531836]"
 
@@ -90,9 +92,17 @@ class Snapshot:
         return Owner.GONE
 
     def mentions(self, text: str) -> bool:
-        """Return whether another process than this one has a text in its command line."""
+        """
+        Return whether another process than this one has a text in its command line.
+
+        The ``palingenesis`` command does not count: ``palingenesis revive ID`` writes to nothing.
+        """
         others = (self.processes or {}).values()
-        return any(each.mentions(text) for each in others if each.pid != os.getpid())
+        return any(
+            each.mentions(text)
+            for each in others
+            if each.pid != os.getpid() and _COMMAND not in each.names
+        )
 
     def holder(self, path: str) -> Owner:
         """

@@ -6,14 +6,19 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_config_subparsers=(init show check edit path)
-_shtab_palingenesis_subparsers=(start stop status sessions log pause resume reload config commands send path completion doctor)
+_shtab_palingenesis_subparsers=(start stop status sessions log output hold release revive end pause resume reload config commands send path completion doctor)
 
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
 _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_sessions_option_strings=(-h --help --socket --timeout --json --watch)
-_shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n --json)
-_shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n -f --follow --since --session --json)
+_shtab_palingenesis_output_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_hold_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_release_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_revive_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_end_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout --end)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_config_init_option_strings=(-h --help)
@@ -34,6 +39,11 @@ _shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_sessions___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_output___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_hold___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_release___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_revive___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_end___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
@@ -47,7 +57,7 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_palingenesis_config_pos_0_choices=(init show check edit path)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop status sessions log pause resume reload config commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(start stop status sessions log output hold release revive end pause resume reload config commands send path completion doctor)
 
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
@@ -64,9 +74,22 @@ _shtab_palingenesis_sessions___json_nargs=0
 _shtab_palingenesis_sessions___watch_nargs='?'
 _shtab_palingenesis_log__h_nargs=0
 _shtab_palingenesis_log___help_nargs=0
+_shtab_palingenesis_log__f_nargs=0
+_shtab_palingenesis_log___follow_nargs=0
 _shtab_palingenesis_log___json_nargs=0
+_shtab_palingenesis_output__h_nargs=0
+_shtab_palingenesis_output___help_nargs=0
+_shtab_palingenesis_hold__h_nargs=0
+_shtab_palingenesis_hold___help_nargs=0
+_shtab_palingenesis_release__h_nargs=0
+_shtab_palingenesis_release___help_nargs=0
+_shtab_palingenesis_revive__h_nargs=0
+_shtab_palingenesis_revive___help_nargs=0
+_shtab_palingenesis_end__h_nargs=0
+_shtab_palingenesis_end___help_nargs=0
 _shtab_palingenesis_pause__h_nargs=0
 _shtab_palingenesis_pause___help_nargs=0
+_shtab_palingenesis_pause___end_nargs=0
 _shtab_palingenesis_resume__h_nargs=0
 _shtab_palingenesis_resume___help_nargs=0
 _shtab_palingenesis_reload__h_nargs=0

@@ -50,8 +50,8 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands start stop status sessions log pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' commands send path completion doctor
-set -g _shtab_palingenesis_opts_with_value --config --socket --state --timeout --watch -n
+set -g _shtab_palingenesis_commands start stop status sessions log output hold release revive end pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' commands send path completion doctor
+set -g _shtab_palingenesis_opts_with_value --config --session --since --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
 complete -c palingenesis -f
@@ -88,11 +88,35 @@ complete -c palingenesis -n '_shtab_palingenesis_using log' -s h -l help -d 'sho
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -s n -x -d 'number of entries (default: 20)'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -s f -l follow -d 'print each new entry, until interrupted'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l since -x -d 'entries since a local time, such as 22:00'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l session -x -d 'entries of a session, by its id'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l json -d 'print the daemon'"'"'s own line of JSON'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a output -d 'Print what a session'"'"'s last revival printed.'
+complete -c palingenesis -n '_shtab_palingenesis_using output' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using output' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using output' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a hold -d 'Leave a session alone.'
+complete -c palingenesis -n '_shtab_palingenesis_using hold' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using hold' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using hold' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a release -d 'End a session'"'"'s hold.'
+complete -c palingenesis -n '_shtab_palingenesis_using release' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using release' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using release' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a revive -d 'Revive a session now.'
+complete -c palingenesis -n '_shtab_palingenesis_using revive' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using revive' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using revive' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a end -d 'End a session'"'"'s revival, and leave it alone.'
+complete -c palingenesis -n '_shtab_palingenesis_using end' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using end' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using end' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a pause -d 'Pause the daemon.'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using pause' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using pause' -l end -d 'end each revival that runs, too'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a resume -d 'End the daemon'"'"'s pause.'
 complete -c palingenesis -n '_shtab_palingenesis_using resume' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using resume' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
