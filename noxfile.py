@@ -22,6 +22,7 @@ nox.options.sessions = [
     "unit",
     "others",
     "process",
+    "agents",
     "coverage",
     "benchmarks",
 ]
@@ -90,6 +91,13 @@ def unit(session: nox.Session) -> None:
 def process(session: nox.Session) -> None:
     """Run the tests of the real programs."""
     trial(session, "tests.process")
+
+
+@nox.session(python=False)
+def agents(session: nox.Session) -> None:
+    """Run the tests of the real agents: the newest of each, or every pinned one by ``-- all``."""
+    # Their processes have an environment of their own, so they measure no coverage.
+    python(session, "-m", "tests.agents.run", *session.posargs)
 
 
 @nox.session(python=False)

@@ -20,12 +20,13 @@ import figures
 import footprint
 import monitor
 import report
+import web
 from bench import Bench
 from figures import QUICK, Figures, Scale
 from harness import BenchmarkError
 
 #: Each module has its sections in `SECTIONS`; a further one is added here, and nowhere else.
-MODULES = (control, command_line, footprint, monitor)
+MODULES = (control, command_line, footprint, monitor, web)
 SECTIONS = {section.name: section for module in MODULES for section in module.SECTIONS}
 
 

@@ -10,6 +10,7 @@ For the tests of an application: its control socket in memory, with a clock.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from palingenesis.config import DEFAULTS, Limits
 from palingenesis.locate import Location
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import Controllable, check_state
+from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
 
 _NOWHERE = Location("(in memory)", "the test")
@@ -86,6 +88,28 @@ class Conversation:
         return self.transport.half_closed or bool(self.transport.disconnecting)
 
 
+class HTTPReply:
+    """
+    A response over HTTP.
+
+    :ivar status: its status code; 0 without a response.
+    :ivar headers: its headers, by their names in small letters.
+    :ivar body: its body.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        self.status = int(first.split()[1]) if first else 0
+        fields = (line.partition(": ") for line in lines)
+        self.headers = {name.lower(): value for name, _, value in fields}
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded; None without one."""
+        return json.loads(self.body) if self.body else None
+
+
 class ControlHarness:
     """
     A state and its commands behind the real protocol, without a socket and without a reactor.
@@ -108,8 +132,9 @@ class ControlHarness:
         check_state(state)
         self.clock = Clock() if clock is None else clock
         self._commands = CommandTable(state, self.clock, limits, monotonic=self.clock.seconds)
-        self._factory = ControlFactory(self._commands, self.clock)
-        self._factory.startFactory()
+        self.factory = ControlFactory(self._commands, self.clock)
+        self.factory.startFactory()
+        self._metrics: Metrics | None = None
 
     def command(
         self,
@@ -119,17 +144,60 @@ class ControlHarness:
         argument: str | None = None,
         *,
         audit: bool = True,
+        web: bool = False,
     ) -> None:
         """
         Add a command, as ``ControlService.command`` does.
 
         :raises ValueError: as that one does.
         """
-        self._commands.register(name, handler, summary, argument, audit=audit)
+        self._commands.register(name, handler, summary, argument, audit=audit, web=web)
+
+    def metric(self, name: str, kind: str, help: str, read: Callable[[], Reading]) -> None:  # noqa: A002
+        """
+        Add a metric, as ``ControlService.metric`` does.
+
+        :raises ValueError: as that one does.
+        """
+        check_own_name(name)
+        self.metrics.add(name, kind, help, read)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry of metrics."""
+        if self._metrics is None:
+            self._metrics = daemon_metrics(self.factory)
+        return self._metrics
+
+    def http(self, method: str, path: str, body: object = None) -> HTTPReply:
+        """
+        Send one request over HTTP, as to a `palingenesis.web.ControlResource` without access.
+
+        :param path: the path, with its query if any.
+        :param body: what is sent as JSON; None for no body.
+        :returns: the response, as far as it is there at once; its status is 0 if the command is
+            under way.
+        """
+        # Only a test of HTTP needs twisted.web.
+        from palingenesis.web.channel import BoundedChannel
+        from palingenesis.web.resource import ControlResource
+        from palingenesis.web.site import BoundedSite
+
+        resource = ControlResource(self, access=None, clock=self.clock)
+        channel = BoundedSite(resource, self.clock).buildProtocol(None)
+        assert isinstance(channel, BoundedChannel)  # noqa: S101 - the site makes no other
+        transport = MemoryTransport()
+        channel.makeConnection(transport)
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        channel.dataReceived(head.encode() + content)
+        channel.connectionLost(Failure(ConnectionDone()))
+        return HTTPReply(bytes(transport.value()))
 
     def connect(self) -> Conversation:
         """Connect a client, and return its connection, for tests of what happens meanwhile."""
-        return Conversation(self._factory)
+        return Conversation(self.factory)
 
     def send(self, data: bytes) -> bytes:
         """

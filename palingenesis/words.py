@@ -114,6 +114,42 @@ class DaemonWord(StrEnum):
     PAUSED = "paused"
 
 
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    OK = "ok"
+    #: The daemon would not carry it out.
+    REFUSED = "refused"
+    #: The handler raised, or its result is unfit.
+    FAILED = "failed"
+    #: The handler took too long.
+    TIMEOUT = "timeout"
+    #: There is no such command.
+    UNKNOWN = "unknown"
+    #: An argument is missing, one too many or malformed.
+    ARGUMENT = "argument"
+
+
+class Rejection(StrEnum):
+    """Why a client is rejected."""
+
+    LIMIT = "limit"
+    PERMISSION = "permission"
+    STOPPING = "stopping"
+
+
+class Label(StrEnum):
+    """The labels of metrics."""
+
+    AGENT = "agent"
+    COMMAND = "command"
+    KIND = "kind"
+    OUTCOME = "outcome"
+    REASON = "reason"
+    STATE = "state"
+    VERSION = "version"
+
+
 class Key(StrEnum):
     """The keys of the replies to STATUS, SESSIONS, LOG and INSPECT."""
 
@@ -130,6 +166,7 @@ class Key(StrEnum):
     NEXT_REVIVAL = "next_revival"
     KEEPER = "keeper"
     LEDGER = "ledger"
+    SCAN = "scan"
     # SESSIONS
     AGENT = "agent"
     ID = "id"
@@ -140,9 +177,11 @@ class Key(StrEnum):
     DUE = "due"
     ATTEMPTS = "attempts"
     HELD = "held"
-    OUTPUT = "output"
-    METHOD = "method"
     HOME = "home"
+    OWNER = "owner"
+    WHO = "who"
+    METHOD = "method"
+    OUTPUT = "output"
     # LOG
     AT = "at"
     EVENT = "event"
@@ -166,6 +205,9 @@ class Key(StrEnum):
     PROGRAM = "program"
     TROUBLE = "trouble"
     STATE_DIRECTORY = "state_directory"
+    WEB = "web"
+    LISTENING = "listening"
+    FAILURES = "failures"
     PAUSED = "paused"
 
 

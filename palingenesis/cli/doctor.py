@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Seconds that ``twistd palingenesis --help`` may take.
 TWISTD_TIMEOUT = 30.0
 #: The tables of the configuration that are the daemon's to check.
-DAEMON_TABLES = ("sessions", "homes", "revive", "notify")
+DAEMON_TABLES = ("sessions", "homes", "revive", "notify", "http")
 
 _LABEL_WIDTH = 11
 #: What a red row means for a daemon that answers, the worst first.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 from palingenesis import __version__
 from palingenesis.cli.columns import at_home
 from palingenesis.cli.format import PLAIN, RED, YELLOW, keeper_in_words
 from palingenesis.cli.monitor import INSPECT, is_unknown
 from palingenesis.client.errors import ClientError, ErrorReply
+from palingenesis.paths import home_directory
 from palingenesis.text import printable
 from palingenesis.words import OK_WORD, Key
 
@@ -85,6 +87,8 @@ def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object,
 def _agents(agents: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
     monitored = any(known[Key.MONITORED] for known in agents.values())
     yield Key.AGENTS, agents_in_words(agents), PLAIN if monitored else YELLOW
+    if os.path.isdir(os.path.join(home_directory() or os.devnull, ".gemini")):
+        yield "gemini", "not monitored: why its sessions stop is not on disk", PLAIN
 
 
 def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
@@ -121,6 +125,16 @@ def _version(version: str) -> Iterator[tuple[str, object, str]]:
         yield Key.VERSION, text, YELLOW
 
 
+def _web(web: dict[str, Any]) -> Iterator[tuple[str, object, str]]:
+    served, failures = web[Key.LISTENING], web[Key.FAILURES]
+    if served:
+        yield Key.WEB, ", ".join(served), PLAIN
+    elif not failures:
+        yield Key.WEB, "closed; `palingenesis web` opens it", PLAIN
+    for place, why in failures.items():
+        yield Key.WEB, f"not at {place}: {why}", YELLOW
+
+
 _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
     # The row of the listener has it.
     Key.PID: lambda _: iter(()),
@@ -131,6 +145,7 @@ _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
     Key.KEEPER: _keeper,
     Key.LEDGER: _ledger,
     Key.PAUSED: _paused,
+    Key.WEB: _web,
     Key.VERSION: _version,
 }
 

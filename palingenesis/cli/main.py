@@ -235,6 +235,30 @@ def _add_send_options(parser: ArgumentParser) -> None:
     )
 
 
+def _web(options: Namespace) -> Exit:
+    from palingenesis.cli.web import close_page, open_page, revoke_sessions
+
+    client = _client(options)
+    if options.close:
+        return close_page(client, json=options.json)
+    if options.revoke:
+        return revoke_sessions(client, json=options.json)
+    return open_page(client, browser=options.open, json=options.json)
+
+
+def _add_web_options(parser: ArgumentParser) -> None:
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument("--open", action="store_true", help="start the browser too")
+    actions.add_argument("--close", action="store_true", help="close the page again")
+    actions.add_argument("--revoke", action="store_true", help="end every browser's session")
+    parser.add_argument("--json", action="store_true", help="print the daemon's reply as JSON")
+
+
+def _metrics(options: Namespace) -> Exit:
+    sys.stdout.write(_client(options).send("METRICS"))
+    return Exit.DONE
+
+
 def _path(options: Namespace) -> Exit:
     # In the file system's own bytes, so that a script can use any path.
     sys.stdout.buffer.write(os.fsencode(find_socket(options.socket).path) + b"\n")
@@ -320,6 +344,8 @@ COMMANDS = {
     "config": CliCommand(_config, "write, show, check and edit the settings", _add_config_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
+    "web": CliCommand(_web, "open the daemon's page, and print its address", _add_web_options),
+    "metrics": CliCommand(_metrics, "print the daemon's metrics, for Prometheus"),
     "path": CliCommand(_path, "print the socket's path"),
     "completion": CliCommand(
         _completion, "print the completion script of a shell", _add_completion_options

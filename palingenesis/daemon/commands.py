@@ -27,12 +27,14 @@ def add_commands(
     monitor: Monitor,
     config_path: str | None,
     check_config: Callable[[], object],
+    further: Callable[[], dict[str, Any]] = dict,
 ) -> None:
     """
     Add the monitor's commands to a control socket.
 
     :param config_path: where the configuration file is, or would be.
     :param check_config: reads the configuration; raises a `PathError` if there is a mistake in it.
+    :param further: returns what else ``INSPECT`` shows.
     """
 
     def sessions(filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - its name in HELP
@@ -57,6 +59,7 @@ def add_commands(
                 Key.MISTAKE: mistake,
             },
             **monitor.inspect(),
+            **further(),
         }
 
     def steered(steer: Callable[[str, str], Any]) -> Callable[[str], Any]:
@@ -71,16 +74,16 @@ def add_commands(
 
         return handler
 
+    control.command("SESSIONS", sessions, "list the sessions of agents", "[FILTER]", audit=False)
+    control.command("LOG", log, "show the last entries of the ledger", "[FILTER]", audit=False)
+    control.command("INSPECT", inspect, "show what the daemon works with", audit=False)
     for name, steer, summary in (
         ("HOLD", monitor.hold, "leave a session alone"),
         ("RELEASE", monitor.release, "undo HOLD"),
         ("REVIVE", monitor.revive, "revive a session now"),
         ("END", monitor.end, "end a revival, and leave its session alone"),
     ):
-        control.command(name, steered(steer), summary, "ID")
-    control.command("SESSIONS", sessions, "list the sessions of agents", "[FILTER]", audit=False)
-    control.command("LOG", log, "show the last entries of the ledger", "[FILTER]", audit=False)
-    control.command("INSPECT", inspect, "show what the daemon works with", audit=False)
+        control.command(name, steered(steer), summary, "ID", web=True)
 
 
 def fitting(values: Iterable[dict[str, Any]], limit: int = REPLY_LIMIT) -> list[dict[str, Any]]:

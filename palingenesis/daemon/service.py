@@ -16,10 +16,12 @@ from twisted.python.components import Componentized
 from palingenesis.config import Config
 from palingenesis.daemon.commands import add_commands
 from palingenesis.daemon.logfile import PrivateLogFile, log_observer
+from palingenesis.daemon.metrics import add_monitor_metrics
 from palingenesis.daemon.preflight import claim_as_user
 from palingenesis.daemon.starter import Starter
 from palingenesis.daemon.state import MonitorState
 from palingenesis.daemon.systemd import SystemdService, take_systemd
+from palingenesis.daemon.web import WebDoor, add_web_commands
 from palingenesis.locate import record_of, recorded_place
 from palingenesis.monitor.service import Monitor
 from palingenesis.monitor.settings import settings_of
@@ -28,7 +30,8 @@ from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
 from palingenesis.server.socketfile import SocketFile, SocketFileError
 from palingenesis.text import in_short
-from palingenesis.words import DaemonWord
+from palingenesis.web.settings import settings_of as http_settings
+from palingenesis.words import DaemonWord, Key
 
 _log = get_logger(__name__)
 
@@ -95,11 +98,27 @@ class DaemonService(MultiService):
             mode=settings.mode,
         )
         self._apply(config)
-        add_commands(self.control, self.monitor, settings.config_path, settings.read_config)
+        add_monitor_metrics(self.control.metrics, self.monitor)
+        self._web = WebDoor(
+            reactor,
+            self.control,
+            self.monitor,
+            settings.state_directory,
+            http_settings(config.tables),
+        )
+        add_commands(
+            self.control,
+            self.monitor,
+            settings.config_path,
+            settings.read_config,
+            lambda: {Key.WEB: self._web.report()},
+        )
+        add_web_commands(self.control, self._web)
         self._systemd = SystemdService(take_systemd(os.environ), reactor, self._in_words)
         SignalService(self.control.reload, reactor).setServiceParent(self)
         self.control.setServiceParent(self)
         self.monitor.setServiceParent(self)
+        self._web.setServiceParent(self)
         # Last, and so the first to stop.
         self._systemd.setServiceParent(self)
 
@@ -177,6 +196,7 @@ class DaemonService(MultiService):
                     _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
             self._apply(config)
             self.monitor.configure(settings_of(config.tables))
+            self._web.configure(http_settings(config.tables))
 
     def _in_words(self) -> str:
         counts = self.monitor.sessions_by_state

@@ -53,6 +53,7 @@ class MonitorState:
             monitor.next_revival,
             monitor.keeper,
             monitor.ledger_trouble,
+            monitor.scan_warning,
             monitor.known_sessions,
         )
         if known != self._known:
@@ -106,6 +107,7 @@ def _status(
     next_revival: float | None,
     keeper: bool | int | None,
     ledger_trouble: str | None,
+    scan_warning: str | None,
     known_sessions: int,
 ) -> DaemonStatus:
     extra = {
@@ -115,6 +117,7 @@ def _status(
         Key.NEXT_REVIVAL.value: next_revival,
         Key.KEEPER.value: keeper,
         Key.LEDGER.value: ledger_trouble or OK_WORD,
+        Key.SCAN.value: scan_warning or OK_WORD,
         Key.KNOWN_SESSIONS.value: known_sessions,
     }
     state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING

@@ -22,6 +22,7 @@ from palingenesis.paths import PathError, config_file, expand_home, state_direct
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import in_short
+from palingenesis.web.settings import TABLES as HTTP_TABLES
 
 
 class Options(usage.Options):
@@ -141,7 +142,7 @@ class Options(usage.Options):
         if path is None or (self["config"] is None and not os.path.lexists(path)):
             return DEFAULTS
         check_trusted(path, self.uid)
-        return load_config(path, TABLES, check_whole)
+        return load_config(path, {**TABLES, **HTTP_TABLES}, check_whole)
 
     @property
     def config_path(self) -> str | None:

@@ -7,7 +7,7 @@ the system is asked through `System`, and only if nothing cheaper forbids a revi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -284,9 +284,26 @@ class Assessment:
 
 def assess(case: Case) -> Assessment:
     """Assess a case."""
-    gate = GATE if not case.is_asked else ASKED_GATE
-    held = next((reason for reason, forbids in gate if forbids(case)), None)
+    held = next(_reasons(case), None)
     return Assessment(case.kind, _state(case, held), case.due, held, case.method)
+
+
+def shown_reason(case: Case) -> Reason | None:
+    """
+    Return the reason that a person is shown: the first, or what holds a session when it is due.
+
+    So a session whose program is open says so at once, and not when its limit ends.
+    """
+    reasons = _reasons(case)
+    first = next(reasons, None)
+    if first is not Reason.NOT_DUE:
+        return first
+    return next((reason for reason in reasons if reason in _LASTING), first)
+
+
+def _reasons(case: Case) -> Iterator[Reason]:
+    gate = GATE if not case.is_asked else ASKED_GATE
+    return (reason for reason, forbids in gate if forbids(case))
 
 
 def ending_of(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
@@ -383,12 +400,11 @@ def _state(case: Case, held: Reason | None) -> State:
         return State.QUIET if case.is_quiet else State.WORKING
     if case.kind is Kind.USER:
         return State.LEFT
-    if case.is_asked:
-        return State.WAITING if held is None else State.STOPPED
-    if case.kind not in REVIVABLE:
-        return State.STOPPED
-    if case.is_given_up:
-        return State.GIVEN_UP
+    if not case.is_asked:
+        if case.kind not in REVIVABLE:
+            return State.STOPPED
+        if case.is_given_up:
+            return State.GIVEN_UP
     return State.WAITING if held in _PASSING else State.STOPPED
 
 
@@ -491,6 +507,8 @@ OVERRIDDEN = frozenset(
 ASKED_GATE = tuple(each for each in GATE if each[0] not in OVERRIDDEN)
 #: The reasons that hold a session which goes on by itself, sooner or later.
 _PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
+#: The reasons that hold a session when it is due, and can be known before.
+_LASTING = frozenset({Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY})
 #: The reasons that a look at processes, directories and programs cannot change.
 _AFTER_OWNER = frozenset(
     {None, Reason.ATTEMPTS, Reason.AT_ONCE, Reason.HOURLY_LIMIT, Reason.NO_BINARY}

@@ -27,6 +27,7 @@ class Walk:
     One walk through the directories of all agents.
 
     :param warn: called with one line for everything that keeps the walk from being whole.
+    :ivar warn: that function, for what an agent finds besides.
     :ivar cut_short: whether a limit has ended it before its end.
     """
 
@@ -37,7 +38,7 @@ class Walk:
         directory_limit: int = DIRECTORY_LIMIT,
         walk_limit: int = WALK_LIMIT,
     ) -> None:
-        self._warn = warn
+        self.warn = warn
         self._directory_limit = directory_limit
         self._walk_limit = walk_limit
         self._names = 0
@@ -92,10 +93,10 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._warn(f"{directory}: cannot be read: {error.strerror}")
+            self.warn(f"{directory}: cannot be read: {error.strerror}")
             return
         if foreign:
-            self._warn(f"{directory}: has transcripts of another user, which are left alone")
+            self.warn(f"{directory}: has transcripts of another user, which are left alone")
         for path in [*below, *self._followed(links, below)]:
             if self._is_over(directory, 0):
                 return
@@ -114,7 +115,7 @@ class Walk:
             if not stat.S_ISDIR(status.st_mode):
                 continue
             if status.st_uid != self._uid:
-                self._warn(f"{path}: leads to a directory of another user, which is left alone")
+                self.warn(f"{path}: leads to a directory of another user, which is left alone")
             elif (place := (status.st_dev, status.st_ino)) not in walked:
                 walked.add(place)
                 yield path
@@ -122,12 +123,12 @@ class Walk:
     def _is_over(self, directory: str, count: int) -> bool:
         """Return whether the walk has to leave a directory after so many of its names."""
         if self._names >= self._walk_limit:
-            self._warn(
+            self.warn(
                 f"More than {self._walk_limit} files in the agents' directories; the rest is not"
                 " monitored. Move old transcripts elsewhere."
             )
         elif count >= self._directory_limit:
-            self._warn(
+            self.warn(
                 f"{directory}: more than {self._directory_limit} files; the rest is not monitored."
                 " Move old transcripts elsewhere."
             )

@@ -49,7 +49,7 @@ class Home:
     @property
     def environment(self) -> Mapping[str, str]:
         """What an agent's program needs in its environment to use this home."""
-        return {self.kind.home_variable: self.directory} if self.is_named else {}
+        return self.kind.variables(self.directory) if self.is_named else {}
 
 
 def default_homes(environment: Mapping[str, str]) -> dict[str, Home]:

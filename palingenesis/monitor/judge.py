@@ -17,6 +17,7 @@ from palingenesis.monitor.case import (
     ending_of,
     kind_of,
     owner_matters,
+    shown_reason,
 )
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.keeper import Keeper
@@ -29,6 +30,8 @@ from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, Owner, Reason, State
 
+#: Seconds between two looks at the processes that only show who has a session that waits.
+LOOK = 30.0
 #: Characters of an id that name a session.
 SHORTEST = 4
 
@@ -59,6 +62,7 @@ class Judge:
         self.settings = settings
         self.kept: Mapping[str, float | None] = {}
         self._resets: Mapping[str, Statement] = {}
+        self._looked_at = -LOOK
         self._world = world
         self._times = times
         self._roster = roster
@@ -106,11 +110,14 @@ class Judge:
         return [session for session in sessions if session.identity.directory == directory]
 
     def wants_a_look(self) -> bool:
-        """Return whether it matters now for any session who has it."""
+        """Return whether it matters now for any session who has it, or will when it is due."""
         circumstances = self.circumstances()
+        shows = circumstances.monotonic - self._looked_at >= LOOK
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
+                    if shows and session.state is State.WAITING:
+                        return True
                     if owner_matters(self._case(session, circumstances)):
                         return True
         return False
@@ -122,6 +129,8 @@ class Judge:
         :param living: the processes that live; None if nobody looked.
         """
         self._resets = self._newest_resets()
+        if living is not None:
+            self._looked_at = self._times.monotonic()
         for session in list(self._roster.sessions.values()):
             if not session.settled:
                 with self._apart(session):
@@ -144,11 +153,9 @@ class Judge:
         asking = None
         if living is not None:
             # What grew after it was read is not what the look was for.
-            if (
-                owner_matters(case)
-                and self._world.stamp(session.home, session.path) == session.stamp
-            ):
-                session.owner = living.owner(session.home, session.identity, session.path)
+            wanted = session.state is State.WAITING or owner_matters(case)
+            if wanted and self._world.stamp(session.home, session.path) == session.stamp:
+                _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
@@ -211,7 +218,7 @@ class Judge:
         if _has_left(session, living):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        session.owner = living.owner(session.home, session.identity, session.path)
+        _ask_for_the_owner(session, living)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
@@ -251,7 +258,7 @@ class Judge:
         :param living: the processes that live; None to ask only what needs no look at them.
         """
         if living is not None:
-            session.owner = living.owner(session.home, session.identity, session.path)
+            _ask_for_the_owner(session, living)
         case = self._case(session, self.circumstances())
         wished = replace(case.history, asked=session.verdict.key)
         system = PERMISSIVE if living is None else case.system
@@ -337,8 +344,10 @@ class Judge:
             Key.SINCE: session.since,
             Key.DUE: assessment.due,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
-            Key.HELD: assessment.held if shows_reason else None,
+            Key.HELD: shown_reason(case) if shows_reason else None,
             Key.HOME: session.home.name,
+            Key.OWNER: session.owner,
+            Key.WHO: session.who,
             Key.METHOD: assessment.method,
             Key.OUTPUT: self._revivals.output_of(session.name),
         }
@@ -377,6 +386,11 @@ class _System:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+
+
+def _ask_for_the_owner(session: Session, living: Living) -> None:
+    witness = living.witness(session.home, session.identity, session.path)
+    session.owner, session.who = witness.owner, witness.who
 
 
 def _has_left(session: Session, living: Living) -> bool:

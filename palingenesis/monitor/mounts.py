@@ -80,6 +80,17 @@ def is_shared_at(path: str, device: int, mounts: Iterable[Mount]) -> bool:
     return is_shared(kind_at(path, device, mounts))
 
 
+def is_shared_by_name(path: str, mounts: Iterable[Mount]) -> bool:
+    """Return whether a path is on a shared file system, by its name alone: nothing is asked."""
+    kind: str | None = "unknown"
+    length = 0
+    for mount in mounts:
+        point = os.path.join(mount.point, "")
+        if len(point) >= length and os.path.join(path, "").startswith(point):
+            kind, length = mount.kind, len(point)
+    return is_shared(kind)
+
+
 def kind_at(path: str, device: int, mounts: Iterable[Mount]) -> str | None:
     """
     Return the type of the file system that a path is on; None if no mount fits.

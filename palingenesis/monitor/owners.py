@@ -10,26 +10,91 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from palingenesis.monitor import machine
-from palingenesis.monitor.mounts import Mount, is_shared_at, read_mounts
-from palingenesis.monitor.processes import Process, look_at, processes_of
+from palingenesis.monitor.mounts import Mount, is_shared_at, is_shared_by_name, read_mounts
+from palingenesis.monitor.processes import Process, every_process, have_open, look_at, processes_of
 from palingenesis.words import Owner
 
-#: The name of this package's own command.
-_COMMAND = "palingenesis"
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
 FIRST_NAMESPACE = "pid:[4026531836]"
+#: The name of our own programs, which write to no session.
+PACKAGE = "palingenesis"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """
+    The word of one witness: what can write to a session.
+
+    :ivar pid: the process that has it; None if unknown.
+    :ivar program: that process's name, or the server's in words.
+    :ivar terminal: that process's terminal; None if it has none.
+    :ivar reason: why the owner is unknown, in words.
+    """
+
+    owner: Owner
+    pid: int | None = None
+    program: str | None = None
+    terminal: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, process: Process) -> Witness:
+        """Return that a program has the session."""
+        return cls(Owner.PROGRAM, process.pid, process.title, process.terminal)
+
+    @classmethod
+    def unknown(cls, reason: str) -> Witness:
+        """Return that nobody can tell what has the session."""
+        return cls(Owner.UNKNOWN, reason=reason)
+
+    @property
+    def lives(self) -> bool:
+        """Whether something has the session."""
+        return self.owner in (Owner.PROGRAM, Owner.SERVER)
+
+    @property
+    def who(self) -> str | None:
+        """What has the session, in words; None if nothing has it."""
+        if self.owner is Owner.SERVER:
+            who = self.program or "a server"
+            return who if self.pid is None else f"{who}, pid {self.pid}"
+        if self.owner is Owner.PROGRAM:
+            who = "a program" if self.pid is None else f"pid {self.pid}"
+            who += f" ({self.program})" if self.program else ""
+            return who + (f" at {self.terminal}" if self.terminal else "")
+        return self.reason
+
+
+#: Nothing has the session.
+NOTHING = Witness(Owner.GONE)
+
+
+def strongest(witnesses: Iterable[Witness]) -> Witness:
+    """Return the first that says alive, else the first that cannot tell, else that nothing has."""
+    found = NOTHING
+    for witness in witnesses:
+        if witness.lives:
+            return witness
+        if found is NOTHING and witness.owner is Owner.UNKNOWN:
+            found = witness
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock that is held, as proc_locks(5) names its file."""
+    """
+    A lock that is held, as proc_locks(5) names its file.
+
+    :ivar pid: the process that has taken it; 0 if that is not seen from here.
+    """
 
     device: int
     inode: int
+    pid: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +102,49 @@ class Snapshot:
     """
     The machine at one moment.
 
-    :ivar processes: our living processes, by pid; None if this machine cannot list them.
+    :ivar processes: the living processes, by pid, without those of our own commands; None if
+        this machine cannot list them. On macOS only our own user's are listed.
     :ivar locks: the locks that are held; None if this machine cannot list them.
     :ivar mounts: the mounted file systems; None if this machine cannot list them.
+    :ivar complete: whether the processes of every user are listed.
     :ivar isolated: whether there may be processes that are not seen, in a container.
+    :ivar hidden: whether the processes of other users are hidden, proc(5).
     :ivar root: the device of the root directory.
     :ivar look_at: looks at one process of any user; None if it is gone or cannot be seen.
+    :ivar commands: the pids of commands that we started, each the leader of its session.
+    :ivar have_open: whether another process, as far as they can be seen, has one of some files
+        open.
     """
 
     processes: Mapping[int, Process] | None
     locks: frozenset[Lock] | None = None
     mounts: tuple[Mount, ...] | None = None
+    complete: bool = False
     isolated: bool = False
+    hidden: bool = False
     root: int = 0
     look_at: Callable[[int], Process | None] = lambda _: None
+    commands: Container[int] = ()
+    have_open: Callable[[Collection[str]], bool] = lambda _: False
+    _files: dict[int, dict[str, list[str]] | None] = field(default_factory=dict, compare=False)
+    _shared: dict[str, bool] = field(default_factory=dict, compare=False)
+
+    def has(self, pid: int) -> bool:
+        """Return cheaply whether a process may live."""
+        if self.processes is not None and pid in self.processes:
+            return True
+        return not self.complete and self.look_at(pid) is not None
+
+    def process(self, pid: int) -> Process | None:
+        """Return a living process of any user as a whole; None if it is gone, or our command."""
+        process = (self.processes or {}).get(pid)
+        if process is None or not process.is_whole:
+            ours = process is not None and process.is_ours
+            found = self.look_at(pid)
+            process = None if found is None else replace(found, is_ours=ours)
+        if process is None or process.leader in self.commands:
+            return None
+        return process
 
     def is_alive(self, pid: int, start: str | None = None) -> bool:
         """
@@ -59,12 +153,12 @@ class Snapshot:
         If one of the two times is unknown, a process of ours with this pid is taken for it. One
         of another user has to have started at this time.
         """
-        process = (self.processes or {}).get(pid)
-        if process is None and start is not None:
-            process = self.look_at(pid)
+        process = self.process(pid)
         if process is None:
             return False
-        return start is None or process.start is None or _is_start(start, process.start)
+        if start is None:
+            return process.is_ours
+        return process.start is None or _is_start(start, process.start)
 
     def named(self, programs: frozenset[str]) -> list[Process]:
         """Return the processes that run one of these programs."""
@@ -74,39 +168,99 @@ class Snapshot:
     def running(
         self,
         programs: frozenset[str],
-        directory: str,
+        directories: Iterable[str],
+        transcript: str | None = None,
         leave_out: Callable[[Process], bool] = lambda _: False,
-    ) -> Owner:
+    ) -> Witness:
         """
-        Return whether one of these programs runs in a directory.
+        Return whether one of these programs runs in a directory, or writes to a transcript.
 
-        :param leave_out: returns whether a process proves nothing by its directory.
+        Another user's process counts only if its directory can be read.
+
+        :param leave_out: returns whether a process proves nothing by what it does here.
         """
         if self.processes is None:
-            return Owner.UNKNOWN
-        candidates = [each for each in self.named(programs) if not leave_out(each)]
-        if any(process.is_in(directory) for process in candidates):
-            return Owner.PROGRAM
-        if any(process.directory is None for process in candidates):
-            return Owner.UNKNOWN
-        return Owner.GONE
-
-    def mentions(self, text: str) -> bool:
-        """
-        Return whether another process than this one has a text in its command line.
-
-        The ``palingenesis`` command does not count: ``palingenesis revive ID`` writes to nothing.
-        """
-        others = (self.processes or {}).values()
-        return any(
-            each.mentions(text)
-            for each in others
-            if each.pid != os.getpid() and _COMMAND not in each.names
+            return Witness.unknown("the processes of this machine cannot be listed")
+        directories = tuple(directories)
+        return strongest(
+            self._at_work(process, directories, transcript)
+            for process in self.named(programs)
+            if not leave_out(process)
         )
 
-    def holder(self, path: str) -> Owner:
+    def _at_work(
+        self, process: Process, directories: tuple[str, ...], transcript: str | None
+    ) -> Witness:
+        if any(self.is_in(process, directory) for directory in directories):
+            return Witness.of(process)
+        if not process.is_ours:
+            return NOTHING
+        writes = transcript is not None and self.writes_to(process, transcript)
+        if writes:
+            return Witness.of(process)
+        if process.directory is None or writes is None:
+            return Witness.unknown(f"{Witness.of(process).who} hides what it does")
+        return NOTHING
+
+    def is_in(self, process: Process, directory: str) -> bool:
+        """Return whether a process is in a directory, which may have several names."""
+        if process.directory is None or process.directory == directory:
+            return process.directory == directory
+        return not self._may_hang(process.directory, directory) and process.is_in(directory)
+
+    def is_same(self, one: str, other: str) -> bool:
+        """Return whether two paths name one directory."""
+        if one == other:
+            return True
+        try:
+            return not self._may_hang(one, other) and os.path.samefile(one, other)
+        except OSError:
+            return False
+
+    def _may_hang(self, *paths: str) -> bool:
+        """Return whether a file system may not answer what is asked about a path."""
+        for path in paths:
+            if path not in self._shared:
+                self._shared[path] = is_shared_by_name(path, self.mounts or ())
+        return any(self._shared[path] for path in paths)
+
+    def writes_to(self, process: Process, path: str) -> bool | None:
+        """Return whether a process has a file open for writing; None if that is hidden."""
+        if process.pid not in self._files:
+            try:
+                self._files[process.pid] = process.open_files()
+            except OSError:
+                self._files[process.pid] = None
+        links = self._files[process.pid]
+        if links is None:
+            return None
+        for link in links.get(os.path.basename(path), ()):
+            try:
+                if os.path.samefile(link, path):
+                    return True
+            except OSError:
+                continue  # it is closed, or gone
+        return False
+
+    def mentioning(self, *texts: str) -> Process | None:
         """
-        Return whether a lock on a file is held.
+        Return a process of any user that has one of the texts in its command line.
+
+        This process, its clients and our own commands do not count.
+        """
+        for each in (self.processes or {}).values():
+            if each.pid != os.getpid() and any(map(each.mentions, texts)):
+                if PACKAGE in each.names:
+                    continue  # such as: palingenesis revive ID
+                # One that has ended by now counts too: something may have followed it.
+                found = self.process(each.pid)
+                if found is not None or self.look_at(each.pid) is None:
+                    return found or each
+        return None
+
+    def holder(self, path: str) -> Witness:
+        """
+        Return what holds a lock on a file.
 
         The lock itself is never tried: a starting agent could then fail to take it. The kernel
         names a lock by the device of the file system, which is not the one of stat(2) on btrfs:
@@ -117,72 +271,111 @@ class Snapshot:
         try:
             status = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
-            return Owner.GONE
-        except OSError:
-            return Owner.UNKNOWN
+            return NOTHING
+        except OSError as error:
+            return Witness.unknown(f"{path} cannot be read: {error.strerror}")
         if self.locks is None:
-            return Owner.UNKNOWN
-        if Lock(status.st_dev, status.st_ino) in self.locks:
-            return Owner.PROGRAM
-        if self.isolated or any(lock.inode == status.st_ino for lock in self.locks):
-            return Owner.UNKNOWN
-        return Owner.GONE
+            return Witness.unknown("the locks of this machine cannot be listed")
+        inode = [lock for lock in self.locks if lock.inode == status.st_ino]
+        for lock in inode:
+            if lock.device == status.st_dev:
+                process = self.process(lock.pid) if lock.pid > 0 else None
+                return Witness(Owner.PROGRAM) if process is None else Witness.of(process)
+        if self.isolated:
+            return Witness.unknown(f"{path} may be locked outside of this container")
+        return Witness.unknown(f"{path} may be locked") if inode else NOTHING
 
     def sees_all_of(self, path: str) -> bool:
-        """
-        Return whether every process that may write to a file is seen here.
+        """Return whether every process that may write to a file is seen here."""
+        return self.blindness(path) is None
 
-        That is not so on a network file system, nor in a volume that a container shares with
-        others.
+    def blindness(self, path: str) -> str | None:
+        """
+        Return why not every process that may write to a file is seen here, in words.
+
+        None if every one is. That is not so on a network file system, nor in a volume that a
+        container shares with others, nor if proc(5) hides the processes of other users.
         """
         try:
             # Not the file's: on overlayfs, files and directories may have different ones.
             device = os.stat(os.path.dirname(path)).st_dev
-        except OSError:
-            return False
-        if self.processes is None or self.mounts is None:
-            return False
+        except OSError as error:
+            return f"{os.path.dirname(path)} cannot be read: {error.strerror}"
+        if self.processes is None:
+            return "the processes of this machine cannot be listed"
+        if self.hidden:
+            return "the processes of other users are hidden (hidepid of /proc)"
+        if self.mounts is None:
+            return "the file systems of this machine cannot be listed"
         if self.isolated and device != self.root:
-            return False
-        return not is_shared_at(path, device, self.mounts)
+            return "programs outside of this container may share its directory"
+        if is_shared_at(path, device, self.mounts):
+            return "other machines may share its file system"
+        return None
 
 
 def take_snapshot(
-    proc: str = "/proc", uid: int | None = None, commands: Container[int] = ()
+    proc: str = "/proc",
+    uid: int | None = None,
+    commands: Container[int] = (),
+    programs: frozenset[str] | None = None,
 ) -> Snapshot:
     """
     List what this machine knows at this moment.
 
-    It takes some milliseconds.
+    It takes some milliseconds, and more if there are thousands of processes.
 
     :param proc: where proc(5) is mounted.
-    :param uid: whose processes; our own if None.
+    :param uid: which processes are ours; those of this process's user if None.
     :param commands: the pids of commands that we started, each the leader of its session: they
         and their children have no session but the one they were started for.
+    :param programs: the names of the programs of which more than the command line is read; it is
+        read of every process if None.
     """
     uid = os.geteuid() if uid is None else uid
     root = os.stat("/").st_dev
     try:
         if sys.platform == "darwin":
-            processes = {process.pid: process for process in processes_of(uid)}
-            return Snapshot(processes, mounts=read_mounts(), root=root, look_at=look_at)
+            ours = processes_of(uid)
+            processes = {each.pid: each for each in ours if each.leader not in commands}
+            mounts = read_mounts()
+            return Snapshot(processes, mounts=mounts, root=root, look_at=look_at, commands=commands)
         namespace = os.readlink(f"{proc}/self/ns/pid")
         processes = {
             process.pid: process
-            for process in processes_of(uid, proc)
-            if process.leader not in commands
+            for process in every_process(uid, programs, proc)
+            if process.leader is None or process.leader not in commands
         }
     except OSError:
         return Snapshot(None)
     locks = machine.table(f"{proc}/locks")
+    hidden = hides_processes(proc)
     return Snapshot(
         processes,
         None if locks is None else parse_locks(locks),
         read_mounts(proc),
+        complete=not hidden,
         isolated=namespace != FIRST_NAMESPACE,
+        hidden=hidden,
         root=root,
         look_at=look_at,
+        commands=commands,
+        have_open=have_open,
     )
+
+
+def hides_processes(proc: str = "/proc") -> bool:
+    """Return whether proc(5) is mounted so that the processes of other users are not seen."""
+    mounts = machine.table(f"{proc}/self/mountinfo") or ""
+    found = re.findall(r"^.+ /proc .+ - proc .*\bhidepid=(\w+)", mounts, re.MULTILINE)
+    if not found or found[-1] in ("0", "off"):
+        return False
+    try:
+        # Root sees them all the same, and so does the group that is named by the option gid.
+        with open(f"{proc}/1/cmdline", "rb"):
+            return False
+    except OSError:
+        return True
 
 
 def _is_start(written: str, start: str) -> bool:
@@ -198,23 +391,26 @@ def _is_start(written: str, start: str) -> bool:
     return written == start or not (written.isascii() and written.isdigit())
 
 
-def _asked(path: str) -> Owner:
+def _asked(path: str) -> Witness:
     """Return whether a lock on a file is held, by asking macOS's kernel, which takes nothing."""
     try:
         from palingenesis.darwin import is_locked
 
-        return Owner.PROGRAM if is_locked(path) else Owner.GONE
+        return Witness(Owner.PROGRAM) if is_locked(path) else NOTHING
     except FileNotFoundError:
-        return Owner.GONE
-    except (OSError, ImportError):
-        return Owner.UNKNOWN
+        return NOTHING
+    except (OSError, ImportError) as error:
+        return Witness.unknown(f"{path}: its lock cannot be seen: {error}")
 
 
 def parse_locks(text: str) -> frozenset[Lock]:
-    """Return the whole-file locks that are held, in proc_locks(5)."""
+    """Return the locks that are held, in proc_locks(5); those of a part of a file count too."""
     held = re.findall(
-        r"^[0-9]+: FLOCK +\w+ +\w+ +-?[0-9]+ ([0-9a-f]+):([0-9a-f]+):([0-9]+) ", text, re.MULTILINE
+        r"^[0-9]+: (?:FLOCK|POSIX|OFDLCK) +\w+ +\w+ +(-?[0-9]+) ([0-9a-f]+):([0-9a-f]+):([0-9]+) ",
+        text,
+        re.MULTILINE,
     )
     return frozenset(
-        Lock(os.makedev(int(major, 16), int(minor, 16)), int(inode)) for major, minor, inode in held
+        Lock(os.makedev(int(major, 16), int(minor, 16)), int(inode), int(pid))
+        for pid, major, minor, inode in held
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from palingenesis.monitor.homes import Home
@@ -28,7 +28,8 @@ class Session:
     :ivar verdict: what its last meaningful record says.
     :ivar grown: when it last grew, in seconds of a clock that is never set back.
     :ivar kind: how it stopped; None if it has not, or that is not known yet.
-    :ivar owner: who had it when that was last asked; None before.
+    :ivar owner: what had it when that was last asked; None before.
+    :ivar who: that owner in words; None if nothing had it.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
@@ -46,6 +47,7 @@ class Session:
     grown: float
     kind: Kind | None = None
     owner: Owner | None = None
+    who: str | None = None
     left: bool = False
     state: State = State.WORKING
     due: float | None = None
@@ -74,7 +76,9 @@ class Roster:
 
     :param world: where they are read from.
     :param warn: called with one line for every transcript that cannot be read.
-    :ivar sessions: by agent and id; of two transcripts of one session, the one that grew last.
+    :ivar sessions: by agent and id; of several transcripts of one session, one that the agent
+        itself would have written there, or else the one that grew last. If two disagree, the kind
+        of its end is unknown.
     """
 
     def __init__(self, world: World, times: Times, warn: Callable[[str], None]) -> None:
@@ -82,6 +86,7 @@ class Roster:
         self._times = times
         self._warn = warn
         self._by_path: dict[str, Session] = {}
+        self._doubts: dict[str, Session] = {}
         self._scanned: float | None = None
         self.sessions: dict[tuple[str, str], Session] = {}
 
@@ -174,13 +179,63 @@ class Roster:
                     del self._by_path[session.path]
 
     def _elect(self) -> None:
-        """Choose the transcript of each session: of several, the one that grew last."""
-        sessions: dict[tuple[str, str], Session] = {}
+        """Choose the transcript of each session."""
+        found: dict[tuple[str, str], list[Session]] = {}
         for session in self._by_path.values():
-            other = sessions.get(session.name)
-            if other is None or (other.since, other.path) < (session.since, session.path):
-                sessions[session.name] = session
-        self.sessions = sessions
+            found.setdefault(session.name, []).append(session)
+        sessions: dict[tuple[str, str], Session] = {}
+        doubts: dict[str, Session] = {}
+        for name, several in found.items():
+            session = several[0] if len(several) == 1 else _chosen(several)
+            other = _rival(session, several)
+            if other is not None:
+                self._warn(
+                    f"{session.path} and {other.path} are of the same session and do not agree; it"
+                    " is not revived. Move the one that is not the agent's elsewhere."
+                )
+                doubt = self._doubts.get(session.path)
+                if doubt is None or doubt.stamp != session.stamp:
+                    doubt = _in_doubt(session)
+                session = doubts[session.path] = doubt
+            sessions[name] = session
+        self.sessions, self._doubts = sessions, doubts
+
+
+def _chosen(sessions: Iterable[Session]) -> Session:
+    """Return the session of one transcript: the agent's own, and of those the one grown last."""
+    own = [each for each in sessions if each.home.kind.is_own(each.path, each.identity)]
+    return max(own or sessions, key=_age)
+
+
+def _rival(chosen: Session, sessions: Iterable[Session]) -> Session | None:
+    """
+    Return a transcript that does not agree with the chosen one; None if none does.
+
+    It does not if it names another directory and is as likely the agent's own, nor if it is
+    newer and ends otherwise.
+    """
+    own = chosen.home.kind.is_own(chosen.path, chosen.identity)
+    for session in sessions:
+        elsewhere = session.identity.directory != chosen.identity.directory
+        as_likely = not own or session.home.kind.is_own(session.path, session.identity)
+        newer = session.since > chosen.since and session.verdict.key != chosen.verdict.key
+        if (elsewhere and as_likely) or newer:
+            return session
+    return None
+
+
+def _in_doubt(session: Session) -> Session:
+    """Return a session of which nobody knows how it ended."""
+    return replace(
+        session,
+        verdict=replace(session.verdict, kind=Kind.UNKNOWN, reset=None, prompt=None),
+        kind=None,
+        settled=False,
+    )
+
+
+def _age(session: Session) -> tuple[float, str]:
+    return session.since, session.path
 
 
 def _newest_first(change: Change) -> float:

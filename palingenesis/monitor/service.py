@@ -21,7 +21,7 @@ from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import LEDGER_NAME, Ledger, Stop
+from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
 from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.revivals import Revivals
@@ -102,7 +102,7 @@ class Monitor(Service):
         self._times = times = times or Times()
         self._log = log or Logger("palingenesis.monitor")
         self._warned: set[str] = set()
-        self._world = world or World(state_directory, self._warn, times, umask=umask)
+        self._world = world or World(state_directory, self._warn_of_scan, times, umask=umask)
         self._roster = Roster(self._world, times, self._warn)
         self._ledger = Ledger(state_directory, times)
         self._ledger_file = os.path.join(state_directory, LEDGER_NAME)
@@ -130,12 +130,20 @@ class Monitor(Service):
         self._tick_under_way: Deferred[None] | None = None
         self._ledger_warning: str | None = None
         self._failure: str | None = None
+        self._scan_warnings: list[str] = []
         self._unanswered: set[str] = set()
         self.state_directory = state_directory
+        self._tick_failed = False
         #: How many sessions are in which state, of those that grew within ``max_age``.
         self.sessions_by_state: Mapping[str, int] = {}
+        #: The same by agent and state.
+        self.sessions_by_agent: Mapping[tuple[str, str], int] = {}
+        #: How long all scans took, in seconds, and how many there were.
+        self.scan_seconds, self.scans = 0.0, 0
         #: The transcript of the session that is being revived or grew last; None without one.
         self.current_session: str | None = None
+        #: What keeps the scans from being whole, in one line; None if nothing does.
+        self.scan_warning: str | None = None
         #: When a session goes on, in seconds since the epoch; None if nothing is planned.
         self.next_revival: float | None = None
 
@@ -240,7 +248,7 @@ class Monitor(Service):
         if reason is None:
             directory = session.identity.directory
             session.unusable = await self._patiently(self._world.directory_trouble, directory)
-            living = await self._see(self._homes(), session.identity.id)
+            living = await self._see(self._homes())
             reason = self._judge.reason_against(session, living)
             if reason is None:
                 self._settle(session, self._judge.ask(session, by))
@@ -282,6 +290,20 @@ class Monitor(Service):
     def worked(self) -> int:
         """How many revivals worked, ever."""
         return self._ledger.sums.worked
+
+    @property
+    def recorded(self) -> int:
+        """How many entries the ledger has had, ever: the number of the last one."""
+        return self._ledger.sums.entries
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the last tick succeeded and the ledger can be read and written."""
+        return not self._tick_failed and self.ledger_trouble is None
+
+    def observe(self, observer: Callable[[Entry], object]) -> None:
+        """Have a function called with each entry that is recorded from now on."""
+        self._ledger.observer = observer
 
     @property
     def keeper(self) -> bool | int | None:
@@ -339,6 +361,7 @@ class Monitor(Service):
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
             Key.LEDGER: self.ledger_trouble or OK_WORD,
+            Key.SCAN: self.scan_warning or OK_WORD,
             Key.PAUSED: self.paused,
         }
 
@@ -357,16 +380,22 @@ class Monitor(Service):
 
     def _end_tick(self, result: Failure | None) -> None:
         self._tick_under_way = None
+        self._tick_failed = result is not None
         if result is not None and not result.check(CancelledError, SchedulerStopped):
             # The next tick may succeed; the same failure again is no news.
             text, before = result.getBriefTraceback(), self._failure
             if text != before:
                 self._log.failure("A tick failed", result)
                 self._failure = text
+            self.scan_warning = f"a tick failed: {result.getErrorMessage()}"
+        elif result is None:
+            self._failure = None
+            self.scan_warning = next(iter(self._scan_warnings), None)
         if self.running:
             self._next = self._clock.callLater(self._settings.interval, self._begin_tick)
 
     async def _tick(self) -> None:
+        self._scan_warnings = []
         acts = not self._stepped()
         self._keep()
         if self._keeper.held:
@@ -375,7 +404,10 @@ class Monitor(Service):
             self._warn(warning)
         homes = self._homes()
         self._keep_homes(homes)
+        began = self._times.monotonic()
         await self._in_slices(self._roster.scan(homes, self._settings.max_age + TOO_FAR))
+        self.scan_seconds += self._times.monotonic() - began
+        self.scans += 1
         # After the transcripts are read: a user who wrote in one is seen to live.
         ended = self._revivals.any_ended()
         self._judge.observe(await self._see(self._every_home()) if ended else None)
@@ -393,7 +425,7 @@ class Monitor(Service):
         directory = session.identity.directory
         session.unusable = await self._patiently(self._world.directory_trouble, directory)
         if session.unusable is None:
-            self._judge.begin(session, key, await self._see(homes, session.identity.id))
+            self._judge.begin(session, key, await self._see(homes))
         else:
             self._judge.restate()
 
@@ -436,12 +468,12 @@ class Monitor(Service):
         others = self._world.default_homes().values()
         return [*homes, *(home for home in others if home.name not in known)]
 
-    async def _see(self, homes: Sequence[Home], session: str | None = None) -> Living:
+    async def _see(self, homes: Sequence[Home]) -> Living:
         """Look which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
-            return await deferToThread(self._world.look, homes, commands, session)
-        return self._world.look(homes, commands, session)
+            return await deferToThread(self._world.look, homes, commands)
+        return self._world.look(homes, commands)
 
     def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
         assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service
@@ -517,7 +549,7 @@ class Monitor(Service):
 
     def _summarize(self) -> None:
         oldest = self._times.wall() - self._settings.max_age
-        counts: Counter[str] = Counter()
+        counts: Counter[tuple[str, str]] = Counter()
         latest: Session | None = None
         due: float | None = None
         for session in self._roster.sessions.values():
@@ -525,11 +557,15 @@ class Monitor(Service):
                 due = session.due
             if session.since < oldest and session.state not in (State.WAITING, State.REVIVING):
                 continue
-            counts[session.state.value] += 1
+            counts[session.agent, session.state.value] += 1
             if latest is None or latest.since < session.since:
                 latest = session
         reviving = self._revivals.latest()
-        self.sessions_by_state = {state.value: counts[state] for state in State if counts[state]}
+        by_state: Counter[str] = Counter()
+        for (_, state), count in counts.items():
+            by_state[state] += count
+        self.sessions_by_agent = counts
+        self.sessions_by_state = {each.value: by_state[each] for each in State if by_state[each]}
         self.next_revival = due
         if reviving is not None:
             self.current_session = reviving.stop.transcript
@@ -553,6 +589,10 @@ class Monitor(Service):
             warning = self._notifier.notify(entry[0], now, stop.directory or None)
             if warning is not None:
                 self._warn(warning)
+
+    def _warn_of_scan(self, warning: str) -> None:
+        self._scan_warnings.append(warning)
+        self._warn(warning)
 
     def _warn(self, warning: str) -> None:
         """Log a warning, once."""

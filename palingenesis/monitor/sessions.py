@@ -19,10 +19,24 @@ class Identity:
 
     :ivar id: its id, from its records; fit for one argument of a command line.
     :ivar directory: the directory in which it was started, absolute.
+    :ivar current: the directory that its newest record names, if that is another one.
     """
 
     id: str
     directory: str
+    current: str | None = None
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories in which its program may be."""
+        return (self.directory,) if self.current is None else (self.directory, self.current)
+
+    def moved(self, directory: object) -> Identity:
+        """Return the same session, now in a directory, if that is one."""
+        found = identified(self.id, directory)
+        if found is None:
+            return self
+        return replace(self, current=None if found.directory == self.directory else found.directory)
 
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

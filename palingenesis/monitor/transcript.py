@@ -24,9 +24,12 @@ FIRST_WINDOW = 128 * 1024
 LAST_WINDOW = 8 * 1024 * 1024
 #: Bytes of the beginning that may tell the session's identity.
 HEAD_WINDOW = 256 * 1024
-#: Bytes that are parsed in one reading, and so of the longest record that can be: parsing 2 MiB
-#: takes about 10 ms.
+#: What is parsed in one reading, and so the longest record that can be, in bytes of text: parsing
+#: 2 MiB takes about 10 ms.
 PARSE_LIMIT = 2 * 1024 * 1024
+#: Bytes of text that take as long to parse as an array or object, and as a value in one.
+_PER_CONTAINER = 32
+_PER_VALUE = 8
 #: Lines that are read from the end, and how many of them may be records; lines that are read
 #: from the beginning.
 LAST_LINES = 10_000
@@ -60,7 +63,7 @@ class Record(NamedTuple):
     One line of a transcript.
 
     :ivar end: the offset in bytes just after its newline, which no other record shares.
-    :ivar value: the object it holds; None if the line is too long to be parsed.
+    :ivar value: the object it holds; None if the line takes too long to be parsed.
     :ivar beginning: the first bytes of a line that is not parsed; empty if they are out of
         reach too.
     """
@@ -84,10 +87,16 @@ class Transcript:
         """Read the first records, oldest first, within `HEAD_WINDOW` bytes."""
         chunk = os.pread(self._descriptor, min(HEAD_WINDOW, self.stamp.size), 0)
         start = 0
+        budget = PARSE_LIMIT
         for _ in range(FIRST_LINES):
             if (newline := chunk.find(b"\n", start)) < 0:
                 break
-            if (value := _parsed(chunk[start:newline])) is not None:
+            line = chunk[start:newline]
+            if (cost := cost_of(line)) > budget:
+                if line.startswith(b"{"):
+                    yield Record(newline + 1, None, line[:BEGINNING])
+            elif (value := _parsed(line)) is not None:
+                budget -= cost
                 yield Record(newline + 1, value)
             start = newline + 1
         if start < len(chunk) == HEAD_WINDOW and newline < 0:
@@ -111,10 +120,11 @@ class Transcript:
                 yield Record(end, None)
             elif wanted is not None and not wanted(line):
                 continue
-            elif len(line) > budget:
-                yield Record(end, None, bytes(line[:BEGINNING]))
+            elif (cost := cost_of(line)) > budget:
+                if line.startswith(b"{"):
+                    yield Record(end, None, bytes(line[:BEGINNING]))
             elif (value := _parsed(line)) is not None:
-                budget -= len(line)
+                budget -= cost
                 yield Record(end, value)
 
     def _lines(self) -> Iterator[tuple[int, bytes, bool]]:
@@ -156,6 +166,16 @@ def opened(path: str) -> Iterator[Transcript]:
     """
     with files.opened(path) as descriptor:
         yield Transcript(descriptor)
+
+
+def cost_of(line: bytes) -> int:
+    """
+    Return what it takes to parse a JSON text, in bytes of plain text.
+
+    Two MiB of nothing but nested arrays take a hundred times as long as a string of that length.
+    """
+    containers = line.count(b"[") + line.count(b"{")
+    return len(line) + _PER_CONTAINER * containers + _PER_VALUE * line.count(b",")
 
 
 def _parsed(line: bytes) -> dict[str, object] | None:

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 
 from palingenesis.monitor import revive
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home, HomeLocks, default_homes
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.owners import take_snapshot
+from palingenesis.monitor.owners import Witness, take_snapshot
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Scans
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -24,25 +25,30 @@ from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import Owner
 
+#: Processes beyond which a look at them belongs in a thread: some 20 ms.
+MANY_PROCESSES = 1000
+
 
 class Living:
     """
-    Who has which session, at one moment.
+    What has which session, at one moment.
 
     :param owners: what is known of each home's sessions, by the home's name.
-    :param mentioned: whether a process has the session in question in its command line.
     """
 
-    def __init__(self, owners: Mapping[str, Owners], *, mentioned: bool = False) -> None:
+    def __init__(self, owners: Mapping[str, Owners]) -> None:
         self._owners = owners
-        self._mentioned = mentioned
 
     def owner(self, home: Home, session: Identity, transcript: str) -> Owner:
-        """Return who can write to a session."""
-        if self._mentioned:
-            return Owner.PROGRAM
+        """Return what can write to a session."""
+        return self.witness(home, session, transcript).owner
+
+    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:
+        """Return the strongest word about what can write to a session."""
         owners = self._owners.get(home.name)
-        return Owner.UNKNOWN if owners is None else owners.owner(session, transcript)
+        if owners is None:
+            return Witness.unknown(f"{home.directory} is not monitored")
+        return owners.witness(session, transcript)
 
     def asking(self, home: Home, session: Identity) -> bool:
         """Return whether a session's process said last that it waits for a person."""
@@ -67,8 +73,6 @@ class World:
     :ivar slow: whether :meth:`look` may take seconds, and belongs in a thread.
     """
 
-    slow = sys.platform == "darwin"
-
     def __init__(
         self,
         state_directory: str,
@@ -77,6 +81,8 @@ class World:
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
     ) -> None:
+        self.slow = sys.platform == "darwin"
+        self._warn = warn
         self._state_directory = state_directory
         self._environment = os.environ if environment is None else environment
         self._umask = umask
@@ -132,19 +138,24 @@ class World:
         """Return a transcript's stamp; None if it is gone or cannot be seen."""
         return home.kind.stamp(transcript)
 
-    def look(
-        self, homes: Iterable[Home], commands: Container[int], session: str | None = None
-    ) -> Living:
+    def look(self, homes: Iterable[Home], commands: Container[int]) -> Living:
         """
         Look which processes live.
 
         :param commands: the pids of the commands that revive sessions: no witnesses of another.
-        :param session: the id of a session that is about to be revived: a process that has it
-            in its command line counts as its owner, whatever its name.
         """
-        snapshot = take_snapshot(commands=commands)
-        owners = {home.name: home.kind.owners(home.directory, snapshot) for home in homes}
-        return Living(owners, mentioned=session is not None and snapshot.mentions(session))
+        programs = frozenset[str]().union(*(agent.programs for agent in AGENTS.values()))
+        snapshot = take_snapshot(commands=commands, programs=programs)
+        self.slow = len(snapshot.processes or ()) > MANY_PROCESSES
+        owners = {}
+        for home in homes:
+            owners[home.name] = home.kind.owners(home.directory, snapshot)
+            for warning in owners[home.name].warnings:
+                self._warn(warning)
+            blindness = snapshot.blindness(os.path.join(home.directory, ""))
+            if blindness is not None and os.path.isdir(home.directory):
+                self._warn(f"No session in {home.directory} can be revived: {blindness}")
+        return Living(owners)
 
     def directory_trouble(self, path: str) -> str | None:
         """Return why no session can be revived in a directory, in one line; None if one can."""

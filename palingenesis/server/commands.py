@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -26,8 +26,10 @@ from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server.interfaces import Clock, CommandRefused, Controllable, FixedKeys
 from palingenesis.server.log import get_logger
+from palingenesis.server.observers import Observers
 from palingenesis.text import NAME_LIMIT, VALUE_LIMIT, printable
 from palingenesis.wire import Command, DaemonStatus, Unfit
+from palingenesis.words import Outcome
 
 #: The most commands an application can add.
 OWN_COMMANDS_LIMIT = 200
@@ -65,6 +67,7 @@ class CommandSpec:
     :ivar arguments: the names of its arguments; the last one is in brackets if it may be
         left out.
     :ivar audit: whether the outcome is logged with the client's uid and pid.
+    :ivar web: whether it may be run over TCP.
     """
 
     name: str
@@ -73,6 +76,7 @@ class CommandSpec:
     summary: str
     arguments: tuple[str, ...]
     audit: bool
+    web: bool = False
 
     @property
     def usage(self) -> str:
@@ -97,6 +101,18 @@ class CommandSpec:
             raise CommandRefused(f"{self.usage}: the argument is not UTF-8") from None
 
 
+class Answer(NamedTuple):
+    """
+    The result of a request.
+
+    :ivar outcome: how it ended.
+    :ivar line: the reply, as a client of the socket gets it.
+    """
+
+    outcome: Outcome
+    line: bytes
+
+
 class Call:
     """
     One run of a command.
@@ -108,6 +124,7 @@ class Call:
     :ivar late: whether the handler took too long, and the client got ``ERR:``.
     :ivar over: whether the handler is done.
     :ivar failure: why it failed, if it did.
+    :ivar started: when it began, if there are observers to notify of it.
     :ivar client_gone: whether the client has disconnected before the reply; set by its
         connection, for the log.
     :ivar reply: if the command is under way, a Deferred of the reply, which never fails.
@@ -118,6 +135,7 @@ class Call:
     late = False
     over = False
     failure: Failure | None = None
+    started: float | None = None
     client_gone = False
     reply: Deferred[bytes]
 
@@ -135,6 +153,15 @@ class Call:
         self.peer = peer
         self.origin = origin
 
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, once there is a reply."""
+        if self.failure is None:
+            return Outcome.OK
+        if self.failure.check(CommandRefused):
+            return Outcome.REFUSED
+        return Outcome.FAILED if self.over else Outcome.TIMEOUT
+
 
 #: The call whose handler runs in this context.
 _current: ContextVar[Call | None] = ContextVar("palingenesis call", default=None)
@@ -148,6 +175,8 @@ class CommandTable:
     :param clock: what deadlines are set with.
     :param limits: the limits of its clients; replaced, they apply to what begins after that.
     :param monotonic: returns seconds, from any beginning, that never run backwards.
+    :ivar observers: called with the name of a command that has ended, its `Outcome`, and the
+        seconds that it took.
     """
 
     def __init__(
@@ -158,6 +187,7 @@ class CommandTable:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
+        self.observers = Observers()
         self._clock = clock
         self._monotonic = monotonic
         self._started = monotonic()
@@ -201,6 +231,7 @@ class CommandTable:
         argument: str | None = None,
         *,
         audit: bool = True,
+        web: bool = False,
     ) -> None:
         """
         Add a command of the application's own.
@@ -233,7 +264,7 @@ class CommandTable:
         if len(self._specs) >= len(Command) + OWN_COMMANDS_LIMIT:
             raise ValueError(f"command {name} is one more than {OWN_COMMANDS_LIMIT}")
         arguments = tuple((argument or "").split())
-        self._specs[key] = CommandSpec(name, handler, _render_own, summary, arguments, audit)
+        self._specs[key] = CommandSpec(name, handler, _render_own, summary, arguments, audit, web)
         try:
             wire.render_value(self.help())
         except Unfit as unfit:
@@ -243,6 +274,10 @@ class CommandTable:
     def help(self) -> dict[str, str]:
         """Return the usage and the summary of each command, in order."""
         return {spec.usage: spec.summary for spec in self._specs.values()}
+
+    def find(self, name: str) -> CommandSpec | None:
+        """Return the command of a name, in any case of its letters, or None."""
+        return self._specs.get(name.upper().encode())
 
     def run(self, line: bytes, peer: Credentials | None) -> bytes | Call:
         """
@@ -256,15 +291,43 @@ class CommandTable:
         if spec is not None and not spec.arguments:
             # Nearly every request is written like this.
             return self._run(Call(self, spec, (), peer))
+        call = self._parse(line, peer)
+        return call.line if isinstance(call, Answer) else self._run(call)
+
+    def answer(
+        self, line: bytes, peer: Credentials | None, origin: str | None = None
+    ) -> Answer | Deferred[Answer]:
+        """
+        Run the command of a request line that came by another way than the socket.
+
+        :param origin: the client in words, for the audit line; made from the peer if None.
+        :returns: the outcome and the reply, or a Deferred of both, which never fails.
+        """
+        call = self._parse(line, peer, origin)
+        if isinstance(call, Answer):
+            return call
+        reply = self._run(call)
+        if isinstance(reply, Call):
+            return reply.reply.addCallback(lambda line: Answer(call.outcome, line))
+        return Answer(call.outcome, reply)
+
+    def peek(self) -> bytes | Call:
+        """Run STATUS for the daemon itself; the observers are not notified."""
+        call = Call(self, self._specs[Command.STATUS.encode()])
+        return self._run(call, observed=False)
+
+    def _parse(
+        self, line: bytes, peer: Credentials | None, origin: str | None = None
+    ) -> Call | Answer:
         name, sent = wire.split_request(line)
         spec = self._specs.get(name)
         if spec is None or (sent and spec.name in Command.__members__):
-            return wire.render_unknown(line)
+            return Answer(Outcome.UNKNOWN, wire.render_unknown(line))
         try:
             arguments = spec.split(sent)
         except CommandRefused as refused:
-            return wire.render_error(refused.message)
-        return self._run(Call(self, spec, arguments, peer))
+            return Answer(Outcome.ARGUMENT, wire.render_error(refused.message))
+        return Call(self, spec, arguments, peer, origin)
 
     def reload(self) -> Deferred[None]:
         """
@@ -279,7 +342,9 @@ class CommandTable:
         done = reply.reply if isinstance(reply, Call) else succeed(reply)
         return done.addCallback(lambda _: call.failure)
 
-    def _run(self, call: Call) -> bytes | Call:
+    def _run(self, call: Call, *, observed: bool = True) -> bytes | Call:
+        if observed and self.observers:
+            call.started = self._monotonic()
         try:
             result = _carry_out(call, call.spec.run, *call.arguments)
         except BaseException:
@@ -301,6 +366,7 @@ class CommandTable:
             text = f"{name} is not done after {seconds:g} seconds"
             _log.warn("{text}", text=text, command=name, seconds=seconds)
             call.failure = Failure(TimeoutError(text))
+            self._notify(call)
             call.reply.callback(wire.render_error(text))
             if not call.begun:
                 result.cancel()
@@ -361,6 +427,8 @@ class CommandTable:
             else:
                 _log.failure("{command} failed{hint}", command=spec.name, hint=_hint(error))
             reply = wire.render_error(f"{spec.name} failed; the daemon's log says why")
+        if call.started is not None and not call.late:
+            self._notify(call)
         if spec.audit or call.late:
             outcome = reply.rstrip(b"\n") if call.failure else b"OK"
             _log.info(
@@ -372,6 +440,11 @@ class CommandTable:
                 gone=" (the client is gone)" if call.client_gone else "",
             )
         return reply
+
+    def _notify(self, call: Call) -> None:
+        if call.started is not None:
+            seconds = self._monotonic() - call.started
+            self.observers.notify(call.spec.name, call.outcome, seconds)
 
     def _render_status(self, result: Any) -> bytes:
         if not isinstance(result, DaemonStatus):

@@ -17,10 +17,12 @@ from zope.interface import implementer
 
 from palingenesis import wire
 from palingenesis.procfs import Credentials, peer_credentials
-from palingenesis.server.commands import Call, CommandTable
+from palingenesis.server.commands import Answer, Call, CommandTable
 from palingenesis.server.interfaces import Clock
 from palingenesis.server.log import Repeats, get_logger
+from palingenesis.server.observers import Observers
 from palingenesis.server.transport import DISCARD_LIMIT
+from palingenesis.words import Rejection
 
 #: The most rejected clients whose connections stay half-open at once.
 REJECTED_LIMIT = 64
@@ -38,6 +40,11 @@ _TOO_MANY = wire.render_error("Too many connections")
 _TIMED_OUT = wire.render_error("Connection timeout")
 _NOT_PERMITTED = wire.render_error("Permission denied: not the daemon's own user, nor root")
 _STOPPING = wire.render_error("The daemon is stopping")
+_REASONS = {
+    _TOO_MANY: Rejection.LIMIT,
+    _NOT_PERMITTED: Rejection.PERMISSION,
+    _STOPPING: Rejection.STOPPING,
+}
 
 
 class _Phase(Enum):
@@ -211,6 +218,10 @@ class ControlFactory(ServerFactory):
         self.admit_others = admit_others
         self._uid = os.geteuid()
         self._open = True
+        #: Commands under way that came by another way than the socket, which count as clients.
+        self.others = 0
+        #: Called with the reason of each rejection, one word.
+        self.rejections = Observers()
         self._clients: set[ControlProtocol] = set()
         self._rejected: set[ControlProtocol] = set()
         self._calling: set[ControlProtocol] = set()
@@ -222,15 +233,47 @@ class ControlFactory(ServerFactory):
         # Not earlier: a daemon may have been started as root, and change to another user.
         self._uid = os.geteuid()
 
+    @property
+    def connected(self) -> int:
+        """The number of clients that are served."""
+        return len(self._clients) + self.others
+
     def rejection(self, peer: Credentials | None) -> bytes | None:
         """Return the reply that rejects a client, or None if it is admitted."""
         if peer is not None and peer.uid != self._uid and peer.uid != 0 and not self.admit_others:
             return _NOT_PERMITTED
         if not self._open:
             return _STOPPING
-        if len(self._clients) >= self.commands.limits.max_connections:
+        if self.connected >= self.commands.limits.max_connections:
             return _TOO_MANY
         return None
+
+    def call(
+        self, line: bytes, *, peer: Credentials | None = None, origin: str | None = None
+    ) -> Answer | Deferred[Answer] | None:
+        """
+        Run a command that came by another way than the socket; it counts as one client.
+
+        :param line: the request line.
+        :param peer: the client, or None if the kernel does not name it.
+        :param origin: the client in words, for the audit line; made from the peer if None.
+        :returns: the answer, or a Deferred of it, which never fails; None if there are too
+            many clients already.
+        """
+        if self.connected >= self.commands.limits.max_connections:
+            self.rejections.notify(_REASONS[_TOO_MANY])
+            return None
+        self.others += 1
+        answer = self.commands.answer(line, peer, origin)
+        if isinstance(answer, Answer):
+            self.others -= 1
+            return answer
+
+        def done(answer: Answer) -> Answer:
+            self.others -= 1
+            return answer
+
+        return answer.addCallback(done)
 
     def admit(self, client: ControlProtocol) -> bytes | None:
         """Admit a client, or return the reply that rejects it."""
@@ -241,6 +284,8 @@ class ControlFactory(ServerFactory):
             self._clients.add(client)
         elif rejection is _NOT_PERMITTED:
             self._strangers.add(client.peer)
+        if rejection is not None and self.rejections:
+            self.rejections.notify(_REASONS[rejection])
         return rejection
 
     def set_aside(self, client: ControlProtocol) -> None:

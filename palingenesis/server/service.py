@@ -20,6 +20,7 @@ from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
 from palingenesis.server.interfaces import Controllable, check_state
 from palingenesis.server.log import get_logger
+from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError
 from palingenesis.server.transport import ControlPort
@@ -87,6 +88,7 @@ class ControlService(Service):
             self._endpoint = FileEndpoint(reactor, self._file)
         else:
             self._endpoint = make_endpoint(reactor, endpoint)
+        self._metrics: Metrics | None = None
         self._commands = CommandTable(state, reactor)
         self.configure(limits)
         self.factory = ControlFactory(self._commands, reactor, admit_others=bits & 0o077 != 0)
@@ -104,6 +106,7 @@ class ControlService(Service):
         argument: str | None = None,
         *,
         audit: bool = True,
+        web: bool = False,
     ) -> None:
         """
         Add a command of the application's own; at any time, running or not.
@@ -125,10 +128,39 @@ class ControlService(Service):
             takes no argument.
         :param audit: whether the log gets a line with the outcome and the client's uid and
             pid. Use False for commands that only read.
+        :param web: whether a browser's session may run it over TCP, if it may change something.
+            Over a Unix socket, HTTP runs every command.
         :raises ValueError: if the name is malformed, built in or taken, if another argument
             is malformed, or if there are 200 commands already.
         """
-        self._commands.register(name, handler, summary, argument, audit=audit)
+        self._commands.register(name, handler, summary, argument, audit=audit, web=web)
+
+    def metric(self, name: str, kind: str, help: str, read: Callable[[], Reading]) -> None:  # noqa: A002
+        """
+        Add a metric of the application's own.
+
+        ::
+
+            control.metric("jobs_waiting", "gauge", "jobs that wait", lambda: len(queue))
+
+        :param name: as Prometheus has names; a counter's ends in ``_total``.
+        :param kind: ``gauge``, ``counter`` or ``summary``.
+        :param help: what is measured, with its unit, in one line.
+        :param read: returns a number, or an iterable of labels and numbers:
+            ``[({"queue": "mail"}, 3)]``. For a summary, each number is a pair of a sum and a
+            count.
+        :raises ValueError: if the name is malformed, taken or begins with ``palingenesis_``, or
+            another argument is malformed.
+        """
+        check_own_name(name)
+        self.metrics.add(name, kind, help, read)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry of metrics; commands are counted from its first use on."""
+        if self._metrics is None:
+            self._metrics = daemon_metrics(self.factory)
+        return self._metrics
 
     def setServiceParent(self, parent: Any) -> None:
         """

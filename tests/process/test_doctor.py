@@ -39,7 +39,7 @@ class DoctorTests(DoctorTestCase):
             [
                 *("path", "directory", "socket", "listener", "answer"),
                 *("config", "agents", "revival", "state", "keeper", "ledger"),
-                *("plugin", "verdict"),
+                *("web", "plugin", "verdict"),
             ],
         )
         self.assertEqual(found["path"], f"{self.path}, by $XDG_RUNTIME_DIR")

@@ -86,6 +86,21 @@ class ApplicationTests(ExampleTestCase):
         self.assertIn(b"503", get())
         self.assertEqual(json.loads(self.send("web.sock", b"STATUS\n"))["served"], 1)
 
+    def test_a_site_of_its_own(self) -> None:
+        self.application("own_site.py", "site-control.sock")
+        path = self.place.path("site.sock")
+        wait_until(lambda: accepts(path), "the site listens")
+
+        def request(line: str) -> bytes:
+            with connect(path) as connection:
+                connection.sendall(f"{line} HTTP/1.0\r\n\r\n".encode())
+                return read_all(connection)
+
+        self.assertIn(b"\r\n\r\n2 jobs wait\n", request("GET /"))
+        self.assertIn(b'"jobs": 2', request("GET /control/api/v1/status"))
+        self.assertIn(b" 204 ", request("POST /control/api/v1/commands/FLUSH"))
+        self.assertIn(b"\njobs_waiting 0\n", request("GET /control/metrics"))
+
     def test_a_plain_reactor(self) -> None:
         process = self.program("plain_reactor.py", "plain.sock")
         self.assertEqual(self.send("plain.sock", b"PAUSE\n"), b"OK\n")

@@ -20,7 +20,9 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.resets import reset_in
 from palingenesis.monitor.settings import TABLES, settings_of
 from palingenesis.server.socketfile import SocketFile
+from palingenesis.web.settings import TABLES as HTTP_TABLES
 from palingenesis.words import REVIVABLE, Event, Kind, Reason, State
+from tests.process.test_web import free_port
 from tests.support.agents import AgentTestCase
 from tests.support.checkout import ROOT
 from tests.support.environment import apart
@@ -50,6 +52,7 @@ TYPED = {
         "Finding a daemon",
     },
     "protocol.rst": {"The protocol", "The commands of twistd palingenesis"},
+    "web.rst": {"For programs"},
 }
 
 
@@ -85,6 +88,14 @@ class CommandTests(PageTestCase):
         if subprocess.run(boxed, capture_output=True).returncode:
             self.skipTest("this user may make no PID namespace")
         self.follow("operations.rst", "Containers")
+
+    def test_curl_talks_http(self) -> None:
+        self.need("curl")
+        self.assertEqual(TYPED["web.rst"], {"For programs"})
+        shell = Shell(self, self.home)
+        transcripts = console_blocks(DOCS / "web.rst")["For programs"]
+        port = str(free_port())
+        self.type_all(shell, [text.replace("7654", port) for text in transcripts])
 
     def test_the_doctor_tells_what_is_shown(self) -> None:
         self.follow("operations.rst", "Finding a daemon")
@@ -208,7 +219,7 @@ class ConfigurationTests(PageTestCase):
         for page in PAGES:
             for text in blocks(page, "toml"):
                 path.write_text(text)
-                load_config(str(path), TABLES)
+                load_config(str(path), {**TABLES, **HTTP_TABLES})
 
     def test_the_configuration_of_the_monitor_shows_the_defaults(self) -> None:
         (text, *_) = blocks(DOCS / "monitor.rst", "toml")

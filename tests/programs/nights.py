@@ -117,12 +117,11 @@ class NightWorld(FakeWorld):
     night: Night
     daemon: Daemon
 
-    def look(
-        self, homes: Iterable[Home], commands: Container[int], session: str | None = None
-    ) -> Living:
-        living = super().look(homes, commands, session)
-        if session is not None and self.night.random.random() < 0.1:
-            self.night.come_back(session)  # at the very last moment
+    def look(self, homes: Iterable[Home], commands: Container[int]) -> Living:
+        living = super().look(homes, commands)
+        if self.night.random.random() < 0.1:
+            # Perhaps at the very last moment before a revival.
+            self.night.come_back(self.night.name(self.night.random.randrange(SESSIONS)))
         return living
 
     def start(

@@ -13,7 +13,7 @@ from tests.support.checkout import ROOT
 PACKAGE = "palingenesis"
 SHARED = "shared"
 #: The names of the parts that are packages; every other module belongs to all parts.
-PACKAGES = ("client", "cli", "server", "monitor", "daemon")
+PACKAGES = ("client", "cli", "server", "web", "monitor", "daemon")
 
 
 @cache

@@ -151,3 +151,29 @@ class PublicNameTests(SynchronousTestCase):
                 self.assertEqual([each.category for each in caught], [DeprecationWarning])
                 self.assertIn(new, str(caught[0].message))
                 self.assertEqual(caught[0].filename, __file__)
+
+
+class HTTPTests(SynchronousTestCase):
+    def test_http_is_answered_without_a_socket(self) -> None:
+        harness = ControlHarness(DaemonState())
+        harness.command("FLUSH", lambda queue: {"dropped": queue}, "drop", "QUEUE", web=True)
+        self.assertEqual(harness.http("GET", "/api/v1/status").json["state"], "monitoring")
+        self.assertEqual(harness.http("POST", "/api/v1/pause").json["state"], "paused")
+        reply = harness.http("POST", "/api/v1/commands/FLUSH", {"arguments": ["mail"]})
+        self.assertEqual((reply.status, reply.json), (200, {"dropped": "mail"}))
+        self.assertEqual(harness.http("GET", "/nothing").status, 404)
+
+    def test_metrics_are_counted(self) -> None:
+        harness = ControlHarness(DaemonState())
+        harness.metric("jobs_waiting", "gauge", "jobs that wait", lambda: 3)
+        self.assertRaises(ValueError, harness.metric, "palingenesis_x", "gauge", "g", lambda: 3)
+        harness.ask("PAUSE")
+        body = harness.http("GET", "/metrics").body
+        self.assertIn(b"\njobs_waiting 3\n", body)
+        self.assertIn(b'palingenesis_commands_total{command="PAUSE",outcome="ok"} 1\n', body)
+
+    def test_a_command_under_way_has_no_response_yet(self) -> None:
+        harness = ControlHarness(DaemonState())
+        harness.command("SLEEP", Deferred, "wait", web=True)
+        reply = harness.http("POST", "/api/v1/commands/SLEEP")
+        self.assertEqual((reply.status, reply.json), (0, None))

@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_config_subparsers=(init show check edit path)
-_shtab_palingenesis_subparsers=(start stop status sessions log output hold release revive end pause resume reload config commands send path completion doctor)
+_shtab_palingenesis_subparsers=(start stop status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
 
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
 _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
@@ -29,6 +29,8 @@ _shtab_palingenesis_config_path_option_strings=(-h --help)
 _shtab_palingenesis_config_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json)
 _shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_web_option_strings=(-h --help --socket --timeout --open --close --revoke --json)
+_shtab_palingenesis_metrics_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_path_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report)
@@ -50,6 +52,8 @@ _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_config___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_commands___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_send___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_web___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_metrics___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_path___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_completion___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
@@ -57,7 +61,7 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_palingenesis_config_pos_0_choices=(init show check edit path)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop status sessions log output hold release revive end pause resume reload config commands send path completion doctor)
+_shtab_palingenesis_pos_0_choices=(start stop status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
 
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
@@ -114,6 +118,14 @@ _shtab_palingenesis_commands___json_nargs=0
 _shtab_palingenesis_send_pos_1_nargs='*'
 _shtab_palingenesis_send__h_nargs=0
 _shtab_palingenesis_send___help_nargs=0
+_shtab_palingenesis_web__h_nargs=0
+_shtab_palingenesis_web___help_nargs=0
+_shtab_palingenesis_web___open_nargs=0
+_shtab_palingenesis_web___close_nargs=0
+_shtab_palingenesis_web___revoke_nargs=0
+_shtab_palingenesis_web___json_nargs=0
+_shtab_palingenesis_metrics__h_nargs=0
+_shtab_palingenesis_metrics___help_nargs=0
 _shtab_palingenesis_path__h_nargs=0
 _shtab_palingenesis_path___help_nargs=0
 _shtab_palingenesis_completion__h_nargs=0

@@ -50,7 +50,7 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands start stop status sessions log output hold release revive end pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' commands send path completion doctor
+set -g _shtab_palingenesis_commands start stop status sessions log output hold release revive end pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' commands send web metrics path completion doctor
 set -g _shtab_palingenesis_opts_with_value --config --session --since --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
@@ -149,6 +149,18 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using send' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using send' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using send' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a web -d 'Open the daemon'"'"'s page, and print its address.'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -l open -d 'start the browser too'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -l close -d 'close the page again'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -l revoke -d 'end every browser'"'"'s session'
+complete -c palingenesis -n '_shtab_palingenesis_using web' -l json -d 'print the daemon'"'"'s reply as JSON'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a metrics -d 'Print the daemon'"'"'s metrics, for Prometheus.'
+complete -c palingenesis -n '_shtab_palingenesis_using metrics' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using metrics' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using metrics' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a path -d 'Print the socket'"'"'s path.'
 complete -c palingenesis -n '_shtab_palingenesis_using path' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using path' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from palingenesis.monitor.agents.agent import Agent
 from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.agents.codex import Codex
+from palingenesis.monitor.agents.copilot import Copilot
+from palingenesis.monitor.agents.opencode import Opencode
 
 #: The agents by the name under which they are configured and shown.
-AGENTS: Mapping[str, Agent] = {agent.name: agent for agent in (Claude(), Codex())}
+AGENTS: Mapping[str, Agent] = {
+    agent.name: agent for agent in (Claude(), Codex(), Opencode(), Copilot())
+}

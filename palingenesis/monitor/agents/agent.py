@@ -17,9 +17,9 @@ from itertools import islice, tee
 from typing import ClassVar
 
 from palingenesis.monitor.files import Walk
-from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.owners import Snapshot, Witness, strongest
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import Record, Stamp, opened
+from palingenesis.monitor.transcript import Record, Stamp, Transcript, field, opened
 from palingenesis.paths import home_directory
 from palingenesis.words import REVIVABLE, Kind, Owner
 
@@ -92,25 +92,39 @@ class Owners(ABC):
     What an agent's own files and this machine prove, at one moment, about its sessions' owners.
 
     :param snapshot: this machine at that moment.
+    :ivar warnings: one line for everything that a person should mend.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self.warnings: list[str] = []
 
     def owner(self, session: Identity, transcript: str) -> Owner:
+        """Return what can write to a session; see :meth:`witness`."""
+        return self.witness(session, transcript).owner
+
+    def witness(self, session: Identity, transcript: str) -> Witness:
         """
-        Return who can write to a session.
+        Return the strongest word about what can write to a session.
 
         Its owner is only proven gone if every process that may write to its transcript is seen.
         """
-        owner = self.witnessed(session)
-        if owner is Owner.GONE and not self.snapshot.sees_all_of(transcript):
-            return Owner.UNKNOWN
-        return owner
+        return strongest(self._witnesses(session, transcript))
+
+    def _witnesses(self, session: Identity, transcript: str) -> Iterator[Witness]:
+        yield self.witnessed(session, transcript)
+        name = os.path.basename(transcript)
+        texts = (session.id, name) if session.id in name else (session.id,)
+        process = self.snapshot.mentioning(*texts)
+        if process is not None:
+            yield Witness.of(process)
+        blindness = self.snapshot.blindness(transcript)
+        if blindness is not None:
+            yield Witness.unknown(blindness)
 
     @abstractmethod
-    def witnessed(self, session: Identity) -> Owner:
-        """Return who has a session, by the agent's files and the processes that are seen."""
+    def witnessed(self, session: Identity, transcript: str) -> Witness:
+        """Return what has a session, by the agent's files and its own processes."""
 
     def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
         """Return whether the session's process said last that it waits for a person."""
@@ -159,6 +173,10 @@ class Agent(ABC):
             home = home_directory() or os.devnull
         return os.path.join(home, self.home_name)
 
+    def variables(self, home: str) -> Mapping[str, str]:
+        """Return what the agent's program needs in its environment to use a home."""
+        return {self.home_variable: home}
+
     def sessions(self, home: str, walk: Walk) -> Iterator[tuple[str, Stamp] | None]:
         """
         Yield each transcript with its stamp, and None for a pause.
@@ -194,14 +212,26 @@ class Agent(ABC):
                 return None
             # Read as far as the verdict needs, and further only for the progress.
             steps, again, further = tee(self.meaningful(file.last(self.is_wanted), local), 3)
+            moved = identity.moved(self.directory(file))
             verdict = replace(self.verdict(steps), progress=self.progress(again))
             if verdict.kind not in REVIVABLE:
-                return identity, verdict
+                return moved, verdict
             prompts = (step for step in islice(further, _DEPTH) if step.what is What.PROMPT)
             last = next(prompts, None)
             if last is None:
-                return identity, verdict
-            return identity, replace(verdict, last_prompt=last.prompt, last_prompt_at=last.at)
+                return moved, verdict
+            return moved, replace(verdict, last_prompt=last.prompt, last_prompt_at=last.at)
+
+    def directory(self, transcript: Transcript) -> object:
+        """Return the directory that the newest record names; None if none does."""
+        newest = next(transcript.last(self.is_wanted), None)
+        if newest is None or newest.value is None:
+            return None if newest is None else field(newest.beginning, "cwd")
+        return newest.value.get("cwd")
+
+    def is_own(self, transcript: str, session: Identity) -> bool:
+        """Return whether a transcript is where the agent itself would keep this session."""
+        return session.id in os.path.basename(transcript)
 
     @abstractmethod
     def is_wanted(self, line: bytes) -> bool:

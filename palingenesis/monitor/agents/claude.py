@@ -11,31 +11,48 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from palingenesis.monitor import files
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
-from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, field, mapping, number, opened, timestamp
+from palingenesis.monitor.transcript import (
+    Record,
+    cost_of,
+    field,
+    mapping,
+    number,
+    opened,
+    timestamp,
+)
+from palingenesis.text import in_short
 from palingenesis.words import Kind, Owner
 
 #: Files of sub-agents that are looked at for growth.
 _SUBAGENTS = 1000
-#: Entries of the registry that are looked at, and bytes of one.
-_ENTRIES = 2000
+#: Names in the registry, entries of the dead that are read, jobs, and bytes of one of them.
+_ENTRIES = 20_000
+_DEAD_ENTRIES = 100
+_JOBS = 1000
 _ENTRY_SIZE = 64 * 1024
+#: What it may take to parse such a file; see `cost_of`.
+_FILE_COST = 4 * _ENTRY_SIZE
+#: Characters of a directory that are in the name of its folder; of more, a hash follows.
+_FOLDER_LIMIT = 200
+_NO_NAME = re.compile(r"[^A-Za-z0-9]")
 
 _TYPES = re.compile(rb'"type"\s*:\s*"(?:assistant|user|system|continued-in)"')
 _QUESTIONS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _INTERRUPTED = frozenset(
     {"[Request interrupted by user]", "[Request interrupted by user for tool use]"}
 )
-#: A line of the history that holds nothing but a command to leave.
-_LEAVING = re.compile(rb'"display"\s*:\s*"\s*/(?:exit|quit)\s*"')
+#: A line of the history that holds nothing but a command to leave, or to begin a new session.
+_LEAVING = re.compile(rb'"display"\s*:\s*"\s*/(?:exit|quit|clear|reset|new)\s*"')
 _EXIT = re.compile(r"<command-name>\s*/(?:exit|quit)\s*</command-name>")
 #: What a person does without the model: the output of a command, and the command itself.
 _OUTPUT = re.compile(r"\s*<(?:local-command-(?:stdout|stderr|caveat)|bash-(?:input|std\w+))>")
@@ -161,15 +178,23 @@ class Claude(Agent):
         stamps = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
         return self.stamp(transcript), tuple(sorted(stamps))
 
+    def is_own(self, transcript: str, session: Identity) -> bool:
+        """Return whether a transcript is named by its session, in a folder of its directory's."""
+        folder, name = os.path.split(transcript)
+        if name != f"{session.id}.jsonl":
+            return False
+        # Of characters beyond U+FFFF, each of the two UTF-16 units is replaced.
+        expected = _NO_NAME.sub(
+            lambda found: "--" if found[0] > "\uffff" else "-", session.directory
+        )
+        found = os.path.basename(folder)
+        if len(expected) <= _FOLDER_LIMIT:
+            return found == expected
+        return found.startswith(f"{expected[:_FOLDER_LIMIT]}-")
+
     def owners(self, home: str, snapshot: Snapshot) -> Registry:
         """Read the registry of living processes."""
-        try:
-            entries = list(_entries(os.path.join(home, "sessions")))
-        except FileNotFoundError:
-            entries = []
-        except OSError:
-            return Registry(home, [], snapshot, whole=False)
-        return Registry(home, entries, snapshot)
+        return Registry(home, snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +206,6 @@ class Entry:
 
     :ivar start: when the process started: field 22 of proc_pid_stat(5), or on macOS a date in
         UTC; None if the entry does not say.
-    :ivar readable: whether the entry could be read.
     """
 
     pid: int
@@ -189,49 +213,211 @@ class Entry:
     directory: str | None = None
     start: str | None = None
     status: str | None = None
-    readable: bool = True
 
 
 class Registry(Owners):
     """
-    Which sessions have a living process, by the registry and by the processes.
+    Which sessions have a living process, by the registry, the supervisor and the processes.
 
     ``/resume`` inside the program may leave an old session in an entry
     (anthropics/claude-code#37737), so an entry with the session's directory counts as well.
 
+    The supervisor of the sessions in the background starts the process of each one again, some
+    seconds after it has ended, until its job is stopped.
+
     :param home: the home, whose ``history.jsonl`` has what was typed: most sessions that are left
         by ``/exit`` have no record of it in their transcripts.
-    :param whole: whether every entry could be looked at.
     """
 
-    def __init__(
-        self, home: str, entries: Sequence[Entry], snapshot: Snapshot, *, whole: bool = True
-    ) -> None:
+    def __init__(self, home: str, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
-        self._history = os.path.join(home, "history.jsonl")
+        self._home = home
+        self._directory = os.path.join(home, "sessions")
         self._exits: dict[str, float] | None = None
-        self._living = [e for e in entries if snapshot.is_alive(e.pid, e.start)]
-        self._unreadable = not whole or any(not e.readable for e in self._living)
-        self._asking = {e.session for e in entries if e.session and e.status == "waiting"}
+        self._asking: set[str] | None = None
+        self._dead: list[int] = []
+        self._living: list[tuple[Entry, Process]] = []
+        self._every_job: list[Job] | None = None
+        self._doubt: Witness = NOTHING
+        self._read_living()
+        self._supervisor = self._living_supervisor()
 
-    def witnessed(self, session: Identity) -> Owner:
-        """Return who has a session, by an entry, or else by the processes in its directory."""
-        for entry in self._living:
-            if session.id == entry.session or session.directory == entry.directory:
-                return Owner.PROGRAM
-        if self._unreadable:
-            return Owner.UNKNOWN
-        return self.snapshot.running(Claude.programs, session.directory)
+    def witnessed(self, session: Identity, transcript: str) -> Witness:
+        """Return what has a session, by an entry, the supervisor, or a process's directory."""
+        for entry, process in self._living:
+            if session.id == entry.session or self._is_in(entry, session):
+                return Witness.of(process)
+        running = self.snapshot.running(
+            Claude.programs, session.directories, transcript, leave_out=_is_supervisor
+        )
+        return strongest((running, self._supervised(session), self._doubt))
 
     def is_asking(self, session: Identity) -> bool:
         """Return whether the session's process said last that it waits for a person."""
+        if self._asking is None:
+            entries = [entry for entry, _ in self._living]
+            entries += filter(None, map(self._entry_of_the_dead, self._newest_dead()))
+            self._asking = {e.session for e in entries if e.session and e.status == "waiting"}
         return session.id in self._asking
 
     def has_left(self, session: Identity, since: float) -> bool:
-        """Return whether ``/exit`` or ``/quit`` was typed in a session after its last record."""
+        """
+        Return whether a session was left after its last record.
+
+        That is by a command that was typed in it, or by ``claude stop``.
+        """
         if self._exits is None:
-            self._exits = _exits(self._history)
-        return self._exits.get(session.id, since) > since
+            self._exits = _exits(os.path.join(self._home, "history.jsonl"))
+        if self._exits.get(session.id, since) > since:
+            return True
+        job = self._job(session.id[:8])
+        return job is not None and job.is_of(session) and job.stopped and job.at > since
+
+    def _is_in(self, entry: Entry, session: Identity) -> bool:
+        return entry.directory is not None and any(
+            self.snapshot.is_same(entry.directory, each) for each in session.directories
+        )
+
+    def _read_living(self) -> None:
+        """Read the entries of the processes that live."""
+        try:
+            names = files.names_in(self._directory, _ENTRIES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._doubt = Witness.unknown(f"{self._directory} cannot be read: {in_short(error)}")
+            self.warnings.append(f"{self._doubt.reason}; no session of this home is revived")
+            return
+        for name in names:
+            stem, extension = os.path.splitext(name)
+            if extension != ".json" or not (stem.isascii() and stem.isdigit() and len(stem) < 10):
+                continue
+            process = self.snapshot.process(int(stem)) if self.snapshot.has(int(stem)) else None
+            if process is None:
+                self._dead.append(int(stem))
+                continue
+            path = os.path.join(self._directory, name)
+            try:
+                entry = _entry(path, process.pid)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError):
+                self._cannot_read(path, process)
+                continue
+            if self.snapshot.is_alive(entry.pid, entry.start):
+                self._living.append((entry, process))
+
+    def _cannot_read(self, path: str, process: Process) -> None:
+        """Note an entry of a living process that says nothing."""
+        if Claude.programs.isdisjoint(process.names):
+            self.warnings.append(f"{path} cannot be read; it is ignored: its process is no agent's")
+        else:
+            self._doubt = Witness.unknown(f"{path} cannot be read, and its process lives")
+            self.warnings.append(f"{self._doubt.reason}; no session of this home is revived")
+
+    def _newest_dead(self) -> list[int]:
+        times = []
+        for pid in self._dead:
+            try:
+                times.append((os.lstat(self._path(pid)).st_mtime, pid))
+            except OSError:
+                continue
+        return [pid for _, pid in sorted(times, reverse=True)[:_DEAD_ENTRIES]]
+
+    def _path(self, pid: int) -> str:
+        return os.path.join(self._directory, f"{pid}.json")
+
+    def _entry_of_the_dead(self, pid: int) -> Entry | None:
+        try:
+            return _entry(self._path(pid), pid)
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def _living_supervisor(self) -> Witness | None:
+        """Return the supervisor if it lives; it may if its file cannot be read."""
+        path = os.path.join(self._home, "daemon.status.json")
+        try:
+            value = _object(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError):
+            return Witness.unknown(f"{path} cannot be read")
+        pid, start = value.get("supervisorPid"), value.get("supervisorProcStart")
+        if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31:
+            return None
+        if not self.snapshot.is_alive(pid, str(start) if start else None):
+            return None
+        return Witness(Owner.SERVER, pid, "Claude's supervisor")
+
+    def _supervised(self, session: Identity) -> Witness:
+        """Return whether the supervisor would start a session's process again."""
+        if self._supervisor is None:
+            return NOTHING
+        jobs = self._jobs()
+        if jobs is None:
+            return Witness.unknown(f"{os.path.join(self._home, 'jobs')} cannot be read")
+        if any(job.is_of(session) and not job.stopped for job in jobs):
+            return self._supervisor
+        return NOTHING
+
+    def _jobs(self) -> list[Job] | None:
+        """Return the jobs of the supervisor; None if they cannot be listed."""
+        if self._every_job is None:
+            try:
+                names = files.names_in(os.path.join(self._home, "jobs"), _JOBS)
+            except FileNotFoundError:
+                names = []
+            except OSError:
+                return None
+            self._every_job = [job for job in map(self._job, names) if job is not None]
+        return self._every_job
+
+    def _job(self, name: str) -> Job | None:
+        """Read a job of the supervisor's, ``jobs/<name>/state.json``; None if there is none."""
+        path = os.path.join(self._home, "jobs", name, "state.json")
+        try:
+            value = _object(path)
+            written = os.lstat(path).st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, RecursionError):
+            return Job(name)
+        if value.get("backend") not in ("daemon", None):
+            return None
+        sessions = [value.get(key) for key in ("sessionId", "resumeSessionId")]
+        return Job(
+            name,
+            frozenset(each for each in sessions if isinstance(each, str)),
+            value.get("state") == "stopped",
+            timestamp(value.get("updatedAt")) or written,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """
+    A session in the background, as its supervisor has it.
+
+    :ivar name: the first eight characters of the session's id.
+    :ivar sessions: the ids that it names: its own, and that of the session it goes on with.
+    :ivar at: when its state was written, in seconds since the epoch.
+    """
+
+    name: str
+    sessions: frozenset[str] = frozenset()
+    stopped: bool = False
+    at: float = 0.0
+
+    def is_of(self, session: Identity) -> bool:
+        """Return whether it is a session's."""
+        return session.id in self.sessions or (
+            not self.sessions and session.id.startswith(self.name)
+        )
+
+
+def _is_supervisor(process: Process) -> bool:
+    # It stays in the directory in which the first session in the background was started.
+    return process.arguments[1:3] == ("daemon", "run")
 
 
 def _exits(path: str) -> dict[str, float]:
@@ -249,32 +435,39 @@ def _exits(path: str) -> dict[str, float]:
     return exits
 
 
-def _entries(directory: str) -> Iterator[Entry]:
-    for name in files.names_in(directory, _ENTRIES):
-        stem, extension = os.path.splitext(name)
-        if extension == ".json" and stem.isascii() and stem.isdigit() and len(stem) < 10:
-            entry = _entry(os.path.join(directory, name), int(stem))
-            if entry is not None:
-                yield entry
+def _object(path: str, limit: int = _ENTRY_SIZE) -> dict[str, object]:
+    """
+    Read a file of one JSON object.
+
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it holds no object, or more than ``limit`` bytes.
+    """
+    with files.opened(path) as descriptor:
+        content = os.read(descriptor, limit + 1)
+    fits = len(content) <= limit and cost_of(content) <= _FILE_COST
+    value = json.loads(content) if fits else None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: no JSON object")
+    return value
 
 
-def _entry(path: str, pid: int) -> Entry | None:
-    """Read an entry; None if it is gone."""
-    try:
-        with files.opened(path) as descriptor:
-            value = json.loads(os.read(descriptor, _ENTRY_SIZE))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):
-        return Entry(pid, readable=False)
-    entry = mapping(value)
+def _entry(path: str, pid: int) -> Entry:
+    """
+    Read an entry.
+
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it names neither a session nor a directory.
+    """
+    entry = _object(path)
     session, directory, status = (
         given if isinstance(given := entry.get(name), str) else None
         for name in ("sessionId", "cwd", "status")
     )
+    if not session and not directory:
+        raise ValueError(f"{path}: names no session")
     # A number of ticks on Linux, a date in UTC on macOS.
     start = str(entry["procStart"]) if entry.get("procStart") else None
-    return Entry(pid, session, directory, start, status, readable=bool(session or directory))
+    return Entry(pid, session, directory, start, status)
 
 
 def _is_skipped(record: Record) -> bool:

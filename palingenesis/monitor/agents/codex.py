@@ -17,15 +17,24 @@ from itertools import islice
 
 from palingenesis.monitor import files
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
-from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, field, mapping, number, opened, timestamp
+from palingenesis.monitor.transcript import (
+    Record,
+    Transcript,
+    field,
+    mapping,
+    number,
+    opened,
+    timestamp,
+)
 from palingenesis.words import Kind, Owner
 
 #: A window counts as full from so many percent on.
 FULL = 99.0
+_SERVER = "Codex's server"
 #: Rollouts that are looked at for sub-agents.
 _SUBAGENTS = 1000
 #: Steps that are looked through for the one that decides, and behind it for figures.
@@ -97,6 +106,16 @@ class Codex(Agent):
     #: Compressed rollouts (``.jsonl.zst``) are old ones.
     transcripts = "sessions/[0-9]*/[0-9]*/[0-9]*/rollout-*.jsonl"
 
+    def directory(self, transcript: Transcript) -> object:
+        """Return the directory of the newest turn."""
+        turns = transcript.last(lambda line: b'"turn_context"' in line)
+        newest = next((turn for turn in turns if _type(turn) == "turn_context"), None)
+        return None if newest is None else _payload(newest).get("cwd")
+
+    def is_own(self, transcript: str, session: Identity) -> bool:
+        """Return whether a rollout is named by its session."""
+        return transcript.endswith(f"-{session.id}.jsonl")
+
     def is_wanted(self, line: bytes) -> bool:
         """Return cheaply whether a line may hold a meaningful record."""
         return b'"event_msg"' in line or b'"response_item"' in line
@@ -162,18 +181,30 @@ class Codex(Agent):
         return Locks(home, snapshot)
 
 
-@lru_cache(maxsize=_SUBAGENTS)
 def _parent(transcript: str) -> str | None:
     """Return the id of the session whose sub-agent has a rollout; None if it is no such."""
     try:
-        with opened(transcript) as file:
-            first = next(file.first(), None)
+        meta = _meta(transcript)
     except OSError:
         return None
-    meta = mapping(mapping(first.value if first else None).get("payload"))
     subagent = mapping(mapping(meta.get("source")).get("subagent"))
     parent = mapping(subagent.get("thread_spawn")).get("parent_thread_id")
     return parent if isinstance(parent, str) else None
+
+
+@lru_cache(maxsize=_SUBAGENTS)
+def _meta(transcript: str) -> dict[str, object]:
+    """
+    Return what the first record of a rollout says of its session.
+
+    :raises OSError: if it cannot be read.
+    """
+    with opened(transcript) as file:
+        first = next(file.first(), None)
+    if first is None or first.value is None:
+        beginning = b"" if first is None else first.beginning
+        return {name: field(beginning, name) for name in ("source", "originator")}
+    return mapping(first.value.get("payload"))
 
 
 def _newest_day(directory: str) -> str:
@@ -191,31 +222,62 @@ class Locks(Owners):
     Which sessions have a living process, by its lock and by the processes.
 
     A server (``codex app-server``) runs the sessions of several directories and stays in its
-    first one, so its directory proves nothing. It locks its sessions since 0.150; of a session
-    that never had a lock, nobody knows whether a server has it.
+    first one, so its directory proves nothing. It locks its sessions since 0.150. One of an
+    editor's may have a session that has no lock.
     """
 
     def __init__(self, home: str, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
         self._directory = os.path.join(home, "thread-writer-locks")
 
-    def witnessed(self, session: Identity) -> Owner:
-        """Return who has a session, by the processes in its directory, or else by its lock."""
-        running = self.snapshot.running(Codex.programs, session.directory, _is_server)
-        if running is Owner.PROGRAM:
+    def witnessed(self, session: Identity, transcript: str) -> Witness:
+        """Return what has a session, by the processes in its directory, or else by its lock."""
+        running = self.snapshot.running(
+            Codex.programs, session.directories, transcript, leave_out=_is_server
+        )
+        if running.lives:
             return running
         lock = os.path.join(self._directory, f"{session.id}.lock")
         holder = self.snapshot.holder(lock)
-        if holder is not Owner.GONE:
-            return holder
-        if any(map(_is_server, self.snapshot.named(Codex.programs))) and not os.path.exists(lock):
-            return Owner.UNKNOWN
-        return running
+        if holder.pid is not None and self._is_server(holder.pid):
+            holder = replace(holder, owner=Owner.SERVER, program=_SERVER, terminal=None)
+        unlocked = NOTHING if os.path.lexists(lock) else self._without_lock(transcript)
+        return strongest((holder, running, unlocked))
+
+    def _without_lock(self, transcript: str) -> Witness:
+        """Return what has a session that has no lock."""
+        found = self.snapshot.named(Codex.programs)
+        servers = [process for process in found if process.is_ours and _is_server(process)]
+        for process in servers:
+            server = Witness(Owner.SERVER, process.pid, _SERVER)
+            if self.snapshot.writes_to(process, transcript):
+                return server
+            if process.files is None or self.snapshot.writes_to(process, transcript) is None:
+                return Witness.unknown(f"{server.who}, may have it")
+        if _is_editors(transcript):
+            for process in found:
+                if process.is_ours:
+                    who = Witness.of(process).who
+                    return Witness.unknown(f"an editor's server may have it: {who}")
+        return NOTHING
+
+    def _is_server(self, pid: int) -> bool:
+        process = self.snapshot.process(pid)
+        return process is not None and _is_server(process)
 
 
 def _is_server(process: Process) -> bool:
     # Its arguments follow the program's name, or an interpreter's and the program's.
     return "app-server" in process.arguments[1:3]
+
+
+def _is_editors(transcript: str) -> bool:
+    """Return whether an editor has begun a session, or may have."""
+    try:
+        meta = _meta(transcript)
+    except OSError:
+        return True
+    return meta.get("source") == "vscode" and meta.get("originator") != "codex-tui"
 
 
 def _ended(end: Step, behind: Iterator[Step]) -> Step:
@@ -338,6 +400,10 @@ def _prompt(payload: dict[str, object]) -> str | None:
     first = mapping(content[0]) if isinstance(content, list) and content else payload
     text = first.get("text") if first is not payload else payload.get("message")
     return text[:_TEXT_LIMIT] if isinstance(text, str) else None
+
+
+def _type(record: Record) -> object:
+    return mapping(record.value).get("type")
 
 
 def _payload(record: Record) -> dict[str, object]:

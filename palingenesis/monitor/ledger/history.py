@@ -242,6 +242,7 @@ class Sums:
     :ivar intents: the times of the last intents and their homes, in the order of the file.
     :ivar kept: when another daemon's home was taken over, by the home's directory.
     :ivar sessions: the history of each session, by agent and id; those of the last entries last.
+    :ivar entries: how many entries there were; the number of the last one.
     """
 
     first_at: float | None = None
@@ -252,9 +253,11 @@ class Sums:
     sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
     seconds: float = 0.0
     kept: dict[str, float] = field(default_factory=dict)
+    entries: int = 0
 
     def add(self, entry: Entry) -> None:
-        """Take one more entry into account; a repetition of the last ones changes nothing."""
+        """Take one more entry into account; a repetition of the last ones is only counted."""
+        self.entries += 1
         if self.first_at is None:
             self.first_at = entry.at
         if entry.event in (Event.PAUSED, Event.RESUMED):
@@ -332,6 +335,7 @@ class Sums:
             self.seconds,
             list(self.kept.items()),
             list(self.intents),
+            self.entries,
         )
         return render(asdict(header))
 
@@ -350,6 +354,7 @@ class _Header:
     seconds: float = 0.0
     kept: list[tuple[str, float]] = field(default_factory=list)
     starts: list[tuple[float, str]] = field(default_factory=list)
+    entries: int = 0
 
     def sums(self) -> Sums:
         return Sums(
@@ -361,6 +366,7 @@ class _Header:
             OrderedDict(((agent, session), each) for agent, session, each in self.sessions),
             self.seconds,
             dict(self.kept),
+            self.entries,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 from palingenesis.monitor.ledger.file import HEADER_LIMIT, LedgerError, LedgerFile
@@ -34,6 +34,7 @@ class Ledger:
 
     :param directory: the state directory.
     :ivar sums: what follows from all entries.
+    :ivar observer: called with each entry that is recorded; None for nobody.
     """
 
     def __init__(self, directory: str, times: Times) -> None:
@@ -49,6 +50,7 @@ class Ledger:
         self._entries: deque[Entry] = deque(maxlen=ENTRIES_LIMIT)
         self._failure: StateError | None = None
         self.sums = Sums()
+        self.observer: Callable[[Entry], object] | None = None
 
     # What is known
 
@@ -377,6 +379,8 @@ class Ledger:
     def _count(self, entry: Entry) -> None:
         self.sums.add(entry)
         self._entries.append(entry)
+        if self.observer is not None:
+            self.observer(entry)
 
     def _correct_first_time(self) -> str | None:
         """

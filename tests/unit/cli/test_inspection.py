@@ -95,6 +95,15 @@ class InspectionTests(SynchronousTestCase):
             ],
         )
 
+    def test_gemini_is_named_as_left_out_if_it_is_used(self) -> None:
+        home = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(home, ".gemini"))
+        self.patch(os, "environ", {"HOME": home})
+        _, gemini = self.rows(agents={"claude": agent("/home/you/.claude")})
+        self.assertEqual(
+            gemini, ("gemini", "not monitored: why its sessions stop is not on disk", PLAIN)
+        )
+
     def test_an_agent_that_is_not_monitored_is_told_with_the_reason(self) -> None:
         claude = agent("/srv/claude", monitored=False)
         codex = agent("/home/you/.codex", exists=False, monitored=False)

@@ -83,6 +83,7 @@ class StateTests(StateTestCase):
                 "next_revival": None,
                 "keeper": True,
                 "ledger": "ok",
+                "scan": "ok",
                 "known_sessions": 1,
             },
         )
@@ -153,7 +154,7 @@ class CommandTests(StateTestCase):
         self.pass_time(20)
         (session,) = self.ask(b"SESSIONS")
         self.assertEqual(
-            list(session)[:10],
+            list(session),
             [
                 "agent",
                 "id",
@@ -165,6 +166,11 @@ class CommandTests(StateTestCase):
                 "due",
                 "attempts",
                 "held",
+                "home",
+                "owner",
+                "who",
+                "method",
+                "output",
             ],
         )
         self.assertEqual((session["kind"], session["held"]), ("limit", "no-method"))
@@ -244,13 +250,13 @@ class CommandTests(StateTestCase):
         self.assertEqual(
             list(self.ask(b"HELP"))[5:],
             [
+                "SESSIONS [FILTER]",
+                "LOG [FILTER]",
+                "INSPECT",
                 "HOLD ID",
                 "RELEASE ID",
                 "REVIVE ID",
                 "END ID",
-                "SESSIONS [FILTER]",
-                "LOG [FILTER]",
-                "INSPECT",
             ],
         )
 

@@ -305,7 +305,7 @@ class ServiceTests(TapTestCase):
         self.options_made = self.options("--socket", self.path, "--config", self.config(config))
         service = tap.makeService(self.options_made)
         self.assertIsInstance(service, MultiService)
-        signals, control, _monitor, _notify = service
+        signals, control, _monitor, _web, _notify = service
         self.assertIsInstance(signals, SignalService)
         self.assertIsInstance(control, ControlService)
         return control

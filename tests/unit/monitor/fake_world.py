@@ -11,6 +11,7 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home, HomeLocks
 from palingenesis.monitor.ledger import Attempt, Stop
+from palingenesis.monitor.owners import Witness
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -94,8 +95,8 @@ class FakeLiving(Living):
         self._waits = set(asking)
         self._exits = dict(exits)
 
-    def owner(self, home: Home, session: Identity, transcript: str) -> Owner:  # noqa: ARG002
-        return self._told.get((home.agent, session.id), Owner.GONE)
+    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        return Witness(self._told.get((home.agent, session.id), Owner.GONE))
 
     def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
         return session.id in self._waits
@@ -252,13 +253,12 @@ class FakeWorld(World):
     def look(
         self,
         homes: Iterable[Home],  # noqa: ARG002
-        commands: Container[int],  # noqa: ARG002
-        session: str | None = None,
+        commands: Container[int],
     ) -> Living:
         self.looks += 1
         owners = dict(self.owners)
         for start in self.starts:
-            if start.revival.alive and start.session.id == session:
+            if start.revival.alive and start.revival.pid not in commands:
                 owners[start.agent, start.session.id] = Owner.PROGRAM
         living = FakeLiving(owners, self.waiting, self.exits)
         for do in self.on_look:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.agents.agent import Agent
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -50,6 +51,27 @@ CODEX = [
     event("token_count", rate_limits=LIMITS),
     event("task_complete", error={"message": LIMIT, "codex_error_info": "usage_limit_exceeded"}),
 ]
+COPILOT = [
+    {
+        "type": "session.start",
+        "data": {"sessionId": SESSION, "context": {"cwd": DIRECTORY}},
+        "timestamp": "2026-09-17T13:45:00.000Z",
+    },
+    {"type": "user.message", "data": {"content": "go on"}},
+    {"type": "assistant.turn_start", "data": {"turnId": "0"}},
+    {"type": "tool.execution_start", "data": {"toolCallId": "c", "toolName": "ask_user"}},
+    {"type": "tool.execution_complete", "data": {"toolCallId": "c", "success": True}},
+    {"type": "assistant.turn_end", "data": {"turnId": "0"}},
+    {
+        "type": "session.error",
+        "data": {"errorType": "rate_limit", "message": "limit reached|1789846800"},
+        "id": "342fd67f-343d-4466-b239-b5110e0b9215",
+        "timestamp": "2026-09-17T13:45:00.000Z",
+    },
+]
+REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT)]
+#: The agents whose transcripts are files of lines.
+FILES = sorted(name for name, agent in AGENTS.items() if type(agent).read is Agent.read)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 VALUES = st.recursive(
     SCALARS,
@@ -96,14 +118,14 @@ class ReadingTests(SynchronousTestCase):
             self.assertTrue(time is None or -1e12 < time < 1e15)
 
     def test_a_session_and_what_its_end_says(self) -> None:
-        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+        for agent, records in REAL:
             found = self.read(agent, lines(records))
             assert found is not None
             self.assertEqual(found[0], Identity(SESSION, DIRECTORY))
             self.assertEqual((found[1].kind, found[1].reset), (Kind.LIMIT, 1789846800.0))
 
     def test_a_file_without_a_session(self) -> None:
-        for agent in AGENTS:
+        for agent in FILES:
             self.assertIsNone(self.read(agent, b"nonsense\n"))
 
     def test_a_file_that_is_not_there(self) -> None:
@@ -111,25 +133,25 @@ class ReadingTests(SynchronousTestCase):
             self.assertRaises(FileNotFoundError, agent.read, self.path)
 
     @settings(max_examples=150, deadline=None)
-    @given(st.sampled_from(sorted(AGENTS)), st.binary(max_size=400))
+    @given(st.sampled_from(FILES), st.binary(max_size=400))
     def test_any_bytes(self, agent: str, content: bytes) -> None:
         self.check(agent, content)
 
     @settings(max_examples=150, deadline=None)
-    @given(st.sampled_from(sorted(AGENTS)), st.lists(VALUES, max_size=4))
+    @given(st.sampled_from(FILES), st.lists(VALUES, max_size=4))
     def test_any_json(self, agent: str, values: list[Any]) -> None:
         self.check(agent, lines(values))
 
     @settings(max_examples=400, deadline=None)
     @given(st.data(), VALUES)
     def test_real_records_with_anything_in_a_place(self, data: st.DataObject, new: Any) -> None:
-        agent, records = data.draw(st.sampled_from([("claude", CLAUDE), ("codex", CODEX)]))
+        agent, records = data.draw(st.sampled_from(REAL))
         record = data.draw(st.sampled_from(records))
         path = data.draw(st.sampled_from(paths(record)))
         self.check(agent, lines([*records, replaced(record, path, new)]))
 
     def test_any_truncation(self) -> None:
-        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+        for agent, records in REAL:
             content = lines(records)
             ends = {0, *(n + 1 for n, byte in enumerate(content) if byte == 10)}
             whole = {n: self.read(agent, content[:n]) for n in ends}
@@ -140,13 +162,13 @@ class ReadingTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.data())
     def test_any_byte_changed(self, data: st.DataObject) -> None:
-        agent, records = data.draw(st.sampled_from([("claude", CLAUDE), ("codex", CODEX)]))
+        agent, records = data.draw(st.sampled_from(REAL))
         content = bytearray(lines(records))
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
         self.check(agent, bytes(content))
 
     def test_records_are_the_same_with_white_space(self) -> None:
-        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+        for agent, records in REAL:
             tight = b"".join(
                 json.dumps(record, separators=(",", ":")).encode() + b"\n" for record in records
             )
@@ -158,7 +180,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_a_huge_file_is_not_read_whole(self) -> None:
         # A sparse file: 300 GiB that would take minutes.
-        for agent, records in (("claude", CLAUDE), ("codex", CODEX)):
+        for agent, records in REAL:
             with open(self.path, "wb") as file:
                 file.write(lines(records[:1]))
                 file.seek(300 * 2**30)

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import files
 from palingenesis.monitor.agents.claude import Claude
-from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.mounts import Mount
+from palingenesis.monitor.owners import Snapshot, Witness
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
@@ -20,11 +23,13 @@ from tests.unit.monitor.transcripts import (
     claude,
     failure,
     judge,
+    lines,
     reply,
     result,
 )
 
 AGENT = Claude()
+OPENED = files.opened
 AT = 1789837159.471
 PROMPT = claude("user", "go on")
 LIMIT = failure(
@@ -387,7 +392,7 @@ class OwnerTests(SynchronousTestCase):
 
     def owner(self, *living: Process) -> Owner:
         snapshot = Snapshot({process.pid: process for process in living})
-        return AGENT.owners(self.home, snapshot).witnessed(self.identity)
+        return AGENT.owners(self.home, snapshot).witnessed(self.identity, "/x").owner
 
     def process(self, name: str = "claude", start: str = "777", directory: str = "/") -> Process:
         return Process(42, start, (name,), directory=directory)
@@ -415,12 +420,16 @@ class OwnerTests(SynchronousTestCase):
         for start, owner in (("777", Owner.PROGRAM), ("999", Owner.GONE)):
             other = Process(42, start)
             snapshot = Snapshot({}, look_at={42: other}.get)
-            self.assertEqual(AGENT.owners(self.home, snapshot).witnessed(self.identity), owner)
+            self.assertEqual(
+                AGENT.owners(self.home, snapshot).witnessed(self.identity, "/x").owner, owner
+            )
 
     def test_an_entry_without_a_start_time_needs_a_process_of_ours(self) -> None:
         self.entry(procStart=None)
         snapshot = Snapshot({}, look_at={42: Process(42, "999")}.get)
-        self.assertEqual(AGENT.owners(self.home, snapshot).witnessed(self.identity), Owner.GONE)
+        self.assertEqual(
+            AGENT.owners(self.home, snapshot).witnessed(self.identity, "/x").owner, Owner.GONE
+        )
 
     def test_an_entry_without_a_start_time_is_taken_for_living(self) -> None:
         self.entry(procStart=None)
@@ -438,12 +447,24 @@ class OwnerTests(SynchronousTestCase):
     def test_an_entry_that_cannot_be_read(self) -> None:
         for content in (b"", b"{", b"[]", b"{}", b'{"sessionId": 5}', b"[" * 50_000, b"\xff"):
             self.entry(content=content)
-            self.assertEqual(self.owner(self.process("anything")), Owner.UNKNOWN, content[:9])
+            self.assertEqual(self.owner(self.process()), Owner.UNKNOWN, content[:9])
             self.assertEqual(self.owner(), Owner.GONE, content[:9])
+
+    def test_an_entry_that_cannot_be_read_is_named(self) -> None:
+        self.entry(content=b"")
+        for name, owner, words in (
+            ("claude", Owner.UNKNOWN, "no session of this home is revived"),
+            ("anything", Owner.GONE, "it is ignored: its process is no agent's"),
+        ):
+            owners = AGENT.owners(self.home, Snapshot({42: self.process(name)}))
+            self.assertEqual(owners.witnessed(self.identity, "/x").owner, owner)
+            (warning,) = owners.warnings
+            self.assertIn(os.path.join(self.home, "sessions", "42.json"), warning)
+            self.assertIn(words, warning)
 
     def test_an_entry_that_is_a_fifo_is_not_waited_for(self) -> None:
         os.mkfifo(os.path.join(self.home, "sessions", "42.json"))
-        self.assertEqual(self.owner(self.process("anything")), Owner.UNKNOWN)
+        self.assertEqual(self.owner(self.process()), Owner.UNKNOWN)
 
     def test_a_registry_that_cannot_be_read(self) -> None:
         os.rmdir(os.path.join(self.home, "sessions"))
@@ -468,7 +489,7 @@ class OwnerTests(SynchronousTestCase):
 
     def test_no_processes_to_look_at(self) -> None:
         owners = AGENT.owners(self.home, Snapshot(None))
-        self.assertEqual(owners.witnessed(self.identity), Owner.UNKNOWN)
+        self.assertEqual(owners.witnessed(self.identity, "/x").owner, Owner.UNKNOWN)
 
     def test_a_process_that_waited_for_a_person(self) -> None:
         self.entry(status="waiting")
@@ -505,8 +526,167 @@ class OwnerTests(SynchronousTestCase):
         self.history({"display": "/exit"}, {"display": "/exit", "sessionId": 5, "timestamp": "x"})
         self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
 
+    def test_a_new_session_that_only_the_history_tells_of(self) -> None:
+        for command in ("/clear", "/reset", "/new"):
+            line = {"display": command, "timestamp": 2_000_500, "sessionId": SESSION}
+            self.history(line)
+            owners = AGENT.owners(self.home, Snapshot({}))
+            self.assertTrue(owners.has_left(self.identity, 2000.0), command)
+
+    def test_entries_of_the_dead_are_not_read(self) -> None:
+        read: list[str] = []
+        self.patch(files, "opened", lambda path: self.opened(path, read))
+        for pid in range(1000, 1200):
+            self.entry(pid, b"[" * 50_000)
+        self.entry()
+        owners = AGENT.owners(self.home, Snapshot({42: self.process()}))
+        self.assertEqual(owners.witnessed(self.identity, "/x").owner, Owner.PROGRAM)
+        self.assertEqual(
+            [os.path.basename(path) for path in read], ["42.json", "daemon.status.json"]
+        )
+        owners.is_asking(self.identity)
+        self.assertLess(len(read), 110)
+
+    def opened(self, path: str, read: list[str]) -> AbstractContextManager[int]:
+        read.append(path)
+        return OPENED(path)
+
+    def test_an_entry_of_our_own_command_is_none(self) -> None:
+        self.entry(sessionId="other", cwd=self.directory)
+        command = Process(42, "777", ("claude",), leader=41)
+        snapshot = Snapshot({}, look_at={42: command}.get, commands={41})
+        owner = AGENT.owners(self.home, snapshot).witnessed(self.identity, "/x").owner
+        self.assertEqual(owner, Owner.GONE)
+
+    def test_an_entry_in_the_directory_that_the_newest_record_names(self) -> None:
+        self.entry(sessionId="other", cwd=self.directory)
+        self.identity = Identity(SESSION, "/elsewhere", self.directory)
+        self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)
+
+    def test_an_entry_in_the_directory_by_another_name(self) -> None:
+        link = os.path.abspath(self.mktemp())
+        os.symlink(self.directory, link)
+        self.entry(sessionId="other", cwd=link)
+        process = self.process("anything")
+        snapshot = Snapshot({42: process}, mounts=(Mount("/", "ext4"),))
+        owner = AGENT.owners(self.home, snapshot).witnessed(self.identity, "/x").owner
+        self.assertEqual(owner, Owner.PROGRAM)
+
     def test_names_that_are_no_pids_are_left_alone(self) -> None:
         for name in ("x.json", "1.txt", "٣.json", "-1.json", "9" * 50 + ".json"):
             with open(os.path.join(self.home, "sessions", name), "w"):
                 pass
         self.assertEqual(self.owner(self.process("anything")), Owner.GONE)
+
+
+class SupervisorTests(SynchronousTestCase):
+    """Sessions in the background, which a supervisor starts again."""
+
+    def setUp(self) -> None:
+        self.home = self.mktemp()
+        os.mkdir(self.home)
+        self.identity = Identity(SESSION, "/work")
+        self.write("daemon.status.json", {"supervisorPid": 99, "supervisorProcStart": "555"})
+        self.job()
+
+    def write(self, name: str, value: object) -> None:
+        path = os.path.join(self.home, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            json.dump(value, file)
+
+    def job(self, name: str = SESSION[:8], **more: Any) -> None:
+        value = {"state": "working", "backend": "daemon", "sessionId": SESSION, **more}
+        self.write(f"jobs/{name}/state.json", value)
+
+    def witness(self, start: str = "555", directory: str = "/") -> Witness:
+        arguments = ("claude", "daemon", "run", "--origin", "transient")
+        snapshot = Snapshot({99: Process(99, start, arguments, directory=directory)})
+        return AGENT.owners(self.home, snapshot).witnessed(self.identity, "/x")
+
+    def test_a_session_whose_process_was_killed_is_not_gone(self) -> None:
+        witness = self.witness()
+        self.assertEqual(witness.owner, Owner.SERVER)
+        self.assertEqual(witness.who, "Claude's supervisor, pid 99")
+
+    def test_a_session_that_goes_on_in_the_background_is_not_gone(self) -> None:
+        os.unlink(os.path.join(self.home, "jobs", SESSION[:8], "state.json"))
+        self.job("11112222", sessionId="11112222-0", resumeSessionId=SESSION)
+        self.assertEqual(self.witness().owner, Owner.SERVER)
+
+    def test_a_supervisor_that_has_ended_starts_nothing(self) -> None:
+        self.assertEqual(self.witness(start="777").owner, Owner.GONE)
+        snapshot = Snapshot({})
+        owners = AGENT.owners(self.home, snapshot)
+        self.assertEqual(owners.witnessed(self.identity, "/x").owner, Owner.GONE)
+
+    def test_a_supervisor_has_no_session_by_its_directory(self) -> None:
+        self.identity = Identity("22223333", "/work")
+        self.assertEqual(self.witness(directory="/work").owner, Owner.GONE)
+
+    def test_a_job_of_another_session_or_without_the_supervisor(self) -> None:
+        self.job(sessionId="other")
+        self.assertEqual(self.witness().owner, Owner.GONE)
+        self.job(backend="terminal")
+        self.assertEqual(self.witness().owner, Owner.GONE)
+
+    def test_a_job_that_cannot_be_read_may_be_the_session_s(self) -> None:
+        with open(os.path.join(self.home, "jobs", SESSION[:8], "state.json"), "w"):
+            pass
+        self.assertEqual(self.witness().owner, Owner.SERVER)
+
+    def test_a_status_that_cannot_be_read_leaves_the_owner_unknown(self) -> None:
+        with open(os.path.join(self.home, "daemon.status.json"), "w"):
+            pass
+        witness = self.witness()
+        self.assertEqual(witness.owner, Owner.UNKNOWN)
+        self.assertIn("daemon.status.json cannot be read", witness.who or "")
+
+    def test_a_session_that_was_stopped_is_left(self) -> None:
+        self.job(state="stopped", updatedAt="2026-09-19T17:00:00.000Z")
+        self.assertEqual(self.witness().owner, Owner.GONE)
+        owners = AGENT.owners(self.home, Snapshot({}))
+        stopped = 1789837200.0
+        for since, left in ((stopped - 1, True), (stopped + 1, False)):
+            self.assertEqual(owners.has_left(self.identity, since), left)
+        self.job(state="done", updatedAt="2026-09-19T17:00:00.000Z")
+        self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
+
+
+class FolderTests(SynchronousTestCase):
+    def is_own(self, folder: str, directory: str, name: str = f"{SESSION}.jsonl") -> bool:
+        return AGENT.is_own(f"/h/projects/{folder}/{name}", Identity(SESSION, directory))
+
+    def test_a_folder_s_name_is_made_of_the_directory_s(self) -> None:
+        for folder, directory in (
+            ("-home-you-app", "/home/you/app"),
+            ("-home-you--app-x-1", "/home/you/.app_x 1"),
+            ("-home----", "/home/é\N{GRINNING FACE}"),
+        ):
+            self.assertTrue(self.is_own(folder, directory), directory)
+
+    def test_a_long_name_is_cut_and_hashed(self) -> None:
+        directory = "/" + "a" * 300
+        self.assertTrue(self.is_own("-" + "a" * 199 + "-x1y2z3", directory))
+        self.assertFalse(self.is_own("-" + "a" * 198 + "-x1y2z3", directory))
+
+    def test_other_folders_and_names_are_not_the_agent_s(self) -> None:
+        self.assertFalse(self.is_own("-home-you-app.bak", "/home/you/app"))
+        self.assertFalse(self.is_own("-home-you-app", "/home/you/other"))
+        self.assertFalse(self.is_own("-home-you-app", "/home/you/app", "copy.jsonl"))
+
+
+class DirectoryTests(SynchronousTestCase):
+    def test_the_newest_record_tells_where_the_session_is(self) -> None:
+        path = self.mktemp()
+        for worktree, current in (("/home/you/app/tree", "/home/you/app/tree"), (DIRECTORY, None)):
+            with open(path, "wb") as file:
+                file.write(lines([PROMPT, {**PROMPT, "cwd": worktree}]))
+            found = AGENT.read(path)
+            assert found is not None
+            self.assertEqual(found[0], Identity(SESSION, DIRECTORY, current))
+
+    def test_a_directory_that_is_no_place_changes_nothing(self) -> None:
+        for directory in ("x", "/a\0b", 5, None):
+            known = Identity(SESSION, DIRECTORY, "/tree")
+            self.assertEqual(known.moved(directory), known)

@@ -12,7 +12,16 @@ from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
-from tests.unit.monitor.transcripts import DIRECTORY, META, SESSION, codex, event, item, judge
+from tests.unit.monitor.transcripts import (
+    DIRECTORY,
+    META,
+    SESSION,
+    codex,
+    event,
+    item,
+    judge,
+    lines,
+)
 
 AGENT = Codex()
 AT = 1789652700.0
@@ -285,9 +294,18 @@ class IdentityTests(SynchronousTestCase):
 class OwnerTests(SynchronousTestCase):
     """Whether the session's process lives, by its lock and the processes."""
 
+    identity = Identity(SESSION, DIRECTORY)
+
     def setUp(self) -> None:
         self.home = self.mktemp()
         self.lock = os.path.join(self.home, "thread-writer-locks", f"{SESSION}.lock")
+        os.mkdir(self.home)
+        self.transcript = os.path.join(self.home, f"rollout-x-{SESSION}.jsonl")
+        self.write(META)
+
+    def write(self, meta: Any) -> None:
+        with open(self.transcript, "wb") as file:
+            file.write(lines([meta]))
 
     def owner(
         self,
@@ -300,9 +318,9 @@ class OwnerTests(SynchronousTestCase):
         locks = set()
         if held:
             status = os.stat(self.lock)
-            locks.add(Lock(status.st_dev, status.st_ino))
+            locks.add(Lock(status.st_dev, status.st_ino, 42))
         snapshot = Snapshot({42: process}, frozenset(locks), isolated=isolated)
-        return AGENT.owners(self.home, snapshot).witnessed(Identity(SESSION, DIRECTORY))
+        return AGENT.owners(self.home, snapshot).witnessed(self.identity, self.transcript).owner
 
     def make_lock(self) -> None:
         os.makedirs(os.path.dirname(self.lock))
@@ -338,7 +356,7 @@ class OwnerTests(SynchronousTestCase):
             ("node", "/usr/lib/node_modules/@openai/codex/bin/codex.js", "app-server"),
         ):
             self.assertEqual(self.owner(*arguments, cwd=DIRECTORY), Owner.GONE)
-            self.assertEqual(self.owner(*arguments, held=True), Owner.PROGRAM)
+            self.assertEqual(self.owner(*arguments, held=True), Owner.SERVER)
 
     def test_a_server_may_have_a_session_that_never_had_a_lock(self) -> None:
         self.assertEqual(self.owner("codex", "app-server"), Owner.UNKNOWN)
@@ -348,4 +366,34 @@ class OwnerTests(SynchronousTestCase):
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()
         owners = AGENT.owners(self.home, Snapshot({}))
-        self.assertEqual(owners.witnessed(Identity(SESSION, DIRECTORY)), Owner.UNKNOWN)
+        self.assertEqual(owners.witnessed(self.identity, self.transcript).owner, Owner.UNKNOWN)
+
+    def test_an_editor_s_session_without_a_lock_is_unknown_while_any_codex_lives(self) -> None:
+        meta = {**META["payload"], "source": "vscode"}
+        for originator, owner in (("codex_vscode", Owner.UNKNOWN), ("codex-tui", Owner.GONE)):
+            self.transcript += "x"
+            self.write(codex("session_meta", {**meta, "originator": originator}))
+            self.assertEqual(self.owner(), owner, originator)
+            gone = AGENT.owners(self.home, Snapshot({})).witnessed(self.identity, self.transcript)
+            self.assertEqual(gone.owner, Owner.GONE)
+
+    def test_a_server_is_named(self) -> None:
+        self.make_lock()
+        status = os.stat(self.lock)
+        lock = Lock(status.st_dev, status.st_ino, 17433)
+        server = Process(17433, "1", ("codex", "app-server"), directory="/")
+        snapshot = Snapshot({17433: server}, frozenset({lock}))
+        witness = AGENT.owners(self.home, snapshot).witnessed(self.identity, self.transcript)
+        self.assertEqual(witness.who, "Codex's server, pid 17433")
+
+    def test_the_newest_turn_tells_where_the_session_is(self) -> None:
+        turns = [codex("turn_context", {"cwd": cwd}) for cwd in ("/old", "/tree")]
+        with open(self.transcript, "wb") as file:
+            file.write(lines([META, *turns, DONE]))
+        found = AGENT.read(self.transcript)
+        assert found is not None
+        self.assertEqual(found[0], Identity(SESSION, DIRECTORY, "/tree"))
+
+    def test_a_rollout_is_named_by_its_session(self) -> None:
+        self.assertTrue(AGENT.is_own(f"/x/rollout-2026-{SESSION}.jsonl", self.identity))
+        self.assertFalse(AGENT.is_own("/x/rollout-2026-copy.jsonl", self.identity))

@@ -48,7 +48,7 @@ class MacTestCase(SimulatedMacTestCase):
 
 class RunningTests(MacTestCase):
     def running(self, snapshot: Snapshot, directory: str | None = None) -> Owner:
-        return snapshot.running(Claude.programs, directory or self.here)
+        return snapshot.running(Claude.programs, [directory or self.here]).owner
 
     def test_a_program_whose_path_has_blanks_is_found(self) -> None:
         found = self.snapshot(program=APPLICATION, arguments=(APPLICATION, b"--resume"))
@@ -152,7 +152,7 @@ class LockTests(MacTestCase):
             return answer
 
         self.patch(darwin, "is_locked", is_locked)
-        return self.snapshot(comm=b"codex").holder(self.lock)
+        return self.snapshot(comm=b"codex").holder(self.lock).owner
 
     def test_a_lock_that_is_held_has_an_owner(self) -> None:
         self.assertEqual(self.holder(True), Owner.PROGRAM)
@@ -168,7 +168,7 @@ class LockTests(MacTestCase):
 
     def test_the_agent_s_own_programs_are_found_beside_it(self) -> None:
         found = self.snapshot(comm=b"codex", program=b"/x/codex", arguments=(b"codex",))
-        self.assertEqual(found.running(Codex.programs, self.here), Owner.PROGRAM)
+        self.assertEqual(found.running(Codex.programs, [self.here]).owner, Owner.PROGRAM)
 
 
 class MountTests(MacTestCase):

@@ -8,15 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor.mounts import Mount
+from palingenesis.monitor.mounts import Mount, is_shared_by_name
 from palingenesis.monitor.owners import (
     FIRST_NAMESPACE,
+    NOTHING,
     Lock,
     Snapshot,
+    Witness,
     parse_locks,
+    strongest,
     take_snapshot,
 )
-from palingenesis.monitor.processes import look_at
+from palingenesis.monitor.processes import Process, look_at
 from palingenesis.words import Owner
 from tests.support.needs import needs_linux
 
@@ -27,11 +30,12 @@ class ParsingTests(SynchronousTestCase):
     def test_locks_that_are_held(self) -> None:
         text = (
             "1: FLOCK  ADVISORY  WRITE 1234 08:01:123456 0 EOF\n"
-            "2: POSIX  ADVISORY  WRITE 1234 08:01:1 0 EOF\n"
+            "2: POSIX  ADVISORY  READ 1234 08:01:1 1073741826 1073742335\n"
             "2: -> FLOCK  ADVISORY  WRITE 1235 08:01:2 0 EOF\n"
             "3: FLOCK  ADVISORY  READ  -1 fe:10:77 0 EOF\n"
         )
-        expected = {Lock(os.makedev(8, 1), 123456), Lock(os.makedev(0xFE, 0x10), 77)}
+        device = os.makedev(8, 1)
+        expected = {Lock(device, 123456), Lock(device, 1), Lock(os.makedev(0xFE, 0x10), 77)}
         self.assertEqual(parse_locks(text), expected)
 
     @given(st.text())
@@ -71,13 +75,13 @@ class ProcTests(SynchronousTestCase):
         self.process()
         found = self.look()
         self.assertTrue(found.is_alive(42, "22"))
-        self.assertEqual(found.running(CLAUDE, self.directory), Owner.PROGRAM)
+        self.assertEqual(found.running(CLAUDE, [self.directory]).owner, Owner.PROGRAM)
         self.assertEqual((found.isolated, found.locks), (False, {Lock(os.makedev(8, 1), 5)}))
 
     def test_the_program_is_known_by_its_file_too(self) -> None:
         self.process(command="a title")
         os.symlink("/opt/claude (deleted)", os.path.join(self.proc, "42/exe"))
-        self.assertEqual(self.look().running(CLAUDE, self.directory), Owner.PROGRAM)
+        self.assertEqual(self.look().running(CLAUDE, [self.directory]).owner, Owner.PROGRAM)
 
     def test_a_pid_that_is_used_again_is_another_process(self) -> None:
         self.process()
@@ -95,15 +99,17 @@ class ProcTests(SynchronousTestCase):
     def test_a_process_whose_directory_cannot_be_read_proves_nothing(self) -> None:
         self.process()
         os.unlink(os.path.join(self.proc, "42/cwd"))
-        self.assertEqual(self.look().running(CLAUDE, self.directory), Owner.UNKNOWN)
-        self.assertEqual(self.look().running(frozenset({"codex"}), self.directory), Owner.GONE)
+        self.assertEqual(self.look().running(CLAUDE, [self.directory]).owner, Owner.UNKNOWN)
+        self.assertEqual(
+            self.look().running(frozenset({"codex"}), [self.directory]).owner, Owner.GONE
+        )
 
     def test_a_directory_is_known_by_another_name(self) -> None:
         self.process()
         link = self.mktemp()
         os.symlink(self.directory, link)
-        self.assertEqual(self.look().running(CLAUDE, self.directory + "x"), Owner.GONE)
-        self.assertEqual(self.look().running(CLAUDE, link), Owner.PROGRAM)
+        self.assertEqual(self.look().running(CLAUDE, [self.directory + "x"]).owner, Owner.GONE)
+        self.assertEqual(self.look().running(CLAUDE, [link]).owner, Owner.PROGRAM)
 
     def test_a_process_that_ended_meanwhile_is_left_out(self) -> None:
         os.mkdir(os.path.join(self.proc, "42"))
@@ -120,13 +126,79 @@ class ProcTests(SynchronousTestCase):
     def test_without_proc_everything_is_unknown(self) -> None:
         found = take_snapshot(self.mktemp())
         self.assertIsNone(found.processes)
-        self.assertEqual(found.running(CLAUDE, "/"), Owner.UNKNOWN)
+        self.assertEqual(found.running(CLAUDE, ["/"]).owner, Owner.UNKNOWN)
         self.assertFalse(found.sees_all_of(__file__))
 
     def test_a_container_may_not_see_everything(self) -> None:
         os.unlink(os.path.join(self.proc, "self/ns/pid"))
         os.symlink("pid:[4026532000]", os.path.join(self.proc, "self/ns/pid"))
         self.assertTrue(self.look().isolated)
+
+    def test_only_command_lines_are_read_of_other_programs(self) -> None:
+        self.process()
+        self.process(43, command="vim\0x\0")
+        found = take_snapshot(self.proc, programs=CLAUDE)
+        assert found.processes is not None
+        whole = {pid: process.is_whole for pid, process in found.processes.items()}
+        self.assertEqual(whole, {42: True, 43: False})
+
+    def test_what_another_user_s_command_line_names_is_seen(self) -> None:
+        self.process(command="vim\0unlikely-77\0")
+        found = take_snapshot(self.proc, uid=os.geteuid() + 1, programs=CLAUDE)
+        process = found.mentioning("unlikely-77")
+        assert process is not None
+        self.assertEqual((process.pid, process.is_ours), (42, False))
+
+    def test_our_own_client_proves_nothing(self) -> None:
+        self.process(command="/usr/bin/python3\0-m\0palingenesis\0revive\0unlikely-77\0")
+        self.process(43, command="python3\0/usr/bin/palingenesis\0revive\0unlikely-77\0")
+        self.assertIsNone(self.look().mentioning("unlikely-77"))
+
+    def test_our_own_command_proves_nothing(self) -> None:
+        self.process()
+        found = take_snapshot(self.proc, commands={6})  # field 6 is the session's leader
+        self.assertEqual(found.running(CLAUDE, [self.directory]).owner, Owner.GONE)
+
+    def test_hidden_processes_leave_every_owner_unknown(self) -> None:
+        for option, hidden in (("hidepid=invisible", True), ("hidepid=0", False), ("gid=5", False)):
+            self.write("self/mountinfo", f"22 1 0:20 / /proc rw shared:5 - proc proc rw,{option}\n")
+            found = self.look()
+            self.assertEqual(found.hidden, hidden, option)
+        self.write("self/mountinfo", "22 1 0:20 / /proc rw - proc proc rw,hidepid=2\n")
+        blindness = self.look().blindness(__file__)
+        self.assertEqual(blindness, "the processes of other users are hidden (hidepid of /proc)")
+        self.write("1/cmdline", "init\0")
+        self.assertFalse(self.look().hidden)
+
+
+class WordsTests(SynchronousTestCase):
+    """An owner in words."""
+
+    def test_what_has_a_session(self) -> None:
+        for witness, who in (
+            (NOTHING, None),
+            (Witness(Owner.PROGRAM, 4242, "claude", "pts/3"), "pid 4242 (claude) at pts/3"),
+            (Witness(Owner.PROGRAM, 4242, "claude"), "pid 4242 (claude)"),
+            (Witness(Owner.PROGRAM), "a program"),
+            (Witness(Owner.SERVER, 17433, "Codex's server"), "Codex's server, pid 17433"),
+            (Witness(Owner.SERVER), "a server"),
+            (Witness.unknown("why"), "why"),
+        ):
+            self.assertEqual(witness.who, who)
+
+    def test_the_strongest_word_counts(self) -> None:
+        alive, unknown = Witness(Owner.SERVER), Witness.unknown("why")
+        for witnesses, expected in (
+            ((), NOTHING),
+            ((NOTHING, unknown, Witness.unknown("more")), unknown),
+            ((unknown, NOTHING, alive), alive),
+        ):
+            self.assertIs(strongest(witnesses), expected)
+
+    def test_a_terminal(self) -> None:
+        process = Process(42, "1", ("/usr/bin/claude",), terminal="pts/3", directory="/x")
+        witness = Snapshot({42: process}).running(CLAUDE, ["/x"])
+        self.assertEqual(witness.who, "pid 42 (claude) at pts/3")
 
 
 class ReachTests(SynchronousTestCase):
@@ -167,6 +239,16 @@ class ReachTests(SynchronousTestCase):
     def test_no_table_of_mounts(self) -> None:
         self.assertFalse(Snapshot({}).sees_all_of(__file__))
 
+    def test_a_path_on_a_file_system_that_may_not_answer_is_not_asked_for(self) -> None:
+        mounts = (Mount("/", "ext4"), Mount("/nfs", "nfs4"), Mount("/nfs/disk", "ext4"))
+        for path, shared in (("/nfs/x", True), ("/nfsx", False), ("/nfs/disk/x", False)):
+            self.assertEqual(is_shared_by_name(path, mounts), shared, path)
+        self.patch(os.path, "samefile", lambda *_: self.fail("it was asked for"))
+        snapshot = Snapshot({}, mounts=mounts)
+        self.assertFalse(snapshot.is_same("/nfs/x", "/home"))
+        process = Process(42, "1", directory="/home", link="/proc/42/cwd")
+        self.assertFalse(snapshot.is_in(process, "/nfs/x"))
+
     def test_a_file_in_no_directory(self) -> None:
         self.assertFalse(Snapshot({}, mounts=()).sees_all_of("/nonexistent/x"))
 
@@ -179,7 +261,7 @@ class LockTests(SynchronousTestCase):
         self.status = os.stat(self.path)
 
     def holder(self, *locks: Lock, isolated: bool = False) -> Owner:
-        return Snapshot({}, frozenset(locks), isolated=isolated).holder(self.path)
+        return Snapshot({}, frozenset(locks), isolated=isolated).holder(self.path).owner
 
     @needs_linux
     def test_a_lock_is_known_by_device_and_inode(self) -> None:
@@ -210,8 +292,8 @@ class MachineTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self.assertEqual(take_snapshot().holder(path), Owner.PROGRAM)
-        self.assertNotEqual(take_snapshot().holder(path), Owner.PROGRAM)
+            self.assertEqual(take_snapshot().holder(path).owner, Owner.PROGRAM)
+        self.assertNotEqual(take_snapshot().holder(path).owner, Owner.PROGRAM)
 
     def test_another_user_s_process_is_known_by_its_start_time(self) -> None:
         if sys.platform != "linux":

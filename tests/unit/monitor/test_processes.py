@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.processes import Process, names_of, parse_ps
+from palingenesis.monitor.processes import Process, have_open, names_of, parse_ps
 
 
 class ParsingTests(SynchronousTestCase):
@@ -62,6 +64,8 @@ class MentionTests(SynchronousTestCase):
             ["a", "unlikely-77"],
             ["a", "--resume=unlikely-77"],
             ["unlikely-77", "a"],
+            ["/t/unlikely-77", "a"],
+            ["sh", "-c", "claude --resume 'unlikely-77'"],
         ):
             self.assertTrue(self.mentions(*arguments), arguments)
 
@@ -73,3 +77,23 @@ class MentionTests(SynchronousTestCase):
             ["unlikely"],
         ):
             self.assertFalse(self.mentions(*arguments), arguments)
+
+
+class OpenFileTests(SynchronousTestCase):
+    """Whether a process has a file open."""
+
+    def setUp(self) -> None:
+        self.proc = self.mktemp()
+        for pid, target in ((os.getpid(), "/ours"), (7, "/theirs"), (8, "/gone (deleted)")):
+            os.makedirs(f"{self.proc}/{pid}/fd")
+            os.symlink(target, f"{self.proc}/{pid}/fd/3")
+        os.makedirs(f"{self.proc}/9")
+
+    def test_another_process_has_it_open(self) -> None:
+        for path in ("/theirs", "/gone"):
+            self.assertTrue(have_open({"/other", path}, self.proc))
+
+    def test_none_has_it_open(self) -> None:
+        for path in ("/other", "/ours"):
+            self.assertFalse(have_open({path}, self.proc))
+        self.assertFalse(have_open({"/theirs"}, f"{self.proc}/none"))

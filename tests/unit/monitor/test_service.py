@@ -15,9 +15,11 @@ from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from palingenesis.monitor import revivals, service
+from palingenesis.monitor import judge, revivals, service
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
+from palingenesis.monitor.owners import NOTHING, Witness
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
@@ -162,6 +164,12 @@ class SeeingTests(MonitorTestCase):
         self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
         self.assertNotIn("stopped", self.story())
 
+    def test_a_waiting_session_whose_program_is_open_says_so_before_it_is_due(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.limited(10_000)
+        self.pass_time(60)
+        self.assertEqual(self.told("state", "held"), ("waiting", "owner-alive"))
+
     def test_a_session_that_waits_for_a_person_asks(self) -> None:
         self.world.owners["claude", "s"] = Owner.PROGRAM
         self.world.waiting.add("s")
@@ -233,11 +241,11 @@ class SeeingTests(MonitorTestCase):
         self.pass_time(600)
         self.assertEqual(self.world.reads, reads)
 
-    def test_nobody_is_looked_for_where_it_does_not_matter(self) -> None:
+    def test_processes_are_looked_at_seldom_while_nothing_is_due(self) -> None:
         self.world.write("s", Kind.FINISHED)
         self.limited(10_000, "t")
         self.pass_time(600)
-        self.assertEqual(self.world.looks, 0)
+        self.assertLessEqual(self.world.looks, 600 / judge.LOOK + 1)
 
     def test_of_two_transcripts_of_a_session_the_latest_growth_counts(self) -> None:
         self.limited(1000)
@@ -285,13 +293,15 @@ class SeeingTests(MonitorTestCase):
     def test_a_tick_that_fails_is_logged_once_and_the_next_goes_on(self) -> None:
         self.world.homes = self.fail_once_more  # type: ignore[assignment]
         self.pass_time(60)
+        self.assertEqual(self.monitor.scan_warning, "a tick failed: on purpose")
         del self.world.homes
         self.limited(1000)
         self.pass_time(30)
         self.assertEqual(self.logged().count("A tick failed"), 1)
+        self.assertIsNone(self.monitor.scan_warning)
         self.assertEqual(self.told("kind"), ("limit",))
 
-    def fail_once_more(self, _agents: object) -> dict[str, str]:
+    def fail_once_more(self, *_: object) -> dict[str, str]:
         raise ZeroDivisionError("on purpose")
 
 
@@ -925,12 +935,12 @@ class BadSessionTests(MonitorTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(fake_world.FakeLiving, "owner", self.owner)
+        self.patch(fake_world.FakeLiving, "witness", self.witness)
 
-    def owner(self, _agent: str, session: Identity, _transcript: str) -> Owner:
+    def witness(self, _home: Home, session: Identity, _transcript: str) -> Witness:
         if session.id == "bad":
             "\N{SNOWMAN}".encode("latin-1")
-        return Owner.GONE
+        return NOTHING
 
     def test_it_is_unknown_and_the_others_are_revived(self) -> None:
         self.limited(10, "bad")

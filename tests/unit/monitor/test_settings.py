@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
 
@@ -88,7 +89,7 @@ class SettingsTests(SynchronousTestCase):
     def test_a_command_for_no_home_is_refused(self) -> None:
         self.refuse(
             {"revive": {"work": {"command": CLAUDE}}},
-            "revive.work: no home of this name (known: claude, codex)",
+            f"revive.work: no home of this name (known: {', '.join(AGENTS)})",
         )
 
     def test_a_further_home_has_a_name_an_agent_and_a_directory(self) -> None:

@@ -73,6 +73,20 @@ class LastRecordsTests(FileTestCase):
         self.write(line(1) + b"[" * 100_000 + b"\n" + b'{"n":' * 50_000 + b"\n")
         self.assertEqual(self.numbers(), [1])
 
+    def test_a_record_that_takes_long_to_parse_is_told_by_its_beginning(self) -> None:
+        for filler in (b"[]," * 100_000, b"[" * 400 + b"]" * 400 + b",", b"1," * 400_000):
+            hostile = b'{"n": 2, "filler": [' + filler * (300_000 // len(filler) + 1) + b"0]}\n"
+            self.assertLess(len(hostile), PARSE_LIMIT)
+            self.write(hostile * 3 + line(3))
+            self.assertEqual(self.numbers()[0], 3)
+            self.assertIn(None, self.numbers())
+            self.assertTrue(self.last()[-1].beginning.startswith(b'{"n": 2'))
+
+    def test_a_long_record_of_source_code_is_parsed(self) -> None:
+        code = "    return {name: values[0] for name, values in found.items()}  # so far\n" * 10_000
+        self.write(json.dumps({"n": 1, "filler": code}).encode() + b"\n")
+        self.assertEqual(self.numbers(), [1])
+
     def test_records_behind_the_first_window_are_reached(self) -> None:
         self.write(line(1) + b"".join(line(2, FIRST_WINDOW // 3) for _ in range(20)))
         self.assertEqual(self.numbers(), [2] * 20 + [1])
@@ -166,6 +180,10 @@ class FirstRecordsTests(FileTestCase):
     def test_only_the_beginning_of_the_file_is_read(self) -> None:
         self.write(b"\n" * 10 * HEAD_WINDOW)
         self.assertEqual(self.first(), [])
+
+    def test_first_records_that_take_long_to_parse_are_told_by_their_beginnings(self) -> None:
+        self.write((b'{"n": 1, "filler": [' + b"[]," * 30_000 + b"0]}\n") * 2)
+        self.assertEqual([record.value is None for record in self.first()], [False, True])
 
 
 class OpeningTests(SynchronousTestCase):

@@ -1,0 +1,59 @@
+"""
+The same status over HTTP: the control socket's resource, or a plain resource of twisted.web.
+
+Usage: ``web_servers.py ours|plain SOCKET``. A TCP port beside the socket serves HTTP; its number is
+in ``SOCKET.port``. The token of both is ``TOKEN``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from palingenesis import ControlService, DaemonState
+from palingenesis.web import ControlResource
+from palingenesis.web.site import BoundedSite
+
+TOKEN = "a-token-of-forty-three-characters-is-as-usual"
+
+
+class Plain(Resource):
+    """The same bytes as they are, to whoever asks."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+    body = (
+        b'{"state": "monitoring", "uptime_secs": 1, "current_session": null, "saves_count": 0, '
+        b'"total_resumes": 0}\n'
+    )
+
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802, ARG002 - Twisted's name
+        return self.body
+
+
+def main() -> None:
+    which, path = sys.argv[1:]
+    loop: Any = reactor
+    control = ControlService(DaemonState(), path)
+    site: Site
+    if which == "ours":
+        site = BoundedSite(ControlResource(control, TOKEN), loop)
+    else:
+        # As quiet as ours: an access log would be most of what is measured.
+        site = Site(Plain())
+        site.log = lambda _: None  # type: ignore[method-assign,assignment,misc]
+    port = loop.listenTCP(0, site, interface="127.0.0.1", backlog=128)
+    with open(f"{path}.port.new", "w", encoding="ascii") as file:
+        file.write(str(port.getHost().port))
+    os.rename(f"{path}.port.new", f"{path}.port")
+    control.startService()
+    loop.addSystemEventTrigger("before", "shutdown", control.stopService)
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""``palingenesis web`` and ``palingenesis metrics``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import complain
+from palingenesis.words import Key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from palingenesis.client.blocking import ControlClient
+
+#: The name of the file that leads the browser to the page, beside the socket.
+LINK_NAME = "palingenesis-web.html"
+
+_LINK_BEGIN = '<!DOCTYPE html><meta charset="utf-8"><title>palingenesis</title>'
+
+
+def open_page(client: ControlClient, *, browser: bool, json: bool) -> Exit:
+    """
+    Have the daemon open its page, and print the address.
+
+    :param browser: whether the browser is started too.
+    :param json: whether the daemon's reply is printed instead.
+    """
+    reply = client.send("WEB", "open")
+    if json:
+        _print_json(reply)
+    else:
+        print("\n".join(address_lines(reply, os.environ)))
+    if browser:
+        return _start_browser(reply["url"], os.path.dirname(client.path))
+    return Exit.DONE
+
+
+def close_page(client: ControlClient, *, json: bool) -> Exit:
+    """Have the daemon close the page that a command has opened."""
+    reply = client.send("WEB", "close")
+    if json:
+        _print_json(reply)
+    else:
+        places = ", ".join(reply[Key.LISTENING])
+        print(f"closed; HTTP is served at {places}" if places else "closed")
+    return Exit.DONE
+
+
+def revoke_sessions(client: ControlClient, *, json: bool) -> Exit:
+    """Have the daemon end every browser's session."""
+    reply = client.send("WEB", "revoke")
+    if json:
+        _print_json(reply)
+    else:
+        count = reply[Key.SESSIONS]
+        print(f"ended {count} session{'' if count == 1 else 's'}")
+    return Exit.DONE
+
+
+def address_lines(reply: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
+    """Return what is printed about an open page; over ssh, how to reach it from home."""
+    lines = [reply["url"], "The address is good once, and for 60 seconds."]
+    # The client's address and port, and the server's: sshd(8).
+    connection = environment.get("SSH_CONNECTION", "").split()
+    if len(connection) == 4:
+        address = reply["address"]
+        port = address.rpartition(":")[2]
+        lines.append(f"At home, type first: ssh -L {port}:{address} {connection[2]}")
+    return lines
+
+
+def why_no_browser(environment: Mapping[str, str]) -> str | None:
+    """Return why no browser can be started here; None if one can."""
+    if "WSL_DISTRO_NAME" in environment:
+        return "under WSL the browser is on the other side"
+    if sys.platform == "darwin":
+        return None
+    if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    return None if shutil.which("xdg-open") else "there is no xdg-open"
+
+
+def write_link(url: str, directory: str) -> str:
+    """
+    Write a file that leads a browser to an address, and return its path.
+
+    The address has a code in it, which everybody could see on a command line.
+
+    :raises OSError: if it cannot be written, or something else is at its path.
+    """
+    path = os.path.join(directory, LINK_NAME)
+    _check_own(path)
+    beside = f"{path}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(f'{_LINK_BEGIN}<meta http-equiv="refresh" content="0; url={url}">')
+    os.rename(beside, path)
+    return path
+
+
+def _check_own(path: str) -> None:
+    """Raise FileExistsError if what is at a path is no link that was written before."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    with open(descriptor, encoding="utf-8", errors="replace") as file:
+        if file.read(len(_LINK_BEGIN)) != _LINK_BEGIN:
+            raise FileExistsError(errno.EEXIST, "something else is there", path)
+
+
+def _start_browser(url: str, directory: str) -> Exit:
+    why = why_no_browser(os.environ)
+    if why is not None:
+        complain(f"no browser is started: {why}; open the address yourself")
+        return Exit.DONE
+    import subprocess
+
+    try:
+        path = write_link(url, directory)
+        program = "open" if sys.platform == "darwin" else "xdg-open"
+        subprocess.run([program, path], check=True, stdin=subprocess.DEVNULL)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        complain(f"the browser cannot be started: {error}; open the address yourself")
+    return Exit.DONE
+
+
+def _print_json(reply: object) -> None:
+    import json
+
+    print(json.dumps(reply))

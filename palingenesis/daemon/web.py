@@ -1,0 +1,271 @@
+"""The daemon's web door: nothing of it is imported before it is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+
+from palingenesis.daemon.commands import fitting
+from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.service import Monitor
+from palingenesis.paths import PathError
+from palingenesis.server.interfaces import CommandRefused
+from palingenesis.server.log import get_logger
+from palingenesis.server.service import ControlService
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.web.settings import DEFAULT_PORT, HTTPSettings, Place
+from palingenesis.words import Key
+
+if TYPE_CHECKING:
+    from palingenesis.web.keys import Keys
+    from palingenesis.web.resource import ControlResource
+    from palingenesis.web.site import WebService
+
+_log = get_logger(__name__)
+
+
+class WebDoor(Service):
+    """
+    Serves HTTP where the configuration says, and where a command has it opened.
+
+    :param reactor: what to run on.
+    :param control: the control socket.
+    :param monitor: the monitor.
+    :param state_directory: where the token is.
+    :param settings: the table ``[http]``.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        control: ControlService,
+        monitor: Monitor,
+        state_directory: str,
+        settings: HTTPSettings,
+    ) -> None:
+        self._reactor = reactor
+        self._control = control
+        self._monitor = monitor
+        self._state_directory = state_directory
+        self._settings = settings
+        self._keys: Keys | None = None
+        self._resource: ControlResource | None = None
+        self._web: WebService | None = None
+        #: Where a command has opened it, beside the configuration's places.
+        self._opened: Place | None = None
+        self._warning: str | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        self._apply()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return succeed(None) if self._web is None else self._web.stopService()
+
+    def configure(self, settings: HTTPSettings) -> None:
+        """Apply other settings: places are opened and closed, and sessions go on."""
+        moved = settings.mode != self._settings.mode
+        self._settings = settings
+        if moved and self._web is not None:
+            self._web.mode = settings.mode
+            self._web.listen([place for place in settings.listen if place.path is None])
+        self._apply()
+
+    async def command(self, action: str = "") -> dict[str, Any] | None:
+        """
+        Carry out ``WEB [ACTION]``.
+
+        :raises CommandRefused: if the action is none, or cannot be carried out.
+        """
+        match action.lower():
+            case "":
+                return self.report()
+            case "open":
+                self._check_own_user()
+                return await self._open()
+            case "close":
+                self._check_own_user()
+                return await self._close()
+            case "revoke":
+                self._check_own_user()
+                ended = 0 if self._keys is None else self._keys.revoke()
+                return {Key.SESSIONS: ended}
+        shown = printable(action, NAME_LIMIT)
+        raise CommandRefused(f"WEB {shown}: expected open, close or revoke")
+
+    def report(self) -> dict[str, Any]:
+        """Return where HTTP is served, and why not elsewhere."""
+        web = self._web
+        failures = {} if web is None else {str(p): why for p, why in web.failures.items()}
+        if self._warning is not None:
+            failures.update({str(place): self._warning for place in self._settings.listen})
+        served = [] if web is None else [str(place) for place in web.addresses.values()]
+        return {Key.LISTENING: served, Key.FAILURES: failures}
+
+    def _apply(self) -> None:
+        if not self.running or not (self._settings.listen or self._web):
+            return
+        try:
+            web = self._make()
+        except PathError as error:
+            self._warning = str(error)
+            _log.error("HTTP is not served: {why}", why=self._warning)
+            return
+        self._listen(web)
+
+    def _listen(self, web: WebService) -> Deferred[None]:
+        """
+        Listen in the places that are wanted now.
+
+        If a port is closed, every browser's session ends: a page that is still open asks there
+        again and again, and whoever listens there then gets its key.
+        """
+        before = set(_tcp(web))
+
+        def done(_: None) -> None:
+            if self._keys is not None and before - set(_tcp(web)):
+                self._keys.revoke()
+
+        return web.listen(self._places()).addCallback(done)
+
+    def _places(self) -> list[Place]:
+        extra = () if self._opened is None else (self._opened,)
+        return [*self._settings.listen, *extra]
+
+    def _make(self) -> WebService:
+        """
+        Return the service that listens, with the settings as they are now.
+
+        :raises PathError: if the token cannot be read or made.
+        """
+        from palingenesis.web.access import Access
+        from palingenesis.web.keys import Keys, read_token
+        from palingenesis.web.resource import ControlResource
+        from palingenesis.web.site import WebService
+
+        settings = self._settings
+        token = read_token(self._state_directory)
+        if self._keys is None:
+            self._keys = Keys(token)
+        else:
+            self._keys.replace_token(token)
+        guard = Access(
+            self._keys,
+            hosts=settings.hosts,
+            users=settings.users,
+            control=settings.control,
+            admit_others=bool(settings.mode & 0o077) and not settings.users,
+        )
+        if self._resource is None:
+            self._resource = ControlResource(
+                self._control,
+                access=guard,
+                facts=MonitorFacts(self._monitor),
+                clock=self._reactor,
+            )
+        self._resource.guard = guard
+        if self._web is None:
+            self._web = WebService(self._reactor, self._resource, settings.mode)
+            self._web.startService()
+        self._warning = None
+        return self._web
+
+    async def _open(self) -> dict[str, Any]:
+        try:
+            web = self._make()
+        except PathError as error:
+            raise CommandRefused(f"The page cannot be opened: {error}") from None
+        await self._listen(web)
+        if not _tcp(web):
+            for port in (DEFAULT_PORT, 0):
+                self._opened = Place(host="127.0.0.1", port=port)
+                await self._listen(web)
+                if _tcp(web):
+                    break
+                self._opened = None
+        served = _tcp(web)
+        if not served:
+            raise CommandRefused("The page cannot be opened: no port of 127.0.0.1 is free")
+        assert self._keys is not None  # noqa: S101 - made with the service
+        address = str(served[0])
+        return {"address": address, "url": f"http://{address}/#code={self._keys.issue_code()}"}
+
+    async def _close(self) -> dict[str, Any]:
+        configured = [str(place) for place in self._settings.listen if place.path is None]
+        if self._opened is None and configured:
+            raise CommandRefused(
+                f"The configuration has HTTP served at {', '.join(configured)}: remove "
+                "http.listen there, and reload"
+            )
+        self._opened = None
+        if self._web is not None:
+            await self._listen(self._web)
+        return self.report()
+
+    def _check_own_user(self) -> None:
+        peer = self._control.peer
+        if peer is None and not self._control.factory.admit_others:
+            return
+        if peer is None or peer.uid not in (0, os.geteuid()):
+            raise CommandRefused("Only the daemon's own user and root open and close the page")
+
+
+class MonitorFacts:
+    """
+    The sessions and the log, as the web door shows them.
+
+    :param monitor: whose they are.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Return the sessions, as ``SESSIONS`` does."""
+        return fitting(self._monitor.sessions())
+
+    def log(self, count: int, since: float | None, session: str | None) -> list[dict[str, Any]]:
+        """Return the last entries of the ledger, of a session and since a time."""
+        entries = [
+            entry
+            for entry in self._monitor.log(ENTRIES_LIMIT)
+            if (since is None or entry[Key.AT] >= since)
+            and (session is None or entry[Key.SESSION] == session)
+        ]
+        return entries[-count:]
+
+    def entries(self, after: int, most: int) -> Sequence[tuple[int, dict[str, Any]]]:
+        """Return the entries with a number above this one, the last ones, in order."""
+        last = self._monitor.recorded
+        count = min(last - after, most, ENTRIES_LIMIT)
+        found = self._monitor.log(count) if count > 0 else []
+        return list(enumerate(found, last - len(found) + 1))
+
+    def last_number(self) -> int:
+        """Return how many entries were ever recorded."""
+        return self._monitor.recorded
+
+    def is_healthy(self) -> bool:
+        """Return whether the ledger can be written and the scans succeed."""
+        return self._monitor.is_healthy
+
+
+def _tcp(web: WebService) -> list[Place]:
+    return [place for place in web.addresses.values() if place.path is None]
+
+
+def add_web_commands(control: ControlService, door: WebDoor) -> None:
+    """Add ``WEB`` and ``METRICS`` to a control socket."""
+
+    def metrics() -> str:
+        from palingenesis.web.metrics import render
+
+        return render(control.metrics).decode()
+
+    control.command("WEB", door.command, "open, close or revoke the web page", "[ACTION]")
+    control.command("METRICS", metrics, "show the metrics for Prometheus", audit=False)

@@ -1,0 +1,275 @@
+"""
+Server-sent events: what changes, as it changes.
+
+The format is the HTML standard's, section 9.2. An entry of the log has an ``id`` that only
+grows; a client that comes back sends the last one as ``Last-Event-ID``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.task import LoopingCall
+from twisted.web.server import NOT_DONE_YET
+
+from palingenesis.server.log import get_logger
+from palingenesis.server.observers import Observers
+from palingenesis.wire import Command
+
+#: Streams at once.
+STREAMS_LIMIT = 16
+#: Seconds between two comments, which show both ends that the other one is there.
+COMMENT_SECONDS = 15.0
+#: Seconds between two looks at what may have changed, while there is a stream.
+CHANGE_SECONDS = 1.0
+#: Bytes that may wait for a client; one for which more wait is disconnected.
+WAITING_LIMIT = 262_144
+#: Bytes that the connection itself holds before it asks for no more.
+_CONNECTION_HOLDS = 65_536
+#: Entries of the log that a client that comes back is sent.
+MISSED_LIMIT = 1000
+
+MEDIA_TYPE = b"text/event-stream"
+
+_COMMENT = b":\n\n"
+
+_log = get_logger(__name__)
+
+
+class Source(Protocol):
+    """What the events tell of."""
+
+    def status(self) -> Any:
+        """Return the status, or None if it is not to be had at once."""
+
+    def sessions(self) -> Any:
+        """Return the sessions, or None if there are none to tell of."""
+
+    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
+        """
+        Return the log's entries with a number above this one, with their numbers, in order.
+
+        :param most: how many entries at most; of more, the last ones.
+        """
+
+    def last_number(self) -> int:
+        """Return the number of the newest entry; 0 without any."""
+
+
+class Stream:
+    """
+    One client's stream.
+
+    :param request: the request, whose response is the stream.
+    :param ended: called once the stream is over.
+    :param must_end: returns whether the client's session has ended; None without a session.
+    """
+
+    def __init__(
+        self,
+        request: Any,
+        ended: Callable[[Stream], None],
+        must_end: Callable[[], bool] | None = None,
+    ) -> None:
+        self._request = request
+        self._ended = ended
+        self._must_end = must_end
+        self._paused = False
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self.is_open = True
+        #: The number of the last entry that was sent.
+        self.number = 0
+        request.streams = True
+        request.registerProducer(self, True)
+        request.notifyFinish().addBoth(self._finished)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, or keep them while the client does not read."""
+        if not self.is_open:
+            return
+        if not self._paused:
+            self._request.write(data)
+            return
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > WAITING_LIMIT - _CONNECTION_HOLDS:
+            _log.info("A client of the events does not read: disconnected it")
+            self._request.transport.abortConnection()
+
+    @property
+    def must_end(self) -> bool:
+        """Whether the session that opened it has ended."""
+        return self._must_end is not None and self._must_end()
+
+    def comment(self) -> None:
+        """Send a comment, unless something waits already."""
+        if not self._paused:
+            self.send(_COMMENT)
+
+    def finish(self) -> None:
+        """End the stream as HTTP has it, so that the client knows that nothing is missing."""
+        if self.is_open:
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """Keep what is sent: the connection holds enough."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Send what was kept."""
+        self._paused = False
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        for index, data in enumerate(waiting):
+            if self._paused:
+                self._waiting = [*waiting[index:], *self._waiting]
+                self._size = sum(map(len, self._waiting))
+                return
+            self._request.write(data)
+
+    def stopProducing(self) -> None:
+        """Do nothing: the request tells of its end."""
+
+    def _finished(self, _result: object) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._waiting = []
+            self._ended(self)
+
+
+class Events:
+    """
+    All streams, and what they have been told.
+
+    Nothing is looked at, and nothing is scheduled, while there is no stream.
+
+    :param source: what the events tell of.
+    :param clock: what looks and comments are timed with.
+    :param commands: tells of each command that has ended, which may have changed something.
+    """
+
+    def __init__(self, source: Source, clock: Any, commands: Observers) -> None:
+        self._source = source
+        self._streams: dict[Stream, None] = {}
+        self._looks = LoopingCall(self.look)
+        self._looks.clock = clock
+        self._comments = LoopingCall(self._comment)
+        self._comments.clock = clock
+        self._commands = commands
+        self._ignore_commands: Callable[[], None] | None = None
+        self._status: Any = None
+        self._sessions: Any = None
+
+    @property
+    def count(self) -> int:
+        """How many streams there are."""
+        return len(self._streams)
+
+    def open(
+        self, request: Any, last: int | None, must_end: Callable[[], bool] | None = None
+    ) -> Any:
+        """
+        Make the response to a request a stream.
+
+        :param last: the number of the last entry that the client has; None if it has none.
+        :param must_end: returns whether the client's session has ended; None without a session.
+        """
+        # What the others have not been told yet must not become known to all by this one.
+        self.look()
+        stream = Stream(request, self._forget, must_end)
+        self._streams[stream] = None
+        newest = self._source.last_number()
+        # A number from the future is that of another ledger.
+        stream.number = newest if last is None or last > newest else last
+        # From the first event on, a client knows what to send when it comes back.
+        stream.send(b"id: %d\n\n" % stream.number)
+        status = self._source.status()
+        if status is not None:
+            self._status = _without_uptime(status)
+            stream.send(_event("status", status))
+        sessions = self._source.sessions()
+        if sessions is not None:
+            self._sessions = sessions
+            stream.send(_event("sessions", sessions))
+        self._send_entries(stream)
+        if not self._looks.running:
+            self._looks.start(CHANGE_SECONDS, now=False).addErrback(_failed)
+            self._comments.start(COMMENT_SECONDS, now=False).addErrback(_failed)
+            self._ignore_commands = self._commands.add(self._command_ended)
+        return NOT_DONE_YET
+
+    def look(self) -> None:
+        """Send what has changed since the last look; end the streams of ended sessions."""
+        for stream in list(self._streams):
+            if stream.must_end:
+                stream.finish()
+        if not self._streams:
+            return
+        status = self._source.status()
+        if status is not None and _without_uptime(status) != self._status:
+            self._status = _without_uptime(status)
+            self._send(_event("status", status))
+        sessions = self._source.sessions()
+        if sessions is not None and sessions != self._sessions:
+            self._sessions = sessions
+            self._send(_event("sessions", sessions))
+        for stream in list(self._streams):
+            self._send_entries(stream)
+
+    def stop(self) -> None:
+        """End every stream."""
+        for stream in list(self._streams):
+            stream.finish()
+
+    def _send_entries(self, stream: Stream) -> None:
+        if self._source.last_number() > stream.number:
+            for number, entry in self._source.entries(stream.number, MISSED_LIMIT):
+                stream.number = number
+                stream.send(b"id: %d\n" % number + _event("log", entry))
+
+    def _send(self, data: bytes) -> None:
+        for stream in list(self._streams):
+            stream.send(data)
+
+    def _comment(self) -> None:
+        for stream in list(self._streams):
+            stream.comment()
+
+    def _command_ended(self, name: str, *_: object) -> None:
+        if name not in (Command.STATUS, Command.HELP):
+            self.look()
+
+    def _forget(self, stream: Stream) -> None:
+        self._streams.pop(stream, None)
+        if not self._streams:
+            self._status = self._sessions = None
+            if self._ignore_commands is not None:
+                self._ignore_commands()
+            for each in (self._looks, self._comments):
+                if each.running:
+                    each.stop()
+
+
+def last_event_id(sent: str | None) -> int | None:
+    """Read ``Last-Event-ID``; what is no number of ours counts as none."""
+    if sent is None or not sent.isascii() or not sent.isdigit() or len(sent) > 18:
+        return None
+    return int(sent)
+
+
+def _event(name: str, value: object) -> bytes:
+    # JSON has no line break of its own, so one line of data is enough.
+    return f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()
+
+
+def _without_uptime(status: Any) -> Any:
+    if not isinstance(status, dict):
+        return status
+    return {key: value for key, value in status.items() if key != "uptime_secs"}
+
+
+def _failed(failure: Any) -> None:
+    _log.failure("The events ended", failure)

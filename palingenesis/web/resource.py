@@ -1,0 +1,467 @@
+"""
+The control socket's commands over HTTP, as a resource for any site of ``twisted.web``.
+
+::
+
+    root.putChild(b"control", ControlResource(control, token="…", hosts=["watch.example"]))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
+from types import EllipsisType
+from typing import Any, Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from palingenesis import wire
+from palingenesis.server.commands import Answer, Call
+from palingenesis.server.log import get_logger
+from palingenesis.server.metrics import Metrics
+from palingenesis.server.protocol import ControlFactory
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.web import events, metrics, problem
+from palingenesis.web.access import Access, Guard, Unguarded, Visitor, header_values, wrong_key
+from palingenesis.web.channel import BODY_LIMIT, BoundedRequest
+from palingenesis.web.keys import Keys
+from palingenesis.web.page import PAGE
+from palingenesis.web.problem import Problem
+from palingenesis.wire import Command
+from palingenesis.words import Outcome
+
+#: Entries of the log that are returned if nobody says how many, and at most.
+LOG_DEFAULT = 20
+LOG_LIMIT = 1000
+
+_JSON = b"application/json"
+_HEADERS = {
+    b"Content-Security-Policy": (
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    b"X-Content-Type-Options": b"nosniff",
+    b"Referrer-Policy": b"no-referrer",
+    b"Cross-Origin-Opener-Policy": b"same-origin",
+    b"Cache-Control": b"no-store",
+}
+_FIXED_HEADERS = b"".join(b"%s: %s\r\n" % pair for pair in _HEADERS.items())
+_STATUSES = {
+    Outcome.REFUSED: HTTPStatus.CONFLICT,
+    Outcome.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Outcome.TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    Outcome.UNKNOWN: HTTPStatus.NOT_FOUND,
+    Outcome.ARGUMENT: HTTPStatus.BAD_REQUEST,
+}
+_BUSY = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", {"Retry-After": "1"})
+_READS = (b"GET", b"HEAD")
+_CHANGES = (b"POST",)
+#: What follows the version in the paths of the requests that control the daemon.
+_CONTROLS = ((b"pause",), (b"resume",), (b"reload",))
+
+_log = get_logger(__name__)
+
+#: The segments of a request's path, below the resource.
+Path: TypeAlias = tuple[bytes, ...]
+#: A response: its media type and its body; None if it is sent later or has no body.
+Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
+
+
+class Facts(Protocol):
+    """What a daemon with sessions knows beside its status; an application has none."""
+
+    def sessions(self) -> Sequence[Any]:
+        """Return the sessions, as ``SESSIONS`` does."""
+
+    def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:
+        """Return the log's last entries, of a session and since a time if these are given."""
+
+    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
+        """Return entries as `palingenesis.web.events.Source.entries` does."""
+
+    def last_number(self) -> int:
+        """Return the number of the newest entry; 0 without any."""
+
+    def is_healthy(self) -> bool:
+        """Return whether the daemon does what it is for."""
+
+
+class Controlled(Protocol):
+    """What the resource asks of a `palingenesis.ControlService`."""
+
+    factory: ControlFactory
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry of metrics."""
+
+
+class ControlResource(Resource):
+    """
+    Serves a control socket's commands, its events and its metrics.
+
+    Links are relative to where it is mounted. Connections, heads and idle time are bounded by
+    the site; bodies, streams and keys here.
+
+    :param control: the control socket.
+    :param token: what programs send as ``Authorization: Bearer TOKEN``; it reads.
+    :param hosts: names beside the loopback's under which the site may be asked for.
+    :param users: users beside our own and root whose processes may ask over the loopback.
+    :param changes: whether a browser's session may change something over TCP.
+    :param access: decides in place of ``token``, ``hosts``, ``users`` and ``changes``; None if
+        the application guards the resource itself, so that every request is allowed.
+    :param facts: the sessions and the log, of a daemon that has them.
+    :param clock: what events are timed with; the global reactor if None.
+    :ivar guard: decides about each request; may be replaced at any time.
+    :raises ValueError: if there is neither a token nor ``access``, or both; or a host or a user
+        is not one.
+    """
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(
+        self,
+        control: Controlled,
+        token: str | None = None,
+        *,
+        hosts: Iterable[str] = (),
+        users: Iterable[str | int] = (),
+        changes: bool = False,
+        access: Guard | EllipsisType | None = ...,
+        facts: Facts | None = None,
+        clock: Any = None,
+    ) -> None:
+        super().__init__()
+        if access is ...:
+            if token is None:
+                raise ValueError("give a token, or access=None if the application guards itself")
+            access = Access(Keys(token), hosts=hosts, users=users, control=changes)
+        elif token is not None:
+            raise ValueError("give a token or access, not both")
+        if clock is None:
+            from twisted.internet import reactor as clock
+        self._control = control
+        self.guard: Guard = Unguarded() if access is None else access
+        self._facts = facts
+        self._source = _Source(control, facts)
+        self.events = events.Events(self._source, clock, control.factory.commands.observers)
+        reads: dict[Path, Callable[[Any, Visitor], Response]] = {
+            (b"api", b"v1", b"status"): self._get_status,
+            (b"api", b"v1", b"commands"): self._get_commands,
+            (b"api", b"v1", b"events"): self._get_events,
+            (b"metrics",): self._get_metrics,
+        }
+        if facts is not None:
+            reads[b"api", b"v1", b"sessions"] = self._get_sessions
+            reads[b"api", b"v1", b"log"] = self._get_log
+        self._reads = reads
+
+    def stop(self) -> None:
+        """End the streams of events, as a stop of the daemon has to."""
+        self.events.stop()
+
+    def render(self, request: Any) -> Any:
+        """Answer a request; never raises."""
+        if isinstance(request, BoundedRequest):
+            # A tenth of a request's time otherwise.
+            request.fixed_headers = _FIXED_HEADERS
+        else:
+            for name, value in _HEADERS.items():
+                request.responseHeaders.setRawHeaders(name, [value])
+        request.responseHeaders.removeHeader(b"server")
+        try:
+            response = self._respond(request)
+        except Problem as error:
+            _send_problem(request, error)
+        except Exception:
+            _log.failure("A request failed")
+            _send_problem(request, _failed())
+        else:
+            if isinstance(response, Deferred):
+                response.addCallbacks(
+                    lambda answer: _send(request, answer), lambda failure: _fail(request, failure)
+                )
+            elif response is not None:
+                _send(request, response)
+        return NOT_DONE_YET
+
+    def _respond(self, request: Any) -> Response:
+        path: Path = tuple(request.postpath)
+        if not path and request.prepath and request.prepath[-1]:
+            # Relative links are right only below a slash.
+            request.setHeader(b"location", b"%s/" % request.prepath[-1])
+            raise Problem(HTTPStatus.PERMANENT_REDIRECT, "The page is below a slash")
+        path = path or (b"",)
+        method = request.method
+        if path == (b"health",) or path in PAGE:
+            self._note(request, self.guard.admit(request, public=True))
+            _check_method(method, _READS)
+            return PAGE[path] if path in PAGE else self._get_health(request)
+        if path == (b"api", b"v1", b"login") and self.guard.keys is not None:
+            visitor = self.guard.admit(request, public=True)
+            self._note(request, visitor)
+            _check_method(method, _CHANGES)
+            return self._post_login(request, visitor, self.guard.keys)
+        try:
+            visitor = self.guard.admit(request)
+        except Problem:
+            self._note(request, Visitor(""))
+            raise
+        self._note(request, visitor)
+        return self._respond_to(request, visitor, method, path)
+
+    def _respond_to(self, request: Any, visitor: Visitor, method: bytes, path: Path) -> Response:
+        if path in self._reads:
+            _check_method(method, _READS)
+            return self._reads[path](request, visitor)
+        if path[:2] == (b"api", b"v1") and path[2:] in _CONTROLS:
+            _check_method(method, _CHANGES)
+            self.guard.admit_change(request, visitor)
+            _read_body(request)
+            return self._run(path[2].decode().upper(), visitor, self._status_after)
+        if path[:3] == (b"api", b"v1", b"commands") and len(path) == 4:
+            _check_method(method, _CHANGES)
+            return self._post_command(request, visitor, path[3].decode("utf-8", "replace"))
+        raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path")
+
+    def _get_health(self, request: Any) -> Response:
+        if self._facts is None or self._facts.is_healthy():
+            return _JSON, b'{"status": "ok"}\n'
+        request.setResponseCode(HTTPStatus.SERVICE_UNAVAILABLE)
+        return _JSON, b'{"status": "degraded"}\n'
+
+    def _get_status(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        return self._run(Command.STATUS, visitor)
+
+    def _get_commands(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        return self._run(Command.HELP, visitor)
+
+    def _get_metrics(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        return metrics.MEDIA_TYPE, metrics.render(self._control.metrics)
+
+    def _get_sessions(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        state = _argument(request, b"state")
+        sessions = self._source.sessions()
+        if state is not None:
+            sessions = [session for session in sessions if session.get("state") == state]
+        return _JSON, _render(sessions)
+
+    def _get_log(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        assert self._facts is not None  # noqa: S101 - the path is known only with them
+        count = _number(request, b"count", LOG_DEFAULT, 1, LOG_LIMIT)
+        since = _number(request, b"since", None, 0, 2**53)
+        session = _argument(request, b"session")
+        return _JSON, _render(self._facts.log(int(count or 0), since, session))
+
+    def _get_events(self, request: Any, visitor: Visitor) -> Response:
+        request.setHeader(b"content-type", events.MEDIA_TYPE)
+        if request.method == b"HEAD":
+            request.finish()
+            return None
+        if self.events.count >= events.STREAMS_LIMIT:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "Too many streams of events", {"Retry-After": "15"}
+            )
+        last = events.last_event_id("".join(header_values(request, b"last-event-id")))
+        self.events.open(request, last, visitor.has_ended)
+        return None
+
+    def _post_login(self, request: Any, visitor: Visitor, keys: Keys) -> Response:
+        self.guard.check_origin(request, visitor)
+        body = _read_body(request)
+        code = body.get("code") if isinstance(body, dict) else None
+        if not isinstance(code, str):
+            raise Problem(HTTPStatus.BAD_REQUEST, 'The body has to be {"code": "..."}')
+        key = keys.redeem(code)
+        if key is None:
+            raise wrong_key(keys)
+        return _JSON, _render({"key": key})
+
+    def _post_command(self, request: Any, visitor: Visitor, name: str) -> Response:
+        self.guard.admit_change(request, visitor)
+        entry = self._control.factory.commands.find(name)
+        if entry is None or not (entry.web or visitor.is_local):
+            shown = printable(name, NAME_LIMIT)
+            where = "" if visitor.is_local else " to run over TCP"
+            raise Problem(HTTPStatus.NOT_FOUND, f"There is no command {shown}{where}")
+        body = _read_body(request)
+        arguments = body.get("arguments", []) if isinstance(body, dict) else None
+        if body is None:
+            arguments = []
+        if not isinstance(arguments, list) or not all(isinstance(a, str) for a in arguments):
+            raise Problem(HTTPStatus.BAD_REQUEST, 'The body has to be {"arguments": ["..."]}')
+        if any(len(argument.split()) != 1 for argument in arguments[:-1]):
+            # They are split at blanks, and only the last one takes the rest of the line.
+            raise Problem(HTTPStatus.BAD_REQUEST, "Only the last argument may have blanks")
+        return self._run(entry.name, visitor, arguments=arguments)
+
+    def _run(
+        self,
+        name: str,
+        visitor: Visitor,
+        then: Callable[[Visitor], Response] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> Response:
+        """Run a command of the table as one more client."""
+        try:
+            line = wire.render_request(name, *arguments)
+        except (ValueError, UnicodeError) as error:
+            raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
+        answer = self._control.factory.call(line, peer=visitor.peer, origin=visitor.by)
+        if answer is None:
+            raise _BUSY
+        if isinstance(answer, Deferred):
+            return answer.addCallback(lambda answer: _result(answer, visitor, then))
+        return _result(answer, visitor, then)
+
+    def _status_after(self, visitor: Visitor) -> Response:
+        return self._run(Command.STATUS, visitor)
+
+    def _note(self, request: Any, visitor: Visitor) -> None:
+        if isinstance(request, BoundedRequest):
+            request.channel.note_key(visitor.has_key)
+
+
+class _Source:
+    """What the events tell of: the status of any daemon, and the facts of one that has them."""
+
+    def __init__(self, control: Controlled, facts: Facts | None) -> None:
+        self._control = control
+        self._facts = facts
+        self._status: Any = None
+        self._under_way = False
+
+    def status(self) -> Any:
+        if not self._under_way:
+            reply = self._control.factory.commands.peek()
+            if isinstance(reply, Call):
+                self._under_way = True
+                reply.reply.addCallback(self._answered)
+            else:
+                self._answered(reply)
+        return self._status
+
+    def sessions(self) -> Any:
+        return None if self._facts is None else self._facts.sessions()
+
+    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
+        return () if self._facts is None else self._facts.entries(after, most)
+
+    def last_number(self) -> int:
+        return 0 if self._facts is None else self._facts.last_number()
+
+    def _answered(self, line: bytes) -> None:
+        self._under_way = False
+        if not line.startswith(b"ERR:"):
+            self._status = json.loads(line)
+
+
+def _result(
+    answer: Answer, visitor: Visitor, then: Callable[[Visitor], Response] | None
+) -> Response:
+    if answer.outcome is not Outcome.OK:
+        detail = answer.line.decode().removeprefix("ERR:").strip()
+        raise Problem(_STATUSES[answer.outcome], detail)
+    if then is not None:
+        return then(visitor)
+    return (_JSON, b"" if answer.line == wire.OK else answer.line)
+
+
+def _check_method(method: bytes, allowed: Sequence[bytes]) -> None:
+    if method not in allowed:
+        allow = b", ".join(allowed).decode()
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED, f"The methods here are {allow}", {"Allow": allow}
+        )
+
+
+def _read_body(request: Any) -> Any:
+    """Return the request's body, decoded; None without one."""
+    content = request.content.read(BODY_LIMIT + 1)
+    if not content:
+        return None
+    if len(content) > BODY_LIMIT:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request's body has {BODY_LIMIT} bytes at most"
+        )
+    media_type = (
+        "".join(header_values(request, b"content-type")[-1:]).partition(";")[0].strip().lower()
+    )
+    if media_type != "application/json":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body has to be application/json")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON") from None
+
+
+def _argument(request: Any, name: bytes) -> str | None:
+    """Return an argument of the query; None if it is left out."""
+    values = request.args.get(name, [])
+    if len(values) > 1:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name.decode()} comes twice")
+    return values[0].decode("utf-8", "replace") if values else None
+
+
+def _number(
+    request: Any, name: bytes, default: float | None, least: float, most: float
+) -> float | None:
+    text = _argument(request, name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not least <= value <= most:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"{name.decode()}: expected a number from {least} to {most}"
+        )
+    return value
+
+
+def _render(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _failed() -> Problem:
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "The request failed; the daemon's log says why"
+    )
+
+
+def _send(request: Any, response: tuple[bytes, bytes]) -> None:
+    """Send a whole response, unless the client is gone."""
+    if request._disconnected:  # noqa: SLF001 - a client that is gone has no other sign
+        return
+    media_type, body = response
+    if body:
+        if isinstance(request, BoundedRequest):
+            request.fixed_headers += b"Content-Type: %s\r\n" % media_type
+            request.defaultContentType = None
+        else:
+            request.setHeader(b"content-type", media_type)
+        request.setHeader(b"content-length", b"%d" % len(body))
+        request.write(body)
+    else:
+        request.setResponseCode(HTTPStatus.NO_CONTENT)
+    request.finish()
+
+
+def _send_problem(request: Any, error: Problem) -> None:
+    request.setResponseCode(error.status.value, error.status.phrase.encode())
+    for name, value in error.headers.items():
+        request.setHeader(name.encode(), value.encode())
+    _send(request, (problem.MEDIA_TYPE, error.body()))
+
+
+def _fail(request: Any, failure: Failure) -> None:
+    error = failure.value
+    if not isinstance(error, Problem):
+        _log.failure("A request failed", failure)
+        error = _failed()
+    _send_problem(request, error)

@@ -1,0 +1,306 @@
+"""Where the web door listens, and how many it lets in."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+from weakref import WeakSet
+
+from twisted.application.service import Service
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IListeningPort,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ISystemHandle,
+    ITransport,
+)
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+from zope.interface import implementer_only
+
+from palingenesis.server.log import get_logger
+from palingenesis.server.socketfile import SocketFile, SocketFileError
+from palingenesis.server.transport import Connection, ControlPort
+from palingenesis.text import in_short, printable
+from palingenesis.web.channel import BoundedChannel, BoundedRequest
+from palingenesis.web.problem import Problem
+from palingenesis.web.resource import ControlResource
+from palingenesis.web.settings import Place
+
+#: Connections at once.
+CONNECTIONS_LIMIT = 64
+#: Of those, connections whose last request came without a right key.
+KEYLESS_LIMIT = 8
+#: Seconds that requests under way have left at a stop.
+GRACE = 2.0
+#: Connections that the kernel lets wait to be accepted.
+BACKLOG = 128
+
+_FULL = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", {"Retry-After": "1"})
+
+_log = get_logger(__name__)
+
+
+class BoundedSite(Site):
+    """
+    A site whose connections are bounded.
+
+    A connection beyond the limit takes the place of the one that has waited longest without
+    having shown a right key, so that clients without a key keep out no client that has one.
+
+    :param resource: what is served.
+    :param reactor: what to run on.
+    """
+
+    protocol = BoundedChannel  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(self, resource: IResource, reactor: Any) -> None:
+        super().__init__(resource, requestFactory=BoundedRequest, reactor=reactor)
+        self.is_open = True
+        self._channels: dict[BoundedChannel, None] = {}
+        self._all_gone: list[Deferred[None]] = []
+
+    def startFactory(self) -> None:
+        """Do nothing: there is no access log, whose clock would wake the daemon each second."""
+        self.is_open = True
+
+    def stopFactory(self) -> None:
+        """Do nothing, as `startFactory` does."""
+
+    def log(self, request: Any) -> None:
+        """Do nothing: commands leave their audit line, and reads leave none."""
+
+    @property
+    def count(self) -> int:
+        """How many connections there are."""
+        return len(self._channels)
+
+    def connected(self, channel: BoundedChannel) -> None:
+        """Count a connection, and make room for it."""
+        self._channels[channel] = None
+        if not self.is_open:
+            channel.reject(_FULL)
+        elif len(self._channels) > CONNECTIONS_LIMIT:
+            others = [each for each in self._channels if each is not channel]
+            if not _send_away(each for each in others if each.has_key is not True):
+                channel.reject(_FULL)
+
+    def noted(self, channel: BoundedChannel) -> None:
+        """
+        Make room for a request that came without a right key.
+
+        :raises Problem: if all places of such requests are taken by some under way.
+        """
+        if channel.has_key:
+            return
+        keyless = [each for each in self._channels if each.has_key is False]
+        others = [each for each in keyless if each is not channel]
+        if len(keyless) > KEYLESS_LIMIT and not _send_away(others):
+            raise Problem(_FULL.status, _FULL.detail, {**_FULL.headers, "Connection": "close"})
+
+    def disconnected(self, channel: BoundedChannel) -> None:
+        """Forget a connection."""
+        self._channels.pop(channel, None)
+        if not self._channels:
+            waiting, self._all_gone = self._all_gone, []
+            for each in waiting:
+                each.callback(None)
+
+    def forget(self) -> None:
+        """In a forked child: close its copies of the connections, which are the parent's."""
+        for channel in self._channels:
+            channel.transport.socket.close()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close the connections: idle ones at once, the others once they are answered.
+
+        :returns: a Deferred that fires when all are gone, `GRACE` seconds later at most.
+        """
+        self.is_open = False
+        for channel in list(self._channels):
+            if not channel.is_working:
+                channel.loseConnection()
+        if not self._channels:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._all_gone.append(gone)
+
+        def abort() -> None:
+            for channel in list(self._channels):
+                channel.abort()
+
+        deadline = self.reactor.callLater(GRACE, abort)
+
+        def done(_: None) -> None:
+            if deadline.active():
+                deadline.cancel()
+
+        return gone.addCallback(done)
+
+
+def _send_away(channels: Iterable[BoundedChannel]) -> bool:
+    """Disconnect the connection that has waited longest, and return whether there was one."""
+    waiting = [each for each in channels if not each.is_working]
+    if not waiting:
+        return False
+    min(waiting, key=lambda channel: channel.since).abort()
+    return True
+
+
+@implementer_only(
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ISystemHandle,
+    ITransport,
+)
+class _LocalConnection(Connection):
+    """A connection of a Unix socket, which has none of TCP's options."""
+
+
+class WebService(Service):
+    """
+    Listens in several places for one resource.
+
+    A place that cannot be had is logged in one line; the others are served, and the daemon runs
+    on.
+
+    :param reactor: what to run on.
+    :param resource: what is served.
+    :param mode: permission bits of Unix sockets.
+    :ivar mode: permission bits of the Unix sockets that are opened from now on.
+    :ivar failures: why a place is not served, by the place.
+    """
+
+    def __init__(self, reactor: Any, resource: ControlResource, mode: int = 0o600) -> None:
+        self._reactor = reactor
+        self._resource = resource
+        self._site = BoundedSite(resource, reactor)
+        self.mode = mode
+        self._wanted: tuple[Place, ...] = ()
+        self._ports: dict[Place, tuple[IListeningPort, SocketFile | None]] = {}
+        self.failures: dict[Place, str] = {}
+
+    @property
+    def addresses(self) -> dict[Place, Place]:
+        """Where the service listens: each place that was asked for, with its real port."""
+        found = {}
+        for place, (port, _) in self._ports.items():
+            host: Any = port.getHost()
+            found[place] = place if place.path is not None else place._replace(port=host.port)
+        return found
+
+    def startService(self) -> None:
+        super().startService()
+        _started_here.add(self)
+        self._open()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        closed = [self._close(place) for place in list(self._ports)]
+        # A stream has no end of its own to wait for.
+        self._resource.stop()
+        return DeferredList(closed).addCallback(lambda _: self._site.stop())
+
+    def listen(self, places: Sequence[Place]) -> Deferred[None]:
+        """
+        Listen in these places and in no others; what is served already stays open.
+
+        :returns: a Deferred that fires once the others are closed and these are open.
+        """
+        self._wanted = tuple(places)
+        self.failures = {}
+        closed = [self._close(place) for place in list(self._ports) if place not in places]
+        return DeferredList(closed).addCallback(lambda _: self._open())
+
+    def forget(self) -> None:
+        """In a forked child: close what is the parent's, and change nothing."""
+        for port, file in self._ports.values():
+            if isinstance(port, ControlPort):
+                port.forget()
+            else:
+                cast(Any, port).socket.close()
+            if file is not None:
+                file.forget()
+        self._site.forget()
+
+    def _open(self) -> None:
+        if not self.running:
+            return
+        for place in self._wanted:
+            if place not in self._ports:
+                try:
+                    self._ports[place] = self._listen(place)
+                except (CannotListenError, SocketFileError, OSError) as error:
+                    why = _reason(error)
+                    self.failures[place] = why
+                    _log.error(
+                        "HTTP is not served at {place}: {why}", place=str(place), why=printable(why)
+                    )
+                else:
+                    _log.info("HTTP is served at {place}", place=str(self.addresses[place]))
+
+    def _listen(self, place: Place) -> tuple[IListeningPort, SocketFile | None]:
+        if place.path is None:
+            return self._reactor.listenTCP(
+                place.port, self._site, backlog=BACKLOG, interface=place.host
+            ), None
+        file = SocketFile(place.path, self.mode)
+        file.claim()
+        factory: Any = self._site
+        try:
+            port = ControlPort(self._reactor, factory, file.bind(), self._serve)
+            port.startListening()
+        except BaseException:
+            file.roll_back()
+            raise
+        return port, file
+
+    def _serve(self, accepted: socket.socket) -> None:
+        protocol: Any = self._site.buildProtocol(UNIXAddress(None))
+        connection = _LocalConnection(accepted, protocol, self._reactor)
+        connection.startReading()
+        protocol.makeConnection(connection)
+
+    def _close(self, place: Place) -> Deferred[Any]:
+        port, file = self._ports.pop(place)
+        if file is not None:
+            file.remove()
+        closed = maybeDeferred(port.stopListening)
+        if file is not None:
+            closed.addBoth(lambda _: file.release())
+        _log.info("HTTP is served no more at {place}", place=str(place))
+        return closed
+
+
+#: The services of this process that a forked child must not keep open.
+_started_here: WeakSet[WebService] = WeakSet()
+
+
+def _forget_all() -> None:
+    for service in list(_started_here):
+        service.forget()
+    _started_here.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, CannotListenError):
+        cause = error.socketError
+        return in_short(cause) if isinstance(cause, OSError) else str(cause)
+    if isinstance(error, SocketFileError):
+        return error.reason
+    return in_short(error) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,193 @@
+"""One test's world: a home, an agent, its model server, a terminal and the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.agents.agent import Agent
+from tests.agents.install import Program
+from tests.agents.terminal import Tmux, Window
+from tests.support.patience import wait_until
+from tests.support.processes import Process, twistd_command
+from tests.support.sockets import ask
+
+#: Settings with which a night takes seconds.
+QUICK = {
+    "interval": 0.2,
+    "quiet": 1.0,
+    "margin": 0,
+    "stagger": 0,
+    "retry": [1.0],
+    "hourly": 100,
+}
+#: The variable that all processes of a bed have.
+MARK = "PALINGENESIS_TEST_PLACE"
+#: Names the directory in which beds are made.
+BEDS = "PALINGENESIS_AGENTS_BEDS"
+
+
+class Bed:
+    """
+    A home in which an agent lives beside a daemon and a stand-in of its model server.
+
+    At the end, all that was started here is killed, whatever has become of it.
+
+    :ivar server: the model server.
+    :ivar home: the user's home directory.
+    :ivar project: a directory to work in.
+    :ivar environment: the whole environment of all that runs here: nothing is inherited.
+    """
+
+    def __init__(self, case: SynchronousTestCase, agent: Agent, program: Program) -> None:
+        self.agent = agent
+        self._program = program
+        # Not trial's own: the path of a socket must be short.
+        self._directory = tempfile.mkdtemp(prefix="b", dir=os.environ.get(BEDS, "/tmp"))
+        case.addCleanup(self._clean)
+        self.home = self.make("home")
+        self.project = self.make("home", "app")
+        self._runtime = self.make("run")
+        self._socket = os.path.join(self._runtime, "palingenesis.sock")
+        self.server = agent.server()
+        case.addCleanup(self.server.stop)
+        usual = ("/usr/local/bin", "/usr/bin", "/bin")
+        self.environment = {
+            "HOME": self.home,
+            "LANG": "C.UTF-8",
+            "PATH": os.pathsep.join([*program.search, *usual]),
+            "SHELL": "/bin/sh",
+            "TERM": "xterm-256color",
+            "TMPDIR": self.make("tmp"),
+            "USER": "you",
+            "XDG_RUNTIME_DIR": self._runtime,
+            "PALINGENESIS_STATE": os.path.join(self._directory, "state"),
+            MARK: self._directory,
+            **agent.environment(self.server.port),
+        }
+        self._tmux = Tmux(self._runtime, self.environment)
+        for name, text in agent.files(self.server.port, self.project).items():
+            self.write(text, "home", name)
+
+    def make(self, *names: str) -> str:
+        """Make a directory in the bed, and return its path."""
+        path = os.path.join(self._directory, *names)
+        os.makedirs(path, 0o700, exist_ok=True)
+        return path
+
+    def write(self, text: str, *names: str) -> str:
+        """Write a file in the bed, and return its path."""
+        path = os.path.join(self._directory, *names)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    # The agent.
+
+    def run(self, *arguments: str, directory: str | None = None) -> Process:
+        """Start the agent with arguments, and without a terminal."""
+        command = [self._program.path, *arguments]
+        return Process(command, env=self.environment, cwd=directory or self.project)
+
+    def begin(self, prompt: str = "please do the work", directory: str | None = None) -> Process:
+        """Start a session without a terminal."""
+        return self.run(*self.agent.headless(prompt), directory=directory)
+
+    def open(self, *arguments: str, directory: str | None = None) -> Window:
+        """Start the agent on a terminal, and wait until it takes a prompt."""
+        command = [self._program.path, *arguments]
+        window = self._tmux.open(command, directory or self.project)
+        window.wait_for(self.agent.empty)
+        return window
+
+    def transcripts(self) -> list[str]:
+        """List the transcripts, the one that grew last at the end."""
+        found = glob.glob(os.path.join(glob.escape(self.home), self.agent.transcripts))
+        return sorted(found, key=os.path.getmtime)
+
+    def records(self, path: str | None = None) -> list[dict[str, Any]]:
+        """Read the whole records of a transcript, by default of the newest one."""
+        with open(path or self.transcripts()[-1], encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+
+    def written(self, text: str) -> str:
+        """Wait until a transcript has a text, and return its path."""
+
+        def found() -> str:
+            for path in self.transcripts():
+                with open(path, encoding="utf-8") as file:
+                    if text in file.read():
+                        return path
+            return ""
+
+        return wait_until(found, f"{text!r} in a transcript")
+
+    def session(self, path: str | None = None) -> str:
+        """Return the id of the session in a transcript, by default in the newest one."""
+        wait_until(self.transcripts, "a transcript")
+        wait_until(lambda: self.records(path), "a record")
+        return self.agent.identity(self.records(path))
+
+    # The daemon.
+
+    def daemon(self, *, revive: Mapping[str, object] | None = None, **sessions: Any) -> Process:
+        """
+        Start the daemon, and wait until it listens.
+
+        :param revive: settings of the agent's table ``revive`` besides the command.
+        :param sessions: settings of the table ``sessions``.
+        """
+        lines = ["[sessions]"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **sessions}.items()]
+        revived = {"command": self.agent.revive, **(revive or {})}
+        lines += [f"[revive.{self.agent.name}]"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in revived.items()]
+        config = self.write("\n".join(lines) + "\n", "palingenesis.toml")
+        pidfile = os.path.join(self._directory, "twistd.pid")
+        start = [*twistd_command(), f"--pidfile={pidfile}", "-n", "palingenesis"]
+        daemon = Process([*start, "--config", config], env=self.environment, cwd=self._directory)
+        daemon.wait_for_log("Listening on")
+        return daemon
+
+    def reply(self, command: str) -> Any:
+        """Ask the daemon, and return its reply."""
+        return json.loads(ask(self._socket, f"{command}\n".encode()))
+
+    # The end.
+
+    def kill(self) -> None:
+        """Kill all that runs here, as a crash of the machine would."""
+
+        def kill() -> bool:
+            processes = self.processes()
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not processes
+
+        wait_until(kill, "all that ran in the bed has ended")
+
+    def processes(self) -> list[int]:
+        """List the processes that belong here, by their environment."""
+        mark = f"{MARK}={self._directory}".encode()
+        found = []
+        for name in os.listdir("/proc"):
+            if name.isdecimal() and int(name) != os.getpid():
+                with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+                    if mark in file.read().split(b"\0"):
+                        found.append(int(name))
+        return found
+
+    def _clean(self) -> None:
+        self.kill()
+        shutil.rmtree(self._directory)

@@ -1,0 +1,130 @@
+"""
+Run the tests of the real agents: ``python -m tests.agents.run [all] [NAME ...]``.
+
+The newest version of each agent is tried; with ``all``, every pinned version in its turn. They
+reach nothing but the loopback, if this machine lets us have a network of our own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from tests.agents.bed import BEDS, MARK
+from tests.agents.case import VERSION
+from tests.agents.install import VERSIONS, NotInstalled, installed
+
+#: Namespaces of one's own for networks and mounts, for root and for other users.
+UNSHARE = (
+    ("unshare", "--net", "--mount"),
+    ("unshare", "--user", "--map-current-user", "--keep-caps", "--net", "--mount"),
+)
+#: Tests at once: nearly all of their time is waiting.
+JOBS = "--jobs=4"
+#: Seconds until what should take no time at all has failed: some resets are a minute ahead.
+PATIENCE = "100"
+
+
+def network() -> list[str]:
+    """Return the command that runs another one without a network; empty if there is none."""
+    for unshare in UNSHARE:
+        command = [*unshare, sys.executable, "-m", "tests.agents.alone"]
+        with contextlib.suppress(OSError):
+            tried = subprocess.run([*command, "true"], capture_output=True, check=False)
+            if tried.returncode == 0:
+                return command
+    return []
+
+
+def kill_all(directory: str) -> None:
+    """Kill every process that was started in a bed below a directory."""
+    mark = f"{MARK}={directory}/".encode()
+    while found := list(_marked(mark)):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdecimal():
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if any(word.startswith(mark) for word in file.read().split(b"\0")):
+                        yield int(name)
+
+
+def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> bool:
+    """Run the tests of one version; return whether they have passed."""
+    try:
+        installed(agent, version)
+    except NotInstalled as missing:
+        print(f"{agent} {version} is not tried: {missing.reason}", flush=True)
+        return True
+    directory = tempfile.mkdtemp(prefix="bed-", dir="/tmp")
+    command = [*alone, sys.executable, "-m", "twisted.trial", JOBS]
+    command += [f"--temp-directory={directory}/trial"]
+    try:
+        done = subprocess.run(
+            [*command, *(names or [f"tests.agents.test_{agent}"])],
+            env={
+                "PALINGENESIS_TEST_PATIENCE": PATIENCE,
+                **os.environ,
+                BEDS: directory,
+                VERSION: f"{agent}@{version}",
+            },
+            check=False,
+        )
+        return done.returncode == 0
+    finally:
+        kill_all(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
+def obstacle() -> str | None:
+    """Return what keeps the tests from running on this machine; None if nothing does."""
+    if sys.platform != "linux":
+        return "they need Linux's /proc"
+    if shutil.which("tmux") is None:
+        return "tmux is not installed"
+    return None
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments name, and return the exit status."""
+    reason = obstacle()
+    if reason is not None:
+        print(f"no agents are tried: {reason}", flush=True)
+        return 0
+    # What is started here is ended whatever ends this process, if that can be.
+    signal.signal(signal.SIGTERM, _end)
+    alone = network()
+    if not alone:
+        print("no network of our own here: the agents could reach other machines", flush=True)
+    every = "all" in arguments
+    names = [name for name in arguments if name != "all"]
+    named = os.environ.get(VERSION)
+    pairs = [
+        (agent, version)
+        for agent, versions in VERSIONS.items()
+        for version in (versions if every else versions[:1])
+    ]
+    if named:
+        agent, _, version = named.partition("@")
+        pairs = [(agent, version)]
+    passed = [attempt(agent, version, names, alone) for agent, version in pairs]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

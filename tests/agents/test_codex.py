@@ -1,0 +1,255 @@
+"""Codex, as it really is."""
+
+from __future__ import annotations
+
+from tests.agents import codex_server, scenarios
+from tests.agents.answers import Answer, Break, Call, Cut, Hold, Say
+from tests.agents.codex import Codex
+from tests.agents.scenarios import LONG, NEAR
+from tests.agents.terminal import Window
+from tests.support.patience import wait_until
+
+#: Since this version a failed turn says why.
+SAYS_WHY = (0, 145)
+#: Since this version a server of its own runs the turns of all terminals.
+HAS_SERVER = (0, 171)
+
+
+class CodexTests(scenarios.Scenarios):
+    kind = Codex
+
+    # Ends without a terminal.
+
+    def assert_failed(self, answer: Answer, kind: str) -> None:
+        """Check what a failed turn is told as; an old version does not say why it failed."""
+        if self.agent.release < SAYS_WHY:
+            self.assert_not_revived(answer)
+        else:
+            self.assert_headless(answer, kind=kind)
+
+    def test_a_limit_without_a_stated_reset(self) -> None:
+        self.assert_failed(self.agent.limited(None), "limit")
+
+    def test_a_cut_stream(self) -> None:
+        self.assert_failed(Cut(), "transient")
+
+    def test_an_error_of_the_server(self) -> None:
+        self.assert_failed(codex_server.INTERNAL, "transient")
+
+    def test_an_overloaded_server(self) -> None:
+        self.assert_failed(codex_server.OVERLOADED, "transient")
+
+    def test_a_gateway_that_fails(self) -> None:
+        self.assert_failed(codex_server.failed(503, "x", "y"), "transient")
+
+    def test_a_rate_limit_that_is_no_usage_limit(self) -> None:
+        text = "Rate limit reached for gpt-5. Please try again in 1.5s."
+        self.assert_failed(codex_server.failed(429, "rate_limit_exceeded", text), "transient")
+
+    def test_a_token_that_is_not_valid(self) -> None:
+        self.assert_failed(codex_server.UNAUTHORIZED, "refused")
+
+    def test_a_request_that_is_not_permitted(self) -> None:
+        self.assert_failed(codex_server.FORBIDDEN, "refused")
+
+    def test_no_credit(self) -> None:
+        self.assert_failed(codex_server.NO_CREDIT, "refused")
+
+    def test_a_rate_limit_in_the_stream(self) -> None:
+        text = "Rate limit reached for gpt-5. Please try again in 1.5s."
+        self.assert_failed(Break("rate_limit_exceeded", text), "transient")
+
+    def test_an_overload_in_the_stream(self) -> None:
+        self.assert_failed(Break("server_is_overloaded", "Overloaded"), "transient")
+
+    def test_a_plan_without_it(self) -> None:
+        self.assert_failed(codex_server.NOT_INCLUDED, "refused")
+
+    def test_a_full_context(self) -> None:
+        self.assert_failed(codex_server.TOO_LONG, "context")
+
+    def test_no_credit_after_a_full_window(self) -> None:
+        """The figures of an earlier turn are not those of the failed one."""
+        self.bed.server.answers(self.agent.limited(self.reset()), codex_server.NOT_INCLUDED)
+        self.bed.begin().wait()
+        self.bed.run("exec", "resume", "--skip-git-repo-check", self.bed.session(), "go on").wait()
+        self.bed.daemon(backlog=True)
+        if self.agent.release < SAYS_WHY:
+            self.assert_told(state="stopped")
+        else:
+            self.assert_told(kind="refused")
+
+    # The user's end.
+
+    def test_quit_at_a_limit(self) -> None:
+        """Nothing is written at ``/quit``: it cannot be told from a closed window."""
+        window = self.at_a_limit()
+        window.type("/quit")
+        window.wait()
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="limit", state="waiting")
+
+    def test_ctrl_c_in_a_turn(self) -> None:
+        window = self.in_a_turn()
+        window.keys("C-c")
+        if self.agent.release >= HAS_SERVER:
+            window.wait_for("1. Cancel task")
+            window.keys("Enter")
+        self.bed.written("turn_aborted")
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="user", state="left")
+
+    def assert_goes_on(self, hold: Hold) -> None:
+        """Check that a turn goes on without a terminal, if a server runs it; else it died."""
+        self.bed.daemon(backlog=True)
+        if self.agent.release < HAS_SERVER:
+            self.assert_told(kind="died", held="crashes")
+            return
+        self.assert_told(kind=None, state="quiet")
+        hold.released.set()
+        self.assert_told(kind="finished")
+
+    def held(self) -> tuple[Window, Hold]:
+        """Open the agent, and bring it into the middle of a reply."""
+        hold = Hold()
+        self.bed.server.answers(self.agent.runs("true"), hold)
+        window = self.bed.open()
+        window.type("please do the work")
+        self.assert_asked(2)
+        return window, hold
+
+    def test_closed_in_a_turn(self) -> None:
+        window, hold = self.held()
+        window.close()
+        self.assert_goes_on(hold)
+
+    def test_quit_in_a_turn(self) -> None:
+        window, hold = self.held()
+        window.type("/quit")
+        window.wait()
+        if self.agent.release < HAS_SERVER:
+            self.bed.daemon(backlog=True)
+            self.assert_told(kind="user", state="left")
+        else:
+            self.assert_goes_on(hold)
+
+    # One session after another, and beside another.
+
+    def test_new_begins_another_session(self) -> None:
+        """Nothing is written at ``/new``: the older session stands as it stopped."""
+        window = self.at_a_limit()
+        older = self.bed.session()
+        self.bed.server.answers(Say("Begun again."))
+        window.type("/new")
+        # An older version leaves the older session on the screen.
+        wait_until(
+            lambda: "hit your" not in window.screen or "To continue this" in window.screen,
+            "a new session",
+        )
+        window.type("something else")
+        window.wait_for("Begun again.")
+        wait_until(lambda: len(self.bed.transcripts()) == 2, "a second transcript")
+        self.bed.kill()
+        self.bed.daemon(backlog=True)
+        self.assert_told(older, kind="limit")
+
+    def test_a_fork_is_a_session_of_its_own(self) -> None:
+        self.bed.server.answers(self.agent.limited(self.reset()), Say("Forked."))
+        self.bed.begin().wait()
+        first = self.bed.session()
+        window = self.bed.open("fork", first)
+        window.type("go on")
+        window.wait_for("Forked.")
+        self.bed.written("Forked.")
+        second = self.bed.session()
+        self.assertNotEqual(first, second)
+        self.bed.daemon(backlog=True)
+        self.assert_told(first, kind="limit")
+        self.assert_told(second, kind="finished")
+
+    def test_a_message_in_the_queue(self) -> None:
+        """What ``codex queue`` hands to an open program at its limit is taken at once."""
+        self.needs(HAS_SERVER, "this version has no queue")
+        self.at_a_limit()
+        self.bed.server.answers(Say("Taken."))
+        thread = self.bed.session()
+        self.bed.run("queue", "--thread", thread, "--message", "continue").wait()
+        self.bed.written("Taken.")
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
+
+    def test_a_sub_agent_at_a_limit(self) -> None:
+        self.needs(HAS_SERVER, "the tool has another name in this version")
+        call = Call("spawn_agent", {"message": "look there"}, "multi_agent_v1")
+        resets = self.reset()
+        told = self.assert_headless(call, self.agent.limited(resets), kind="limit", due=resets)
+        self.assertEqual(len(self.bed.transcripts()), 2)
+        self.assertEqual([told["id"]], [entry["id"] for entry in self.bed.reply("SESSIONS")])
+
+    def test_a_limit_while_compacting(self) -> None:
+        """Its turn has no figures: the reset is in its words, in minutes."""
+        self.needs(SAYS_WHY, "this version does not say why a turn failed")
+        resets = self.reset()
+        self.bed.server.answers(Say("Begun."), self.agent.limited(resets))
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("Begun.")
+        window.type("/compact")
+        window.wait_for("hit your")
+        window.close()
+        self.bed.kill()
+        self.bed.daemon(backlog=True)
+        told = self.assert_told(kind="limit")
+        self.assertEqual(told["due"] // 60, resets // 60)
+
+    # Revived.
+
+    def test_revived_by_the_queue(self) -> None:
+        """An open program at its limit gets its prompt once, and by no second process."""
+        self.needs(HAS_SERVER, "this version has no queue")
+        queue = ["codex", "queue", "--thread", "{id}", "--message", "{prompt}"]
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say("Taken."))
+        self.bed.daemon(revive={"queue": queue})
+        window = self.bed.open()
+        window.type("please do the work")
+        self.assert_event("worked")
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
+        self.assertEqual(len(self.bed.server.asked), 2)
+
+    def test_a_refused_connection(self) -> None:
+        """It never gives up by itself: the revival stalls, is ended, and the next one works."""
+        self.needs(SAYS_WHY, "this version does not tell that it failed")
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
+        self.bed.begin().wait()
+        self.bed.server.stop()
+        self.bed.daemon(backlog=True, stall=3)
+        self.assert_event("failed")
+        self.bed.server.start()
+        self.assert_event("worked")
+        self.assertEqual(len(self.bed.server.asked), 2)
+
+    def test_revived_after_an_overload(self) -> None:
+        self.needs(SAYS_WHY, "this version does not tell an overload")
+        self.bed.server.answers(codex_server.OVERLOADED, Say())
+        self.bed.daemon()
+        self.bed.begin().wait()
+        self.assert_event("worked")
+        self.assertEqual(len(self.bed.server.asked), 2)
+
+    def test_revived_in_a_loop_of_tools(self) -> None:
+        runs = self.agent.runs("echo once >> counted")
+        self.bed.server.answers(runs, self.agent.limited(self.reset(NEAR)), Say())
+        self.bed.daemon()
+        self.bed.begin().wait()
+        self.assert_event("worked")
+        with open(f"{self.bed.project}/counted", encoding="ascii") as file:
+            self.assertEqual(file.read(), "once\n")
+
+    def test_a_killed_tool_is_no_progress(self) -> None:
+        self.bed.server.answers(self.agent.runs(LONG), self.agent.limited(self.reset()))
+        self.bed.begin()
+        self.bed.written("time.sleep")
+        self.bed.kill()
+        self.bed.daemon(backlog=True, crashes=True, attempts=1)
+        self.assert_event("failed")
+        self.assertNotIn("worked", self.story())
+        self.assert_told(kind="limit")

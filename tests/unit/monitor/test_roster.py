@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.roster import Roster
+from palingenesis.monitor.times import Times
+from palingenesis.words import Kind
+from tests.unit.monitor.fake_world import FakeWorld
+
+OWN = "/home/.claude/projects/-home-s/s.jsonl"
+BACKUP = "/home/.claude/projects/-home-s.bak/s.jsonl"
+FORGED = "/home/.claude/projects/-tmp-forged/s.jsonl"
+
+
+class TwoTranscriptsTests(SynchronousTestCase):
+    """Two transcripts of one session."""
+
+    def setUp(self) -> None:
+        self.world = FakeWorld(Times())
+        self.warnings: list[str] = []
+        self.roster = Roster(self.world, Times(), self.warnings.append)
+        self.write(OWN)
+
+    def write(self, path: str, at: float = 1000.0, key: str = "limit", **more: Any) -> None:
+        self.world.write("s", Kind.LIMIT, path=path, at=at, key=key, reset=5000.0, **more)
+
+    def elected(self) -> tuple[str, Kind | None]:
+        for _ in self.roster.scan(self.world.homes(None), 1e12):
+            pass
+        session = self.roster.sessions["claude", "s"]
+        return session.path, session.verdict.kind
+
+    def test_a_copy_changes_nothing(self) -> None:
+        self.write(BACKUP, 2000.0)
+        self.assertEqual(self.elected(), (OWN, Kind.LIMIT))
+        self.assertEqual(self.warnings, [])
+
+    def test_an_older_copy_changes_nothing(self) -> None:
+        self.write(BACKUP, 500.0, "older")
+        self.assertEqual(self.elected(), (OWN, Kind.LIMIT))
+
+    def test_a_newer_end_in_another_file_leaves_the_end_unknown(self) -> None:
+        self.write(BACKUP, 2000.0, "newer")
+        self.assertEqual(self.elected(), (OWN, Kind.UNKNOWN))
+        self.assertIn(BACKUP, self.warnings[0])
+
+    def test_another_directory_leaves_the_end_unknown_whatever_its_end_is(self) -> None:
+        for key in ("limit", "newer"):
+            self.write(FORGED, 2000.0, key, directory="/tmp/forged")
+            self.assertEqual(self.elected()[1], Kind.UNKNOWN)
+        self.assertEqual(len(set(self.warnings)), 1)
+
+    def test_a_forged_file_whose_folder_is_not_its_directory_s_does_not_win(self) -> None:
+        self.write(BACKUP, 2000.0, directory="/tmp/forged")
+        self.assertEqual(self.elected(), (OWN, Kind.LIMIT))
+        self.assertEqual(self.roster.sessions["claude", "s"].identity.directory, "/home/s")
+
+    def test_the_end_is_known_again_when_the_other_file_is_gone(self) -> None:
+        self.write(FORGED, 2000.0, directory="/tmp/forged")
+        self.elected()
+        del self.world.files[FORGED]
+        self.assertEqual(self.elected(), (OWN, Kind.LIMIT))
+
+    def test_a_doubt_stays_one_session_until_it_grows(self) -> None:
+        self.write(FORGED, 2000.0, directory="/tmp/forged")
+        self.elected()
+        before = self.roster.sessions["claude", "s"]
+        self.world.write("other", None)
+        self.elected()
+        self.assertIs(self.roster.sessions["claude", "s"], before)
+        self.assertIs(self.roster.refresh(before), before)
