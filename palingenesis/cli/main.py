@@ -8,12 +8,20 @@ from io import TextIOWrapper
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
-from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, past_time, seconds
+from palingenesis.cli.parser import (
+    CliCommand,
+    make_parser,
+    number_of_entries,
+    past_time,
+    seconds,
+    word,
+)
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Key, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,9 +93,22 @@ def _status(options: Namespace) -> Exit:
 
 
 def _sessions(options: Namespace) -> Exit:
+    from palingenesis.cli.columns import terminal_columns
     from palingenesis.cli.sessions import SessionsView
 
-    return _show(SessionsView(_client(options), _colour()), options)
+    # The live view scrolls through all of them.
+    everything = options.all or (options.watch is not None and _on_terminal())
+    chosen = ((Key.STATE, options.state), (Key.AGENT, options.agent))
+    filters = " ".join(f"{key}={value}" for key, value in chosen if value is not None)
+    view = SessionsView(_client(options), _colour(), filters, everything, terminal_columns)
+    return _show(view, options)
+
+
+def _add_sessions_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
+    parser.add_argument("--agent", type=word, metavar="AGENT", help="only sessions of this agent")
+    parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
+    _add_view_options(parser)
 
 
 def _show(view: View, options: Namespace) -> Exit:
@@ -331,7 +352,7 @@ COMMANDS = {
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
     "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
     "status": CliCommand(_status, "show the daemon's status", _add_view_options),
-    "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
+    "sessions": CliCommand(_sessions, "show the agents' sessions", _add_sessions_options),
     "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
     "output": CliCommand(_output, "print what a session's last revival printed", _add_id),
     "hold": CliCommand(_steer, "leave a session alone", _add_id),

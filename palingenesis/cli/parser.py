@@ -101,6 +101,13 @@ def number_of_entries(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
 
 
+def word(text: str) -> str:
+    """Check that an argument is one word of a filter."""
+    if text and text.isprintable() and " " not in text and "=" not in text:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not a word")
+
+
 def past_time(text: str) -> float:
     """Convert an argument to a time, in seconds since the epoch."""
     from palingenesis.cli.log import point_in_time

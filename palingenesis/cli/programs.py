@@ -21,6 +21,15 @@ ARGUMENTS = {
     "qwen": ("--resume", "{id}", "-p", "{prompt}"),
 }
 
+#: What a person types to continue a session of each agent in its directory.
+CONTINUE = {
+    "claude": ("claude", "--resume", "{id}"),
+    "codex": ("codex", "resume", "{id}"),
+    "opencode": ("opencode", "--session", "{id}"),
+    "copilot": ("copilot", "--resume={id}"),
+    "qwen": ("qwen", "--resume", "{id}"),
+}
+
 #: Where programs are for every user, and so for a daemon that no shell has started.
 _SYSTEM = ("/usr/local/bin", "/usr/bin", "/bin")
 #: Where the installers of agents and the managers of Node.js versions put programs: a variable,

@@ -51,7 +51,7 @@ function _shtab_palingenesis_using
 end
 
 set -g _shtab_palingenesis_commands start stop status sessions log output hold release revive end pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' commands send web metrics path completion doctor
-set -g _shtab_palingenesis_opts_with_value --config --session --since --socket --state --timeout --watch -n
+set -g _shtab_palingenesis_opts_with_value --agent --config --session --since --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
 complete -c palingenesis -f
@@ -81,6 +81,9 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l state -xka "working quiet stopped waiting reviving left given-up" -d 'only sessions in this state'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l agent -x -d 'only sessions of this agent'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l all -d 'all sessions, not only the first'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l watch -x -d 'show it again every so many seconds (2), until interrupted'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a log -d 'Show what happened to the sessions.'
