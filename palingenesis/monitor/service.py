@@ -22,6 +22,7 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
+from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
@@ -40,8 +41,6 @@ STEP = 60.0
 PATIENCE = 2.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
-#: Sessions that :meth:`Monitor.sessions` returns.
-SESSIONS_LIMIT = 100
 #: Different warnings that are logged; further ones are not.
 _WARNING_LIMIT = 1000
 
@@ -326,13 +325,21 @@ class Monitor(Service):
         """What is wrong with the ledger or its directory, in one line; None if nothing is."""
         return self._keeper.warning or self._ledger.warning
 
-    def sessions(self) -> list[dict[str, Any]]:
-        """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
-        latest = sorted(self._roster.sessions.values(), key=lambda s: s.since, reverse=True)
+    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
+        """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
+        oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
-        return [self._judge.session_report(each, circumstances) for each in latest[:SESSIONS_LIMIT]]
+        return [
+            self._judge.session_report(each, circumstances)
+            for each in query.page(self._roster.sessions.values(), oldest)
+        ]
 
-    def log(self, count: int = 20) -> list[dict[str, Any]]:
+    @property
+    def known_sessions(self) -> int:
+        """How many sessions are monitored."""
+        return len(self._roster.sessions)
+
+    def log(self, count: int = COUNT) -> list[dict[str, Any]]:
         """Return the last entries of the ledger as ``LOG`` does, the oldest first."""
         return self._ledger.last(count)
 
