@@ -65,6 +65,10 @@ class Copilot(Agent):
     home_name = ".copilot"
     transcripts = "session-state/*/events.jsonl"
 
+    def is_own(self, transcript: str, session: Identity) -> bool:
+        """Return whether the events are in the session's directory."""
+        return os.path.basename(os.path.dirname(transcript)) == session.id
+
     def is_wanted(self, line: bytes) -> bool:
         """Return cheaply whether a line may hold a meaningful event."""
         return _TYPES.search(line) is not None

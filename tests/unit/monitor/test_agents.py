@@ -69,7 +69,35 @@ COPILOT = [
         "timestamp": "2026-09-17T13:45:00.000Z",
     },
 ]
-REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT)]
+QWEN = [
+    {
+        "type": type_,
+        "sessionId": SESSION,
+        "cwd": DIRECTORY,
+        "uuid": "8c448c2e-41e3-479d-a123-c358e9a2d76a",
+        "timestamp": "2026-09-17T13:45:00.000Z",
+        **more,
+    }
+    for type_, more in (
+        ("user", {"message": {"parts": [{"text": "go on"}]}}),
+        ("assistant", {"message": {"parts": [{"functionCall": {"name": "run_shell_command"}}]}}),
+        ("tool_result", {"toolCallResult": {"status": "success"}}),
+        (
+            "system",
+            {
+                "systemPayload": {
+                    "uiEvent": {
+                        "event.name": "qwen-code.api_error",
+                        "prompt_id": "########0",
+                        "error_message": "limit reached|1789846800",
+                        "status_code": 429,
+                    }
+                }
+            },
+        ),
+    )
+]
+REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT), ("qwen", QWEN)]
 #: The agents whose transcripts are files of lines.
 FILES = sorted(name for name, agent in AGENTS.items() if type(agent).read is Agent.read)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
