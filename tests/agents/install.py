@@ -14,8 +14,17 @@ from typing import Any
 VERSIONS = {
     "claude": ("2.1.332", "2.1.150"),
     "codex": ("0.171.0", "0.146.0", "0.130.0"),
+    "opencode": ("1.18.33",),
+    "copilot": ("1.0.102",),
 }
-PACKAGES = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
+PACKAGES = {
+    "claude": "@anthropic-ai/claude-code",
+    "codex": "@openai/codex",
+    "opencode": "opencode-ai",
+    "copilot": "@github/copilot",
+}
+#: What puts the program of this platform in its place, by package.
+SCRIPTS = {"@anthropic-ai/claude-code": "install.cjs", "opencode-ai": "postinstall.mjs"}
 #: The Node that is installed where the machine's is missing or too old.
 NODE = "22.23.3"
 NEEDED = 18
@@ -105,8 +114,8 @@ def _prefix(package: str, version: str, node: str | None) -> str:
         quiet = ("--no-audit", "--no-fund", "--no-update-notifier")
         # The machine's own settings reach the registry: a proxy, its certificates.
         _run([npm, "install", "--prefix", half, scripts, *quiet, f"{package}@{version}"], half)
-        if node is not None and package == PACKAGES["claude"]:
-            script = os.path.join(half, "node_modules", package, "install.cjs")
+        if node is not None and package in SCRIPTS:
+            script = os.path.join(half, "node_modules", package, SCRIPTS[package])
             _run([node, script], half, {"HOME": half})
         os.rename(half, prefix)
     return prefix
