@@ -10,6 +10,7 @@ from tests.agents.answers import Answer, Hold, Say
 from tests.agents.case import AgentTestCase
 from tests.agents.copilot import Copilot
 from tests.agents.opencode import Opencode
+from tests.agents.qwen import Qwen
 from tests.agents.scenarios import FAR, LONG
 from tests.agents.terminal import Window
 
@@ -24,7 +25,7 @@ class Basics(AgentTestCase):
     :cvar open_owner: why the session of an open program is left alone.
     """
 
-    agent: Opencode | Copilot
+    agent: Opencode | Copilot | Qwen
     open_owner: str
 
     def assert_headless(self, *answers: Answer, **expected: Any) -> dict[str, Any]:
