@@ -20,8 +20,8 @@ class OpencodeTests(basics.Basics):
         window.wait_for("again to interrupt")
         window.keys("Escape")
 
-    def test_the_daemon_writes_nothing_while_it_works(self) -> None:
-        """The program finishes its turns beside a daemon that looks all the time."""
+    def test_it_works_beside_a_daemon_that_looks_all_the_time(self) -> None:
+        """Its own writing never waits for the daemon: every turn is finished."""
         runs = [self.agent.runs(f"echo {number}") for number in range(10)]
         self.bed.server.answers(*runs, Say("All of it is done."))
         self.bed.daemon(interval=0.1, quiet=1.0)
