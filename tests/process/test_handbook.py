@@ -26,7 +26,7 @@ from palingenesis.web.settings import TABLES as HTTP_TABLES
 from palingenesis.words import REVIVABLE, Event, Kind, Reason, State
 from tests.process.test_web import free_port
 from tests.support.agents import AgentTestCase
-from tests.support.checkout import ROOT
+from tests.support.checkout import ROOT, copy_of_the_checkout
 from tests.support.environment import apart
 from tests.support.house import modules
 from tests.support.pages import (
@@ -47,6 +47,8 @@ PAGES = sorted(DOCS.glob("*.rst"))
 TYPED = {
     "embedding.rst": {"A minimal application", "Start and stop"},
     "first-steps.rst": {"First steps"},
+    "howto.rst": {"Jobs without a terminal", "Two accounts", "Reading it by ssh"},
+    "install.rst": {"With pip", "With pipx", "With uv", "Upgrade", "Removal"},
     "operations.rst": {
         "As a user's service",
         "Inherited sockets",
@@ -117,6 +119,25 @@ class CommandTests(PageTestCase):
         self.assertIn("Type=notify", unit.read_text())
         self.assertIn("enable --now palingenesis\n", (self.home / "told").read_text())
 
+    def test_jobs_without_a_terminal_are_shown(self) -> None:
+        self.follow("howto.rst", "Jobs without a terminal")
+
+    def test_a_second_account_is_a_home(self) -> None:
+        self.follow("howto.rst", "Two accounts")
+
+    def test_the_daemon_is_read_by_ssh(self) -> None:
+        # A server that is this machine: its commands run in the home, as sshd runs them.
+        stubs = self.home / "stubs"
+        stubs.mkdir()
+        (stubs / "ssh").write_text('#!/bin/sh\nshift\ncd && exec sh -c "$*"\n')
+        (stubs / "ssh").chmod(0o755)
+        program = self.home / ".local/bin/palingenesis"
+        program.parent.mkdir(parents=True)
+        program.symlink_to(shutil.which("palingenesis", path=os.path.dirname(sys.executable)) or "")
+        shell = Shell(self, self.home)
+        shell.type(f"PATH={stubs}:$PATH")
+        self.type_all(shell, console_blocks(DOCS / "howto.rst")["Reading it by ssh"])
+
     def test_cron_starts_the_daemon(self) -> None:
         (line,) = blocks(
             DOCS / "operations.rst", "text", section(DOCS / "operations.rst", "As a user's service")
@@ -168,6 +189,36 @@ class CommandTests(PageTestCase):
                     text=True,
                 )
                 self.assertEqual((done.returncode, done.stderr), (0, ""), path.name)
+
+
+class InstallationTests(PageTestCase):
+    """The page of the installation, typed in a copy of the checkout."""
+
+    def follow(self, *titles: str) -> None:
+        """Type the commands of some sections, one after the other."""
+        self.need("git")
+        checkout = copy_of_the_checkout(self.home / "checkout")
+        shell = Shell(self, self.home)
+        shell.type(f"cd '{checkout}'")
+        # What the tests themselves set must not reach the fresh environment.
+        shell.type("unset PYTHONPATH VIRTUAL_ENV ${!COVERAGE*}")
+        shell.type("export PIP_DISABLE_PIP_VERSION_CHECK=1")
+        for title in titles:
+            self.type_all(shell, console_blocks(DOCS / "install.rst")[title])
+
+    def test_pip_installs_upgrades_and_removes_it(self) -> None:
+        self.follow("With pip", "Upgrade", "Removal")
+        left = {path.name for path in self.home.glob(".local/bin/*")}
+        self.assertEqual(left, set())
+        self.assertFalse((self.home / ".local/state/palingenesis").exists())
+
+    def test_pipx_installs_it(self) -> None:
+        self.need("pipx")
+        self.follow("With pipx")
+
+    def test_uv_installs_it(self) -> None:
+        self.need("uv")
+        self.follow("With uv")
 
 
 class TrialTests(PageTestCase):
