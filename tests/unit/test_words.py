@@ -14,7 +14,7 @@ from tests.support.house import PACKAGE, modules, part
 #: The parts that may not have the words as literals.
 PARTS = {"server", "monitor"}
 #: The modules of those parts that may: formats of agents, and keys of the configuration.
-EXEMPT = (f"{PACKAGE}.monitor.agents", f"{PACKAGE}.monitor.settings")
+EXEMPT = tuple(f"{PACKAGE}.monitor.{name}" for name in ("agents", "pretend", "settings"))
 #: A placeholder of the configuration or a directory's name that is spelled like a word.
 OTHERS = {f"{PACKAGE}.monitor.revive: {text!r}" for text in ("id", "directory", "output")}
 #: The modules of other parts that may not have them either.
