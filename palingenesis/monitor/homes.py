@@ -29,7 +29,7 @@ class Home:
 
     :ivar name: the name that the configuration has for it; a default home has its agent's.
     :ivar agent: the agent's name.
-    :ivar is_named: whether it is one of ``[homes]``, so that its agent must be told of it.
+    :ivar is_named: whether it is one of ``[homes]``, so that its agent needs its variable.
     """
 
     name: str

@@ -344,7 +344,7 @@ def _kind(entry: Entry) -> str:
 
 def reasons_of(settings: Settings, defaults: Iterable[Home]) -> WhyNot:
     """
-    Return what tells why the configuration keeps a session from being revived, for `facts`.
+    Return a function for why the configuration keeps a session from being revived, for `facts`.
 
     :param defaults: the home that each agent uses by default.
     """

@@ -205,7 +205,7 @@ class Revivals:
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session; None if its transcript is gone.
-        :param owner: who else has the session, once the command has ended.
+        :param owner: the other owner of the session, once the command has ended.
         :param prompt: the prompt that the command is given.
         :param successors: the sessions in the same directory, one of which may be what the
             command has begun in the place of this one.
@@ -274,7 +274,7 @@ class Revivals:
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
 
     def give_up_if_hopeless(self, case: Case) -> None:
-        """Give a session up if its last attempt failed, and another would be one too many."""
+        """Give up a session if its last attempt failed and no further attempt is allowed."""
         history = case.history
         if history.given_up or history.open is not None or history.failed_at is None:
             return

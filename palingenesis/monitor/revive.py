@@ -64,7 +64,7 @@ def arguments_for(command: Command, session: Identity) -> list[str]:
     """
     Replace the placeholders in a command's arguments, each once; the program's name has none.
 
-    :raises CommandError: when the id is not one that is safe as an argument.
+    :raises CommandError: if the id is not one that is safe as an argument.
     """
     if not _ID.fullmatch(session.id):
         raise CommandError(f"the session's id {session.id!r} is not fit for a command line")
@@ -78,10 +78,10 @@ def check_directory(path: str) -> None:
     """
     Check that a session can be revived in a directory: it exists, is ours, and is no link.
 
-    An agent records the directory that getcwd(3) told it, which holds no links: where one is
-    there today, it leads to another place than the session's.
+    An agent records the directory that getcwd(3) returned, which has no links: if it has one
+    today, it leads to another place than the session's.
 
-    :raises CommandError: when it cannot be used.
+    :raises CommandError: if it cannot be used.
     """
     try:
         found = os.lstat(path)
@@ -103,7 +103,7 @@ def find_program(command: Command, environment: Mapping[str, str] | None = None)
     Find the program of a command, as it would be found at its start.
 
     :param environment: the daemon's environment; that of this process if None.
-    :raises CommandError: when there is none that can be run.
+    :raises CommandError: if there is none that can be run.
     """
     inherited = os.environ if environment is None else environment
     return child.find_program(
@@ -116,7 +116,7 @@ class Ended:
     """
     How a revival's command ended.
 
-    :ivar exit: its exit status, negative for a signal; None where another process than this
+    :ivar exit: its exit status, negative for a signal; None if another process than this
         daemon started it.
     :ivar stalled: whether it was ended because nothing grew.
     :ivar quick: whether it ended by itself within `QUICK` seconds of its start.
@@ -214,7 +214,7 @@ class Revival:
             return False
         if self._ended_early is None:
             self._ended_early = self._times.monotonic() - self._started < QUICK
-        # A command that goes to the background lives on in its children. What ran for longer
+        # A command that goes to the background continues in its children. A command that ran longer
         # may leave a server of the project's behind, which is none of its work.
         return not (self._ended_early and processes.is_led_by(self.pid))
 
@@ -269,7 +269,7 @@ def start(
     :param in_use: the output files of the revivals that run.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the command's umask; the daemon's own if negative.
-    :raises CommandError: when it cannot be started; then nothing runs.
+    :raises CommandError: if it cannot be started; then nothing runs.
     """
     arguments = arguments_for(command, session)
     program = find_program(command, environment)

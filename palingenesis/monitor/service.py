@@ -476,7 +476,7 @@ class Monitor(Service):
         return [*homes, *(home for home in others if home.name not in known)]
 
     async def _see(self, homes: Sequence[Home]) -> Living:
-        """Look which processes live."""
+        """Return which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
             living = await deferToThread(self._world.look, homes, commands)

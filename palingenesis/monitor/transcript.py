@@ -22,7 +22,7 @@ from palingenesis.monitor import files
 #: Bytes read from the end at first; doubled up to `LAST_WINDOW`.
 FIRST_WINDOW = 128 * 1024
 LAST_WINDOW = 8 * 1024 * 1024
-#: Bytes of the beginning that may tell the session's identity.
+#: Bytes of the beginning that may have the session's identity.
 HEAD_WINDOW = 256 * 1024
 #: What is parsed in one reading, and so the longest record that can be, in bytes of text: parsing
 #: 2 MiB takes about 10 ms.

@@ -239,7 +239,7 @@ class Codex(Session):
 
 
 def began() -> str:
-    """Tell when this process started, as proc_pid_stat(5) has it in field 22."""
+    """Return when this process started, as proc_pid_stat(5) has it in field 22."""
     try:
         with open("/proc/self/stat", encoding="ascii") as file:
             return file.read().rpartition(")")[2].split()[19]

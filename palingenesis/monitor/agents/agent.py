@@ -48,7 +48,7 @@ class Step:
     """
     A step of a session, as one record reports it.
 
-    :ivar key: tells the record from every other of the session.
+    :ivar key: identifies the record within the session.
     :ivar at: the record's timestamp, in seconds since the epoch; None if it has none.
     :ivar kind: how the session stopped, if nothing follows; None in the middle of a turn.
     :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
@@ -92,7 +92,7 @@ class Owners(ABC):
     What an agent's own files and this machine prove, at one moment, about its sessions' owners.
 
     :param snapshot: this machine at that moment.
-    :ivar warnings: one line for everything that a person should mend.
+    :ivar warnings: one line for each problem that a person should solve.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:

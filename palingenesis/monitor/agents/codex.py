@@ -177,7 +177,7 @@ class Codex(Agent):
         return self.stamp(transcript), tuple(sorted(stamps))
 
     def owners(self, home: str, snapshot: Snapshot) -> Locks:
-        """Look at the locks that living processes hold."""
+        """Read the locks that living processes hold."""
         return Locks(home, snapshot)
 
 
