@@ -472,8 +472,7 @@ def _starts_enough(case: Case) -> bool:
 GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.PAUSED, lambda case: case.circumstances.paused),
     (Reason.NO_METHOD, lambda case: case.method is None),
-    # A daemon whose own ledger fails keeps nothing, and no other daemon is the reason.
-    (Reason.NOT_THE_KEEPER, lambda case: not case.is_kept and case.circumstances.ledger),
+    (Reason.NOT_THE_KEEPER, lambda case: not case.is_kept),
     (Reason.LEDGER, lambda case: not case.circumstances.ledger),
     (Reason.KIND, lambda case: case.kind not in REVIVABLE),
     (Reason.CRASHES, lambda case: case.kind is Kind.DIED and not case.settings.crashes),

@@ -172,9 +172,9 @@ class Revival:
         """Whether it was sent SIGTERM."""
         return self._killing is not None
 
-    def grew(self) -> None:
-        """Note that the session's transcript has grown."""
-        self._grown = self._times.monotonic()
+    def grew(self, ago: float = 0.0) -> None:
+        """Note that the session has grown, so many seconds ago."""
+        self._grown = max(self._grown, self._times.monotonic() - max(0.0, ago))
 
     def end(self) -> None:
         """Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later."""

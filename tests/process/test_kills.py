@@ -25,7 +25,7 @@ class TwoDaemonsTests(AgentTestCase):
         state = self.place.path("other-state")
         return self.place.daemon(*options, "--state", state, environment=self.variables)
 
-    def told(self, command: str) -> list[dict[str, object]]:
+    def other_replies(self, command: str) -> list[dict[str, object]]:
         reply: list[dict[str, object]] = json.loads(self.ask(f"{command}\n".encode(), self.other))
         return reply
 
@@ -39,7 +39,7 @@ class TwoDaemonsTests(AgentTestCase):
             self.wait_for_session(name, state="stopped", kind="finished")
         self.wait_for_looks()
         self.assertEqual([len(self.runs(name)) for name in names], [2] * 12)
-        self.assertNotIn("intent", [each["event"] for each in self.told("LOG 1000")])
+        self.assertNotIn("intent", [each["event"] for each in self.other_replies("LOG 1000")])
 
     def test_the_second_takes_over_and_leaves_alone_what_stopped_before(self) -> None:
         first = self.monitor()
@@ -107,6 +107,29 @@ class WorkTests(AgentTestCase):
         )
         self.assertEqual(entries[3]["reason"], "nothing grew for 1 seconds")
         self.assertEqual(entries[3]["pid"], self.runs("s")[1]["pid"])
+
+    def test_a_daemon_that_comes_after_ends_no_revival_whose_sub_agent_works(self) -> None:
+        daemon = self.monitor(stall=3)
+        self.begin("s", "limit:0", "subagent:14").wait()
+        started = self.wait_for_event("started")[-1]
+        # The transcript itself has not grown for longer than a stall then.
+        time.sleep(max(0.0, started["at"] + 5 - time.time()))
+        daemon.kill()
+        self.start_daemon(self.place.path("c.toml"))
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(len(self.runs("s")), 2)
+        self.assertNotIn("killed", self.story())
+
+    def test_a_daemon_that_comes_after_ends_no_call_of_a_tool(self) -> None:
+        daemon = self.monitor(stall=2)
+        self.begin("s", "limit:0", "call:9").wait()
+        started = self.wait_for_event("started")[-1]
+        time.sleep(max(0.0, started["at"] + 4 - time.time()))
+        daemon.kill()
+        self.start_daemon(self.place.path("c.toml"))
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(len(self.runs("s")), 2)
+        self.assertNotIn("killed", self.story())
 
     def test_a_restart_does_not_begin_the_count_of_a_stall_anew(self) -> None:
         stall = 8

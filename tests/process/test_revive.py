@@ -194,11 +194,10 @@ class StartTests(ReviveCase):
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
 
     def test_files_of_output_are_bounded_and_those_in_use_are_kept(self) -> None:
-        self.patch(revive, "OUTPUT_FILES", 3)
         first = self.start(self.command("print"))
         self.ended(first)
         for _ in range(4):
-            last = self.start(self.command("print"), in_use=[first.output or ""])
+            last = self.start(self.command("print"), in_use=[first.output or ""], keep=3)
             self.ended(last)
         names = os.listdir(os.path.join(self.state, "output"))
         self.assertEqual(len(names), 4)
