@@ -39,7 +39,7 @@ from tests.unit.monitor.fake_world import FakeRevival, FakeWorld
 EPOCH = 1_800_000_000.0
 SESSIONS = 40
 #: Sessions of a short night, and its seconds.
-FEW, SHORT = 16, 2 * 3600
+FEW, SHORT = 16, 5400
 #: The state directories of the daemons.
 STATES = ("one", "other")
 #: Seconds of a night, and between two things that happen in it.
@@ -194,6 +194,8 @@ class Night:
         self.ending: set[int] = set()
         #: Until when only the sub-agents of a command work, by its pid.
         self.delegated: dict[int, float] = {}
+        #: Until when a command does nothing, by its pid.
+        self.hung: dict[int, float] = {}
         #: How many daemons had been killed when a command began, by its pid.
         self.deaths: dict[int, int] = {}
         #: The sessions that go on under another id: the last record, and the deaths until then.
@@ -347,6 +349,8 @@ class Night:
             revival, session = start.revival, start.session.id
             if not revival.alive:
                 continue
+            if self.clock.seconds() < self.hung.get(revival.pid, 0.0):
+                continue
             if self.clock.seconds() < self.delegated.get(revival.pid, 0.0):
                 self.delegate(session, revival.pid)
                 continue
@@ -366,7 +370,9 @@ class Night:
             elif chance < 0.66:
                 self.delegated[revival.pid] = self.clock.seconds() + 1800
                 self.delegate(session, revival.pid)
-            elif chance < 0.69:
+            elif chance < 0.68:
+                self.hung[revival.pid] = self.clock.seconds() + 3600
+            elif chance < 0.71:
                 self.go_on_elsewhere(session, revival)
 
     def delegate(self, session: str, pid: int) -> None:
