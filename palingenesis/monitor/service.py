@@ -539,7 +539,9 @@ class Monitor(Service):
             self._ledger.kept(home.directory)
         self._kept_by = {home.name: locks.keeper_of(home) for home in homes}
         since = self._ledger.sums.kept
-        kept = [home for home in homes if self._kept_by[home.name] is True]
+        # If the state directory itself is unfit, that is the reason, and no other daemon.
+        is_unfit = self._keeper.warning is not None
+        kept = [home for home in homes if self._kept_by[home.name] is True or is_unfit]
         self._judge.kept = {home.name: since.get(home.directory) for home in kept}
         if self._judge.kept.keys() - before:
             self._judge.unsettle()

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -39,6 +39,18 @@ FIRST_LINES = 200
 BEGINNING = 4096
 
 
+class Growth(NamedTuple):
+    """
+    What there is of a session: its records, and those of its sub-agents.
+
+    :ivar parts: what changes when anything of it grows.
+    :ivar at: when anything of it last grew, in seconds since the epoch; 0 if nothing is seen.
+    """
+
+    parts: Hashable = ()
+    at: float = 0.0
+
+
 class Stamp(NamedTuple):
     """
     What changes when a session's records do.
@@ -56,6 +68,17 @@ class Stamp(NamedTuple):
     def of(cls, status: os.stat_result) -> Stamp:
         """Make the stamp of a file."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def growth_of(stamp: Stamp | None, others: Iterable[tuple[str, int, int]] = ()) -> Growth:
+    """
+    Return the growth of a transcript and of other files.
+
+    :param others: of each, its path, its size and the time of its last change in nanoseconds.
+    """
+    others = sorted(others)
+    times = [time for _, _, time in others] + ([] if stamp is None else [stamp.mtime_ns])
+    return Growth((stamp, *others), max(times, default=0) / 1e9)
 
 
 class Record(NamedTuple):

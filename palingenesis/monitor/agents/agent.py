@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from enum import Enum
@@ -19,7 +19,15 @@ from typing import ClassVar
 from palingenesis.monitor.files import Walk
 from palingenesis.monitor.owners import Snapshot, Witness, strongest
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import Record, Stamp, Transcript, field, opened
+from palingenesis.monitor.transcript import (
+    Growth,
+    Record,
+    Stamp,
+    Transcript,
+    field,
+    growth_of,
+    opened,
+)
 from palingenesis.paths import home_directory
 from palingenesis.words import REVIVABLE, Kind, Owner
 
@@ -264,13 +272,13 @@ class Agent(ABC):
         last = (step.at for step in islice(steps, _DEPTH) if step.progress)
         return next((at for at in last if at is not None), None)
 
-    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+    def growth(self, home: str, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
         """
-        Return what changes when anything below a session grows: for most agents, its transcript.
+        Return how much there is of a session: for most agents, of its transcript.
 
         An agent whose sub-agents have files of their own counts those too.
         """
-        return self.stamp(transcript)
+        return growth_of(self.stamp(transcript))
 
     @abstractmethod
     def owners(self, home: str, snapshot: Snapshot) -> Owners:
