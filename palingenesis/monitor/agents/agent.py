@@ -31,6 +31,7 @@ class What(Enum):
     """What a record reports."""
 
     PROMPT = "a prompt, which begins a turn"
+    NOTICE = "a message of the program's to the model, which begins a turn"
     TURN_BEGUN = "that a turn begins"
     WORK = "a reply, a tool's call or its result, in the middle of a turn"
     REPLY = "a reply that may be the end of a turn, and does not say so"
