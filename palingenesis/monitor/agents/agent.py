@@ -41,6 +41,7 @@ class What(Enum):
     COMMAND = "a command that was typed"
     OUTPUT = "what a typed command printed"
     LOCAL = "what a person did without the model"
+    COMPACTED = "that the context has been made shorter"
     FIGURES = "how full the limits are"
 
 
