@@ -22,6 +22,7 @@ from palingenesis.monitor.case import (
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.needs import needs
 from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
@@ -43,6 +44,8 @@ class Judge:
     :param recorded: called for each event that is recorded.
     :param warn: called with one line for everything that a person should mend.
     :ivar settings: what an operator has set.
+    :ivar wants_a_look: whether the processes are to be looked at; see :meth:`consider`.
+    :ivar ready: what is due: when, which session, and its record's key; see :meth:`gather`.
     :ivar kept: the homes that this daemon keeps; see `Circumstances`.
     """
 
@@ -63,6 +66,8 @@ class Judge:
         self.kept: Mapping[str, float | None] = {}
         self._resets: Mapping[str, Statement] = {}
         self._looked_at = -LOOK
+        self.wants_a_look = False
+        self.ready: list[tuple[float, tuple[str, str], str]] = []
         self._world = world
         self._times = times
         self._roster = roster
@@ -109,18 +114,24 @@ class Judge:
         sessions = self._roster.sessions.values()
         return [session for session in sessions if session.identity.directory == directory]
 
-    def wants_a_look(self) -> bool:
-        """Return whether it matters now for any session who has it, or will when it is due."""
+    def consider(self) -> Iterator[None]:
+        """
+        Decide whether to look at the processes, and set `wants_a_look`; yield after each session.
+
+        It matters for a session who has it if nothing else keeps it from being revived; of one
+        that waits, a person wants to know it before.
+        """
+        self.wants_a_look = False
         circumstances = self.circumstances()
         shows = circumstances.monotonic - self._looked_at >= LOOK
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    if shows and session.state is State.WAITING:
-                        return True
-                    if owner_matters(self._case(session, circumstances)):
-                        return True
-        return False
+                    waits = shows and session.state is State.WAITING
+                    self.wants_a_look = waits or owner_matters(self._case(session, circumstances))
+            if self.wants_a_look:
+                return
+            yield
 
     def judge_all(self, living: Living | None) -> Iterator[None]:
         """
@@ -160,10 +171,14 @@ class Judge:
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
-        if case.is_kept and self._keeper.held:
+        keeps = case.is_kept and self._keeper.held
+        if keeps:
             self._record(case)
             case = self._case(session, circumstances)
-        self._note(session, assess(case))
+        assessment = assess(case)
+        if keeps:
+            self._call(case, assessment)
+        self._note(session, assessment)
         session.settled = case.is_settled and not case.running
 
     def _record(self, case: Case) -> None:
@@ -184,8 +199,17 @@ class Judge:
         if end.kind in REVIVABLE and not end.fresh:
             self._revivals.give_up_if_hopeless(self._case(session, case.circumstances))
 
-    def ready(self) -> list[tuple[float, tuple[str, str], str]]:
-        """Return what is due, the longest due first: when, which session, its record's key."""
+    def _call(self, case: Case, assessment: Assessment) -> None:
+        """Call a person, once for each stop, if the session needs one."""
+        need = needs(case, assessment)
+        if need is None or assessment.held is Reason.GIVEN_UP:
+            # The entry that gives a session up has called a person already.
+            return
+        if self._ledger.needs_you(stop_of(case), need):
+            self._recorded(Event.NEEDS_YOU, stop_of(case), need)
+
+    def gather(self) -> Iterator[None]:
+        """Set `ready` to what is due, the longest due first; yield after each session."""
         circumstances = self.circumstances()
         ready = []
         for session in self._roster.sessions.values():
@@ -196,7 +220,8 @@ class Judge:
                 # A directory that could not be used is asked again.
                 if assessment.held in (None, Reason.DIRECTORY):
                     ready.append((assessment.due or 0.0, session.name, session.verdict.key))
-        return sorted(ready)
+            yield
+        self.ready = sorted(ready)
 
     def still_ready(self, name: tuple[str, str]) -> Session | None:
         """Return a session if nothing that is known without a look at the system holds it."""
@@ -345,6 +370,7 @@ class Judge:
             Key.DUE: assessment.due,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: shown_reason(case) if shows_reason else None,
+            Key.NEEDS: needs(case, assessment),
             Key.HOME: session.home.name,
             Key.OWNER: session.owner,
             Key.WHO: session.who,

@@ -22,7 +22,9 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
+from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery
 from palingenesis.monitor.notify import Notifier
+from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
@@ -39,8 +41,6 @@ STEP = 60.0
 PATIENCE = 2.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
-#: Sessions that :meth:`Monitor.sessions` returns.
-SESSIONS_LIMIT = 100
 #: Different warnings that are logged; further ones are not.
 _WARNING_LIMIT = 1000
 
@@ -123,8 +123,9 @@ class Monitor(Service):
             recorded=self._recorded,
             warn=self._warn,
         )
-        self._notifier = Notifier(settings.notify)
+        self._notifier = Notifier(settings.notify, settings.notify_events)
         self._settings = settings
+        self._digested: float | None = None
         self._clocks: tuple[float, float] | None = None
         self._next: Any = None
         self._cooperator: Cooperator | None = None
@@ -179,6 +180,8 @@ class Monitor(Service):
         """Apply other settings: every session is assessed afresh, and what runs goes on."""
         self._settings = self._judge.settings = settings
         self._notifier.command = settings.notify
+        self._notifier.events = settings.notify_events
+        self._digested = None
         self._judge.unsettle()
         self._judge.restate()
         self._summarize()
@@ -322,13 +325,21 @@ class Monitor(Service):
         """What is wrong with the ledger or its directory, in one line; None if nothing is."""
         return self._keeper.warning or self._ledger.warning
 
-    def sessions(self) -> list[dict[str, Any]]:
-        """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
-        latest = sorted(self._roster.sessions.values(), key=lambda s: s.since, reverse=True)
+    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
+        """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
+        oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
-        return [self._judge.session_report(each, circumstances) for each in latest[:SESSIONS_LIMIT]]
+        return [
+            self._judge.session_report(each, circumstances)
+            for each in query.page(self._roster.sessions.values(), oldest)
+        ]
 
-    def log(self, count: int = 20) -> list[dict[str, Any]]:
+    @property
+    def known_sessions(self) -> int:
+        """How many sessions are monitored."""
+        return len(self._roster.sessions)
+
+    def log(self, count: int = COUNT) -> list[dict[str, Any]]:
         """Return the last entries of the ledger as ``LOG`` does, the oldest first."""
         return self._ledger.last(count)
 
@@ -395,6 +406,7 @@ class Monitor(Service):
             self._revivals.poll(self._settings)
         for warning in self._notifier.poll(self._times.monotonic()):
             self._warn(warning)
+        self._send_digest()
         homes = self._homes()
         self._keep_homes(homes)
         began = self._times.monotonic()
@@ -404,12 +416,14 @@ class Monitor(Service):
         # After the transcripts are read: a user who wrote in one is seen to live.
         ended = self._revivals.any_ended()
         self._judge.observe(await self._see(self._every_home()) if ended else None)
-        living = await self._see(homes) if self._judge.wants_a_look() else None
+        await self._in_slices(self._judge.consider())
+        living = await self._see(homes) if self._judge.wants_a_look else None
         await self._in_slices(self._judge.judge_all(living))
         self._ledger.forget(self._roster.sessions)
         self._summarize()
         if acts:
-            for _, name, key in self._judge.ready():
+            await self._in_slices(self._judge.gather())
+            for _, name, key in self._judge.ready:
                 if (session := self._judge.still_ready(name)) is not None:
                     await self._revive(session, key, homes)
             self._summarize()
@@ -465,8 +479,12 @@ class Monitor(Service):
         """Look which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
-            return await deferToThread(self._world.look, homes, commands)
-        return self._world.look(homes, commands)
+            living = await deferToThread(self._world.look, homes, commands)
+        else:
+            living = self._world.look(homes, commands)
+        for warning in living.warnings:
+            self._warn(warning)
+        return living
 
     def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
         assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service
@@ -580,6 +598,31 @@ class Monitor(Service):
         if entry and entry[0][Key.EVENT] == event:
             now = self._times.monotonic()
             warning = self._notifier.notify(entry[0], now, stop.directory or None)
+            if warning is not None:
+                self._warn(warning)
+
+    def night(self, since: float) -> dict[str, Any]:
+        """Return the facts of the time since then; see `report.facts`."""
+        return facts(
+            self._ledger.entries(),
+            self._ledger.sums.sessions,
+            paused=self.paused,
+            since=since,
+            now=self._times.wall(),
+            why_not=reasons_of(self._settings, self._world.default_homes().values()),
+        )
+
+    def _send_digest(self) -> None:
+        """Notify of the night, at the first tick after the time of day that is set."""
+        if self._settings.digest is None or not self._keeper.held:
+            return
+        now = self._times.wall()
+        latest, before = last_time(self._settings.digest, now), self._digested
+        # A clock that is set back repeats no digest.
+        self._digested = latest if before is None else max(latest, before)
+        if before is not None and latest > before:
+            event = digest(self.night(now - SPAN))
+            warning = self._notifier.digest(event, self._times.monotonic())
             if warning is not None:
                 self._warn(warning)
 
