@@ -241,7 +241,7 @@ class Locks(Owners):
         if running.lives:
             return running
         lock = os.path.join(self._directory, f"{session.id}.lock")
-        holder = self.snapshot.holder(lock)
+        holder = self.snapshot.holder(lock, Codex.programs)
         if holder.pid is not None and self._is_server(holder.pid):
             holder = replace(holder, owner=Owner.SERVER, program=_SERVER, terminal=None)
         unlocked = NOTHING if os.path.lexists(lock) else self._without_lock(transcript)
