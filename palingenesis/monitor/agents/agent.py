@@ -39,6 +39,7 @@ class What(Enum):
     """What a record reports."""
 
     PROMPT = "a prompt, which begins a turn"
+    NOTICE = "a message of the program's to the model, which begins a turn"
     TURN_BEGUN = "that a turn begins"
     WORK = "a reply, a tool's call or its result, in the middle of a turn"
     REPLY = "a reply that may be the end of a turn, and does not say so"
@@ -48,6 +49,7 @@ class What(Enum):
     COMMAND = "a command that was typed"
     OUTPUT = "what a typed command printed"
     LOCAL = "what a person did without the model"
+    COMPACTED = "that the context has been made shorter"
     FIGURES = "how full the limits are"
 
 
