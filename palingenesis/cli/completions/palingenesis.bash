@@ -6,11 +6,12 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_config_subparsers=(init show check edit path)
-_shtab_palingenesis_subparsers=(start stop status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
+_shtab_palingenesis_subparsers=(start stop restart status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
 
-_shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
-_shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
-_shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
+_shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state --json)
+_shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout --json)
+_shtab_palingenesis_restart_option_strings=(-h --help --socket --timeout --json)
+_shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --short --json --watch)
 _shtab_palingenesis_sessions_option_strings=(-h --help --socket --timeout --state --agent --all --json --watch)
 _shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n -f --follow --since --session --json)
 _shtab_palingenesis_output_option_strings=(-h --help --socket --timeout)
@@ -38,6 +39,7 @@ _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
 _shtab_palingenesis_start___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_restart___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_sessions___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
@@ -62,15 +64,21 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_sessions___state_choices=(working quiet stopped waiting reviving left given-up)
 _shtab_palingenesis_config_pos_0_choices=(init show check edit path)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
+_shtab_palingenesis_pos_0_choices=(start stop restart status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
 
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
 _shtab_palingenesis_start___foreground_nargs=0
+_shtab_palingenesis_start___json_nargs=0
 _shtab_palingenesis_stop__h_nargs=0
 _shtab_palingenesis_stop___help_nargs=0
+_shtab_palingenesis_stop___json_nargs=0
+_shtab_palingenesis_restart__h_nargs=0
+_shtab_palingenesis_restart___help_nargs=0
+_shtab_palingenesis_restart___json_nargs=0
 _shtab_palingenesis_status__h_nargs=0
 _shtab_palingenesis_status___help_nargs=0
+_shtab_palingenesis_status___short_nargs=0
 _shtab_palingenesis_status___json_nargs=0
 _shtab_palingenesis_status___watch_nargs='?'
 _shtab_palingenesis_sessions__h_nargs=0
