@@ -328,7 +328,7 @@ class StatusTests(CommandTestCase):
 class DoctorTests(MonitoredTestCase):
     def examine(self) -> dict[str, str]:
         """Examine the socket of an application, and return what is told by label."""
-        shown = self.shown("doctor", "--socket", self.path)
+        shown = self.run_command("doctor", "--socket", self.path).stdout.decode()
         return {line[:11].strip(): line[11:] for line in shown.splitlines()}
 
     def test_what_the_daemon_knows_is_told_after_its_answer(self) -> None:

@@ -56,11 +56,12 @@ LIBRARIES: dict[str, set[str]] = {
 #: The modules on Twisted in parts that are not.
 ON_TWISTED = {f"{PACKAGE}.client.deferred", f"{PACKAGE}.monitor.service"}
 
-#: The modules of the monitor that the command line may import, all of the standard library.
+#: The modules of the monitor and of the web that the command line may import, all of the
+#: standard library.
 FOR_THE_COMMAND_LINE = {
     f"{PACKAGE}.monitor.{name}"
     for name in ("agents", "child", "notify", "owners", "pretend", "report", "settings")
-}
+} | {f"{PACKAGE}.web.settings"}
 
 #: What only the tests of real processes use: modules, names and attributes.
 PROCESSES = {
