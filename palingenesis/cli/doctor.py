@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -34,7 +35,7 @@ from palingenesis.wire import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from socket import socket
 
     from palingenesis.cli.inspection import Row
@@ -51,6 +52,8 @@ _VERDICTS = {
     "plugin": "would not start again",
     "ledger": "revives nothing without its ledger",
 }
+#: What the colours of the rows are called for programs.
+_LEVELS = {PLAIN: "plain", GREEN: "good", YELLOW: "warning", RED: "bad"}
 _GOOD = "the daemon is healthy"
 _WOULD_REVIVE = "the daemon runs and would bring sessions back"
 _EXPOSURES = {
@@ -62,22 +65,42 @@ _EXPOSURES = {
 }
 
 
-def examine(given: str | None, timeout: float, colour: bool) -> Exit:
+def examine(given: str | None, timeout: float, colour: bool, as_json: bool = False) -> Exit:
     """
     Print each step on the way to the daemon, and a verdict.
 
     :param given: the path of the socket, or None to look for it.
     :param timeout: seconds that the daemon has for its answer.
+    :param as_json: whether one object is printed at the end, with all rows.
     :returns: done if sessions would come back, or if an application's daemon is healthy.
     :raises SocketPathError: when the path cannot be a socket's.
     """
-    colours: dict[str, str] = {}
+    rows: list[Row] = []
 
     def say(label: str, value: str, value_colour: str = PLAIN) -> None:
-        colours[label] = value_colour
-        # Each row as soon as it is known: the next may take as long as the timeout.
-        print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
+        rows.append((label, value, value_colour))
+        if not as_json:
+            # Each row as soon as it is known: the next may take as long as the timeout.
+            print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
+    status = _examine(given, timeout, rows, say)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "verdict": rows[-1][1],
+                    "exit": int(status),
+                    "rows": [
+                        {"label": label, "value": value, "level": _LEVELS[level]}
+                        for label, value, level in rows
+                    ],
+                }
+            )
+        )
+    return status
+
+
+def _examine(given: str | None, timeout: float, rows: list[Row], say: Callable[..., None]) -> Exit:
     location = find_socket(given)
     say("path", printable(f"{location.path}, by {location.source}"))
     say("directory", *_directory(os.path.dirname(location.path)))
@@ -99,7 +122,7 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
             say(*row)
         for row in _configuration(location.path, error is None):
             # The daemon itself knows which file it reads, and every mistake in it.
-            if row[0] not in colours:
+            if row[0] not in [label for label, _, _ in rows]:
                 say(*row)
         if (unread := unread_directory()) is not None:
             say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
@@ -108,7 +131,7 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
         missing = _missing(ControlClient(given, timeout))
         for each in (missing or [])[1:]:
             say("lacks", printable(each), RED)
-        failing = [label for label, its in colours.items() if its == RED]
+        failing = [label for label, _, level in rows if level == RED]
         words, verdict_colour = _verdict(missing, failing)
         say("verdict", printable(words), verdict_colour)
         return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY

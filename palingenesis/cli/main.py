@@ -324,7 +324,7 @@ def _doctor(options: Namespace) -> Exit:
         return report()
     from palingenesis.cli.doctor import examine
 
-    return examine(options.socket, _timeout(options), _colour())
+    return examine(options.socket, _timeout(options), _colour(), options.json)
 
 
 def _add_doctor_options(parser: ArgumentParser) -> None:
@@ -333,6 +333,7 @@ def _add_doctor_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="print versions and what holds on this system, with nothing private in it",
     )
+    parser.add_argument("--json", action="store_true", help="print an object, with each row")
 
 
 def _start(options: Namespace) -> Exit:

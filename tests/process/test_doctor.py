@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -84,6 +85,15 @@ class DoctorTests(DoctorTestCase):
         self.assertEqual(found["socket"], "no such file or directory")
         self.assertEqual(found["answer"], "none: there is no socket")
         self.assertNotIn("listener", found)
+
+    def test_programs_see_one_object(self) -> None:
+        done = self.run_command("doctor", "--json")
+        self.assertEqual((done.returncode, done.stderr), (Exit.NOT_RUNNING, b""))
+        told = json.loads(done.stdout)
+        self.assertEqual(told["exit"], Exit.NOT_RUNNING)
+        self.assertEqual(told["rows"][0]["label"], "path")
+        last = {"label": "verdict", "value": told["verdict"], "level": "bad"}
+        self.assertEqual(told["rows"][-1], last)
 
     def test_no_directory(self) -> None:
         found = self.examine(Exit.NOT_RUNNING, "--socket", self.place.path("none", "p.sock"))
