@@ -14,6 +14,7 @@ from palingenesis.cli.parser import (
     number_of_entries,
     past_time,
     seconds,
+    time_of_day,
     word,
 )
 from palingenesis.client.blocking import ControlClient
@@ -340,10 +341,10 @@ def _start(options: Namespace) -> Exit:
     from palingenesis.cli.start import start
 
     chosen = (options.socket, options.config, options.state, options.timeout, options.foreground)
-    return start(*chosen, _report(options))
+    return start(*chosen, _outcome(options))
 
 
-def _report(options: Namespace) -> Report:
+def _outcome(options: Namespace) -> Report:
     from palingenesis.cli import outcome
 
     return outcome.as_json if options.json else outcome.in_words
@@ -366,14 +367,26 @@ def _stop(options: Namespace) -> Exit:
     from palingenesis.cli.stop import stop
 
     if options.json:
-        return stop(options.socket, options.timeout, _report(options))
+        return stop(options.socket, options.timeout, _outcome(options))
     return stop(options.socket, options.timeout)
 
 
 def _restart(options: Namespace) -> Exit:
     from palingenesis.cli.restart import restart
 
-    return restart(options.socket, options.timeout, _report(options))
+    return restart(options.socket, options.timeout, _outcome(options))
+
+
+def _notify(options: Namespace) -> Exit:
+    from palingenesis.cli.notify import run
+
+    return run(options)
+
+
+def _add_notify_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.notify import add_options
+
+    add_options(parser)
 
 
 def _config(options: Namespace) -> Exit:
@@ -388,8 +401,34 @@ def _add_config_options(parser: ArgumentParser) -> None:
     add_options(parser)
 
 
+def _report(options: Namespace) -> Exit:
+    from palingenesis.cli.report import report
+
+    return report(options)
+
+
+def _add_report_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--since",
+        metavar="HH:MM",
+        type=time_of_day,
+        help="the time of day to begin with, the last one (default: 12 hours ago)",
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with a picture of the night")
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    parser.add_argument("--config", metavar="FILE", help="the configuration file")
+    parser.add_argument("--state", metavar="DIR", help="the state directory")
+
+
+def _demo(_options: Namespace) -> Exit:
+    from palingenesis.cli.demo import demo
+
+    return demo(_colour())
+
+
 #: Each command, in the order of the help.
 COMMANDS = {
+    "demo": CliCommand(_demo, "show a session that stops and comes back, in half a minute"),
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
     "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited", _add_outcome_option),
     "restart": CliCommand(
@@ -407,6 +446,8 @@ COMMANDS = {
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "make the daemon read its configuration again"),
     "config": CliCommand(_config, "write, show, check and edit the settings", _add_config_options),
+    "notify": CliCommand(_notify, "deliver and try notifications", _add_notify_options),
+    "report": CliCommand(_report, "show what happened overnight", _add_report_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "web": CliCommand(_web, "open the daemon's page, and print its address", _add_web_options),

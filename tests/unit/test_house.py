@@ -45,8 +45,8 @@ LIBRARIES: dict[str, set[str]] = {
     "client": set(),
     "cli": set(),
     "server": TWISTED,
-    "web": TWISTED,
     "monitor": set(),
+    "web": TWISTED,
     "daemon": TWISTED,
     TESTING: TWISTED,
     PACKAGE: set(),
@@ -56,12 +56,22 @@ LIBRARIES: dict[str, set[str]] = {
 #: The modules on Twisted in parts that are not.
 ON_TWISTED = {f"{PACKAGE}.client.deferred", f"{PACKAGE}.monitor.service"}
 
-#: The modules of the monitor and of the web that the command line may import, all of the
-#: standard library.
+#: The modules of other parts that the command line may import, all of the standard library.
 FOR_THE_COMMAND_LINE = {
-    f"{PACKAGE}.monitor.{name}"
-    for name in ("agents", "child", "notify", "owners", "pretend", "report", "settings")
-} | {f"{PACKAGE}.web.settings"}
+    f"{PACKAGE}.{name}"
+    for name in (
+        *(
+            "monitor.agents",
+            "monitor.child",
+            "monitor.homes",
+            "monitor.notify",
+            "monitor.owners",
+            "monitor.pretend",
+        ),
+        *("monitor.report", "monitor.settings", "web.night", "web.settings"),
+        *("monitor.ledger.file", "monitor.ledger.history"),
+    )
+}
 
 #: What only the tests of real processes use: modules, names and attributes.
 PROCESSES = {

@@ -6,8 +6,10 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_palingenesis_config_subparsers=(init show check edit path)
-_shtab_palingenesis_subparsers=(start stop restart status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
+_shtab_palingenesis_notify_subparsers=(post test)
+_shtab_palingenesis_subparsers=(demo start stop restart status sessions log output hold release revive end pause resume reload config notify report commands send web metrics path completion doctor)
 
+_shtab_palingenesis_demo_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state --json)
 _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout --json)
 _shtab_palingenesis_restart_option_strings=(-h --help --socket --timeout --json)
@@ -28,6 +30,10 @@ _shtab_palingenesis_config_check_option_strings=(-h --help)
 _shtab_palingenesis_config_edit_option_strings=(-h --help)
 _shtab_palingenesis_config_path_option_strings=(-h --help)
 _shtab_palingenesis_config_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_notify_post_option_strings=(-h --help --as --header-file)
+_shtab_palingenesis_notify_test_option_strings=(-h --help --config)
+_shtab_palingenesis_notify_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_report_option_strings=(-h --help --socket --timeout --since --html --json --config --state)
 _shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json)
 _shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_web_option_strings=(-h --help --socket --timeout --open --close --revoke --json)
@@ -37,6 +43,7 @@ _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report --json)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
+_shtab_palingenesis_demo___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_start___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_restart___socket_COMPGEN=_shtab_compgen_files
@@ -52,6 +59,8 @@ _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_config___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_notify___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_report___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_commands___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_send___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_web___socket_COMPGEN=_shtab_compgen_files
@@ -63,9 +72,13 @@ _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_palingenesis_sessions___state_choices=(working quiet stopped waiting reviving left given-up)
 _shtab_palingenesis_config_pos_0_choices=(init show check edit path)
+_shtab_palingenesis_notify_post___as_choices=(ntfy slack discord json)
+_shtab_palingenesis_notify_pos_0_choices=(post test)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop restart status sessions log output hold release revive end pause resume reload config commands send web metrics path completion doctor)
+_shtab_palingenesis_pos_0_choices=(demo start stop restart status sessions log output hold release revive end pause resume reload config notify report commands send web metrics path completion doctor)
 
+_shtab_palingenesis_demo__h_nargs=0
+_shtab_palingenesis_demo___help_nargs=0
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
 _shtab_palingenesis_start___foreground_nargs=0
@@ -122,6 +135,16 @@ _shtab_palingenesis_config_path___help_nargs=0
 _shtab_palingenesis_config_pos_0_nargs=A...
 _shtab_palingenesis_config__h_nargs=0
 _shtab_palingenesis_config___help_nargs=0
+_shtab_palingenesis_notify_post__h_nargs=0
+_shtab_palingenesis_notify_post___help_nargs=0
+_shtab_palingenesis_notify_test__h_nargs=0
+_shtab_palingenesis_notify_test___help_nargs=0
+_shtab_palingenesis_notify_pos_0_nargs=A...
+_shtab_palingenesis_notify__h_nargs=0
+_shtab_palingenesis_notify___help_nargs=0
+_shtab_palingenesis_report__h_nargs=0
+_shtab_palingenesis_report___help_nargs=0
+_shtab_palingenesis_report___json_nargs=0
 _shtab_palingenesis_commands__h_nargs=0
 _shtab_palingenesis_commands___help_nargs=0
 _shtab_palingenesis_commands___json_nargs=0

@@ -173,6 +173,7 @@ class CommandTests(StateTestCase):
                 "due",
                 "attempts",
                 "held",
+                "needs",
                 "home",
                 "owner",
                 "who",
