@@ -50,7 +50,7 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands demo start stop status sessions log output report hold release revive end pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' notify 'notify post' 'notify test' commands send web metrics path completion doctor
+set -g _shtab_palingenesis_commands demo start stop restart status sessions log output report hold release revive end pause resume reload config 'config init' 'config show' 'config check' 'config edit' 'config path' notify 'notify post' 'notify test' commands send web metrics path completion doctor
 set -g _shtab_palingenesis_opts_with_value --agent --as --config --header-file --html --session --since --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
@@ -71,14 +71,22 @@ complete -c palingenesis -n '_shtab_palingenesis_using start' -l timeout -x -d '
 complete -c palingenesis -n '_shtab_palingenesis_using start' -l foreground -d 'stay in the foreground, and log there'
 complete -c palingenesis -n '_shtab_palingenesis_using start' -l config -x -d 'the configuration file'
 complete -c palingenesis -n '_shtab_palingenesis_using start' -l state -x -d 'the state directory'
+complete -c palingenesis -n '_shtab_palingenesis_using start' -l json -d 'print an object, pid and socket'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a stop -d 'Stop the daemon, and wait until it has exited.'
 complete -c palingenesis -n '_shtab_palingenesis_using stop' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using stop' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using stop' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using stop' -l json -d 'print an object, pid and socket'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a restart -d 'Stop the daemon, and start it with its options.'
+complete -c palingenesis -n '_shtab_palingenesis_using restart' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using restart' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
+complete -c palingenesis -n '_shtab_palingenesis_using restart' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using restart' -l json -d 'print an object, pid and socket'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a status -d 'Show the daemon'"'"'s status.'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using status' -l short -d 'some characters, for a prompt'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l watch -x -d 'show it again every so many seconds (2), until interrupted'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a sessions -d 'Show the agents'"'"' sessions.'
@@ -202,3 +210,4 @@ complete -c palingenesis -n '_shtab_palingenesis_using doctor' -s h -l help -d '
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l report -d 'print versions and what holds on this system, with nothing private in it'
+complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l json -d 'print an object, with each row'
