@@ -151,6 +151,7 @@ class ControlResource(Resource):
         self.events = events.Events(self._source, clock, control.factory.commands.observers)
         reads: dict[Path, Callable[[Any, Visitor], Response]] = {
             (b"api", b"v1", b"status"): self._get_status,
+            (b"api", b"v1", b"access"): self._get_access,
             (b"api", b"v1", b"commands"): self._get_commands,
             (b"api", b"v1", b"events"): self._get_events,
             (b"metrics",): self._get_metrics,
@@ -236,6 +237,9 @@ class ControlResource(Resource):
 
     def _get_status(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         return self._run(Command.STATUS, visitor)
+
+    def _get_access(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        return _JSON, _render({"changes": visitor.may_change})
 
     def _get_commands(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         return self._run(Command.HELP, visitor)
