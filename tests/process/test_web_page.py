@@ -159,7 +159,7 @@ class ShownTests(PageTestCase):
         )
         self.click("[data-action=HOLD]")
         self.wait_for("outcome", "done")
-        self.process.wait_for_log("HOLD by")
+        self.process.wait_for_log("HOLD question1 by http")
 
     def test_a_change_keeps_the_focus(self) -> None:
         wait_until(

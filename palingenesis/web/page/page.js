@@ -118,8 +118,11 @@ function sessionElement(session) {
     "li",
     { class: "session" },
     element("strong", {}, told.nameOf(session)),
-    element("span", { class: `state ${STATES.includes(session.state) ? session.state : ""}` },
-      String(session.state)),
+    element(
+      "span",
+      { class: `state ${STATES.includes(session.state) ? session.state : ""}` },
+      String(session.state),
+    ),
     element("span", {}, told.storyOf(session)),
     element("span", { class: "note" }, `${session.directory ?? ""} ${told.shortId(session)}`),
   );
@@ -219,13 +222,16 @@ async function enter(code) {
 at("login").addEventListener("submit", (event) => {
   event.preventDefault();
   // The address with the code may be pasted as a whole.
-  enter(at("code").value.trim().replace(/^.*#code=/, ""));
+  enter(
+    at("code")
+      .value.trim()
+      .replace(/^.*#code=/, ""),
+  );
 });
 at("pause").addEventListener("click", async () => {
   const action = status?.state === "paused" ? "resume" : "pause";
   say((await change(`api/v1/${action}`)) || `${action === "pause" ? "Paused" : "Resumed"}.`);
 });
-at("filter").addEventListener("submit", (event) => event.preventDefault());
 at("filter").addEventListener("input", drawNext);
 at("more").addEventListener("click", () => {
   log.showMore();
