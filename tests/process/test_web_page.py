@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.process.test_web_browser import BrowserTestCase
 from tests.support import axe
-from tests.support.browser import wait_for_text
+from tests.support.agents import AgentTestCase
+from tests.support.browser import start_browser, wait_for_text
 from tests.support.monitored import entry, session
 from tests.support.patience import wait_until
 
@@ -281,3 +282,27 @@ class ManyTests(PageTestCase):
         self.run_script("document.getElementById('words').focus()")
         self.browser.find_element("id", "words").send_keys("srv/499")
         self.wait_for("count", "1 of 500")
+
+
+class NightTests(AgentTestCase):
+    """The page of the real daemon, with a stand-in agent."""
+
+    def test_a_session_is_seen_to_stop_to_wait_and_to_come_back(self) -> None:
+        browser = start_browser(self, self.place.path("profile"))
+        config = self.configure()
+        with open(config, "a", encoding="utf-8") as file:
+            file.write("[http]\ncontrol = true\n")
+        self.start_daemon(config)
+        browser.get(self.reply("WEB open")["url"])
+        wait_for_text(browser, "news", lambda text: text == "Live")
+        wait_for_text(browser, "count", lambda text: text == "0 of 0 sessions")
+        self.begin("s", "limit:6", "finish").wait()
+        wait_for_text(browser, "sentence", lambda text: text.startswith("1 waits until "))
+        wait_for_text(browser, "sessions", lambda text: "a usage limit; due " in text)
+        shown = wait_for_text(browser, "log", lambda text: "revival 1 ended" in text)
+        for words in ("stopped: a usage limit", "revival 1 begins", "revival 1 worked"):
+            self.assertIn(words, shown)
+        wait_for_text(browser, "sessions", lambda text: "finished" in text)
+        browser.execute_script("document.getElementById('pause').click()")
+        wait_for_text(browser, "status", lambda text: text == "paused")
+        self.assertEqual(self.reply("STATUS")["state"], "paused")

@@ -8,17 +8,29 @@ import * as told from "./sessions.js";
 import { clock, isTime, timeElement, zone } from "./times.js";
 import { STATES } from "./words.js";
 
-/** What a person can do with a session, and what is asked before. */
+const ASLEEP = ["stopped", "waiting", "given-up"];
+/** What a person can do with a session, when, and what is asked before. */
 const ACTIONS = [
-  { command: "REVIVE", label: "Revive", ask: "Revive this session now?" },
-  { command: "HOLD", label: "Hold", ask: "" },
-  { command: "RELEASE", label: "Release", ask: "" },
-  { command: "END", label: "End", ask: "End this revival, and leave its session alone?" },
+  {
+    command: "REVIVE",
+    label: "Revive",
+    fits: (session) => ASLEEP.includes(session.state),
+    ask: "Revive this session now?",
+  },
+  { command: "HOLD", label: "Hold", fits: (session) => session.held !== "on-hold", ask: "" },
+  { command: "RELEASE", label: "Release", fits: (session) => session.held === "on-hold", ask: "" },
+  {
+    command: "END",
+    label: "End",
+    fits: (session) => session.state === "reviving",
+    ask: "End this revival, and leave its session alone?",
+  },
 ];
 
 const at = (id) => document.getElementById(id);
 const log = new Log();
-let sessions = [];
+/** The sessions; null for a daemon that has none to tell of. */
+let sessions = null;
 let status = null;
 let calls = new Map();
 let mayChange = false;
@@ -35,9 +47,14 @@ function drawNext() {
 
 function draw() {
   drawing = false;
+  drawStatus();
+  at("content").hidden = sessions === null;
+  if (sessions === null) {
+    return;
+  }
   calls = told.callsIn(log.entries);
   const names = new Map(sessions.map((each) => [told.keyOf(each), told.nameOf(each)]));
-  drawStatus();
+  drawSentence();
   drawNeeds(names);
   drawSessions();
   const older = log.show(at("log"), names);
@@ -49,11 +66,14 @@ function drawStatus() {
   const state = status?.state ?? "not connected";
   const trouble = [status?.ledger, status?.scan].filter((each) => each && each !== "ok");
   setText(at("status"), [state, ...trouble].join("; "));
+  at("pause").hidden = !mayChange || status === null;
+  setText(at("pause"), state === "paused" ? "Resume" : "Pause");
+}
+
+function drawSentence() {
   const sentence = told.sentence(sessions, calls);
   setText(at("sentence"), sentence);
   document.title = `${sentence} - palingenesis`;
-  at("pause").hidden = !mayChange || status === null;
-  setText(at("pause"), state === "paused" ? "Resume" : "Pause");
 }
 
 function drawNeeds(names) {
@@ -64,22 +84,23 @@ function drawNeeds(names) {
     needing,
     told.keyOf,
     (each) => reason(each) + told.continuation(each),
-    (each) => card(told.nameOf(each), reason(each), each.since, told.continuation(each)),
+    (each) => card(told.nameOf(each), reason(each), "since ", each.since, told.continuation(each)),
   );
   at("needs-none").hidden = needing.length > 0;
   const failures = told.failuresIn(log.entries);
   const key = (entry) => `${entry.agent} ${entry.session}`;
   showList(at("failed"), failures, key, JSON.stringify, (entry) => {
     const line = `palingenesis output ${entry.session}`;
-    return card(nameIn(entry, names), `the last revival failed: ${entry.cause}`, entry.at, line);
+    const cause = `the last revival failed: ${entry.cause}`;
+    return card(nameIn(entry, names), cause, "at ", entry.at, line);
   });
   at("failed-title").hidden = failures.length === 0;
 }
 
-function card(name, reason, since, line) {
+function card(name, reason, preposition, moment, line) {
   const made = element("li", {}, element("strong", {}, name), ` ${reason} `);
-  if (isTime(since)) {
-    made.append(element("span", { class: "note" }, "since ", timeElement(since)));
+  if (isTime(moment)) {
+    made.append(element("span", { class: "note" }, preposition, timeElement(moment)));
   }
   if (line !== null) {
     const copy = element("button", { type: "button", "data-action": "copy" }, "Copy");
@@ -129,7 +150,9 @@ function sessionElement(session) {
   if (isTime(session.since)) {
     made.append(element("span", { class: "note" }, `grew ${clock(session.since)}`));
   }
-  const buttons = ACTIONS.filter((each) => mayChange && commands.has(each.command));
+  const buttons = ACTIONS.filter(
+    (each) => mayChange && commands.has(each.command) && each.fits(session),
+  );
   if (buttons.length > 0) {
     made.append(
       element("div", { class: "actions" }, ...buttons.map((each) => button(each, session))),
@@ -179,7 +202,6 @@ async function readRest() {
 const events = new Events({
   open() {
     at("login").hidden = true;
-    at("content").hidden = false;
     setText(at("news"), "Live");
     document.body.classList.remove("gone");
     readRest();
