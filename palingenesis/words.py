@@ -176,6 +176,7 @@ class Key(StrEnum):
     DUE = "due"
     ATTEMPTS = "attempts"
     HELD = "held"
+    NEEDS = "needs"
     HOME = "home"
     OWNER = "owner"
     WHO = "who"

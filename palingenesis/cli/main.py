@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
-from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds
+from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds, time_of_day
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
@@ -278,16 +278,56 @@ def _stop(options: Namespace) -> Exit:
     return stop(options.socket, options.timeout)
 
 
+def _notify(options: Namespace) -> Exit:
+    from palingenesis.cli.notify import run
+
+    return run(options)
+
+
+def _add_notify_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.notify import add_options
+
+    add_options(parser)
+
+
+def _report(options: Namespace) -> Exit:
+    from palingenesis.cli.report import report
+
+    return report(options)
+
+
+def _add_report_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--since",
+        metavar="HH:MM",
+        type=time_of_day,
+        help="the time of day to begin with, the last one (default: 12 hours ago)",
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with a picture of the night")
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    parser.add_argument("--config", metavar="FILE", help="the configuration file")
+    parser.add_argument("--state", metavar="DIR", help="the state directory")
+
+
+def _demo(_options: Namespace) -> Exit:
+    from palingenesis.cli.demo import demo
+
+    return demo(_colour())
+
+
 #: Each command, in the order of the help.
 COMMANDS = {
+    "demo": CliCommand(_demo, "show a session that stops and comes back, in half a minute"),
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
     "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
     "status": CliCommand(_status, "show the daemon's status", _add_view_options),
     "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
     "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
+    "report": CliCommand(_report, "show what happened overnight", _add_report_options),
     "pause": CliCommand(_pause, "pause the daemon"),
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "make the daemon read its configuration again"),
+    "notify": CliCommand(_notify, "deliver and try notifications", _add_notify_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "web": CliCommand(_web, "open the daemon's page, and print its address", _add_web_options),

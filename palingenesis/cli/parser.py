@@ -101,6 +101,17 @@ def number_of_entries(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
 
 
+def time_of_day(text: str) -> tuple[int, int]:
+    """Read a time of day, ``22:00``, as argparse wants it."""
+    hours, minutes = text[:2], text[3:]
+    digits = hours + minutes
+    if len(text) == 5 and text[2] == ":" and digits.isascii() and digits.isdecimal():
+        hour, minute = int(hours), int(minutes)
+        if hour < 24 and minute < 60:
+            return hour, minute
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time of day, such as 22:00")
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     # Without a width, argparse imports shutil to ask the terminal, at every start.
     def __init__(self, prog: str) -> None:

@@ -22,6 +22,7 @@ from palingenesis.monitor.case import (
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.needs import needs
 from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
@@ -160,10 +161,14 @@ class Judge:
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
-        if case.is_kept and self._keeper.held:
+        keeps = case.is_kept and self._keeper.held
+        if keeps:
             self._record(case)
             case = self._case(session, circumstances)
-        self._note(session, assess(case))
+        assessment = assess(case)
+        if keeps:
+            self._call(case, assessment)
+        self._note(session, assessment)
         session.settled = case.is_settled and not case.running
 
     def _record(self, case: Case) -> None:
@@ -183,6 +188,15 @@ class Judge:
             self._recorded(Event.STOPPED, stop, end.kind)
         if end.kind in REVIVABLE and not end.fresh:
             self._revivals.give_up_if_hopeless(self._case(session, case.circumstances))
+
+    def _call(self, case: Case, assessment: Assessment) -> None:
+        """Call a person, once for each stop, if the session needs one."""
+        need = needs(case, assessment)
+        if need is None or assessment.held is Reason.GIVEN_UP:
+            # The entry that gives a session up has called a person already.
+            return
+        if self._ledger.needs_you(stop_of(case), need):
+            self._recorded(Event.NEEDS_YOU, stop_of(case), need)
 
     def ready(self) -> list[tuple[float, tuple[str, str], str]]:
         """Return what is due, the longest due first: when, which session, its record's key."""
@@ -345,6 +359,7 @@ class Judge:
             Key.DUE: assessment.due,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: shown_reason(case) if shows_reason else None,
+            Key.NEEDS: needs(case, assessment),
             Key.HOME: session.home.name,
             Key.OWNER: session.owner,
             Key.WHO: session.who,

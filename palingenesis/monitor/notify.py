@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from palingenesis.monitor import child
@@ -18,32 +19,59 @@ from palingenesis.monitor.ledger import HOUR
 from palingenesis.text import MESSAGE_LIMIT, printable
 from palingenesis.words import Event, Key
 
-#: The events for which the command is run.
-EVENTS = frozenset({Event.WORKED, Event.GAVE_UP, Event.LEFT})
+#: The words of ``events`` in ``[notify]``, and the entry of the ledger that each one means.
+CHOICES: Mapping[str, Event] = MappingProxyType(
+    {
+        "needs-you": Event.NEEDS_YOU,
+        "worked": Event.WORKED,
+        "gave-up": Event.GAVE_UP,
+        "stopped": Event.STOPPED,
+        "started": Event.STARTED,
+        "failed": Event.FAILED,
+        "left": Event.LEFT,
+        "finished": Event.ENDED,
+        "killed": Event.KILLED,
+    }
+)
+#: The events for which the command is run by default.
+DEFAULT_EVENTS = frozenset({Event.NEEDS_YOU, Event.WORKED, Event.GAVE_UP})
 SUMMARY_VARIABLE = "PALINGENESIS_SUMMARY"
 #: Seconds that the command may take; then its process group is killed.
-LIMIT = 30.0
-#: Commands started in an hour at most.
+LIMIT = 60.0
+#: Commands started in an hour at most: for each of `_OWN_ROOM`, and for all other events.
 HOURLY = 20
+#: Characters of a summary: what the lock screen of a phone shows.
+SUMMARY_LIMIT = 120
+#: Characters of the last part of a directory in it.
+_NAME_LIMIT = 40
+#: The events that others must not crowd out.
+_OWN_ROOM = frozenset({Event.NEEDS_YOU, Event.GAVE_UP})
 
 
 def summary_of(entry: Mapping[str, Any], directory: str | None = None) -> str:
     """
-    Return one line for a person about an entry of the ledger, without any text of a session.
+    Return one short line for a person about an entry of the ledger, fit for a locked screen.
 
-    :param entry: the entry, as `ledger.Entry.public` returns it; its event is in :data:`EVENTS`.
-    :param directory: the session's directory.
+    No text of a session is in it, no id, and of the directory only the last part.
+
+    :param entry: the entry, as `ledger.Entry.public` returns it; its event is in :data:`CHOICES`.
+    :param directory: the session's directory; the agent names the session if it is not known.
     """
-    where = f" in {directory}" if directory else ""
     attempts = entry.get(Key.ATTEMPT) or 0
     after = f" after {attempts} attempt{'' if attempts == 1 else 's'}" if attempts else ""
     what = {
+        Event.NEEDS_YOU: f"needs you: {entry.get(Key.REASON) or 'see palingenesis sessions'}",
         Event.WORKED: f"works again{after}",
-        Event.GAVE_UP: f"is given up{after}",
-        Event.LEFT: "was left by its user",
+        Event.GAVE_UP: f"given up{after}",
+        Event.STOPPED: f"stopped: {entry.get(Key.KIND)}",
+        Event.STARTED: f"revival {attempts} started",
+        Event.FAILED: f"revival {attempts} failed",
+        Event.LEFT: "left by its user",
+        Event.ENDED: "its revival has finished",
+        Event.KILLED: f"its revival was ended: {entry.get(Key.REASON)}",
     }[Event(entry[Key.EVENT])]
-    session = f"{entry[Key.AGENT]} session {entry[Key.SESSION]}"
-    return printable(f"{session}{where} {what}", MESSAGE_LIMIT)
+    name = os.path.basename((directory or "").rstrip("/")) or str(entry[Key.AGENT])
+    return printable(f"{printable(name, _NAME_LIMIT)}: {what}", SUMMARY_LIMIT)
 
 
 @dataclass(slots=True)
@@ -55,41 +83,77 @@ class _Run:
 
 class Notifier:
     """
-    Runs the command of ``[notify]``, for at most `LIMIT` seconds and `HOURLY` times an hour.
+    Runs the command of ``[notify]``, for at most `LIMIT` seconds.
 
-    A warning is returned once, and again only after a command has succeeded. Every time is in
-    seconds of a clock that is never set back.
+    It runs at most `HOURLY` times an hour for needs-you, as often for gave-up, and as often for
+    all other events together. A warning is returned once, and again only after a command has
+    succeeded. Every time is in seconds of a clock that is never set back.
 
     :param command: the program and its arguments; empty if nobody is notified.
+    :param events: the events for which it is run.
     :param environment: the daemon's environment; that of this process if None.
     """
 
     def __init__(
-        self, command: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str] = (),
+        events: Container[str] = DEFAULT_EVENTS,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.command = command
+        self.events = events
         self._environment = environment
         self._running: list[_Run] = []
-        self._started: deque[float] = deque(maxlen=HOURLY)
+        self._started: dict[str, deque[float]] = {}
         self._warned: set[str] = set()
 
     def notify(
         self, entry: Mapping[str, Any], now: float, directory: str | None = None
     ) -> str | None:
         """
-        Run the command for an entry of the ledger, if its event is one of :data:`EVENTS`.
+        Run the command for an entry of the ledger, if its event is one of those asked for.
+
+        A session that is given up needs a person too, so ``needs-you`` asks for that as well.
 
         :param entry: the entry, as `ledger.Entry.public` returns it.
         :param directory: the session's directory.
         :return: a new warning, in one line; None if there is none.
         """
-        if not self.command or entry[Key.EVENT] not in EVENTS:
+        event = entry[Key.EVENT]
+        asked_for = event in self.events or (
+            event == Event.GAVE_UP and Event.NEEDS_YOU in self.events
+        )
+        if not self.command or not asked_for:
             return None
-        if len(self._started) == HOURLY and now - self._started[0] < HOUR:
-            return self._warning(f"more than {HOURLY} events in an hour; the rest is left out")
-        self._started.append(now)
-        event = json.dumps({**entry, Key.DIRECTORY.value: directory}).encode("ascii") + b"\n"
-        added = {SUMMARY_VARIABLE: summary_of(entry, directory)}
+        if not self._has_room(event, now):
+            which = event if event in _OWN_ROOM else "other"
+            return self._warning(f"more than {HOURLY} {which} events in an hour; the rest is lost")
+        return self._run(
+            {**entry, Key.DIRECTORY.value: directory}, summary_of(entry, directory), now
+        )
+
+    def digest(self, event: Mapping[str, Any], now: float) -> str | None:
+        """
+        Run the command for the digest of a night, which is no entry of the ledger.
+
+        :param event: what `report.digest` returns.
+        :return: a new warning, in one line; None if there is none.
+        """
+        if not self.command:
+            return None
+        return self._run(event, event["summary"].partition("\n")[0], now)
+
+    def _has_room(self, event: str, now: float) -> bool:
+        room = event if event in _OWN_ROOM else ""
+        started = self._started.setdefault(room, deque(maxlen=HOURLY))
+        if len(started) == HOURLY and now - started[0] < HOUR:
+            return False
+        started.append(now)
+        return True
+
+    def _run(self, entry: Mapping[str, Any], summary: str, now: float) -> str | None:
+        event = json.dumps(entry).encode("ascii") + b"\n"
+        added = {SUMMARY_VARIABLE: summary}
         inherited = os.environ if self._environment is None else self._environment
         full = child.child_environment(inherited, added)
         try:

@@ -226,6 +226,7 @@ class Revivals:
                 # Until its last growth: when it ended may not have been seen.
                 seconds = 0.0 if session is None else max(0.0, session.since - attempt.at)
                 self._ledger.ended(attempt, running.ended.exit, seconds)
+                self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
             elif not self._continued(running, successors):
                 self._end(running, running.ended, session, owner, prompt)
 

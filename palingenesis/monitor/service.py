@@ -23,6 +23,7 @@ from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
 from palingenesis.monitor.notify import Notifier
+from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
@@ -123,8 +124,9 @@ class Monitor(Service):
             recorded=self._recorded,
             warn=self._warn,
         )
-        self._notifier = Notifier(settings.notify)
+        self._notifier = Notifier(settings.notify, settings.notify_events)
         self._settings = settings
+        self._digested: float | None = None
         self._clocks: tuple[float, float] | None = None
         self._next: Any = None
         self._cooperator: Cooperator | None = None
@@ -179,6 +181,8 @@ class Monitor(Service):
         """Apply other settings: every session is assessed afresh, and what runs goes on."""
         self._settings = self._judge.settings = settings
         self._notifier.command = settings.notify
+        self._notifier.events = settings.notify_events
+        self._digested = None
         self._judge.unsettle()
         self._judge.restate()
         self._summarize()
@@ -395,6 +399,7 @@ class Monitor(Service):
             self._revivals.poll(self._settings)
         for warning in self._notifier.poll(self._times.monotonic()):
             self._warn(warning)
+        self._send_digest()
         homes = self._homes()
         self._keep_homes(homes)
         began = self._times.monotonic()
@@ -580,6 +585,31 @@ class Monitor(Service):
         if entry and entry[0][Key.EVENT] == event:
             now = self._times.monotonic()
             warning = self._notifier.notify(entry[0], now, stop.directory or None)
+            if warning is not None:
+                self._warn(warning)
+
+    def night(self, since: float) -> dict[str, Any]:
+        """Return the facts of the time since then; see `report.facts`."""
+        return facts(
+            self._ledger.entries(),
+            self._ledger.sums.sessions,
+            paused=self.paused,
+            since=since,
+            now=self._times.wall(),
+            why_not=reasons_of(self._settings, self._world.default_homes().values()),
+        )
+
+    def _send_digest(self) -> None:
+        """Notify of the night, at the first tick after the time of day that is set."""
+        if self._settings.digest is None or not self._keeper.held:
+            return
+        now = self._times.wall()
+        latest, before = last_time(self._settings.digest, now), self._digested
+        # A clock that is set back repeats no digest.
+        self._digested = latest if before is None else max(latest, before)
+        if before is not None and latest > before:
+            event = digest(self.night(now - SPAN))
+            warning = self._notifier.digest(event, self._times.monotonic())
             if warning is not None:
                 self._warn(warning)
 

@@ -15,9 +15,11 @@ from palingenesis.config import check_count, check_seconds
 from palingenesis.monitor import files
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.notify import CHOICES, DEFAULT_EVENTS
 from palingenesis.monitor.revive import PLACEHOLDERS, Command
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Event
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
 Check = Callable[[str, object], Any]
@@ -30,6 +32,7 @@ PROMPT = "continue"
 #: Bytes of a file of variables.
 _ENVIRONMENT_SIZE = 64 * 1024
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -89,6 +92,8 @@ class Settings:
     :ivar homes: the homes of ``[homes]``, by their names.
     :ivar revive: the command that revives, by home; a home without one is only monitored.
     :ivar notify: the command that notifies a person, with its arguments; empty for none.
+    :ivar notify_events: the events for which it is run.
+    :ivar digest: the hour and minute at which it gets the report's first lines; None for never.
     """
 
     agents: tuple[str, ...] | None = None
@@ -114,6 +119,8 @@ class Settings:
     hourly_by_home: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     projects: tuple[Project, ...] = ()
     notify: tuple[str, ...] = ()
+    notify_events: frozenset[Event] = DEFAULT_EVENTS
+    digest: tuple[int, int] | None = None
 
     def hourly_of(self, home: str) -> int:
         """Return the most commands started in an hour in a home."""
@@ -127,6 +134,7 @@ class Settings:
 
 def settings_of(checked: Mapping[str, Any]) -> Settings:
     """Return the settings of tables that :data:`TABLES` has checked."""
+    notify = checked.get("notify", _NOTHING)
     return Settings(
         **checked.get("sessions", _NOTHING),
         homes=checked.get("homes", _NOTHING),
@@ -137,7 +145,9 @@ def settings_of(checked: Mapping[str, Any]) -> Settings:
             if home.hourly is not None
         },
         projects=checked.get("projects", ()),
-        notify=checked.get("notify", {}).get("command", ()),
+        notify=notify.get("command", ()),
+        notify_events=notify.get("events", DEFAULT_EVENTS),
+        digest=notify.get("digest"),
     )
 
 
@@ -225,7 +235,9 @@ def check_notify(name: str, table: object) -> dict[str, Any]:
 
     :raises ValueError: if a value is not allowed; the text names its key.
     """
-    checked = _check_table(name, table, {"command": _arguments})
+    checked = _check_table(
+        name, table, {"command": _arguments, "events": _events, "digest": _time_of_day}
+    )
     if "command" not in checked:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
     return checked
@@ -406,6 +418,20 @@ def _agents(name: str, value: object) -> tuple[str, ...]:
     ):
         raise _unexpected(name, f"a list of {', '.join(AGENTS)}", value)
     return tuple(dict.fromkeys(value))
+
+
+def _events(name: str, value: object) -> frozenset[Event]:
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) and each in CHOICES for each in value
+    ):
+        raise _unexpected(name, f"a list of {', '.join(CHOICES)}", value)
+    return frozenset(CHOICES[each] for each in value)
+
+
+def _time_of_day(name: str, value: object) -> tuple[int, int]:
+    if not isinstance(value, str) or _TIME_OF_DAY.fullmatch(value) is None:
+        raise _unexpected(name, 'a time of day, such as "07:00"', value)
+    return int(value[:2]), int(value[3:])
 
 
 def _retry(name: str, value: object) -> tuple[float, ...]:

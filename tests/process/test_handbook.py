@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 
 import palingenesis
 from palingenesis import ControlService, IDaemonState, Limits
+from palingenesis.cli.main import COMMANDS
+from palingenesis.cli.parser import make_parser
 from palingenesis.client import errors
 from palingenesis.config import load_config
 from palingenesis.monitor.agents import AGENTS
@@ -235,10 +237,11 @@ class ConfigurationTests(PageTestCase):
         # Each program is replaced by one that takes down its arguments and its input.
         monitor = DOCS / "monitor.rst"
         texts = blocks(monitor, "toml", section(monitor, "Being told"))
-        self.assertEqual(len(texts), 3)
+        *texts, posting = texts
+        self.assertEqual(len(texts), 2)
         stubs = self.home / "bin"
         stubs.mkdir()
-        for name in ("notify-send", "curl", "mail"):
+        for name in ("notify-send", "mail"):
             (stubs / name).write_text("#!/bin/sh\nprintf '%s|' \"$@\"; cat\n")
             (stubs / name).chmod(0o755)
         for text in texts:
@@ -257,6 +260,9 @@ class ConfigurationTests(PageTestCase):
                 check=True,
             )
             self.assertIn("it works again|", done.stdout)
+        path.write_text(posting)
+        _, *arguments = settings_of(load_config(str(path), TABLES).tables).notify
+        self.assertEqual(make_parser(COMMANDS).parse_args(arguments).kind, "ntfy")
 
 
 class WordTests(PageTestCase):

@@ -13,7 +13,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import processes
 from palingenesis.monitor.ledger import HOUR
-from palingenesis.monitor.notify import HOURLY, LIMIT, Notifier, summary_of
+from palingenesis.monitor.notify import (
+    CHOICES,
+    HOURLY,
+    LIMIT,
+    SUMMARY_LIMIT,
+    Notifier,
+    summary_of,
+)
+from palingenesis.words import Event
 from tests.support.checkout import PROGRAMS
 from tests.support.patience import PATIENCE
 
@@ -26,18 +34,33 @@ def entry(event: str = "worked", **known: Any) -> dict[str, Any]:
 
 
 class SummaryTests(SynchronousTestCase):
-    def test_each_event_is_one_line(self) -> None:
+    def test_each_event_is_one_line_without_an_id_or_a_path(self) -> None:
+        reason = {"reason": "an answer"}
         self.assertEqual(
-            [summary_of(entry(name), "/home/you/app") for name in ("worked", "gave-up", "left")],
+            [summary_of(entry(str(each), **reason), "/home/you/app") for each in CHOICES.values()],
             [
-                "claude session one in /home/you/app works again after 2 attempts",
-                "claude session one in /home/you/app is given up after 2 attempts",
-                "claude session one in /home/you/app was left by its user",
+                "app: needs you: an answer",
+                "app: works again after 2 attempts",
+                "app: given up after 2 attempts",
+                "app: stopped: limit",
+                "app: revival 2 started",
+                "app: revival 2 failed",
+                "app: left by its user",
+                "app: its revival has finished",
+                "app: its revival was ended: an answer",
             ],
         )
 
+    def test_a_session_without_a_directory_is_named_by_its_agent(self) -> None:
+        self.assertEqual(summary_of(entry("left")), "claude: left by its user")
+
     def test_a_directory_cannot_add_a_line(self) -> None:
         self.assertNotIn("\n", summary_of(entry(), "/home/a\nb"))
+
+    def test_a_long_name_leaves_room_for_what_happened(self) -> None:
+        told = summary_of(entry("needs-you", reason="an answer"), "/home/" + "x" * 250)
+        self.assertTrue(told.endswith(": needs you: an answer"))
+        self.assertLessEqual(len(told), SUMMARY_LIMIT)
 
 
 class NotifyTests(SynchronousTestCase):
@@ -84,9 +107,29 @@ class NotifyTests(SynchronousTestCase):
 
     def test_other_events_run_no_command(self) -> None:
         notifier = self.notifier("report")
-        for event in ("stopped", "intent", "started", "failed", "paused", "resumed"):
+        for event in (
+            "stopped",
+            "intent",
+            "started",
+            "failed",
+            "left",
+            "ended",
+            "paused",
+            "resumed",
+        ):
             notifier.notify(entry(event), 0.0)
         self.assertEqual(notifier._running, [])
+
+    def test_the_events_are_a_choice(self) -> None:
+        notifier = self.notifier("exit", "0", events={Event.LEFT})
+        for event in ("worked", "left", "gave-up"):
+            notifier.notify(entry(event), 0.0)
+        self.assertEqual(len(notifier._running), 1)
+
+    def test_who_is_called_for_what_needs_a_person_is_called_for_what_is_given_up(self) -> None:
+        notifier = self.notifier("exit", "0", events={Event.NEEDS_YOU})
+        notifier.notify(entry("gave-up"), 0.0)
+        self.assertEqual(len(notifier._running), 1)
 
     def test_without_a_command_nothing_runs(self) -> None:
         notifier = Notifier()
@@ -125,7 +168,7 @@ class NotifyTests(SynchronousTestCase):
         self.assertEqual(notifier.poll(LIMIT - 1), [])
         self.assertEqual(
             self.settle(notifier, LIMIT),
-            ["[notify] command: took longer than 30 seconds and was killed"],
+            ["[notify] command: took longer than 60 seconds and was killed"],
         )
         self.wait_until(lambda: processes.look_at(told["child"]) is None)
 
@@ -134,8 +177,19 @@ class NotifyTests(SynchronousTestCase):
         # Without a process each: what is bounded is how often one is started.
         notifier.command = ["no-such-notifier"]
         said = [notifier.notify(entry(), float(number)) for number in range(HOURLY + 2)]
-        self.assertIn("more than 20 events in an hour", said[HOURLY] or "")
+        self.assertIn("more than 20 other events in an hour", said[HOURLY] or "")
         self.assertIsNone(said[HOURLY + 1])
         notifier.command = [sys.executable, BEHAVING, "exit", "0"]
         notifier.notify(entry(), HOUR)
         self.assertEqual(len(notifier._running), 1)
+
+    def test_what_must_not_be_lost_has_room_of_its_own(self) -> None:
+        notifier = Notifier(["no-such-notifier"])
+        for number in range(HOURLY):
+            notifier.notify(entry("worked"), float(number))
+        self.settle(notifier)
+        notifier.command = [sys.executable, BEHAVING, "exit", "0"]
+        for event in ("needs-you", "gave-up", "worked"):
+            notifier.notify(entry(event), float(HOURLY))
+        self.assertEqual(len(notifier._running), 2)
+        self.settle(notifier)

@@ -33,18 +33,28 @@ class ReadmeTests(PageTestCase):
             (self.home / "jobs.py").write_text(blocks(README, "python", section(README, title))[0])
         self.type_all(Shell(self, self.home), blocks(README, "console", section(README, title)))
 
-    def test_the_first_screen_is_what_happens(self) -> None:
+    def test_the_demo_shows_the_lines_that_the_page_begins_with(self) -> None:
+        install, demo = (command for command, _ in exchanges(blocks(README, "console")[0]))
+        (run, _), _ = exchanges(blocks(README, "console", section(README, "Set-up"))[0])
+        self.assertTrue(run.startswith(install))
+        shown = Shell(self, self.home).type(demo.removeprefix(".venv/bin/"))
+        rest = iter(re.sub(r"\d+", "N", shown).splitlines())
+        for line in re.sub(r"\d+", "N", blocks(README, "text")[0]).splitlines():
+            self.assertIn(line, rest, shown)
+
+    def test_the_control_socket_answers_as_shown(self) -> None:
         self.need("nc")
-        self.type_all(Shell(self, self.home), blocks(README, "console")[:1])
+        self.follow("The control socket")
 
     def test_it_has_what_a_first_visit_needs_and_no_more(self) -> None:
-        self.assertLessEqual(len(README.read_text().splitlines()), 300)
+        self.assertLessEqual(len(README.read_text().splitlines()), 340)
 
     def test_no_section_has_commands_that_are_not_typed_here(self) -> None:
         typed = {
             "palingenesis",
-            "Set-up",
             "A session that comes back",
+            "Set-up",
+            "The control socket",
             "Configuration",
             "Embedding",
         }

@@ -21,6 +21,7 @@ def session(**known: Any) -> dict[str, Any]:
         "due": None,
         "attempts": 0,
         "held": None,
+        "needs": None,
         **known,
     }
 

@@ -5,16 +5,22 @@
 #    source ~/.local/share/bash_completion/palingenesis
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_palingenesis_subparsers=(start stop status sessions log pause resume reload commands send web metrics path completion doctor)
+_shtab_palingenesis_notify_subparsers=(post test)
+_shtab_palingenesis_subparsers=(demo start stop status sessions log report pause resume reload notify commands send web metrics path completion doctor)
 
+_shtab_palingenesis_demo_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_start_option_strings=(-h --help --socket --timeout --foreground --config --state)
 _shtab_palingenesis_stop_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_status_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_sessions_option_strings=(-h --help --socket --timeout --json --watch)
 _shtab_palingenesis_log_option_strings=(-h --help --socket --timeout -n --json)
+_shtab_palingenesis_report_option_strings=(-h --help --socket --timeout --since --html --json --config --state)
 _shtab_palingenesis_pause_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_resume_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_reload_option_strings=(-h --help --socket --timeout)
+_shtab_palingenesis_notify_post_option_strings=(-h --help --as --header-file)
+_shtab_palingenesis_notify_test_option_strings=(-h --help --config)
+_shtab_palingenesis_notify_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_commands_option_strings=(-h --help --socket --timeout --json)
 _shtab_palingenesis_send_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_web_option_strings=(-h --help --socket --timeout --open --close --revoke --json)
@@ -24,14 +30,17 @@ _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
+_shtab_palingenesis_demo___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_start___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_status___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_sessions___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_log___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_report___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_pause___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_resume___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_reload___socket_COMPGEN=_shtab_compgen_files
+_shtab_palingenesis_notify___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_commands___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_send___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_web___socket_COMPGEN=_shtab_compgen_files
@@ -41,9 +50,13 @@ _shtab_palingenesis_completion___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
+_shtab_palingenesis_notify_post___as_choices=(ntfy slack discord json)
+_shtab_palingenesis_notify_pos_0_choices=(post test)
 _shtab_palingenesis_completion_pos_0_choices=(bash zsh fish)
-_shtab_palingenesis_pos_0_choices=(start stop status sessions log pause resume reload commands send web metrics path completion doctor)
+_shtab_palingenesis_pos_0_choices=(demo start stop status sessions log report pause resume reload notify commands send web metrics path completion doctor)
 
+_shtab_palingenesis_demo__h_nargs=0
+_shtab_palingenesis_demo___help_nargs=0
 _shtab_palingenesis_start__h_nargs=0
 _shtab_palingenesis_start___help_nargs=0
 _shtab_palingenesis_start___foreground_nargs=0
@@ -60,12 +73,22 @@ _shtab_palingenesis_sessions___watch_nargs='?'
 _shtab_palingenesis_log__h_nargs=0
 _shtab_palingenesis_log___help_nargs=0
 _shtab_palingenesis_log___json_nargs=0
+_shtab_palingenesis_report__h_nargs=0
+_shtab_palingenesis_report___help_nargs=0
+_shtab_palingenesis_report___json_nargs=0
 _shtab_palingenesis_pause__h_nargs=0
 _shtab_palingenesis_pause___help_nargs=0
 _shtab_palingenesis_resume__h_nargs=0
 _shtab_palingenesis_resume___help_nargs=0
 _shtab_palingenesis_reload__h_nargs=0
 _shtab_palingenesis_reload___help_nargs=0
+_shtab_palingenesis_notify_post__h_nargs=0
+_shtab_palingenesis_notify_post___help_nargs=0
+_shtab_palingenesis_notify_test__h_nargs=0
+_shtab_palingenesis_notify_test___help_nargs=0
+_shtab_palingenesis_notify_pos_0_nargs=A...
+_shtab_palingenesis_notify__h_nargs=0
+_shtab_palingenesis_notify___help_nargs=0
 _shtab_palingenesis_commands__h_nargs=0
 _shtab_palingenesis_commands___help_nargs=0
 _shtab_palingenesis_commands___json_nargs=0

@@ -88,6 +88,10 @@ class Ledger:
         entries = list(self._entries)
         return [entry.public() for entry in entries[max(0, len(entries) - count) :]]
 
+    def entries(self) -> list[Entry]:
+        """Return the last entries, the oldest first; at most 1,000."""
+        return list(self._entries)
+
     def forget(self, needed: Container[Name]) -> None:
         """
         Forget the sessions of the oldest entries, so that the ledger does not grow for ever.
@@ -160,7 +164,7 @@ class Ledger:
             attempts and quick failures are forgotten, and it is no longer given up.
         """
         if self.history(stop.agent, stop.session).key != stop.key:
-            self._append(self._entry(Event.STOPPED, stop, due=due, fresh=fresh or None))
+            self._append(self._entry_with_paths(Event.STOPPED, stop, due=due, fresh=fresh or None))
 
     def intent(
         self, stop: Stop, due: float | None = None, *, home: str = "", person: bool = False
@@ -239,13 +243,13 @@ class Ledger:
     def gave_up(self, stop: Stop) -> None:
         """Record that a session is given up, until it makes progress by other means."""
         attempts = self.history(stop.agent, stop.session).attempts
-        self._append(self._entry(Event.GAVE_UP, stop, attempt=attempts))
+        self._append(self._entry_with_paths(Event.GAVE_UP, stop, attempt=attempts))
 
     def left(self, stop: Stop) -> None:
         """Record that the user interrupted or left; nothing is written if that is known."""
         known = self.history(stop.agent, stop.session)
         if not known.left or known.key != stop.key:
-            self._append(self._entry(Event.LEFT, stop))
+            self._append(self._entry_with_paths(Event.LEFT, stop))
 
     def kept(self, directory: str) -> None:
         """Record that a home is kept from here on, which another daemon kept until now."""
@@ -286,7 +290,7 @@ class Ledger:
         """
         if self.history(stop.agent, stop.session).needs == stop.key:
             return False
-        self._append(self._entry(Event.NEEDS_YOU, stop, reason=reason[:REASON_LIMIT]))
+        self._append(self._entry_with_paths(Event.NEEDS_YOU, stop, reason=reason[:REASON_LIMIT]))
         return True
 
     def hold(self, agent: str, session: str, by: str) -> str | None:
@@ -341,7 +345,7 @@ class Ledger:
         return Entry(now, event, stop.session, stop.agent, stop.kind, key=stop.key, **known)
 
     def _entry_with_paths(self, event: Event, stop: Stop, **known: Any) -> Entry:
-        """Return an entry from which the command is found again after a restart."""
+        """Return an entry from which the session or its command is found again later."""
         paths = {Key.TRANSCRIPT: stop.transcript, Key.DIRECTORY: stop.directory}
         return self._entry(event, stop, **paths, **known)
 

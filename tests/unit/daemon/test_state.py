@@ -165,6 +165,7 @@ class CommandTests(StateTestCase):
                 "due",
                 "attempts",
                 "held",
+                "needs",
                 "home",
                 "owner",
                 "who",

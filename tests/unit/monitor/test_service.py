@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.owners import NOTHING, Witness
+from palingenesis.monitor.report import last_time
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
@@ -1183,3 +1185,33 @@ class TellingTests(MonitorTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertTrue(self.world.starts[0].revival.alive)
         self.assertTrue(Keeper(self.directory).take())
+
+
+class DigestTests(MonitorTestCase):
+    settings = replace(SETTINGS, notify=("true",), digest=(7, 0))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sent: list[str] = []
+        self.monitor._notifier.digest = self.note  # type: ignore[method-assign]
+
+    def note(self, event: Mapping[str, Any], now: float) -> None:  # noqa: ARG002
+        self.sent.append(event["summary"])
+
+    def until_seven(self) -> float:
+        return last_time((7, 0), self.now()) + 86_400 - self.now()
+
+    def test_it_is_sent_once_a_day_at_its_time(self) -> None:
+        self.world.write("s", Kind.REFUSED)
+        self.pass_time(self.until_seven() - 20)
+        self.assertEqual(self.sent, [])
+        self.pass_time(60)
+        self.assertEqual(self.sent, ["1 needs you\ns: needs you: billing or log-in"])
+        self.clock_was_set -= 3600
+        self.pass_time(3700)
+        self.assertEqual(len(self.sent), 1)
+
+    def test_a_reload_sends_none(self) -> None:
+        self.monitor.configure(replace(self.settings, digest=(6, 0)))
+        self.pass_time(60)
+        self.assertEqual(self.sent, [])

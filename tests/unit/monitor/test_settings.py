@@ -84,7 +84,10 @@ class SettingsTests(SynchronousTestCase):
     def test_an_unknown_key_is_named_with_the_known_ones(self) -> None:
         self.refuse({"sessions": {"intervall": 5}}, "sessions: unknown key 'intervall'", "interval")
         self.refuse({"revive": {"claude": {"comand": []}}}, "revive.claude: unknown key 'comand'")
-        self.refuse({"notify": {"mail": "me"}}, "notify: unknown key 'mail' (known: command)")
+        self.refuse(
+            {"notify": {"mail": "me"}},
+            "notify: unknown key 'mail' (known: command, events, digest)",
+        )
 
     def test_a_command_for_no_home_is_refused(self) -> None:
         self.refuse(
@@ -187,3 +190,22 @@ class SettingsTests(SynchronousTestCase):
     def test_notify_is_a_program_and_its_arguments(self) -> None:
         settings = make_settings({"notify": {"command": ["notify-send", "palingenesis"]}})
         self.assertEqual(settings.notify, ("notify-send", "palingenesis"))
+        self.assertEqual(settings.notify_events, {"needs-you", "worked", "gave-up"})
+
+    def test_the_digest_has_a_time_of_day(self) -> None:
+        table = {"command": ["x"], "digest": "07:05"}
+        self.assertEqual(make_settings({"notify": table}).digest, (7, 5))
+        for value in ("7:05", "24:00", "07:60", 7, "07:05 "):
+            self.refuse(
+                {"notify": {"command": ["x"], "digest": value}},
+                "notify.digest: expected a time of day",
+            )
+
+    def test_the_events_of_notify_are_a_choice(self) -> None:
+        table = {"command": ["x"], "events": ["left", "finished"]}
+        self.assertEqual(make_settings({"notify": table}).notify_events, {"left", "ended"})
+        self.refuse(
+            {"notify": {"command": ["x"], "events": ["intent"]}},
+            "notify.events: expected a list of needs-you, worked, gave-up, stopped, started, "
+            "failed, left, finished, killed, not ['intent']",
+        )

@@ -1,0 +1,210 @@
+"""``palingenesis notify``: deliver an event to a service, and try the configured command."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import time
+
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import complain
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Event, Key, Kind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from typing import Any
+
+URL_VARIABLE = "PALINGENESIS_NOTIFY_URL"
+TOKEN_VARIABLE = "PALINGENESIS_NOTIFY_TOKEN"  # noqa: S105 - a variable's name
+#: Bytes of an event, and of a file with headers.
+INPUT_LIMIT = 65_536
+#: What a header's name is made of, RFC 9110, section 5.6.2.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+#: The kinds of services: the keys of `palingenesis.cli.post.SHAPES`.
+KINDS = ("ntfy", "slack", "discord", "json")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of ``notify`` to its parser."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    posting = actions.add_parser(
+        "post",
+        help="post the event on standard input to a service",
+        description="Post the event on standard input to a service.",
+    )
+    posting.add_argument(
+        "--as", dest="kind", choices=KINDS, required=True, help="what the service understands"
+    )
+    posting.add_argument(
+        "--header-file",
+        metavar="FILE",
+        help="a file of mode 0600 with headers to send, a line `Name: value` each",
+    )
+    posting.add_argument(
+        "url", metavar="URL", nargs="?", help=f"where to post (default: ${URL_VARIABLE})"
+    )
+    trying = actions.add_parser(
+        "test",
+        help="run the command of [notify] once, with an event made up for it",
+        description="Run the command of [notify] once, with an event made up for it.",
+    )
+    trying.add_argument("--config", metavar="FILE", help="the configuration file")
+
+
+def run(options: Namespace) -> Exit:
+    """Carry out ``notify``."""
+    if options.action == "test":
+        return try_command(options.config)
+    return post_event(options.kind, options.url, options.header_file)
+
+
+def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
+    """Post the event on standard input."""
+    from palingenesis.cli.post import PostError, check_url, post
+
+    try:
+        address = check_url(url or os.environ.get(URL_VARIABLE, ""))
+        headers = _headers(header_file)
+        event = _event(sys.stdin.buffer.read(INPUT_LIMIT + 1))
+    except ValueError as error:
+        complain(printable(f"cannot post the event: {error}", MESSAGE_LIMIT))
+        return Exit.USAGE
+    try:
+        post(kind, address, _summary(event), event, headers)
+    except PostError as error:
+        complain(f"cannot post the event to {error}")
+        return Exit.NO_ANSWER
+    return Exit.DONE
+
+
+def try_command(config: str | None) -> Exit:
+    """Run the command of ``[notify]`` as the daemon does, and show what it prints."""
+    import subprocess
+
+    from palingenesis.config import ConfigError, load_config
+    from palingenesis.monitor import child
+    from palingenesis.monitor.child import CommandError
+    from palingenesis.monitor.notify import LIMIT, SUMMARY_VARIABLE, summary_of
+    from palingenesis.monitor.settings import TABLES, settings_of
+    from palingenesis.paths import config_file
+
+    path = config or config_file()
+    if path is None or (config is None and not os.path.exists(path)):
+        complain(f"there is no configuration file ({path}); name a command in its [notify]")
+        return Exit.USAGE
+    try:
+        command = settings_of(load_config(path, TABLES).tables).notify
+    except ConfigError as error:
+        complain(str(error))
+        return Exit.USAGE
+    if not command:
+        complain(f"{printable(path)}: no command is named in [notify]")
+        return Exit.USAGE
+    event = _made_up()
+    added = {SUMMARY_VARIABLE: summary_of(event, event[Key.DIRECTORY])}
+    environment = child.child_environment(os.environ, added)
+    try:
+        program = child.find_program(command[0], environment)
+        done = subprocess.run(  # noqa: S603 - an argument list, no shell
+            command,
+            executable=program,
+            env=environment,
+            cwd="/",
+            input=json.dumps(event).encode() + b"\n",
+            timeout=LIMIT,
+            check=False,
+        )
+    except CommandError as error:
+        complain(f"[notify] command: {error}")
+        return Exit.USAGE
+    except OSError as error:
+        complain(f"[notify] command: {printable(command[0])}: {in_short(error)}")
+        return Exit.USAGE
+    except subprocess.TimeoutExpired:
+        complain(f"[notify] command: it took longer than {LIMIT:.0f} seconds and was killed")
+        return Exit.NO_ANSWER
+    if done.returncode:
+        status = done.returncode
+        how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
+        complain(f"[notify] command: {how}")
+        return Exit.NO_ANSWER
+    print(f"sent: {added[SUMMARY_VARIABLE]}")
+    return Exit.DONE
+
+
+def _made_up() -> dict[str, Any]:
+    return {
+        Key.AT: time.time(),
+        Key.EVENT: Event.NEEDS_YOU,
+        Key.SESSION: "00000000-0000-4000-8000-000000000000",
+        Key.AGENT: "claude",
+        Key.KIND: Kind.ASKING,
+        Key.REASON: "nothing, this is a test",
+        Key.DIRECTORY: "/palingenesis",
+    }
+
+
+def _summary(event: dict[str, Any]) -> str:
+    """Return the text for people: the digest's own, or what an entry of the ledger says."""
+    from palingenesis.monitor.notify import summary_of
+
+    text = event.get("summary")
+    if isinstance(text, str):
+        return "\n".join(printable(line, MESSAGE_LIMIT) for line in text.split("\n"))
+    directory = event.get(Key.DIRECTORY)
+    return summary_of(event, directory if isinstance(directory, str) else None)
+
+
+def _event(text: bytes) -> dict[str, Any]:
+    if len(text) > INPUT_LIMIT:
+        raise ValueError(f"standard input has more than {INPUT_LIMIT} bytes")
+    try:
+        event = json.loads(text)
+        if not isinstance(event, dict):
+            raise TypeError
+        _summary(event)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError("standard input is not an event, one JSON object of [notify]") from None
+    return event
+
+
+def _headers(path: str | None) -> dict[str, str]:
+    """Return the headers that are sent besides; no text of an error shows a part of them."""
+    headers = {}
+    if path is not None:
+        for number, line in enumerate(_read(path).splitlines(), 1):
+            if not line.strip():
+                continue
+            name, colon, value = line.partition(":")
+            value = value.strip()
+            if not colon or not name or not set(name.lower()) <= _TOKEN:
+                raise ValueError(f"{path}, line {number}: expected `Name: value`")
+            if not value.isascii() or not value.isprintable():
+                raise ValueError(f"{path}, line {number}: expected a printable ASCII value")
+            headers[name] = value
+    token = os.environ.get(TOKEN_VARIABLE)
+    if token:
+        if not token.isascii() or not token.isprintable():
+            raise ValueError(f"${TOKEN_VARIABLE}: expected printable ASCII")
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _read(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError(f"{path}: not a regular file")
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                raise ValueError(f"{path}: others can read it; make it yours, and run chmod 600")
+            return file.read(INPUT_LIMIT).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text in UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {in_short(error)}") from None

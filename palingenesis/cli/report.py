@@ -1,0 +1,205 @@
+"""``palingenesis report``: what happened overnight, as a text, a page, or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from html import escape
+
+from palingenesis.cli.columns import at_home
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import complain, in_words
+from palingenesis.config import ConfigError, load_config
+from palingenesis.monitor.homes import default_homes
+from palingenesis.monitor.ledger.file import LEDGER_NAME, LedgerFile
+from palingenesis.monitor.ledger.history import fold
+from palingenesis.monitor.report import SPAN, facts, last_time, reasons_of, sentence
+from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
+from palingenesis.paths import PathError, config_file, state_directory
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.web.night import clock, description, rows, svg
+from palingenesis.words import Key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+#: The lists of the report, in their order: a key of the facts, and its title.
+PARTS = (
+    ("needs_you", "needs you"),
+    ("failed", "failed"),
+    ("went_on", "went on"),
+    ("waiting", "waits"),
+    ("forecast", "tonight"),
+)
+
+
+def report(options: Namespace) -> Exit:
+    """Show the report; no daemon has to run."""
+    now = time.time()
+    since = now - SPAN if options.since is None else last_time(options.since, now)
+    try:
+        settings = _settings(options.config)
+        night = read_night(state_directory(options.state), settings, since, now)
+    except PathError as error:
+        complain(str(error))
+        return Exit.USAGE
+    except OSError as error:
+        path = os.path.join(state_directory(options.state), LEDGER_NAME)
+        complain(f"cannot read the ledger: {printable(path)}: {in_short(error)}")
+        return Exit.USAGE
+    if options.html is not None:
+        try:
+            _write(options.html, page(night))
+        except OSError as error:
+            complain(f"cannot write {printable(options.html)}: {in_short(error)}")
+            return Exit.USAGE
+    if options.json:
+        print(json.dumps(night))
+    elif options.html is None:
+        print("\n".join(lines(night)))
+    return Exit.DONE
+
+
+def read_night(directory: str, settings: Settings, since: float, now: float) -> dict[str, Any]:
+    """
+    Return the facts of a night from the ledger of a state directory; nothing is changed there.
+
+    :raises OSError: if the ledger cannot be read.
+    :raises PathError: if it is not this user's ledger.
+    """
+    try:
+        contents = LedgerFile(directory).read()
+    except FileNotFoundError:
+        # No daemon has run yet.
+        contents = []
+    sums, entries = fold(contents)
+    why_not = reasons_of(settings, default_homes(os.environ).values())
+    return facts(
+        entries,
+        sums.sessions,
+        paused=sums.paused,
+        since=since,
+        now=now,
+        why_not=why_not,
+    )
+
+
+def lines(night: Mapping[str, Any]) -> list[str]:
+    """Return the report as a text."""
+    shown = [f"since {clock(night[Key.SINCE])}: {sentence(night)}"]
+    for key, title in PARTS:
+        entries = night[key]
+        if not entries:
+            continue
+        shown += ["", title]
+        for each in entries:
+            shown.append(f"  {_who(each)}  {_what(key, each)}")
+            if each.get("line"):
+                shown.append(f"    {printable(each['line'], MESSAGE_LIMIT)}")
+    return shown
+
+
+def page(night: Mapping[str, Any]) -> str:
+    """Return the report as one page of HTML, which needs no script and no other file."""
+    body = "\n".join(_sections(night))
+    title = f"The night until {clock(night['now'])}"
+    return _PAGE.format(title=escape(title), body=body)
+
+
+def _settings(path: str | None) -> Settings:
+    """Return the settings of the configuration; a default one that is missing sets nothing."""
+    found = path or config_file()
+    if found is None or (path is None and not os.path.exists(found)):
+        return Settings()
+    try:
+        return settings_of(load_config(found, TABLES, check_whole).tables)
+    except ConfigError:
+        if path is not None:
+            raise
+        # The morning's report is not the place for its mistakes: `doctor` shows them.
+        return Settings()
+
+
+def _who(fact: Mapping[str, Any]) -> str:
+    directory = fact[Key.DIRECTORY]
+    where = at_home(directory) if directory else fact[Key.SESSION][:8]
+    return printable(f"{fact[Key.AGENT]} {where}", MESSAGE_LIMIT)
+
+
+def _what(key: str, fact: Mapping[str, Any]) -> str:
+    """Return what a list of the report says of one session."""
+    match key:
+        case "needs_you":
+            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT])})"
+        case "failed":
+            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT])}: {fact['cause']}"
+        case "went_on":
+            until = "and may still work" if fact["running"] else "in all"
+            return f"from {clock(fact[Key.AT])}, {in_words(int(fact[Key.SECONDS]))} {until}"
+        case "waiting":
+            until = f", until {clock(fact[Key.DUE])}" if fact[Key.DUE] is not None else ""
+            return f"{fact[Key.KIND]}{until}"
+    if fact["comes_back"]:
+        when = f" at {clock(fact[Key.DUE])}" if fact[Key.DUE] is not None else ""
+        return f"is brought back{when}, unless something else holds it"
+    return f"is not brought back: {fact[Key.REASON]}"
+
+
+def _sections(night: Mapping[str, Any]) -> Iterator[str]:
+    yield f"<p>{escape(sentence(night))}</p>"
+    for key, title in PARTS:
+        if not night[key]:
+            continue
+        yield f"<h2>{escape(title.capitalize())}</h2>\n<ul>"
+        for each in night[key]:
+            line = each.get("line")
+            code = f"<br><code>{escape(printable(line, MESSAGE_LIMIT))}</code>" if line else ""
+            what = escape(printable(_what(key, each), MESSAGE_LIMIT))
+            yield f"<li><b>{escape(_who(each))}</b> {what}{code}</li>"
+        yield "</ul>"
+    if night["lanes"]:
+        yield f"<h2>The night</h2>\n{svg(night)}"
+        yield f"<p><small>{escape(description(night))}</small></p>"
+        yield "<details><summary>The same as a table</summary>\n<table>"
+        yield "<thead><tr><th>Session</th><th>Time</th><th>What</th></tr></thead>\n<tbody>"
+        for row in rows(night):
+            yield f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        yield "</tbody></table></details>"
+
+
+def _write(path: str, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem; }}
+li, td {{ overflow-wrap: anywhere; }}
+code {{ font-size: 0.9em; }}
+table {{ border-collapse: collapse; width: 100%; }}
+th, td {{ text-align: left; vertical-align: top; padding: 0.2rem 0.6rem 0.2rem 0; }}
+svg {{ display: block; }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,359 @@
+"""
+The facts of a night: what needs a person, failed, went on and waits, from the ledger alone.
+
+Everything is plain values fit for JSON; times are in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from palingenesis.monitor.homes import Home
+from palingenesis.monitor.ledger import Entry, History, Name
+from palingenesis.monitor.settings import Settings
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import REVIVABLE, Event, Kind
+
+#: Returns why a session is never revived, or None; by its agent, transcript and directory.
+WhyNot = Callable[[str, str | None, str | None], str | None]
+
+#: Seconds that a report looks back by default.
+SPAN = 12 * 3600.0
+#: Lines of a digest after its first one.
+DIGEST_LINES = 5
+#: How a person goes on with a session.
+_CONTINUE = {
+    "claude": ("claude", "--resume", "{id}"),
+    "codex": ("codex", "resume", "{id}"),
+    "copilot": ("copilot", "--resume={id}"),
+    "opencode": ("opencode", "-s", "{id}"),
+    "qwen": ("qwen", "--resume", "{id}"),
+}
+#: The events that the picture marks.
+_MARKS = frozenset(
+    {
+        *(Event.NEEDS_YOU, Event.STARTED, Event.WORKED, Event.FAILED, Event.GAVE_UP),
+        *(Event.LEFT, Event.KILLED, Event.ENDED, Event.CONTINUED),
+    }
+)
+
+
+def facts(
+    entries: Iterable[Entry],
+    histories: Mapping[Name, History],
+    *,
+    paused: bool,
+    since: float,
+    now: float,
+    why_not: WhyNot = lambda *_: None,
+) -> dict[str, Any]:
+    """
+    Return the facts of the time from ``since`` to ``now``.
+
+    :param entries: the ledger's entries, the oldest first.
+    :param histories: what follows from all its entries, by session.
+    :param why_not: returns why the configuration keeps a session from being revived.
+    """
+    stories: dict[Name, _Story] = {}
+    for entry in entries:
+        if entry.agent is not None and entry.session is not None and entry.at <= now:
+            name = entry.agent, entry.session
+            stories.setdefault(name, _Story(name)).add(entry)
+    told = [story for story in stories.values() if story.last >= since or story.is_open]
+    for story in told:
+        history = histories.get(story.name, History())
+        story.held = history.on_hold
+        story.why_not = why_not(story.name[0], story.transcript, story.directory)
+    return {
+        "since": since,
+        "now": now,
+        "paused": paused,
+        "needs_you": [each for story in told if (each := story.need())],
+        "failed": [each for story in told if (each := story.failure(since))],
+        "went_on": [each for story in told for each in story.spells(since, now)],
+        "waiting": [each for story in told if (each := story.wait())],
+        "forecast": [each for story in told if (each := story.forecast(paused=paused))],
+        "lanes": [story.lane(since, now) for story in told if story.last >= since or story.due],
+    }
+
+
+def sentence(night: Mapping[str, Any]) -> str:
+    """Return a night in one line."""
+    needs, went, waits = (len(night[each]) for each in ("needs_you", "went_on", "waiting"))
+    parts = []
+    if needs:
+        parts.append(f"{needs} need{'s' if needs == 1 else ''} you")
+    if night["failed"]:
+        parts.append(f"{len(night['failed'])} failed")
+    if went:
+        parts.append(f"{went} went on")
+    if waits:
+        dues = [each["due"] for each in night["waiting"] if each["due"] is not None]
+        until = f" until {clock(min(dues))}" if dues else ""
+        parts.append(f"{waits} wait{'s' if waits == 1 else ''}{until}")
+    if night["paused"]:
+        parts.append("the monitor is paused")
+    return ", ".join(parts) or "nothing happened"
+
+
+def last_time(time_of_day: tuple[int, int], now: float) -> float:
+    """
+    Return the last moment before now that had a time of day, in the local zone.
+
+    :param time_of_day: an hour and a minute.
+    """
+    hour, minute = time_of_day
+    year, month, day, *_ = time.localtime(now)
+    at = time.mktime((year, month, day, hour, minute, 0, 0, 0, -1))
+    return at if at <= now else time.mktime((year, month, day - 1, hour, minute, 0, 0, 0, -1))
+
+
+def digest(night: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first lines of a report as an event for ``[notify]``."""
+    needs = [f"{name_of(each)}: needs you: {each['reason']}" for each in night["needs_you"]]
+    failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night["failed"]]
+    first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
+    return {"at": night["now"], "event": "digest", "summary": "\n".join(first)}
+
+
+def clock(at: float) -> str:
+    """Return a time of day, in the local zone."""
+    return time.strftime("%H:%M", time.localtime(at))
+
+
+def name_of(fact: Mapping[str, Any]) -> str:
+    """Return how a session is called: by the end of its directory, else by its agent."""
+    directory = (fact["directory"] or "").rstrip("/")
+    return printable(directory.rpartition("/")[2] or fact["agent"], NAME_LIMIT)
+
+
+class _Story:
+    """What happened to one session, and how it is at the end."""
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+        self.directory: str | None = None
+        self.transcript: str | None = None
+        self.last = 0.0
+        self.due: float | None = None
+        self.held = False
+        self.why_not: str | None = None
+        self._entries: list[Entry] = []
+        self._stop: Entry | None = None
+        self._call: Entry | None = None
+        self._failed: Entry | None = None
+        self._gave_up = False
+        self._is_left = False
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry into account."""
+        self._entries.append(entry)
+        self.last = entry.at
+        self.directory = entry.directory or self.directory
+        self.transcript = entry.transcript or self.transcript
+        match entry.event:
+            case Event.STOPPED:
+                self._stop, self.due = entry, entry.due
+                self._call = self._failed = None
+                self._gave_up = self._is_left = False
+            case Event.FAILED:
+                self._failed = entry
+            case Event.WORKED:
+                self._stop = self._call = self._failed = self.due = None
+                self._gave_up = False
+            case Event.GAVE_UP:
+                self._gave_up, self.due = True, None
+                self._call = entry
+            case Event.NEEDS_YOU:
+                self._call = entry
+            case Event.LEFT | Event.CONTINUED:
+                self._stop = self._call = self.due = None
+                self._is_left = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session waits for a person or for a time."""
+        return self._call is not None or (self._stop is not None and self.due is not None)
+
+    @property
+    def _waits(self) -> bool:
+        stop = self._stop
+        return stop is not None and stop.kind in REVIVABLE and not self._gave_up
+
+    @property
+    def _comes_back(self) -> bool:
+        return self._waits and not self.held and self.why_not is None
+
+    def need(self) -> dict[str, Any] | None:
+        """Return what it needs from a person; None if nothing."""
+        if self._call is None:
+            return None
+        reason = self._call.reason or "given up"
+        return {**self._who(), "at": self._call.at, "reason": reason, "line": self._line()}
+
+    def failure(self, since: float) -> dict[str, Any] | None:
+        """Return its last failure, if it has not worked since; None if there is none."""
+        failed = self._failed
+        if failed is None or failed.at < since:
+            return None
+        killed = next(
+            (
+                each.reason
+                for each in self._entries
+                if each.event is Event.KILLED and _attempt(each) == _attempt(failed)
+            ),
+            None,
+        )
+        status = failed.exit
+        if killed is not None:
+            cause = f"ended by the daemon: {killed}"
+        elif status is None:
+            cause = "its exit status is unknown"
+        else:
+            cause = f"signal {-status}" if status < 0 else f"exit status {status}"
+        output = f"palingenesis output {self.name[1]}"
+        return {
+            **self._who(),
+            "at": failed.at,
+            "attempt": failed.attempt,
+            "cause": cause,
+            "line": output,
+        }
+
+    def spells(self, since: float, now: float) -> list[dict[str, Any]]:
+        """Return each time that it went on after a revival, and for how long."""
+        spells = []
+        for start, end, running in self._working(now):
+            if end >= since:
+                known = {"at": start, "seconds": round(end - start), "running": running}
+                spells.append({**self._who(), **known})
+        return spells
+
+    def _working(self, now: float) -> list[tuple[float, float, bool]]:
+        found = []
+        start: float | None = None
+        for entry in self._entries:
+            if entry.event is Event.WORKED:
+                start = entry.at
+            elif start is not None and entry.event in (Event.ENDED, Event.STOPPED, Event.LEFT):
+                found.append((start, entry.at, False))
+                start = None
+        if start is not None:
+            found.append((start, now, True))
+        return found
+
+    def wait(self) -> dict[str, Any] | None:
+        """Return for what it waits, and until when; None if nothing would bring it back."""
+        if self._stop is None or not self._comes_back:
+            return None
+        return {**self._who(), "kind": _kind(self._stop), "due": self.due}
+
+    def forecast(self, *, paused: bool) -> dict[str, Any] | None:
+        """Return whether it will be brought back, when, or why not; None if it does not stop."""
+        stop = self._stop
+        if stop is None:
+            return None
+        reason = None
+        if stop.kind not in REVIVABLE:
+            reason = f"waiting does not cure {_kind(stop)}"
+        elif self._gave_up:
+            reason = "it is given up"
+        elif self.held:
+            reason = "it is on hold"
+        elif self.why_not is not None:
+            reason = self.why_not
+        elif paused:
+            reason = "the monitor is paused"
+        at = self.due if reason is None else None
+        return {**self._who(), "comes_back": reason is None, "due": at, "reason": reason}
+
+    def lane(self, since: float, now: float) -> dict[str, Any]:
+        """Return its lane in the picture: segments, marks, and what is planned."""
+        segments: list[dict[str, Any]] = []
+        what, start = "unknown", since
+        for entry in self._entries:
+            then = _after(entry, what)
+            if then != what:
+                _append(segments, what, max(start, since), entry.at)
+                what, start = then, max(entry.at, since)
+        _append(segments, what, start, now)
+        marks = [
+            {"at": each.at, "event": each.event.value, "words": _words(each)}
+            for each in self._entries
+            if each.at >= since and each.event in _MARKS
+        ]
+        planned = self.due if self._comes_back else None
+        return {**self._who(), "segments": segments, "marks": marks, "planned": planned}
+
+    def _who(self) -> dict[str, Any]:
+        return {"agent": self.name[0], "session": self.name[1], "directory": self.directory}
+
+    def _line(self) -> str | None:
+        """Return the line with which a person goes on with the session."""
+        words = _CONTINUE.get(self.name[0])
+        if words is None:
+            return None
+        line = shlex.join(word.replace("{id}", self.name[1]) for word in words)
+        return line if self.directory is None else f"cd {shlex.quote(self.directory)} && {line}"
+
+
+def _after(entry: Entry, before: str) -> str:
+    """Return what a session does after an entry."""
+    match entry.event:
+        case Event.STOPPED:
+            return "waiting" if entry.kind in REVIVABLE and entry.due is not None else "stopped"
+        case Event.INTENT | Event.STARTED:
+            return "reviving"
+        case Event.WORKED:
+            return "working"
+        case Event.FAILED:
+            return "waiting"
+        case Event.GAVE_UP:
+            return "stopped"
+        case Event.ENDED | Event.LEFT | Event.CONTINUED:
+            return "over"
+    return before
+
+
+def _append(segments: list[dict[str, Any]], what: str, start: float, end: float) -> None:
+    if end > start and what != "over":
+        segments.append({"what": what, "from": start, "to": end})
+
+
+def _words(entry: Entry) -> str:
+    words = entry.event.value
+    if entry.attempt is not None:
+        words += f", attempt {entry.attempt}"
+    return words if entry.reason is None else f"{words}: {entry.reason}"
+
+
+def _attempt(entry: Entry) -> tuple[str | None, int | None]:
+    return entry.key, entry.attempt
+
+
+def _kind(entry: Entry) -> str:
+    return (entry.kind or Kind.UNKNOWN).value
+
+
+def reasons_of(settings: Settings, defaults: Iterable[Home]) -> WhyNot:
+    """
+    Return what tells why the configuration keeps a session from being revived, for `facts`.
+
+    :param defaults: the home that each agent uses by default.
+    """
+    homes = [*settings.homes.values(), *defaults]
+
+    def why_not(agent: str, transcript: str | None, directory: str | None) -> str | None:
+        project = None if directory is None else settings.project_of(directory)
+        if project is not None and not project.revive:
+            return "[[projects]] says so for its directory"
+        mine = [home for home in homes if home.agent == agent]
+        holding = [home for home in mine if transcript is not None and home.holds(transcript)]
+        if any(home.name in settings.revive for home in holding[:1] or mine):
+            return None
+        return f"no command is named in [revive.{holding[0].name if holding else agent}]"
+
+    return why_not

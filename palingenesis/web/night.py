@@ -1,0 +1,222 @@
+"""
+The picture of a night: the facts of `palingenesis.monitor.report` in, SVG out.
+
+It is drawn in the current colour, so it is readable in light, in dark and without colours. All
+that it shows in the width is in percent, so its texts keep their size on a narrow screen.
+"""
+
+from __future__ import annotations
+
+import time
+from html import escape
+
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+#: What each kind of segment is called.
+SEGMENTS = {
+    "working": "working",
+    "waiting": "stopped, and waiting",
+    "stopped": "stopped",
+    "reviving": "being revived",
+    "unknown": "not known",
+}
+#: The sign of each event, and what it is called.
+MARKS = {
+    "started": ("▸", "revival started"),
+    "worked": ("✓", "revival worked"),
+    "failed": ("✗", "revival failed"),
+    "needs-you": ("!", "needs you"),
+    "gave-up": ("■", "given up"),
+    "left": ("◇", "left by its user"),
+    "killed": ("†", "ended by the daemon"),
+    "ended": ("•", "revival ended"),
+    "continued": ("→", "goes on under another id"),
+}
+#: Seconds that the picture looks ahead at most, and the least that it shows of them.
+AHEAD, MARGIN = 6 * 3600.0, 0.04
+#: Pixels: a lane's label, its bar, the room below it, and the scale at the bottom.
+_LABEL, _BAR, _GAP, _SCALE = 18, 16, 12, 22
+#: The width of a mark in pixels, and how close two may be, in percent, on a narrow screen.
+_MARK, _CLOSE = 12, 4.0
+#: Seconds between two lines of the scale, and the most lines.
+_STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
+_LINES = 6
+_PAINT = {
+    "working": 'fill="currentColor" fill-opacity="0.75"',
+    "waiting": 'fill="url(#night-hatched)" stroke="currentColor"',
+    "stopped": 'fill="none" stroke="currentColor"',
+    "reviving": 'fill="url(#night-dotted)" stroke="currentColor"',
+    "unknown": 'fill="none" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="2 4"',
+}
+_PATTERNS = (
+    '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
+    'patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="currentColor" '
+    'stroke-width="2"/></pattern><pattern id="night-dotted" width="5" height="5" '
+    'patternUnits="userSpaceOnUse"><circle cx="2.5" cy="2.5" r="1.5" fill="currentColor"/>'
+    "</pattern></defs>"
+)
+
+
+def svg(night: Mapping[str, Any]) -> str:
+    """
+    Return the picture of a night, as an SVG element for a page or a file of its own.
+
+    :param night: what `palingenesis.monitor.report.facts` returns.
+    """
+    lanes = night["lanes"]
+    span = _Span(night)
+    height = len(lanes) * (_LABEL + _BAR + _GAP) + _SCALE
+    title = f"The night from {clock(night['since'])} to {clock(night['now'])}"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
+        'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
+        f'<title id="night-title">{escape(title)}</title>',
+        f'<desc id="night-desc">{escape(description(night))}</desc>',
+        _PATTERNS,
+        *_scale(span, height),
+    ]
+    for number, lane in enumerate(lanes):
+        parts += _lane(lane, span, number * (_LABEL + _BAR + _GAP))
+    now = span.place(night["now"])
+    parts.append(
+        f'<g><title>now, {clock(night["now"])}</title><line x1="{now}" x2="{now}" y1="0" '
+        f'y2="{height - _SCALE}" stroke="currentColor" stroke-width="2"/></g></svg>'
+    )
+    return "\n".join(parts)
+
+
+def rows(night: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the facts of the picture as the rows of a table: session, time, and what happened."""
+    for lane in night["lanes"]:
+        told = [(each["from"], _segment(each)) for each in lane["segments"]]
+        told += [(each["at"], _mark(each)) for each in lane["marks"]]
+        told.sort(key=lambda fact: fact[0])
+        for at, words in told:
+            yield name_of(lane), clock(at), words
+        if lane["planned"] is not None:
+            yield name_of(lane), clock(lane["planned"]), "planned: revival"
+
+
+def clock(at: float) -> str:
+    """Return a time of day, in the local zone."""
+    return time.strftime("%H:%M", time.localtime(at))
+
+
+def name_of(lane: Mapping[str, Any]) -> str:
+    """Return how a lane's session is called: by its agent and the end of its directory."""
+    directory = lane.get("directory")
+    where = directory.rstrip("/").rpartition("/")[2] if isinstance(directory, str) else ""
+    return printable(f"{lane['agent']} {where or lane['session'][:8]}", NAME_LIMIT)
+
+
+class _Span:
+    """The time that the picture shows, as its width."""
+
+    def __init__(self, night: Mapping[str, Any]) -> None:
+        now = night["now"]
+        planned = [lane["planned"] for lane in night["lanes"] if lane["planned"] is not None]
+        last = min(max([now, *planned]), now + AHEAD)
+        self.start: float = night["since"]
+        self.end: float = last + max(last - self.start, 1.0) * MARGIN
+
+    def percent(self, at: float) -> float:
+        """Return the place of a time, from 0 to 100."""
+        share = (at - self.start) / (self.end - self.start)
+        return round(100 * min(max(share, 0.0), 1.0), 2)
+
+    def place(self, at: float) -> str:
+        """Return the place of a time, as SVG wants it."""
+        return f"{self.percent(at):g}%"
+
+
+def _lane(lane: Mapping[str, Any], span: _Span, top: int) -> Iterator[str]:
+    facts = "; ".join(f"{at} {words}" for _, at, words in rows({"lanes": [lane]}))
+    label = f"{name_of(lane)}: {facts or 'nothing'}"
+    directory = lane.get("directory")
+    full = f"{lane['agent']} {directory or ''} {lane['session']}"
+    yield f'<g role="img" tabindex="0" aria-label="{escape(printable(label, 4000))}">'
+    yield (
+        f'<text x="0" y="{top + 13}" fill="currentColor">{escape(name_of(lane))}'
+        f"<title>{escape(printable(full, MESSAGE_LIMIT))}</title></text>"
+    )
+    bar = f'y="{top + _LABEL}" height="{_BAR}"'
+    for each in lane["segments"]:
+        start, end = span.percent(each["from"]), span.percent(each["to"])
+        yield (
+            f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" {bar} '
+            f"{_PAINT[each['what']]}><title>{escape(_segment(each))}</title></rect>"
+        )
+    if lane["planned"] is not None:
+        yield (
+            f'<rect x="{span.place(lane["planned"])}" width="2%" {bar} fill="none" '
+            'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
+            f"<title>planned: revival at {clock(lane['planned'])}</title></rect>"
+        )
+    for each, shift in _side_by_side(lane["marks"], span):
+        yield (
+            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL - 3}" '
+            f'text-anchor="middle" fill="currentColor">{MARKS[each["event"]][0]}'
+            f"<title>{escape(_at(each))}</title></text>"
+        )
+    yield "</g>"
+
+
+def _side_by_side(
+    marks: Iterable[Mapping[str, Any]], span: _Span
+) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """Yield each mark, and by how many pixels it is moved, so that none hides another."""
+    first, count = -_CLOSE, 0
+    for each in marks:
+        at = span.percent(each["at"])
+        if at - first < _CLOSE:
+            count += 1
+        else:
+            first, count = at, 0
+        yield each, count * _MARK
+
+
+def _scale(span: _Span, height: int) -> Iterator[str]:
+    whole = span.end - span.start
+    step = next((each for each in _STEPS if whole / each <= _LINES), None)
+    if step is None:
+        step = int(whole / _LINES / 86_400 + 1) * 86_400
+    offset = time.localtime(span.start).tm_gmtoff
+    at = (int(span.start + offset) // step + 1) * step - offset
+    while at < span.end:
+        x = span.place(at)
+        yield (
+            f'<line x1="{x}" x2="{x}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
+            f'stroke-opacity="0.2"/><text x="{x}" y="{height - 6}" text-anchor="middle" '
+            f'fill="currentColor">{clock(at)}</text>'
+        )
+        at += step
+
+
+def description(night: Mapping[str, Any]) -> str:
+    """Return what the picture shows, and what its signs mean."""
+    count = len(night["lanes"])
+    legend = "; ".join(f"{sign} {words}" for sign, words in MARKS.values())
+    return (
+        f"A lane for each of {count} session{'' if count == 1 else 's'}. Solid: working; hatched: "
+        "waiting; outlined: stopped; dotted: being revived; dashed: not known or planned. "
+        f"Marks: {legend}."
+    )
+
+
+def _segment(segment: Mapping[str, Any]) -> str:
+    return f"{SEGMENTS[segment['what']]} until {clock(segment['to'])}"
+
+
+def _mark(mark: Mapping[str, Any]) -> str:
+    words = MARKS[mark["event"]][1]
+    detail = mark["words"].partition(",")[2] or mark["words"].partition(":")[2]
+    return f"{words}:{detail}" if detail else words
+
+
+def _at(mark: Mapping[str, Any]) -> str:
+    return f"{clock(mark['at'])} {_mark(mark)}"

@@ -1,0 +1,104 @@
+"""The demo: real processes, shown as they go, and nothing left of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import signal
+import subprocess
+
+from palingenesis.client.blocking import ControlClient
+from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.patience import PATIENCE, wait_until
+
+#: The news of a demo, in their order.
+NEWS = (
+    "working",
+    "stopped: limit, due",
+    "waiting",
+    "revival 1 begins",
+    "revival 1 started, pid",
+    "reviving",
+    "revival 1 worked",
+    "finished",
+    "It came back by itself.",
+)
+
+
+class DemoTests(ProcessTestCase):
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        demo = subprocess.Popen(
+            [*COMMAND, "demo"],
+            env=self.place.environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.addCleanup(self.end, demo)
+        return demo
+
+    def end(self, demo: subprocess.Popen[str]) -> None:
+        if demo.poll() is None:
+            demo.kill()
+        demo.communicate()
+
+    def end_daemon(self, directory: str) -> None:
+        """End the daemon of a demo that was killed, and remove its directory."""
+        socket = os.path.join(directory, "s")
+        os.kill(ControlClient(socket).status().extra["pid"], signal.SIGTERM)
+        wait_until(lambda: not os.path.lexists(socket), "the daemon has ended")
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def assert_nothing_is_left(self, demo: subprocess.Popen[str]) -> None:
+        """Check that no file and no process of a demo is there."""
+        name = f"demo-{demo.pid}-"
+        self.assertEqual(glob.glob(f"/tmp/palingenesis-{name}*"), [])
+        if os.path.isdir(self.place.state):
+            self.assertEqual([each for each in os.listdir(self.place.state) if name in each], [])
+        # Each process of it has its directory in its command line or in its environment.
+        for path in glob.glob("/proc/[0-9]*/environ"):
+            try:
+                with open(path, "rb") as file:
+                    self.assertNotIn(name.encode(), file.read(), path)
+            except OSError:
+                continue
+        self.assertEqual(self.place.leftovers, ["run"])
+
+    def assert_in_order(self, output: str) -> None:
+        rest = output
+        for each in NEWS:
+            self.assertIn(each, rest, output)
+            rest = rest.partition(each)[2]
+
+    def test_a_session_comes_back_and_nothing_is_left(self) -> None:
+        demo = self.start()
+        output, errors = demo.communicate(timeout=3 * PATIENCE)
+        self.assertEqual((demo.returncode, errors), (0, ""), output)
+        self.assert_in_order(output)
+        self.assertNotIn("demo-", output)
+        self.assert_nothing_is_left(demo)
+
+    def test_nothing_is_left_after_ctrl_c_or_a_kill_in_the_middle(self) -> None:
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)):
+            demo = self.start()
+            assert demo.stdout is not None
+            while "started, pid" not in (line := demo.stdout.readline()):
+                self.assertNotEqual(line, "", demo.stderr)
+            os.killpg(demo.pid, number)
+            _, errors = demo.communicate(timeout=PATIENCE)
+            self.assertEqual((demo.returncode, errors), (status, ""))
+            self.assert_nothing_is_left(demo)
+
+    def test_its_agents_end_with_it_even_if_it_cannot_clean_up(self) -> None:
+        demo = self.start()
+        assert demo.stdout is not None
+        while "working" not in demo.stdout.readline():
+            pass
+        (directory,) = glob.glob(f"/tmp/palingenesis-demo-{demo.pid}-*")
+        self.addCleanup(self.end_daemon, directory)
+        entries = os.path.join(directory, "claude", "sessions")
+        self.assertEqual(len(os.listdir(entries)), 1)
+        demo.kill()
+        wait_until(lambda: not os.listdir(entries), "the pretend agent has ended")

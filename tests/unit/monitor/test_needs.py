@@ -1,0 +1,95 @@
+"""When a person is called, and in which words."""
+
+from __future__ import annotations
+
+from palingenesis.words import Kind, Owner
+from tests.unit.monitor.test_service import MonitorTestCase
+
+
+class NeedsTests(MonitorTestCase):
+    def calls(self) -> list[str]:
+        """Return for what a person was called."""
+        return [each["reason"] for each in self.monitor.log(1000) if each["event"] == "needs-you"]
+
+    def assert_needs(self, words: str | None) -> None:
+        self.assertEqual(self.told("needs"), (words,))
+        self.assertEqual(self.calls(), [] if words is None else [words])
+
+    def test_what_waiting_does_not_cure(self) -> None:
+        for kind, words in (
+            (Kind.ASKING, "an answer"),
+            (Kind.REFUSED, "billing or log-in"),
+            (Kind.CONTEXT, "a new session, its context is full"),
+        ):
+            self.world.write("s", kind)
+            self.pass_time(20)
+            self.assertEqual(self.told("needs"), (words,))
+        self.assertEqual(len(self.calls()), 3)
+
+    def test_a_question_that_only_the_process_knows_of(self) -> None:
+        self.world.write("s", None)
+        self.world.waiting.add("s")
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.pass_time(60)
+        self.assert_needs("an answer")
+
+    def test_a_person_is_called_once_a_stop_even_after_a_restart(self) -> None:
+        self.world.write("s", Kind.REFUSED)
+        self.pass_time(60)
+        self.restart()
+        self.pass_time(60)
+        self.assert_needs("billing or log-in")
+        self.world.write("s", Kind.REFUSED)
+        self.pass_time(60)
+        self.assertEqual(len(self.calls()), 2)
+
+    def test_nothing_while_a_session_works_waits_or_has_finished(self) -> None:
+        for kind, reset in ((None, None), (Kind.LIMIT, 5000.0), (Kind.FINISHED, None)):
+            self.world.write("s", kind, reset=reset and self.now() + reset)
+            self.pass_time(20)
+            self.assert_needs(None)
+
+    def test_a_directory_a_program_and_a_reset_that_keep_it_from_going_on(self) -> None:
+        self.world.bad_directories.add("/home/s")
+        self.limited(0)
+        self.pass_time(60)
+        self.assert_needs("its directory cannot be used")
+        self.world.bad_directories.clear()
+        self.world.no_program = True
+        self.pass_time(60)
+        self.assertEqual(self.told("needs"), ("its program is not found",))
+        # That is the same stop.
+        self.assertEqual(len(self.calls()), 1)
+        self.limited(9 * 86400)
+        self.pass_time(60)
+        self.assertEqual(self.calls()[1:], ["its reset is over 8 days away"])
+
+    def test_an_open_program_that_does_not_go_on_after_its_reset(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.limited(100)
+        self.pass_time(600)
+        self.assert_needs(None)
+        self.pass_time(120)
+        self.assert_needs("its open program does not go on")
+
+    def test_a_session_that_is_given_up_has_called_by_that(self) -> None:
+        for _ in range(2):
+            if not self.world.files:
+                self.limited(0)
+            while not any(start.revival.alive for start in self.world.starts):
+                self.pass_time(5)
+            self.world.starts[-1].revival.finish(1)
+            self.pass_time(6)
+        self.assertEqual(self.told("needs"), ("given up",))
+        self.assertEqual(self.calls(), [])
+
+    def test_nothing_for_a_stop_from_before_the_first_start(self) -> None:
+        self.world.write("s", Kind.REFUSED, at=self.now() - 1000)
+        self.pass_time(60)
+        self.assert_needs(None)
+
+    def test_nothing_for_a_session_on_hold(self) -> None:
+        self.monitor._ledger.hold("claude", "s", "a test")
+        self.world.write("s", Kind.REFUSED)
+        self.pass_time(60)
+        self.assert_needs(None)

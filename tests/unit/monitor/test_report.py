@@ -1,0 +1,171 @@
+"""The facts of a night, from the entries of a ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.homes import Home
+from palingenesis.monitor.report import digest, last_time, reasons_of, sentence
+from palingenesis.monitor.revive import Command
+from palingenesis.monitor.settings import Project, Settings
+from palingenesis.words import Event, Kind
+from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
+
+
+class FactsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.night = night_of(staged_night())
+
+    def told(self, key: str, *keys: str) -> list[tuple[Any, ...]]:
+        return [tuple(each[name] for name in keys) for each in self.night[key]]
+
+    def test_they_are_fit_for_json(self) -> None:
+        self.assertEqual(json.loads(json.dumps(self.night)), self.night)
+
+    def test_what_needs_a_person_has_its_reason_and_the_line_to_type(self) -> None:
+        self.assertEqual(
+            self.told("needs_you", "session", "reason", "line"),
+            [
+                (
+                    "<b>&site-id",
+                    "an answer",
+                    "cd '/home/you/<b>&site' && claude --resume '<b>&site-id'",
+                ),
+                ("api-id", "given up", "cd /home/you/api && claude --resume api-id"),
+            ],
+        )
+
+    def test_what_failed_has_its_cause_and_its_output(self) -> None:
+        self.assertEqual(
+            self.told("failed", "session", "cause", "line"),
+            [("api-id", "exit status 3", "palingenesis output api-id")],
+        )
+
+    def test_a_failure_that_the_daemon_caused_has_its_reason(self) -> None:
+        entries = [
+            entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),
+            entry("s", 1, Event.STARTED, attempt=1),
+            entry("s", 2, Event.KILLED, attempt=1, reason="nothing grew"),
+            entry("s", 2, Event.FAILED, attempt=1, exit=-15),
+        ]
+        (failed,) = night_of(entries)["failed"]
+        self.assertEqual(failed["cause"], "ended by the daemon: nothing grew")
+
+    def test_what_went_on_has_how_long(self) -> None:
+        self.assertEqual(
+            self.told("went_on", "session", "seconds", "running"), [("app-id", 7200, False)]
+        )
+        still = night_of(staged_night(), now=BEGIN + 4.1 * HOUR)["went_on"]
+        self.assertEqual([(each["seconds"], each["running"]) for each in still], [(3600, True)])
+
+    def test_what_waits_has_until_when(self) -> None:
+        self.assertEqual(
+            self.told("waiting", "session", "kind", "due"), [("docs-id", "limit", END + 2 * HOUR)]
+        )
+
+    def test_the_forecast_says_what_comes_back_and_what_not(self) -> None:
+        self.assertEqual(
+            self.told("forecast", "session", "comes_back", "reason"),
+            [
+                ("<b>&site-id", False, "waiting does not cure asking"),
+                ("api-id", False, "it is given up"),
+                ("docs-id", True, None),
+            ],
+        )
+
+    def test_what_keeps_a_session_from_coming_back(self) -> None:
+        entries = staged_night()
+        for known, reason in (
+            ({"paused": True}, "the monitor is paused"),
+            ({"why_not": lambda *_: "it is so"}, "it is so"),
+        ):
+            self.assertEqual(night_of(entries, **known)["forecast"][-1]["reason"], reason)
+        self.assertEqual(night_of(entries, why_not=lambda *_: "so")["waiting"], [])
+        held = [*entries, entry("docs", 8.5, Event.ON_HOLD)]
+        self.assertEqual(night_of(held)["forecast"][-1]["reason"], "it is on hold")
+
+    def test_a_session_that_was_settled_before_is_left_out(self) -> None:
+        late = night_of(staged_night(), since=BEGIN + 6 * HOUR)
+        self.assertEqual([each["session"] for each in late["lanes"]], ["docs-id"])
+        # What still needs a person is not forgotten.
+        self.assertEqual(len(late["needs_you"]), 2)
+
+    def test_a_lane_has_each_stretch_of_the_night_once(self) -> None:
+        lanes = {each["session"]: each for each in self.night["lanes"]}
+        segments = [
+            (each["what"], (each["from"] - BEGIN) / HOUR) for each in lanes["app-id"]["segments"]
+        ]
+        self.assertEqual(
+            segments, [("unknown", 0), ("waiting", 1), ("reviving", 3), ("working", 3.1)]
+        )
+        self.assertEqual(
+            [each["event"] for each in lanes["api-id"]["marks"]], ["started", "failed", "gave-up"]
+        )
+        self.assertEqual(lanes["docs-id"]["planned"], END + 2 * HOUR)
+        self.assertIsNone(lanes["api-id"]["planned"])
+
+    def test_the_night_in_a_sentence_and_a_digest(self) -> None:
+        told = sentence(self.night)
+        self.assertTrue(told.startswith("2 need you, 1 failed, 1 went on, 1 waits until "), told)
+        event = digest(self.night)
+        self.assertEqual(
+            event["summary"].split("\n")[1:],
+            [
+                "<b>&site: needs you: an answer",
+                "api: needs you: given up",
+                "api: failed: exit status 3",
+            ],
+        )
+        self.assertEqual(sentence(night_of([])), "nothing happened")
+
+    def test_a_command_belongs_to_the_home_that_holds_the_transcript(self) -> None:
+        work = Home("work", "claude", "/home/you/.claude-work", is_named=True)
+        default = Home("claude", "claude", "/home/you/.claude")
+        settings = Settings(
+            homes={"work": work},
+            revive={"work": Command(("claude", "{id}"))},
+            projects=(Project(directory="/home/you/app", revive=False),),
+        )
+        why_not = reasons_of(settings, [default])
+        at = "projects/-x/s.jsonl"
+        self.assertIsNone(why_not("claude", f"{work.directory}/{at}", "/home/you"))
+        self.assertEqual(
+            why_not("claude", f"{default.directory}/{at}", None),
+            "no command is named in [revive.claude]",
+        )
+        self.assertIsNone(why_not("claude", None, None))
+        self.assertEqual(why_not("codex", None, None), "no command is named in [revive.codex]")
+        self.assertEqual(
+            why_not("claude", None, "/home/you/app/x"), "[[projects]] says so for its directory"
+        )
+
+
+class TimeOfDayTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        before = os.environ.get("TZ")
+
+        def restore() -> None:
+            os.environ.pop("TZ", None)
+            if before is not None:
+                os.environ["TZ"] = before
+            time.tzset()
+
+        self.addCleanup(restore)
+        os.environ["TZ"] = "Europe/Berlin"
+        time.tzset()
+
+    def test_it_is_the_last_one_in_the_local_zone(self) -> None:
+        # 07:00 UTC is 08:00 in Berlin.
+        self.assertEqual(last_time((8, 0), END), END)
+        self.assertEqual(last_time((8, 1), END), END - 24 * HOUR + 60)
+        self.assertEqual(last_time((22, 0), END), END - 10 * HOUR)
+
+    def test_the_night_of_a_change_of_the_clock_has_its_own_length(self) -> None:
+        # 2026-10-25 07:00 in Berlin is 06:00 UTC, and 22:00 the day before 20:00 UTC.
+        morning = 1_792_908_000.0
+        self.assertEqual(last_time((22, 0), morning), morning - 10 * HOUR)

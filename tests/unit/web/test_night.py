@@ -1,0 +1,116 @@
+"""The picture of a night: well-formed, complete, and readable without its colours."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor.report import _MARKS
+from palingenesis.web.night import MARKS, rows, svg
+from palingenesis.words import Event, Kind
+from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+class PictureTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.night = night_of(staged_night())
+        self.root = ElementTree.fromstring(svg(self.night))
+
+    def titles(self) -> list[str]:
+        return [each.text or "" for each in self.root.iter(f"{SVG}title")]
+
+    def lanes(self) -> list[ElementTree.Element]:
+        return [each for each in self.root.iter(f"{SVG}g") if each.get("tabindex") == "0"]
+
+    def test_it_has_a_title_a_description_and_a_lane_for_each_session(self) -> None:
+        self.assertTrue(self.titles()[0].startswith("The night from "))
+        described = self.root.findtext(f"{SVG}desc") or ""
+        self.assertIn("A lane for each of 5 sessions.", described)
+        self.assertEqual(len(self.lanes()), 5)
+
+    def test_each_mark_that_the_facts_have_has_a_sign(self) -> None:
+        self.assertEqual({each.value for each in _MARKS}, set(MARKS))
+
+    def test_a_lane_says_all_that_it_shows(self) -> None:
+        (label,) = (
+            each.get("aria-label") or ""
+            for each in self.lanes()
+            if (each.get("aria-label") or "").startswith("claude app:")
+        )
+        for words in ("stopped, and waiting", "revival started", "revival worked", "working"):
+            self.assertIn(words, label)
+
+    def test_kinds_of_segments_differ_by_more_than_colour(self) -> None:
+        # No colour is named at all.
+        text = svg(self.night)
+        self.assertEqual(
+            {each.get("fill") for each in self.root.iter(f"{SVG}rect")},
+            {"currentColor", "none", "url(#night-hatched)", "url(#night-dotted)"},
+        )
+        self.assertNotIn("rgb", text)
+
+    def test_no_mark_hides_another(self) -> None:
+        (lane,) = (
+            each
+            for each in self.lanes()
+            if (each.get("aria-label") or "").startswith("claude api:")
+        )
+        marks = [each for each in lane.iter(f"{SVG}text") if each.get("dx") is not None]
+        self.assertEqual([each.text for each in marks], ["▸", "✗", "■"])
+        self.assertEqual([each.get("dx") for each in marks], ["0", "12", "24"])
+
+    def test_now_is_a_line_and_what_is_planned_an_outline_ahead_of_it(self) -> None:
+        (now,) = (
+            each
+            for each in self.root.iter(f"{SVG}g")
+            if (each.findtext(f"{SVG}title") or "").startswith("now, ")
+        )
+        line = now.find(f"{SVG}line")
+        assert line is not None
+        (planned,) = (
+            each
+            for each in self.root.iter(f"{SVG}rect")
+            if (each.findtext(f"{SVG}title") or "").startswith("planned")
+        )
+        at, ahead = (float((x or "").rstrip("%")) for x in (line.get("x1"), planned.get("x")))
+        self.assertLess(at, ahead)
+        self.assertLess(ahead, 100)
+
+    def test_everything_is_within_the_picture(self) -> None:
+        for each in self.root.iter(f"{SVG}rect"):
+            start, width = (float((each.get(name) or "").rstrip("%")) for name in ("x", "width"))
+            self.assertTrue(start >= 0 and start + width <= 100.5, (start, width))
+
+    def test_the_table_has_the_same_facts(self) -> None:
+        told = list(rows(self.night))
+        facts = sum(
+            len(each["segments"]) + len(each["marks"]) + (each["planned"] is not None)
+            for each in self.night["lanes"]
+        )
+        self.assertEqual(len(told), facts)
+        self.assertIn("planned: revival", [words for _, _, words in told])
+
+    def test_a_name_that_is_markup_is_text(self) -> None:
+        self.assertIn("claude <b>&site", [each.text for each in self.root.iter(f"{SVG}text")])
+
+    def test_a_name_with_controls_is_escaped(self) -> None:
+        odd = entry("s", 1, Event.LEFT, directory="/home/a\x1b\x00\nb")
+        root = ElementTree.fromstring(svg(night_of([odd])))
+        self.assertIn("claude a\\x1b\\x00\\nb", [each.text for each in root.iter(f"{SVG}text")])
+
+    def test_an_empty_night_is_a_picture_too(self) -> None:
+        ElementTree.fromstring(svg(night_of([])))
+
+    def test_the_scale_has_few_lines_however_long_the_night_is(self) -> None:
+        for hours in (0.2, 1, 12, 24, 24 * 7, 24 * 400):
+            night = night_of([], since=END - hours * HOUR)
+            root = ElementTree.fromstring(svg(night))
+            self.assertLessEqual(len(list(root.iter(f"{SVG}text"))), 7, hours)
+
+    def test_the_last_moment_of_a_long_wait_stays_in_sight(self) -> None:
+        far = entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN + 500 * HOUR)
+        root = ElementTree.fromstring(svg(night_of([far])))
+        self.assertTrue(list(root.iter(f"{SVG}rect")))
