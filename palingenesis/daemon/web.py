@@ -250,6 +250,10 @@ class MonitorFacts:
         """Return how many entries were ever recorded."""
         return self._monitor.recorded
 
+    def night(self, since: float) -> dict[str, Any]:
+        """Return the facts of the time since then."""
+        return self._monitor.night(since)
+
     def is_healthy(self) -> bool:
         """Return whether the ledger can be written and the scans succeed."""
         return self._monitor.is_healthy

@@ -39,6 +39,7 @@ def staged(now: float) -> list[dict[str, Any]]:
             since=now - 1800,
             state="stopped",
             kind="asking",
+            needs="an answer",
             directory=f"/srv/{HOSTILE}",
             who=HOSTILE,
         ),
@@ -91,6 +92,10 @@ class PageTestCase(BrowserTestCase):
     def run_script(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
+    def count_of(self, selector: str) -> int:
+        script = "return document.querySelectorAll(arguments[0]).length"
+        return int(self.run_script(script, selector))
+
     def click(self, selector: str) -> None:
         self.run_script("document.querySelector(arguments[0]).click()", selector)
 
@@ -111,6 +116,7 @@ class ShownTests(PageTestCase):
         self.log_in()
         self.wait_for("log", "failed")
         self.wait_for("sessions", "shop")
+        wait_until(lambda: self.count_of("#night svg") == 1, "the night is drawn")
 
     def test_one_sentence_says_how_everything_is(self) -> None:
         sentence = self.wait_for("sentence", "needs you")
@@ -133,8 +139,26 @@ class ShownTests(PageTestCase):
     def test_text_from_a_session_stays_text(self) -> None:
         self.assertIn(HOSTILE, self.wait_for("log", HOSTILE))
         self.assertIn(HOSTILE, self.text("sessions"))
-        self.assertEqual(self.run_script("return document.querySelectorAll('img').length"), 0)
+        self.assertIn(HOSTILE, self.text("night"))
+        self.assertEqual(self.count_of("img"), 0)
         self.assertNotEqual(self.run_script("return document.title"), "broken")
+
+    def test_the_night_is_a_picture_and_a_table_in_the_readers_zone(self) -> None:
+        # The driver's zone is set for the page alone: a daemon elsewhere tells other times.
+        self.command("setTimezoneOverride", timezoneId="Asia/Kathmandu")
+        self.browser.refresh()
+        self.wait_for("zone", "Asia/")
+        wait_until(lambda: self.count_of("#night-rows tr") == 4, "the table is there")
+        cells = self.run_script(
+            "return [...document.querySelectorAll('#night-rows tr')].map((row) =>"
+            " [...row.cells].map((cell) => cell.innerText || cell.textContent))"
+        )
+        planned = cells[-1]
+        self.assertEqual(planned[2], "planned: revival")
+        lane = self.run_script(
+            "return document.querySelector('#night [tabindex]').getAttribute('aria-label')"
+        )
+        self.assertIn(f"{planned[1][-5:]} planned: revival", lane)
 
     def test_the_urgent_sessions_come_first(self) -> None:
         names = self.run_script(

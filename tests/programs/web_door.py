@@ -65,6 +65,27 @@ class Facts:
         """Return the last entries."""
         return [entry for _, entry in self._all()[-count:]]
 
+    def night(self, since: float) -> dict[str, Any]:
+        """Return a night in which one session waited, failed, and will be tried again."""
+        now = time.time()
+        return {
+            "since": since,
+            "now": now,
+            "lanes": [
+                {
+                    "agent": "claude",
+                    "session": "waiting-1",
+                    "directory": "/srv/<img src=x onerror=document.title='broken'>",
+                    "segments": [
+                        {"what": "working", "from": since, "to": now - 3600},
+                        {"what": "waiting", "from": now - 3600, "to": now},
+                    ],
+                    "marks": [{"at": now - 1700, "event": "failed", "words": "failed, attempt 1"}],
+                    "planned": now + 600,
+                }
+            ],
+        }
+
     def is_healthy(self) -> bool:
         """Return True."""
         return True

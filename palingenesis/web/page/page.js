@@ -32,7 +32,6 @@ const log = new Log();
 /** The sessions; null for a daemon that has none to tell of. */
 let sessions = null;
 let status = null;
-let calls = new Map();
 let mayChange = false;
 let commands = new Set();
 let drawing = false;
@@ -52,7 +51,6 @@ function draw() {
   if (sessions === null) {
     return;
   }
-  calls = told.callsIn(log.entries);
   const names = new Map(sessions.map((each) => [told.keyOf(each), told.nameOf(each)]));
   drawSentence();
   drawNeeds(names);
@@ -71,20 +69,20 @@ function drawStatus() {
 }
 
 function drawSentence() {
-  const sentence = told.sentence(sessions, calls);
+  const sentence = told.sentence(sessions);
   setText(at("sentence"), sentence);
   document.title = `${sentence} - palingenesis`;
 }
 
 function drawNeeds(names) {
-  const needing = sessions.filter((each) => told.need(each, calls) !== null);
-  const reason = (session) => told.need(session, calls);
+  const needing = sessions.filter((each) => told.need(each) !== null);
   showList(
     at("needs"),
     needing,
     told.keyOf,
-    (each) => reason(each) + told.continuation(each),
-    (each) => card(told.nameOf(each), reason(each), "since ", each.since, told.continuation(each)),
+    (each) => told.need(each) + told.continuation(each),
+    (each) =>
+      card(told.nameOf(each), told.need(each), "since ", each.since, told.continuation(each)),
   );
   at("needs-none").hidden = needing.length > 0;
   const failures = told.failuresIn(log.entries);
@@ -123,7 +121,7 @@ async function copyLine(line) {
 function drawSessions() {
   const words = at("words").value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = sessions.filter((each) => told.matches(each, at("state").value, words));
-  const ordered = told.byUrgency(chosen, calls);
+  const ordered = told.byUrgency(chosen);
   setText(at("count"), `${ordered.length} of ${sessions.length} sessions`);
   showList(at("sessions"), ordered, told.keyOf, lookOf, sessionElement);
 }

@@ -3,10 +3,8 @@
 import { clock, isTime } from "./times.js";
 import { KINDS, REASONS, STATES, exit } from "./words.js";
 
-/** Seconds after which a stop has nothing to do with this week. */
-const RECENT = 7 * 86_400;
 const CALLING = ["asking", "refused", "context"];
-const BLOCKED = ["directory", "no-binary", "too-far"];
+const BLOCKED = ["given-up", "directory", "no-binary", "too-far"];
 /** How a person goes on with a session. */
 const CONTINUE = {
   claude: ["claude", "--resume"],
@@ -32,41 +30,13 @@ export function shortId(session) {
   return String(session.id ?? "").slice(0, 8);
 }
 
-/**
- * Return what a session needs from a person; null if nothing.
- *
- * @param calls the times and reasons of the log's calls for a person, by session.
- */
-export function need(session, calls, now = Date.now() / 1000) {
-  if (session.needs) {
-    return session.needs;
-  }
-  const asleep = ["stopped", "given-up", "waiting"].includes(session.state);
-  if (!asleep || session.held === "on-hold" || now - session.since > RECENT) {
+/** Return what a session needs from a person, and what to do; null if nothing. */
+export function need({ needs, kind, held }) {
+  if (!needs) {
     return null;
   }
-  const call = calls.get(keyOf(session));
-  if (session.state === "given-up") {
-    return REASONS["given-up"];
-  }
-  if (CALLING.includes(session.kind)) {
-    return KINDS[session.kind];
-  }
-  if (BLOCKED.includes(session.held)) {
-    return REASONS[session.held];
-  }
-  return call !== undefined && call.at >= session.since ? call.reason : null;
-}
-
-/** Return the log's last call for a person in each session. */
-export function callsIn(entries) {
-  const calls = new Map();
-  for (const { event, agent, session, at, reason } of entries) {
-    if (event === "needs-you") {
-      calls.set(`${agent} ${session}`, { at, reason: reason ?? "the log says so" });
-    }
-  }
-  return calls;
+  const told = CALLING.includes(kind) ? KINDS[kind] : REASONS[BLOCKED.includes(held) && held];
+  return told ?? needs;
 }
 
 /** Return the last failure of each session that has not worked since. */
@@ -104,8 +74,8 @@ function quoted(word) {
 }
 
 /** Say in one sentence how the sessions are. */
-export function sentence(sessions, calls) {
-  const needing = sessions.filter((each) => need(each, calls) !== null);
+export function sentence(sessions) {
+  const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
   const dues = waiting.map((each) => each.due).filter(isTime);
@@ -125,9 +95,9 @@ function counted(number, one, several) {
 }
 
 /** Return the sessions, the most urgent first. */
-export function byUrgency(sessions, calls) {
+export function byUrgency(sessions) {
   const rank = (session) =>
-    need(session, calls) === null ? STATES.indexOf(session.state) + 1 || STATES.length + 1 : 0;
+    need(session) === null ? STATES.indexOf(session.state) + 1 || STATES.length + 1 : 0;
   const keyed = sessions.map((session) => [rank(session), session]);
   keyed.sort(
     ([one, a], [two, b]) =>
