@@ -100,6 +100,7 @@ def docs(session: nox.Session) -> None:
     """Build the handbook, and check that the other pages parse and have the kept figures."""
     built = str(session.cache_dir / "handbook")
     python(session, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "docs", built)
+    session.log(f"The handbook is at {os.path.abspath(built)}/index.html")
     for page in sorted(glob("*.rst") + glob("benchmarks/*.rst")):
         python(session, "-m", "docutils", "--halt=2", "--syntax-highlight=none", page, os.devnull)
     python(session, "benchmarks/run.py", "--check")

@@ -18,6 +18,7 @@ from palingenesis.text import in_short
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
     from typing import Any, Self
 
     #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
@@ -36,7 +37,58 @@ class ConfigError(PathError):
 
     :ivar path: the file.
     :ivar reason: the key or line, and what is wrong with it, in one line.
+    :ivar mistakes: every mistake that was found; the first one is the reason.
     """
+
+    def __init__(self, path: str, reason: str, mistakes: Iterable[str] = ()) -> None:
+        super().__init__(path, reason)
+        self.mistakes = tuple(mistakes) or (reason,)
+
+
+class Mistakes(ValueError):
+    """
+    The mistakes of a configuration or of one of its tables; the text is that of the first.
+
+    :ivar texts: each mistake, in one line.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(texts)
+        super().__init__(self.texts[0])
+
+
+class Collector:
+    """
+    Collects mistakes, so that a check goes on after the first one.
+
+    It is the context manager of each single check, and takes the `ValueError` or `PathError`
+    that the check raises.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Mistakes):
+            self._texts += error.texts
+        elif isinstance(error, (ValueError, PathError)):
+            self._texts.append(str(error))
+        else:
+            return False
+        return True
+
+    def raise_all(self) -> None:
+        """Raise `Mistakes` if there are any."""
+        if self._texts:
+            raise Mistakes(self._texts)
 
 
 def check_seconds(
@@ -188,26 +240,32 @@ def load_config(
         called with the name and the table, and returns what goes into `Config.tables`.
     :param whole: checks what those tables say of each other, once each of them is checked.
     :raises ConfigError: if the file cannot be read, is not TOML, or has a key that is
-        unknown, of the wrong type or out of range.
+        unknown, of the wrong type or out of range. It has all of these mistakes.
     """
     settings: dict[str, Any] = {}
     limits: dict[str, Any] = {}
     further: dict[str, object] = {}
+    collector = Collector()
     try:
-        for key, value in _parse(path, read_file(path)).items():
-            if key in tables:
-                further[key] = tables[key](key, value)
-            elif key in Limits._fields:
-                limits[key] = value
-            elif key in _CHECKS:
-                settings[key] = _CHECKS[key](key, value)
-            else:
-                known = ", ".join([*KEYS, *(f"[{name}]" for name in tables)])
-                raise ValueError(f"unknown key {_shown(key)} (known: {known})")
-        settings["limits"] = Limits(**limits)
+        for key, value in parse(path, read_file(path)).items():
+            with collector:
+                if key in tables:
+                    further[key] = tables[key](key, value)
+                elif key in Limits._fields:
+                    Limits(**{key: value})  # type: ignore[arg-type]
+                    limits[key] = value
+                elif key in _CHECKS:
+                    settings[key] = _CHECKS[key](key, value)
+                else:
+                    known = ", ".join([*KEYS, *(f"[{name}]" for name in tables)])
+                    raise ValueError(f"unknown key {_shown(key)} (known: {known})")
+        collector.raise_all()
         whole(further)
+    except Mistakes as error:
+        raise ConfigError(path, str(error), error.texts) from None
     except ValueError as error:
         raise ConfigError(path, str(error)) from None
+    settings["limits"] = Limits(**limits)
     if "socket" in settings:
         settings["socket"] = _beside(path, settings["socket"])
     return Config(**settings, tables=MappingProxyType(further))
@@ -245,7 +303,7 @@ def socket_in(path: str) -> str | None:
     if b"socket" not in content:
         return None
     try:
-        values = _parse(path, content)
+        values = parse(path, content)
     except ConfigError:
         values = _socket_line(path, content)
     if "socket" not in values:
@@ -272,14 +330,22 @@ def read_file(path: str) -> bytes:
         raise ConfigError(path, f"cannot be read: {in_short(error)}") from error
     if len(content) > SIZE_LIMIT:
         raise ConfigError(path, f"is larger than {SIZE_LIMIT} bytes; name another")
-    return content
+    # Editors of some systems begin a file of UTF-8 with this mark.
+    return content.removeprefix(b"\xef\xbb\xbf")
 
 
-def _parse(path: str, content: bytes) -> dict[str, object]:
+def parse(path: str, content: bytes) -> dict[str, object]:
+    """
+    Parse the content of a configuration file, without checking it.
+
+    :raises ConfigError: if it is not TOML.
+    """
     import tomllib
 
     try:
         return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, "is not TOML, which is text in UTF-8; save it as that") from error
     except RecursionError as error:
         raise ConfigError(path, "is nested too deep") from error
     except ValueError as error:
@@ -292,7 +358,7 @@ def _socket_line(path: str, content: bytes) -> dict[str, object]:
             break  # The keys from here on belong to a table.
         if line.lstrip().startswith(b"socket"):
             try:
-                return _parse(path, line)
+                return parse(path, line)
             except ConfigError:
                 continue
     return {}

@@ -162,6 +162,7 @@ class Key(StrEnum):
     PID = "pid"
     VERSION = "version"
     SESSIONS = "sessions"
+    KNOWN_SESSIONS = "known_sessions"
     NEXT_REVIVAL = "next_revival"
     KEEPER = "keeper"
     LEDGER = "ledger"
@@ -192,6 +193,7 @@ class Key(StrEnum):
     REASON = "reason"
     SECONDS = "seconds"
     SUCCESSOR = "successor"
+    COUNT = "count"
     # INSPECT
     CONFIGURATION = "configuration"
     PATH = "path"

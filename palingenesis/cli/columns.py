@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 
 from palingenesis.text import MESSAGE_LIMIT, printable
@@ -13,6 +14,15 @@ WIDTH = 80
 GAP = "..."
 #: The most characters without a width that are kept after one another: no script has more.
 MARKS_LIMIT = 4
+
+
+def terminal_columns() -> int:
+    """Return the columns of the terminal that is printed on; `WIDTH` if there is none."""
+    try:
+        # A terminal may not know its size: 0.
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+    except (OSError, ValueError):
+        return WIDTH
 
 
 def width(text: str) -> int:

@@ -146,9 +146,10 @@ class _Stage:
             os.close(self._pipe)
         for process in reversed(self._processes):
             process.terminate()
+        end = time.monotonic() + GRACE
         for process in self._processes:
             try:
-                process.wait(GRACE)
+                process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 
 from palingenesis.cli.columns import at_home, cut
-from palingenesis.cli.format import counted, is_time
+from palingenesis.cli.format import complain, counted, is_time
 from palingenesis.cli.monitor import LOG, SESSIONS, list_line, objects
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
@@ -15,7 +16,7 @@ from palingenesis.words import Event, Key
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from palingenesis.client.blocking import ControlClient
 
@@ -24,36 +25,117 @@ if TYPE_CHECKING:
 
 #: Columns that a directory takes at most.
 DIRECTORY_WIDTH = 32
+#: Seconds between two questions of ``log -f``.
+FOLLOW_INTERVAL = 1.0
 #: How much of an id is shown, in characters.
 ID_LENGTH = 8
 
 
-def entries_line(client: ControlClient, number: int | None) -> bytes:
+def log_filter(number: int | None, since: float | None, session: str | None) -> list[str]:
+    """
+    Return the words of a filter of ``LOG``.
+
+    :param number: how many entries; the daemon decides if None.
+    :param since: the earliest time, in seconds since the epoch.
+    :param session: the beginning of an id.
+    """
+    if number is not None and since is None and session is None:
+        return [str(number)]
+    given = {Key.COUNT: number, Key.SINCE: since, Key.SESSION: session}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def entries_line(client: ControlClient, filters: Sequence[str] = ()) -> bytes:
     """
     Return the daemon's own line: the last entries of its ledger.
 
-    :param number: how many; the daemon decides if None.
+    :param filters: what `log_filter` returns.
     :raises palingenesis.client.errors.ClientError: when there is none.
     """
-    return list_line(client, LOG, *([] if number is None else [str(number)]))
+    return list_line(client, LOG, *filters)
 
 
-def log_lines(client: ControlClient, number: int | None) -> list[str]:
+def log_lines(client: ControlClient, filters: Sequence[str] = ()) -> list[str]:
     """Describe the last entries, one line each; raises what `entries_line` does."""
-    entries = objects(client, LOG, *([] if number is None else [str(number)]))
+    entries = objects(client, LOG, *filters)
     return story(entries, _directories(client)) or ["nothing has happened to any session"]
 
 
-def story(entries: Sequence[dict[str, Any]], directories: Mapping[Name, str]) -> list[str]:
+def follow(client: ControlClient, filters: Sequence[str], as_json: bool) -> NoReturn:
+    """
+    Print the last entries and then each new one, until interrupted.
+
+    A daemon that stops is waited for, and reported once.
+
+    :param as_json: whether each entry is printed as a line of JSON.
+    :raises palingenesis.client.errors.ClientError: when there is no daemon at first.
+    """
+    entries = objects(client, LOG, *filters)
+    chosen = [each for each in filters if each.startswith(f"{Key.SESSION}=")]
+    latest = time.time() if not entries else 0.0
+    day, complained = "", ""
+    shown: set[str] = set()
+    while True:
+        fresh = [each for each in entries if json.dumps(each) not in shown]
+        if fresh and as_json:
+            print("\n".join(map(json.dumps, fresh)), flush=True)
+        elif fresh:
+            lines = story(fresh, _directories(client), day)
+            day = _local(fresh[-1].get(Key.AT))[0]
+            print("\n".join(lines), flush=True)
+        latest = max([latest, *(each[Key.AT] for each in entries if is_time(each.get(Key.AT)))])
+        # Only those of the latest time come again.
+        shown = {json.dumps(each) for each in entries if each.get(Key.AT) == latest} | (
+            shown if not fresh else set()
+        )
+        time.sleep(FOLLOW_INTERVAL)
+        try:
+            entries = objects(client, LOG, *chosen, f"{Key.SINCE}={latest}")
+            complained = ""
+        except ClientError as error:
+            entries = []
+            if str(error) != complained:
+                complained = str(error)
+                complain(complained)
+
+
+def point_in_time(text: str) -> float:
+    """
+    Convert an argument to a time, in seconds since the epoch.
+
+    A time of day alone is the last one that is past.
+
+    :raises ValueError: if it is neither ``22:00`` nor ``2026-09-19 22:00``.
+    """
+    now = time.time()
+    for form in ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"):
+        try:
+            given = time.strptime(text, form)
+        except ValueError:
+            continue
+        if "%Y" in form:
+            return time.mktime((*given[:8], -1))
+        today = time.localtime(now)
+        for days in (0, 1):
+            day = (today.tm_year, today.tm_mon, today.tm_mday - days)
+            at = time.mktime((*day, given.tm_hour, given.tm_min, given.tm_sec, 0, 0, -1))
+            if at <= now:
+                return at
+    raise ValueError(f"{text!r} is not a time such as 22:00 or 2026-09-19 22:00")
+
+
+def story(
+    entries: Sequence[dict[str, Any]], directories: Mapping[Name, str], day: str = ""
+) -> list[str]:
     """
     Describe entries of the ledger in order, in local time, with the date if the day changes.
 
     :param entries: as ``LOG`` lists them.
     :param directories: where the sessions were started, as far as that is known.
+    :param day: the date of the entry before them.
     """
     names = _names(entries, directories)
     lines = []
-    day = ""
     for entry in entries:
         date, clock = _local(entry.get(Key.AT))
         if date != day:

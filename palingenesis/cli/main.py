@@ -8,12 +8,21 @@ from io import TextIOWrapper
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
-from palingenesis.cli.parser import CliCommand, make_parser, number_of_entries, seconds, time_of_day
+from palingenesis.cli.parser import (
+    CliCommand,
+    make_parser,
+    number_of_entries,
+    past_time,
+    seconds,
+    time_of_day,
+    word,
+)
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.words import Key, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,9 +94,22 @@ def _status(options: Namespace) -> Exit:
 
 
 def _sessions(options: Namespace) -> Exit:
+    from palingenesis.cli.columns import terminal_columns
     from palingenesis.cli.sessions import SessionsView
 
-    return _show(SessionsView(_client(options), _colour()), options)
+    # The live view scrolls through all of them.
+    everything = options.all or (options.watch is not None and _on_terminal())
+    chosen = ((Key.STATE, options.state), (Key.AGENT, options.agent))
+    filters = " ".join(f"{key}={value}" for key, value in chosen if value is not None)
+    view = SessionsView(_client(options), _colour(), filters, everything, terminal_columns)
+    return _show(view, options)
+
+
+def _add_sessions_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
+    parser.add_argument("--agent", type=word, metavar="AGENT", help="only sessions of this agent")
+    parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
+    _add_view_options(parser)
 
 
 def _show(view: View, options: Namespace) -> Exit:
@@ -128,13 +150,16 @@ def _add_view_options(parser: ArgumentParser) -> None:
 
 
 def _log(options: Namespace) -> Exit:
-    from palingenesis.cli.log import entries_line, log_lines
+    from palingenesis.cli.log import entries_line, follow, log_filter, log_lines
 
     client = _client(options)
+    filters = log_filter(options.number, options.since, options.session)
+    if options.follow:
+        follow(client, filters, options.json)
     if options.json:
-        sys.stdout.buffer.write(json_line(entries_line(client, options.number)))
+        sys.stdout.buffer.write(json_line(entries_line(client, filters)))
     else:
-        print("\n".join(log_lines(client, options.number)))
+        print("\n".join(log_lines(client, filters)))
     return Exit.DONE
 
 
@@ -146,13 +171,46 @@ def _add_log_options(parser: ArgumentParser) -> None:
         type=number_of_entries,
         help="number of entries (default: 20)",
     )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="print each new entry, until interrupted"
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", type=past_time, help="entries since a local time, such as 22:00"
+    )
+    parser.add_argument("--session", metavar="ID", help="entries of a session, by its id")
     _add_json_option(parser)
 
 
+def _steer(options: Namespace) -> Exit:
+    from palingenesis.cli.steer import steer
+
+    return steer(_client(options), options.command, options.id)
+
+
+def _add_id(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "id", metavar="ID", help="the session's id, or a beginning of it (4 characters or more)"
+    )
+
+
+def _output(options: Namespace) -> Exit:
+    from palingenesis.cli.output import output
+
+    return output(_client(options), options.id)
+
+
 def _pause(options: Namespace) -> Exit:
+    if options.end:
+        from palingenesis.cli.steer import pause_and_end
+
+        return pause_and_end(_client(options))
     _client(options).pause()
     print("paused")
     return Exit.DONE
+
+
+def _add_pause_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--end", action="store_true", help="end each revival that runs, too")
 
 
 def _resume(options: Namespace) -> Exit:
@@ -290,6 +348,18 @@ def _add_notify_options(parser: ArgumentParser) -> None:
     add_options(parser)
 
 
+def _config(options: Namespace) -> Exit:
+    from palingenesis.cli.config import run
+
+    return run(options)
+
+
+def _add_config_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.config import add_options
+
+    add_options(parser)
+
+
 def _report(options: Namespace) -> Exit:
     from palingenesis.cli.report import report
 
@@ -321,13 +391,8 @@ COMMANDS = {
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
     "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
     "status": CliCommand(_status, "show the daemon's status", _add_view_options),
-    "sessions": CliCommand(_sessions, "show the agents' sessions", _add_view_options),
+    "sessions": CliCommand(_sessions, "show the agents' sessions", _add_sessions_options),
     "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
-    "report": CliCommand(_report, "show what happened overnight", _add_report_options),
-    "pause": CliCommand(_pause, "pause the daemon"),
-    "resume": CliCommand(_resume, "end the daemon's pause"),
-    "reload": CliCommand(_reload, "make the daemon read its configuration again"),
-    "notify": CliCommand(_notify, "deliver and try notifications", _add_notify_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "web": CliCommand(_web, "open the daemon's page, and print its address", _add_web_options),

@@ -6,9 +6,11 @@ import json
 
 from palingenesis.client.errors import ErrorReply, InvalidReply, TimedOut
 from palingenesis.wire import UNKNOWN
+from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from palingenesis.client.blocking import ControlClient
@@ -47,3 +49,22 @@ def objects(client: ControlClient, name: str, *arguments: str) -> list[dict[str,
     """Return the list of objects that a command replies with; raises what `list_line` does."""
     listed: list[dict[str, Any]] = json.loads(list_line(client, name, *arguments))
     return listed
+
+
+def every_session(client: ControlClient, filters: str = "") -> Iterator[dict[str, Any]]:
+    """
+    Yield each session once, over all pages; raises what `list_line` does.
+
+    :param filters: those of ``SESSIONS``, with blanks between them.
+    """
+    seen = set()
+    after: list[str] = []
+    while True:
+        page = objects(client, SESSIONS, *filters.split(), *after)
+        names = [(each.get(Key.AGENT), each.get(Key.ID)) for each in page]
+        fresh = [each for each, name in zip(page, names, strict=True) if name not in seen]
+        if not fresh:
+            return
+        yield from fresh
+        seen.update(names)
+        after = [f"after={page[-1].get(Key.ID)}"]

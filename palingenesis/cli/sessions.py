@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
+from itertools import pairwise, takewhile
+from shlex import quote
 
 from palingenesis.cli.columns import WIDTH, at_home, cut, padded, width, wrapped
 from palingenesis.cli.format import (
@@ -13,13 +16,15 @@ from palingenesis.cli.format import (
     RED,
     YELLOW,
     coloured,
+    counted,
     from_now,
     is_time,
     labelled,
     numbers_in_words,
 )
 from palingenesis.cli.inspection import agents_in_words
-from palingenesis.cli.monitor import INSPECT, SESSIONS, list_line, objects
+from palingenesis.cli.monitor import INSPECT, SESSIONS, every_session, list_line, objects
+from palingenesis.cli.programs import CONTINUE
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
@@ -27,16 +32,28 @@ from palingenesis.words import Key, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from palingenesis.client.blocking import ControlClient
 
-HEADS = (Key.AGENT, Key.DIRECTORY, Key.STATE, Key.ATTEMPTS, "stop")
-#: The widest agent, state and number of attempts that are shown whole, in columns.
+HEADS = (Key.ID, Key.AGENT, Key.DIRECTORY, Key.STATE, "stop")
+#: The widest agent and state that are shown whole, in columns.
 CELL_WIDTH = 12
 #: The columns that a directory has at least, however long the text about a stop is.
 DIRECTORY_WIDTH = 18
+#: The fewest columns in which the table has a row for each session; in fewer it has two.
+ONE_ROW_WIDTH = 72
+#: The fewest columns that a table is made for.
+NARROWEST = 40
+#: Sessions that are shown unless all are asked for.
+SHOWN = 20
+#: The widest id that is shown whole, in columns.
+ID_WIDTH = 16
+#: More attempts than these are no number that a daemon sends.
+MOST_ATTEMPTS = 1_000_000
+#: The fewest characters of an id that name a session to the daemon.
+SHORTEST_ID = 4
 
 _BETWEEN = "  "
 _COLOURS: dict[str, str] = {
@@ -45,6 +62,8 @@ _COLOURS: dict[str, str] = {
     State.WAITING: YELLOW,
     State.GIVEN_UP: RED,
 }
+#: The states of sessions that go on without anybody.
+_GO_ON = (State.WORKING, State.REVIVING)
 
 
 class SessionsView:
@@ -52,58 +71,156 @@ class SessionsView:
     The sessions, as a `palingenesis.cli.live.View`.
 
     :param colour: whether the lines are in colour.
+    :param filters: those of ``SESSIONS``, with blanks between them.
+    :param everything: whether all sessions are shown, and not only the first.
+    :param columns: returns the width of the terminal.
+    :ivar matching: a text that each session that is shown has somewhere.
     """
 
-    def __init__(self, client: ControlClient, colour: bool) -> None:
+    matching = ""
+
+    def __init__(
+        self,
+        client: ControlClient,
+        colour: bool,
+        filters: str = "",
+        everything: bool = False,
+        columns: Callable[[], int] = lambda: WIDTH,
+    ) -> None:
         self._client = client
         self._colour = colour
+        self._filters = filters
+        self._everything = everything
+        self._columns = columns
 
     def lines(self) -> list[str]:
         """Show them in a table, and explain its words below it."""
-        sessions = objects(self._client, SESSIONS)
+        sessions, total = self._asked()
         if not sessions:
-            return [_nowhere(self._client)]
-        return [*table(sessions, time.time(), self._colour), *legend(sessions, self._colour)]
+            return [_nowhere(self._client) if not self._filters else "no such sessions"]
+        if self.matching:
+            sessions = [each for each in sessions if _has(each, self.matching)]
+            total = len(sessions)
+        shown = sessions if self._everything else sessions[:SHOWN]
+        columns = max(self._columns(), NARROWEST)
+        lines = [
+            *table(shown, time.time(), self._colour, columns, id_length(sessions)),
+            *legend(shown, self._colour, columns),
+        ]
+        if total > len(shown):
+            lines += ["", *wrapped(f"{total - len(shown)} more: --all shows them", columns)]
+        return [*lines, *advice(shown)]
 
     def sentence(self) -> str:
         """Count them by state."""
-        states = Counter(_text(each, Key.STATE) for each in objects(self._client, SESSIONS))
+        states = Counter(
+            _text(each, Key.STATE) for each in every_session(self._client, self._filters)
+        )
         return printable(numbers_in_words(states)) or "no sessions"
 
     def line(self) -> bytes:
-        """Return the daemon's own line."""
-        return list_line(self._client, SESSIONS)
+        """Return the daemon's own line; of more than a page, one that is made of all pages."""
+        if self._everything:
+            sessions = list(every_session(self._client, self._filters))
+            return json.dumps(sessions).encode() + b"\n"
+        return list_line(self._client, SESSIONS, *self._filters.split())
+
+    def _asked(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the sessions, and how many there are in all."""
+        if self._everything or self._filters:
+            sessions = list(every_session(self._client, self._filters))
+            return sessions, len(sessions)
+        sessions = objects(self._client, SESSIONS)
+        known = None
+        if len(sessions) > SHOWN:
+            known = self._client.status().extra.get(Key.KNOWN_SESSIONS)
+        return sessions, known if type(known) is int else len(sessions)
 
 
-def table(sessions: Sequence[dict[str, Any]], now: float, colour: bool) -> list[str]:
+def _has(session: dict[str, Any], text: str) -> bool:
+    shown = (Key.ID, Key.AGENT, Key.DIRECTORY, Key.STATE, Key.KIND, Key.HELD)
+    return any(text.lower() in str(session.get(key)).lower() for key in shown)
+
+
+def id_length(sessions: Sequence[dict[str, Any]]) -> int:
+    """Return how many characters of their ids distinguish the sessions."""
+    ids = sorted({_text(each, Key.ID) for each in sessions})
+    longest = SHORTEST_ID
+    for one, other in pairwise(ids):
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+        longest = max(longest, len(list(same)) + 1)
+    return longest
+
+
+def table(
+    sessions: Sequence[dict[str, Any]],
+    now: float,
+    colour: bool,
+    columns: int = WIDTH,
+    id_width: int | None = None,
+) -> list[str]:
     """
-    Lay out sessions in a table of 80 columns.
+    Lay out sessions in a table; in few columns, each session has two lines.
 
     :param sessions: as ``SESSIONS`` lists them.
     :param now: the time, in seconds since the epoch.
+    :param columns: those of the terminal, `NARROWEST` or more.
+    :param id_width: the characters of an id that are shown; None for as many as differ.
     """
-    rows = [HEADS, *(_cells(each, now) for each in sessions)]
-    agent, directory, state, attempts, stop = (
+    length = id_width or id_length(sessions)
+    rows = [HEADS, *(_cells(each, now, length) for each in sessions)]
+    if columns < ONE_ROW_WIDTH:
+        return _narrow(rows[1:], colour, columns)
+    session, agent, directory, state, stop = (
         max(width(cell) for cell in column) for column in zip(*rows, strict=True)
     )
-    room = WIDTH - agent - state - attempts - 4 * len(_BETWEEN)
+    room = columns - session - agent - state - 4 * len(_BETWEEN)
     directory = min(directory, max(room - stop, DIRECTORY_WIDTH))
-    widths = (agent, directory, state, attempts)
+    widths = (session, agent, directory, state)
     lines = []
     for row in rows:
-        colours = (DIM,) * 4 if row is HEADS else (PLAIN, PLAIN, _COLOURS.get(row[2], PLAIN), PLAIN)
+        colours = (DIM,) * 4 if row is HEADS else (PLAIN, PLAIN, PLAIN, _COLOURS.get(row[3], PLAIN))
         first, *further = wrapped(row[4], room - directory)
         cells = [padded(cut(cell, space), space) for cell, space in zip(row, widths, strict=False)]
         if colour:
             cells = [coloured(cell, code) for cell, code in zip(cells, colours, strict=True)]
             first = coloured(first, colours[0])
         lines.append(_BETWEEN.join((*cells, first)).rstrip())
-        indent = " " * (WIDTH - room + directory)
+        indent = " " * (columns - room + directory)
         lines += [indent + line for line in further]
     return lines
 
 
-def legend(sessions: Sequence[dict[str, Any]], colour: bool) -> list[str]:
+def _narrow(rows: Sequence[tuple[str, ...]], colour: bool, columns: int) -> list[str]:
+    lines = []
+    for session, agent, directory, state, stop in rows:
+        room = columns - width(session) - width(state) - 2 * len(_BETWEEN)
+        shown = coloured(state, _COLOURS.get(state, PLAIN)) if colour else state
+        lines.append(_BETWEEN.join((session, shown, cut(directory, room))))
+        indent = columns - len(_BETWEEN)
+        lines += [_BETWEEN + line for line in wrapped(f"{agent}: {stop}", indent)]
+    return lines
+
+
+def advice(sessions: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the line to type to continue the first session that does not go on by itself."""
+    for session in sessions:
+        program = CONTINUE.get(_text(session, Key.AGENT))
+        id, directory = session.get(Key.ID), session.get(Key.DIRECTORY)  # noqa: A001
+        if (
+            program is None
+            or session.get(Key.STATE) in _GO_ON
+            or not isinstance(id, str)
+            or not isinstance(directory, str)
+            or not (id + directory).isprintable()
+        ):
+            continue
+        typed = " ".join(word.format(id=quote(id)) for word in program)
+        return ["", f"continue it yourself: cd {quote(directory)} && {typed}"]
+    return []
+
+
+def legend(sessions: Sequence[dict[str, Any]], colour: bool, columns: int = WIDTH) -> list[str]:
     """Explain each word of the table once, with what to do."""
     words = dict.fromkeys(word for each in sessions for word in _words(each))
     waiting = dict.fromkeys(
@@ -121,19 +238,20 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool) -> list[str]:
     label = max(map(len, meanings)) + len(_BETWEEN)
     lines = [""]
     for word, meaning in meanings.items():
-        first, *further = wrapped(meaning, WIDTH - label)
+        first, *further = wrapped(meaning, columns - label)
         lines.append(labelled(word, first, colour, width=label))
         lines += [" " * label + line for line in further]
     return lines
 
 
-def _cells(session: dict[str, Any], now: float) -> tuple[str, ...]:
+def _cells(session: dict[str, Any], now: float, id_width: int) -> tuple[str, ...]:
     directory = session.get(Key.DIRECTORY)
     return (
+        # Characters, since that many tell the daemon which it is; and no more than fit.
+        cut(_text(session, Key.ID)[:id_width], ID_WIDTH),
         cut(_text(session, Key.AGENT), CELL_WIDTH),
         at_home(directory) if isinstance(directory, str) else "?",
         cut(_text(session, Key.STATE), CELL_WIDTH),
-        cut(_text(session, Key.ATTEMPTS), CELL_WIDTH),
         _stop(session, now),
     )
 
@@ -143,6 +261,11 @@ def _stop(session: dict[str, Any], now: float) -> str:
     due, since = session.get(Key.DUE), session.get(Key.SINCE)
     words = tuple(_words(session))
     kind, *reason = words if session.get(Key.KIND) is not None else ("grew", *words)
+    attempts = session.get(Key.ATTEMPTS)
+    if type(attempts) is int and 0 < attempts < MOST_ATTEMPTS:
+        reason.append(counted(attempts, Key.ATTEMPT))
+    if isinstance(needs := session.get(Key.NEEDS), str):
+        kind = f"needs you: {printable(needs, NAME_LIMIT)}; {kind}"
     if is_time(due):
         return "; ".join((kind, f"due {from_now(due, now)}", *reason))
     if is_time(since):

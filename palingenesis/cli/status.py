@@ -36,7 +36,10 @@ class StatusView:
     The status, as a `palingenesis.cli.live.View`.
 
     :param colour: whether the lines are in colour.
+    :ivar matching: unused; a status is not filtered.
     """
+
+    matching = ""
 
     def __init__(self, client: ControlClient, colour: bool) -> None:
         self._client = client

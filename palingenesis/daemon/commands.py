@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import maybeDeferred
 
 from palingenesis import __version__
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.listing import LogQuery, QueryError, SessionsQuery
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.service import ControlService
-from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.wire import REPLY_LIMIT
 from palingenesis.words import Key
 
-#: Entries of the ledger in a reply to LOG without an argument.
-LOG_DEFAULT = 20
+Query = TypeVar("Query", SessionsQuery, LogQuery)
 
 
 def add_commands(
@@ -38,11 +37,11 @@ def add_commands(
     :param further: returns what else ``INSPECT`` shows.
     """
 
-    def sessions() -> list[dict[str, Any]]:
-        return fitting(monitor.sessions())
+    def sessions(filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - its name in HELP
+        return fitting(monitor.sessions(_query(SessionsQuery, "SESSIONS", filter)))
 
-    def log(count: str = str(LOG_DEFAULT)) -> list[dict[str, Any]]:
-        entries = monitor.log(_number(count))
+    def log(filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - its name in HELP
+        entries = _query(LogQuery, "LOG", filter).chosen(monitor.log(ENTRIES_LIMIT))
         return fitting(reversed(entries))[::-1]
 
     def inspect() -> dict[str, Any]:
@@ -75,8 +74,8 @@ def add_commands(
 
         return handler
 
-    control.command("SESSIONS", sessions, "list the sessions of agents", audit=False)
-    control.command("LOG", log, "show the last entries of the ledger", "[N]", audit=False)
+    control.command("SESSIONS", sessions, "list the sessions of agents", "[FILTER]", audit=False)
+    control.command("LOG", log, "show the last entries of the ledger", "[FILTER]", audit=False)
     control.command("INSPECT", inspect, "show what the daemon works with", audit=False)
     for name, steer, summary in (
         ("HOLD", monitor.hold, "leave a session alone"),
@@ -104,8 +103,8 @@ def fitting(values: Iterable[dict[str, Any]], limit: int = REPLY_LIMIT) -> list[
     return taken
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text)):
-        shown = printable(text, NAME_LIMIT)
-        raise CommandRefused(f"LOG {shown}: expected a number from 1 to {ENTRIES_LIMIT}")
-    return min(int(text), ENTRIES_LIMIT)
+def _query(kind: type[Query], command: str, text: str) -> Query:
+    try:
+        return kind.parsed(text)
+    except QueryError as error:
+        raise CommandRefused(f"{command} {error}") from None

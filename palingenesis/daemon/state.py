@@ -54,6 +54,7 @@ class MonitorState:
             monitor.keeper,
             monitor.ledger_trouble,
             monitor.scan_warning,
+            monitor.known_sessions,
         )
         if known != self._known:
             # Only then is a status made and rendered: clients ask more often.
@@ -107,6 +108,7 @@ def _status(
     keeper: bool | int | None,
     ledger_trouble: str | None,
     scan_warning: str | None,
+    known_sessions: int,
 ) -> DaemonStatus:
     extra = {
         Key.PID.value: os.getpid(),
@@ -116,6 +118,7 @@ def _status(
         Key.KEEPER.value: keeper,
         Key.LEDGER.value: ledger_trouble or OK_WORD,
         Key.SCAN.value: scan_warning or OK_WORD,
+        Key.KNOWN_SESSIONS.value: known_sessions,
     }
     state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING
     return DaemonStatus(state, None, current_session, worked, started, FixedKeys(extra))

@@ -39,29 +39,44 @@ class Walk:
         walk_limit: int = WALK_LIMIT,
     ) -> None:
         self.warn = warn
+        self._skipped = 0
         self._directory_limit = directory_limit
         self._walk_limit = walk_limit
         self._names = 0
         self._uid = os.geteuid()
         self.cut_short = False
 
-    def files(self, top: str, pattern: str) -> Iterator[tuple[str, os.stat_result] | None]:
+    def files(
+        self, top: str, pattern: str, *, whole: bool = True
+    ) -> Iterator[tuple[str, os.stat_result] | None]:
         """
         Yield our user's regular files that fit a pattern, and None for a pause.
 
         :param top: the directory below which they are.
         :param pattern: a pattern for each level below it (`fnmatch`). Directories may be links,
             after the first wildcard only to directories of our user; files may not.
+        :param whole: whether the files of a directory that need not be read again are yielded all
+            the same; see :meth:`skip`.
         """
         levels = pattern.split("/")
         fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
         matchers = [re.compile(fnmatch.translate(level)) for level in levels[fixed:]]
-        yield from self._below(os.path.join(top, *levels[:fixed]), matchers)
+        yield from self._below(os.path.join(top, *levels[:fixed]), matchers, whole=whole)
+
+    def skip(self, directory: str) -> int | None:  # noqa: ARG002
+        """Return how many files a directory has if it need not be read; None if it must be."""
+        return None
 
     def _below(
-        self, directory: str, matchers: list[re.Pattern[str]]
+        self, directory: str, matchers: list[re.Pattern[str]], *, whole: bool
     ) -> Iterator[tuple[str, os.stat_result] | None]:
         matcher, *deeper = matchers
+        if not (deeper or whole) and (names := self.skip(directory)) is not None:
+            self._names += names
+            self._skipped += 1
+            if self._skipped % STRIDE == 0:
+                yield None
+            return
         foreign = False
         below, links = [], []
         try:
@@ -100,7 +115,7 @@ class Walk:
         for path in [*below, *self._followed(links, below)]:
             if self._is_over(directory, 0):
                 return
-            yield from self._below(path, deeper)
+            yield from self._below(path, deeper, whole=whole)
 
     def _followed(self, links: list[str], beside: list[str]) -> Iterator[str]:
         """Yield the links that lead to a directory of our user's which is not walked already."""

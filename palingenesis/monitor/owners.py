@@ -126,6 +126,8 @@ class Snapshot:
     look_at: Callable[[int], Process | None] = lambda _: None
     commands: Container[int] = ()
     have_open: Callable[[Collection[str]], bool] = lambda _: False
+    _named: dict[frozenset[str], list[Process]] = field(default_factory=dict, compare=False)
+    _lines: list[str] = field(default_factory=list, compare=False)
     _files: dict[int, dict[str, list[str]] | None] = field(default_factory=dict, compare=False)
     _shared: dict[str, bool] = field(default_factory=dict, compare=False)
 
@@ -162,8 +164,12 @@ class Snapshot:
 
     def named(self, programs: frozenset[str]) -> list[Process]:
         """Return the processes that run one of these programs."""
-        living = (self.processes or {}).values()
-        return [process for process in living if not programs.isdisjoint(process.names)]
+        if programs not in self._named:
+            living = (self.processes or {}).values()
+            self._named[programs] = [
+                process for process in living if not programs.isdisjoint(process.names)
+            ]
+        return self._named[programs]
 
     def running(
         self,
@@ -248,7 +254,12 @@ class Snapshot:
 
         This process, its clients and our own commands do not count.
         """
-        for each in (self.processes or {}).values():
+        living = (self.processes or {}).values()
+        if not self._lines:
+            self._lines.append("\0".join("\0".join(each.arguments) for each in living))
+        if not any(text in self._lines[0] for text in texts):
+            return None
+        for each in living:
             if each.pid != os.getpid() and any(map(each.mentions, texts)):
                 if PACKAGE in each.names:
                     continue  # such as: palingenesis revive ID

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
+from zlib import crc32
 
 from palingenesis.monitor.files import DIRECTORY_LIMIT, STRIDE, WALK_LIMIT, Walk
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
+
+#: Seconds without growth after which a transcript is looked at only every `TURN` seconds.
+DORMANT = 86_400.0
+TURN = 50.0
+#: Seconds after which a directory's time tells whether a file has appeared in it since.
+_SETTLED = 3.0
 
 
 class Change(NamedTuple):
@@ -24,9 +34,31 @@ class Change(NamedTuple):
     stamp: Stamp | None
 
 
+@dataclass(slots=True)
+class _Directory:
+    """
+    A directory that was read to its end.
+
+    :ivar stamp: what changes when a file appears in it or goes: not when one grows.
+    :ivar due: when it is read again whatever its stamp is, in seconds of a clock that is never
+        set back.
+    :ivar names: transcripts in it.
+    :ivar awake: those of them that have grown within `DORMANT` seconds.
+    """
+
+    path: str
+    stamp: tuple[int, int, int]
+    due: float
+    names: int = 0
+    awake: list[str] = field(default_factory=list)
+
+
 class Scans:
     """
     Scans, one after the other, of which each knows what the last one has found.
+
+    A directory in which nothing has appeared is not read again at once: of its transcripts, only
+    those that have grown lately are looked at, and all of them every `TURN` seconds.
 
     :param warn: called with one line, at each scan, for everything that keeps it from being whole.
     """
@@ -34,14 +66,20 @@ class Scans:
     def __init__(
         self,
         warn: Callable[[str], None],
+        times: Times | None = None,
         *,
         directory_limit: int = DIRECTORY_LIMIT,
         walk_limit: int = WALK_LIMIT,
     ) -> None:
         self._warn = warn
+        self._times = times or Times()
         self._directory_limit = directory_limit
         self._walk_limit = walk_limit
+        self._homes: tuple[Home, ...] = ()
         self._known: dict[str, tuple[Home, Stamp]] = {}
+        #: What is known, by its directory.
+        self._within: dict[str, set[str]] = {}
+        self._directories: dict[str, _Directory] = {}
 
     def changes(self, homes: Iterable[Home]) -> Iterator[Change | None]:
         """
@@ -51,7 +89,17 @@ class Scans:
 
         :return: yields every change, and None for a pause.
         """
-        walk = Walk(self._warn, directory_limit=self._directory_limit, walk_limit=self._walk_limit)
+        homes = tuple(homes)
+        if homes != self._homes:
+            self._directories.clear()
+            self._homes = homes
+        walk = _Walk(
+            self._warn,
+            self._times,
+            self._directories,
+            directory_limit=self._directory_limit,
+            walk_limit=self._walk_limit,
+        )
         seen: set[str] = set()
         for home in homes:
             for found in home.kind.sessions(home.directory, walk):
@@ -60,21 +108,118 @@ class Scans:
                     continue
                 transcript, stamp = found
                 seen.add(transcript)
+                walk.note(transcript, stamp)
                 if self._known.get(transcript) != (home, stamp):
-                    self._known[transcript] = (home, stamp)
-                    yield Change(home, transcript, stamp)
+                    yield self._changed(home, transcript, stamp)
+            walk.end()
+            yield from self._awake(home, walk)
         yield from self._gone(seen, walk)
 
     def forget(self, transcript: str) -> None:
         """Have the next scan report a session anew, such as one that could not be read."""
         self._known.pop(transcript, None)
+        directory = os.path.dirname(transcript)
+        self._directories.pop(directory, None)
+        if directory in self._within:
+            self._within[directory].discard(transcript)
 
-    def _gone(self, seen: set[str], walk: Walk) -> Iterator[Change | None]:
+    def _changed(self, home: Home, transcript: str, stamp: Stamp) -> Change:
+        if transcript not in self._known:
+            self._within.setdefault(os.path.dirname(transcript), set()).add(transcript)
+        self._known[transcript] = (home, stamp)
+        return Change(home, transcript, stamp)
+
+    def _awake(self, home: Home, walk: _Walk) -> Iterator[Change | None]:
+        """Yield what has grown in the directories of a home that were not read."""
+        count = 0
+        for directory in walk.of_this_home():
+            for transcript in directory.awake:
+                count += 1
+                if count % STRIDE == 0:
+                    yield None
+                stamp = home.kind.stamp(transcript)
+                if stamp is not None and self._known.get(transcript) != (home, stamp):
+                    yield self._changed(home, transcript, stamp)
+
+    def _gone(self, seen: set[str], walk: _Walk) -> Iterator[Change | None]:
         """Yield what is gone; after a scan that was cut short, only what is proven so."""
-        missing = [(each, home) for each, (home, _) in self._known.items() if each not in seen]
-        for number, (transcript, home) in enumerate(missing, 1):
+        missing = [
+            transcript
+            for directory, within in self._within.items()
+            if directory not in walk.skipped
+            for transcript in within - seen
+        ]
+        for number, transcript in enumerate(missing, 1):
+            home, _ = self._known[transcript]
             if not walk.cut_short or home.kind.stamp(transcript) is None:
                 self.forget(transcript)
                 yield Change(home, transcript, None)
             if number % STRIDE == 0:
                 yield None
+        for directory in [each for each, within in self._within.items() if not within]:
+            del self._within[directory]
+
+
+class _Walk(Walk):
+    """
+    The walk of one scan, which leaves out what need not be read again.
+
+    :param directories: those that were read to their ends before.
+    :ivar skipped: the directories that were not read.
+    """
+
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        times: Times,
+        directories: dict[str, _Directory],
+        *,
+        directory_limit: int,
+        walk_limit: int,
+    ) -> None:
+        super().__init__(warn, directory_limit=directory_limit, walk_limit=walk_limit)
+        self._directories = directories
+        self._now = times.monotonic()
+        self._wall = times.wall()
+        self._reads: _Directory | None = None
+        self._here: list[_Directory] = []
+        self.skipped: set[str] = set()
+
+    def skip(self, directory: str) -> int | None:
+        """Return how many transcripts a directory has if it need not be read; None if it must."""
+        self.end()
+        try:
+            status = os.stat(directory)
+        except OSError:
+            return None
+        stamp = (status.st_dev, status.st_ino, status.st_mtime_ns)
+        known = self._directories.pop(directory, None)
+        if known is not None and known.stamp == stamp and self._now < known.due:
+            self._directories[directory] = known
+            self._here.append(known)
+            self.skipped.add(directory)
+            return known.names
+        # A file that appears right after another does not always change the time once more.
+        if self._wall - status.st_mtime > _SETTLED:
+            # Those that are first read together are not all due together.
+            turn = TURN if known is not None else TURN * crc32(os.fsencode(directory)) / 2**32
+            self._reads = _Directory(directory, stamp, self._now + turn)
+        return None
+
+    def note(self, transcript: str, stamp: Stamp) -> None:
+        """Note a transcript of the directory that is being read."""
+        if self._reads is not None:
+            self._reads.names += 1
+            if self._wall - stamp.mtime_ns / 1e9 < DORMANT:
+                self._reads.awake.append(transcript)
+
+    def end(self) -> None:
+        """Note that a directory was read to its end, if no limit has ended the walk before."""
+        if self._reads is not None and not self.cut_short:
+            self._directories[self._reads.path] = self._reads
+        self._reads = None
+
+    def of_this_home(self) -> list[_Directory]:
+        """Return the directories that were not read since this was last asked."""
+        here, self._here = self._here, []
+        return here

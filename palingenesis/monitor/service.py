@@ -22,6 +22,7 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
+from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
@@ -40,8 +41,6 @@ STEP = 60.0
 PATIENCE = 2.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
-#: Sessions that :meth:`Monitor.sessions` returns.
-SESSIONS_LIMIT = 100
 #: Different warnings that are logged; further ones are not.
 _WARNING_LIMIT = 1000
 
@@ -326,13 +325,21 @@ class Monitor(Service):
         """What is wrong with the ledger or its directory, in one line; None if nothing is."""
         return self._keeper.warning or self._ledger.warning
 
-    def sessions(self) -> list[dict[str, Any]]:
-        """Return the sessions as ``SESSIONS`` does: the latest growth first, at most 100."""
-        latest = sorted(self._roster.sessions.values(), key=lambda s: s.since, reverse=True)
+    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
+        """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
+        oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
-        return [self._judge.session_report(each, circumstances) for each in latest[:SESSIONS_LIMIT]]
+        return [
+            self._judge.session_report(each, circumstances)
+            for each in query.page(self._roster.sessions.values(), oldest)
+        ]
 
-    def log(self, count: int = 20) -> list[dict[str, Any]]:
+    @property
+    def known_sessions(self) -> int:
+        """How many sessions are monitored."""
+        return len(self._roster.sessions)
+
+    def log(self, count: int = COUNT) -> list[dict[str, Any]]:
         """Return the last entries of the ledger as ``LOG`` does, the oldest first."""
         return self._ledger.last(count)
 
@@ -409,12 +416,14 @@ class Monitor(Service):
         # After the transcripts are read: a user who wrote in one is seen to live.
         ended = self._revivals.any_ended()
         self._judge.observe(await self._see(self._every_home()) if ended else None)
-        living = await self._see(homes) if self._judge.wants_a_look() else None
+        await self._in_slices(self._judge.consider())
+        living = await self._see(homes) if self._judge.wants_a_look else None
         await self._in_slices(self._judge.judge_all(living))
         self._ledger.forget(self._roster.sessions)
         self._summarize()
         if acts:
-            for _, name, key in self._judge.ready():
+            await self._in_slices(self._judge.gather())
+            for _, name, key in self._judge.ready:
                 if (session := self._judge.still_ready(name)) is not None:
                     await self._revive(session, key, homes)
             self._summarize()
@@ -470,8 +479,12 @@ class Monitor(Service):
         """Look which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
-            return await deferToThread(self._world.look, homes, commands)
-        return self._world.look(homes, commands)
+            living = await deferToThread(self._world.look, homes, commands)
+        else:
+            living = self._world.look(homes, commands)
+        for warning in living.warnings:
+            self._warn(warning)
+        return living
 
     def _in_slices(self, work: Iterator[None]) -> Deferred[Iterator[None]]:
         assert self._cooperator is not None  # noqa: S101 - a tick runs only in a started service

@@ -6,12 +6,12 @@ import os
 import re
 import reprlib
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from palingenesis.config import check_count, check_seconds
+from palingenesis.config import Collector, check_count, check_seconds
 from palingenesis.monitor import files
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
@@ -167,16 +167,11 @@ def check_homes(name: str, table: object) -> Mapping[str, Home]:
     :raises ValueError: if a value is not allowed; the text names its key.
     """
     homes = {}
+    collector = Collector()
     for key, value in _entries(name, table):
-        where = f"{name}.{printable(key, NAME_LIMIT)}"
-        if _HOME_NAME.fullmatch(key) is None:
-            raise ValueError(f"{where}: a name has 1 to 32 of the characters a-z, 0-9, - and _")
-        if key in AGENTS:
-            raise ValueError(f"{where}: the name of an agent is its default home's; choose another")
-        home = _check_table(where, value, {"agent": _agent, "directory": _directory})
-        if missing := {"agent", "directory"} - home.keys():
-            raise ValueError(f"{where}.{min(missing)}: missing")
-        homes[key] = Home(key, home["agent"], home["directory"], is_named=True)
+        with collector:
+            homes[key] = _home(key, f"{name}.{printable(key, NAME_LIMIT)}", value)
+    collector.raise_all()
     return MappingProxyType(homes)
 
 
@@ -186,10 +181,12 @@ def check_revive(name: str, table: object) -> Mapping[str, HomeRevival]:
 
     :raises ValueError: if a value is not allowed; the text names its key.
     """
-    entries = _entries(name, table)
-    checked = {
-        key: _home_revival(f"{name}.{printable(key, NAME_LIMIT)}", value) for key, value in entries
-    }
+    checked = {}
+    collector = Collector()
+    for key, value in _entries(name, table):
+        with collector:
+            checked[key] = _home_revival(f"{name}.{printable(key, NAME_LIMIT)}", value)
+    collector.raise_all()
     return MappingProxyType(checked)
 
 
@@ -200,10 +197,14 @@ def check_whole(tables: Mapping[str, Any]) -> None:
     :raises ValueError: if a command is given for a home that there is not.
     """
     homes = [*AGENTS, *tables.get("homes", ())]
+    collector = Collector()
     for key in tables.get("revive", ()):
-        if key not in homes:
-            shown = printable(key, NAME_LIMIT)
-            raise ValueError(f"revive.{shown}: no home of this name (known: {', '.join(homes)})")
+        with collector:
+            if key not in homes:
+                shown = printable(key, NAME_LIMIT)
+                known = ", ".join(homes)
+                raise ValueError(f"revive.{shown}: no home of this name (known: {known})")
+    collector.raise_all()
 
 
 def check_projects(name: str, value: object) -> tuple[Project, ...]:
@@ -221,11 +222,14 @@ def check_projects(name: str, value: object) -> tuple[Project, ...]:
         "environment": _environment,
     }
     projects = []
+    collector = Collector()
     for number, table in enumerate(value, 1):
-        checked = _check_table(f"{name}.{number}", table, checks)
-        if "directory" not in checked:
-            raise ValueError(f"{name}.{number}.directory: missing")
-        projects.append(Project(**checked))
+        with collector:
+            checked = _check_table(f"{name}.{number}", table, checks)
+            if "directory" not in checked:
+                raise ValueError(f"{name}.{number}.directory: missing")
+            projects.append(Project(**checked))
+    collector.raise_all()
     return tuple(projects)
 
 
@@ -257,11 +261,14 @@ TABLES: Mapping[str, Check] = MappingProxyType(
 
 def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
     checked = {}
+    collector = Collector()
     for key, value in _entries(name, table):
-        if key not in checks:
-            known = ", ".join(checks)
-            raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
-        checked[key] = checks[key](f"{name}.{key}", value)
+        with collector:
+            if key not in checks:
+                known = ", ".join(checks)
+                raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
+            checked[key] = checks[key](f"{name}.{key}", value)
+    collector.raise_all()
     return checked
 
 
@@ -270,6 +277,17 @@ def _entries(name: str, table: object) -> Iterable[tuple[str, object]]:
         # The value is not shown: it may have an environment in it, with secrets.
         raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
     return table.items()
+
+
+def _home(key: str, where: str, table: object) -> Home:
+    if _HOME_NAME.fullmatch(key) is None:
+        raise ValueError(f"{where}: a name has 1 to 32 of the characters a-z, 0-9, - and _")
+    if key in AGENTS:
+        raise ValueError(f"{where}: the name of an agent is its default home's; choose another")
+    home = _check_table(where, table, {"agent": _agent, "directory": _directory})
+    if missing := {"agent", "directory"} - home.keys():
+        raise ValueError(f"{where}.{min(missing)}: missing")
+    return Home(key, home["agent"], home["directory"], is_named=True)
 
 
 class HomeRevival(NamedTuple):
@@ -285,7 +303,7 @@ class HomeRevival(NamedTuple):
 
 def _home_revival(name: str, table: object) -> HomeRevival:
     checks: Mapping[str, Check] = {
-        "command": _arguments,
+        "command": _command,
         "prompt": _text,
         "environment": _environment,
         "environment_file": _environment_file,
@@ -294,24 +312,32 @@ def _home_revival(name: str, table: object) -> HomeRevival:
     checked = _check_table(name, table, checks)
     if "command" not in checked:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
-    _check_placeholders(f"{name}.command", checked["command"])
     environment = {**checked.get("environment_file", {}), **checked.get("environment", {})}
     command = Command(checked["command"], checked.get("prompt", PROMPT), environment)
     return HomeRevival(command, checked.get("hourly"))
 
 
-def _check_placeholders(name: str, arguments: Sequence[str]) -> None:
+def _command(name: str, value: object) -> tuple[str, ...]:
     """Check that a command is about the session that it is run for, and no other."""
+    arguments = _arguments(name, value)
+    collector = Collector()
     found = [word for each in arguments[1:] for word in re.findall(r"\{([a-z_]*)\}", each)]
-    for word in found:
-        if word not in PLACEHOLDERS:
-            known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-            raise ValueError(f"{name}: unknown placeholder {{{word}}} (known: {known})")
-    if "id" not in found:
-        raise ValueError(f"{name}: {{id}} is missing, so it would revive another session")
+    for word in dict.fromkeys(found):
+        with collector:
+            if word not in PLACEHOLDERS:
+                known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+                raise ValueError(f"{name}: unknown placeholder {{{word}}} (known: {known})")
+    with collector:
+        if "id" not in found:
+            raise ValueError(f"{name}: {{id}} is missing, so it would revive another session")
     for argument in arguments[1:]:
-        if argument in ("--continue", "--last"):
-            raise ValueError(f"{name}: {argument} takes the newest session, not the one of {{id}}")
+        with collector:
+            if argument in ("--continue", "--last"):
+                raise ValueError(
+                    f"{name}: {argument} takes the newest session, not the one of {{id}}"
+                )
+    collector.raise_all()
+    return arguments
 
 
 def _environment_file(name: str, value: object) -> Mapping[str, str]:
@@ -460,6 +486,10 @@ _SESSIONS: Mapping[str, Check] = {
     "crashes": _flag,
     "backlog": _flag,
 }
+
+
+#: The keys of the table ``[sessions]``.
+SESSIONS_KEYS = tuple(_SESSIONS)
 
 
 def _unexpected(name: str, expected: str, value: object) -> ValueError:

@@ -34,10 +34,12 @@ class Living:
     What has which session, at one moment.
 
     :param owners: what is known of each home's sessions, by the home's name.
+    :ivar warnings: one line for everything that keeps the look from being whole.
     """
 
-    def __init__(self, owners: Mapping[str, Owners]) -> None:
+    def __init__(self, owners: Mapping[str, Owners], warnings: Iterable[str] = ()) -> None:
         self._owners = owners
+        self.warnings = tuple(warnings)
 
     def owner(self, home: Home, session: Identity, transcript: str) -> Owner:
         """Return what can write to a session."""
@@ -82,12 +84,11 @@ class World:
         umask: int = -1,
     ) -> None:
         self.slow = sys.platform == "darwin"
-        self._warn = warn
         self._state_directory = state_directory
         self._environment = os.environ if environment is None else environment
         self._umask = umask
         self._times = times
-        self._scans = Scans(warn)
+        self._scans = Scans(warn, times)
         self._homes: list[Home] = []
         self.home_locks = HomeLocks()
 
@@ -147,15 +148,14 @@ class World:
         programs = frozenset[str]().union(*(agent.programs for agent in AGENTS.values()))
         snapshot = take_snapshot(commands=commands, programs=programs)
         self.slow = len(snapshot.processes or ()) > MANY_PROCESSES
-        owners = {}
+        owners, warnings = {}, []
         for home in homes:
             owners[home.name] = home.kind.owners(home.directory, snapshot)
-            for warning in owners[home.name].warnings:
-                self._warn(warning)
+            warnings += owners[home.name].warnings
             blindness = snapshot.blindness(os.path.join(home.directory, ""))
             if blindness is not None and os.path.isdir(home.directory):
-                self._warn(f"No session in {home.directory} can be revived: {blindness}")
-        return Living(owners)
+                warnings.append(f"No session in {home.directory} can be revived: {blindness}")
+        return Living(owners, warnings)
 
     def directory_trouble(self, path: str) -> str | None:
         """Return why no session can be revived in a directory, in one line; None if one can."""

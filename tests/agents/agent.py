@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,15 @@ class Agent(ABC):
     def statable(self, moment: float) -> int:
         """Return the first reset, not before a moment, that it can state: whole seconds."""
         return math.ceil(moment)
+
+    def read(self, path: str) -> list[dict[str, Any]]:
+        """Return the whole records of a transcript."""
+        return [json.loads(line) for line in self.text(path).split("\n")[:-1]]
+
+    def text(self, path: str) -> str:
+        """Return what a transcript says."""
+        with open(path, encoding="utf-8") as file:
+            return file.read()
 
     @abstractmethod
     def environment(self, port: int) -> Mapping[str, str]:

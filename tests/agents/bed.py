@@ -117,17 +117,15 @@ class Bed:
 
     def records(self, path: str | None = None) -> list[dict[str, Any]]:
         """Read the whole records of a transcript, by default of the newest one."""
-        with open(path or self.transcripts()[-1], encoding="utf-8") as file:
-            return [json.loads(line) for line in file if line.endswith("\n")]
+        return self.agent.read(path or self.transcripts()[-1])
 
     def written(self, text: str) -> str:
         """Wait until a transcript has a text, and return its path."""
 
         def found() -> str:
             for path in self.transcripts():
-                with open(path, encoding="utf-8") as file:
-                    if text in file.read():
-                        return path
+                if text in self.agent.text(path):
+                    return path
             return ""
 
         return wait_until(found, f"{text!r} in a transcript")

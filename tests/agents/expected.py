@@ -36,4 +36,4 @@ DIFFERENT: dict[str, dict[str, str | None]] = {
 def fault(agent: str, version: str, test: str) -> str | None:
     """Return why a row is not passed yet; None if it is."""
     different = DIFFERENT.get(f"{agent}@{version}", {})
-    return different[test] if test in different else EXPECTED[agent].get(test)
+    return different[test] if test in different else EXPECTED.get(agent, {}).get(test)

@@ -14,11 +14,23 @@ from typing import Any
 VERSIONS = {
     "claude": ("2.1.332", "2.1.150"),
     "codex": ("0.171.0", "0.146.0", "0.130.0"),
+    "opencode": ("1.18.33",),
+    "copilot": ("1.0.102",),
+    "qwen": ("0.24.4",),
 }
-PACKAGES = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
+PACKAGES = {
+    "claude": "@anthropic-ai/claude-code",
+    "codex": "@openai/codex",
+    "opencode": "opencode-ai",
+    "copilot": "@github/copilot",
+    "qwen": "@qwen-code/qwen-code",
+}
+#: What puts the program of this platform in its place, by package.
+SCRIPTS = {"@anthropic-ai/claude-code": "install.cjs", "opencode-ai": "postinstall.mjs"}
 #: The Node that is installed where the machine's is missing or too old.
 NODE = "22.23.3"
-NEEDED = 18
+NEEDED = {"qwen": 22}
+USUALLY_NEEDED = 18
 #: Seconds that an installation may take.
 PATIENCE = 240.0
 
@@ -67,7 +79,7 @@ def installed(agent: str, version: str) -> Program:
     :raises NotInstalled: if npm or the download is missing.
     """
     package = PACKAGES[agent]
-    node = _node()
+    node = _node(NEEDED.get(agent, USUALLY_NEEDED))
     prefix = _prefix(package, version, node)
     binaries = os.path.join(prefix, "node_modules", ".bin")
     program = os.path.join(binaries, agent)
@@ -76,13 +88,13 @@ def installed(agent: str, version: str) -> Program:
     return Program(agent, version, program, (binaries, os.path.dirname(node)))
 
 
-def _node() -> str:
-    """Return the path of a Node that is new enough."""
+def _node(needed: int) -> str:
+    """Return the path of a Node of this major version, or a newer one."""
     found = shutil.which("node")
     if found is not None:
         told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
         major = told.stdout.strip().lstrip("v").partition(".")[0]
-        if major.isdecimal() and int(major) >= NEEDED:
+        if major.isdecimal() and int(major) >= needed:
             return found
     return os.path.join(_prefix("node", NODE, None), "node_modules", "node", "bin", "node")
 
@@ -105,8 +117,8 @@ def _prefix(package: str, version: str, node: str | None) -> str:
         quiet = ("--no-audit", "--no-fund", "--no-update-notifier")
         # The machine's own settings reach the registry: a proxy, its certificates.
         _run([npm, "install", "--prefix", half, scripts, *quiet, f"{package}@{version}"], half)
-        if node is not None and package == PACKAGES["claude"]:
-            script = os.path.join(half, "node_modules", package, "install.cjs")
+        if node is not None and package in SCRIPTS:
+            script = os.path.join(half, "node_modules", package, SCRIPTS[package])
             _run([node, script], half, {"HOME": half})
         os.rename(half, prefix)
     return prefix

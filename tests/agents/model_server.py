@@ -199,7 +199,8 @@ def _chunks(
     request: BaseHTTPRequestHandler, events: Iterable[Mapping[str, Any]], end: bool = True
 ) -> None:
     for event in events:
-        data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+        name = f"event: {event['type']}\n" if "type" in event else ""
+        data = f"{name}data: {json.dumps(event)}\n\n".encode()
         request.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
     if end:
         request.wfile.write(b"0\r\n\r\n")

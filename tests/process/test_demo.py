@@ -87,7 +87,7 @@ class DemoTests(ProcessTestCase):
             while "started, pid" not in (line := demo.stdout.readline()):
                 self.assertNotEqual(line, "", demo.stderr)
             os.killpg(demo.pid, number)
-            _, errors = demo.communicate(timeout=PATIENCE)
+            _, errors = demo.communicate(timeout=2 * PATIENCE)
             self.assertEqual((demo.returncode, errors), (status, ""))
             self.assert_nothing_is_left(demo)
 

@@ -26,7 +26,7 @@ from palingenesis.web.settings import TABLES as HTTP_TABLES
 from palingenesis.words import REVIVABLE, Event, Kind, Reason, State
 from tests.process.test_web import free_port
 from tests.support.agents import AgentTestCase
-from tests.support.checkout import ROOT
+from tests.support.checkout import ROOT, copy_of_the_checkout
 from tests.support.environment import apart
 from tests.support.house import modules
 from tests.support.pages import (
@@ -47,6 +47,8 @@ PAGES = sorted(DOCS.glob("*.rst"))
 TYPED = {
     "embedding.rst": {"A minimal application", "Start and stop"},
     "first-steps.rst": {"First steps"},
+    "howto.rst": {"Jobs without a terminal", "Two accounts", "Reading it by ssh"},
+    "install.rst": {"With pip", "With pipx", "With uv", "Upgrade", "Removal"},
     "operations.rst": {
         "As a user's service",
         "Inherited sockets",
@@ -117,6 +119,25 @@ class CommandTests(PageTestCase):
         self.assertIn("Type=notify", unit.read_text())
         self.assertIn("enable --now palingenesis\n", (self.home / "told").read_text())
 
+    def test_jobs_without_a_terminal_are_shown(self) -> None:
+        self.follow("howto.rst", "Jobs without a terminal")
+
+    def test_a_second_account_is_a_home(self) -> None:
+        self.follow("howto.rst", "Two accounts")
+
+    def test_the_daemon_is_read_by_ssh(self) -> None:
+        # A server that is this machine: its commands run in the home, as sshd runs them.
+        stubs = self.home / "stubs"
+        stubs.mkdir()
+        (stubs / "ssh").write_text('#!/bin/sh\nshift\ncd && exec sh -c "$*"\n')
+        (stubs / "ssh").chmod(0o755)
+        program = self.home / ".local/bin/palingenesis"
+        program.parent.mkdir(parents=True)
+        program.symlink_to(shutil.which("palingenesis", path=os.path.dirname(sys.executable)) or "")
+        shell = Shell(self, self.home)
+        shell.type(f"PATH={stubs}:$PATH")
+        self.type_all(shell, console_blocks(DOCS / "howto.rst")["Reading it by ssh"])
+
     def test_cron_starts_the_daemon(self) -> None:
         (line,) = blocks(
             DOCS / "operations.rst", "text", section(DOCS / "operations.rst", "As a user's service")
@@ -168,6 +189,36 @@ class CommandTests(PageTestCase):
                     text=True,
                 )
                 self.assertEqual((done.returncode, done.stderr), (0, ""), path.name)
+
+
+class InstallationTests(PageTestCase):
+    """The page of the installation, typed in a copy of the checkout."""
+
+    def follow(self, *titles: str) -> None:
+        """Type the commands of some sections, one after the other."""
+        self.need("git")
+        checkout = copy_of_the_checkout(self.home / "checkout")
+        shell = Shell(self, self.home)
+        shell.type(f"cd '{checkout}'")
+        # What the tests themselves set must not reach the fresh environment.
+        shell.type("unset PYTHONPATH VIRTUAL_ENV ${!COVERAGE*}")
+        shell.type("export PIP_DISABLE_PIP_VERSION_CHECK=1")
+        for title in titles:
+            self.type_all(shell, console_blocks(DOCS / "install.rst")[title])
+
+    def test_pip_installs_upgrades_and_removes_it(self) -> None:
+        self.follow("With pip", "Upgrade", "Removal")
+        left = {path.name for path in self.home.glob(".local/bin/*")}
+        self.assertEqual(left, set())
+        self.assertFalse((self.home / ".local/state/palingenesis").exists())
+
+    def test_pipx_installs_it(self) -> None:
+        self.need("pipx")
+        self.follow("With pipx")
+
+    def test_uv_installs_it(self) -> None:
+        self.need("uv")
+        self.follow("With uv")
 
 
 class TrialTests(PageTestCase):
@@ -233,10 +284,10 @@ class ConfigurationTests(PageTestCase):
             settings_of(load_config(str(defaults), TABLES).tables),
         )
 
-    def test_every_command_that_tells_a_person_gets_the_summary(self) -> None:
+    def test_every_command_of_the_notifications_gets_the_summary(self) -> None:
         # Each program is replaced by one that takes down its arguments and its input.
         monitor = DOCS / "monitor.rst"
-        texts = blocks(monitor, "toml", section(monitor, "Being told"))
+        texts = blocks(monitor, "toml", section(monitor, "Notifications"))
         *texts, posting = texts
         self.assertEqual(len(texts), 2)
         stubs = self.home / "bin"
@@ -269,7 +320,7 @@ class WordTests(PageTestCase):
     """What the pages say is what the code has."""
 
     def test_every_reason_is_explained_in_the_gate_s_order(self) -> None:
-        rows = table(DOCS / "monitor.rst", "Why a session is left alone")
+        rows = table(DOCS / "monitor.rst", "Why a session is not revived")
         self.assertEqual([row[0] for row in rows], list(Reason))
 
     def test_every_state_is_named(self) -> None:
@@ -300,7 +351,7 @@ class WordTests(PageTestCase):
             expected = None if reset == "none" else seconds(reset)
             self.assertEqual(reset_in(text, written), expected, text)
 
-    def test_the_house_has_every_module(self) -> None:
+    def test_the_picture_of_the_parts_has_every_module(self) -> None:
         (picture, *_) = blocks(DOCS / "architecture.rst", "text")
         shown = set(picture.replace("/", " ").split())
         names = {name.rpartition(".")[2] for name in modules()}
@@ -310,7 +361,7 @@ class WordTests(PageTestCase):
     def test_every_example_is_named(self) -> None:
         rows = table(DOCS / "embedding.rst", "A minimal application")
         there = {path.name for path in (ROOT / "examples").iterdir()}
-        self.assertEqual({row[0] for row in rows}, there - {"systemd"})
+        self.assertEqual({row[0] for row in rows}, there - {"systemd", "launchd"})
 
     def test_the_arguments_of_the_service_have_their_defaults(self) -> None:
         for made in (ControlService, Limits):

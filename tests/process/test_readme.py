@@ -120,8 +120,8 @@ class ReadmeTests(PageTestCase):
         )
         parts = (ROOT / "noxfile.py").read_text()
         named = re.findall(r'^    "(\w+)",$', parts.partition("sessions = [")[2], re.MULTILINE)
-        self.assertLessEqual({"unit", "process"}, set(named))
-        suites = re.findall(r'trial\(session, "tests\.(\w+)"\)', parts)
+        self.assertLessEqual({"unit", "process", "agents"}, set(named))
+        suites = re.findall(r'(?:trial\(session|"-m"), "tests\.(\w+)', parts)
         found = {path.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
         self.assertEqual({path.parts[0] for path in found}, set(suites))
 

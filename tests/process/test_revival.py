@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 import time
 
 from palingenesis.monitor.keeper import LOCK_NAME
 from palingenesis.monitor.ledger import LEDGER_NAME
+from palingenesis.monitor.processes import look_at
 from palingenesis.monitor.revive import OUTPUT_DIRECTORY
 from tests.support.agents import AGENTS, AgentTestCase
 from tests.support.needs import needs_linux
@@ -90,6 +93,66 @@ class NeverTests(AgentTestCase):
         for agent in AGENTS:
             self.kill_run(agent)
         self.wait_for_session("claude", kind="finished")
+
+    @needs_linux
+    def test_what_has_a_session_is_named_and_the_session_is_left_alone(self) -> None:
+        self.monitor()
+        agents = {"named": "claude", "opened": "codex", "supervised": "claude"}
+        for session, agent in agents.items():
+            self.begin(session, "limit:4", "finish", agent=agent).wait()
+            self.wait_for_session(session, kind="limit")
+        path = {session: self.session(session)["transcript"] for session in agents}
+        program = shutil.copy(os.path.realpath("/bin/sh"), self.place.path("codex-copy"))
+        children = {
+            "named": self.waiting("/bin/sh", "x", path["named"]),
+            "opened": self.waiting("codex", opened=path["opened"], program=program),
+            "supervised": self.waiting("/bin/sh"),
+        }
+        self.supervise("supervised", children["supervised"].pid)
+        for session, words in (
+            ("named", "pid {} (sh)"),
+            ("opened", "pid {} (codex-copy)"),
+            ("supervised", "Claude's supervisor, pid {}"),
+        ):
+            owner = "server" if session == "supervised" else "program"
+            who = words.format(children[session].pid)
+            self.wait_for_session(session, held="owner-alive", owner=owner, who=who)
+        self.assert_left_alone(*agents)
+        for session, child in children.items():
+            child.kill()
+            child.wait()
+            self.wait_for_session(session, kind="finished")
+
+    def waiting(
+        self, *command: str, opened: str = os.devnull, program: str | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a shell that has a file open, and waits."""
+        name, *arguments = command
+        child = subprocess.Popen(
+            [name, "-c", 'exec 3>>"$OPENED"; echo; read line', *arguments],
+            executable=program,
+            cwd="/",
+            env={"OPENED": opened},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(child.__exit__, None, None, None)
+        self.addCleanup(child.kill)
+        assert child.stdout is not None
+        child.stdout.readline()
+        return child
+
+    def supervise(self, session: str, pid: int) -> None:
+        """Write what Claude Code's supervisor writes of itself and of a session."""
+        process = look_at(pid)
+        assert process is not None
+        status = {"supervisorPid": pid, "supervisorProcStart": process.start}
+        job = {"state": "working", "backend": "daemon", "sessionId": self.id_of(session)}
+        name = f"claude/jobs/{self.id_of(session)[:8]}/state.json"
+        for path, value in (("claude/daemon.status.json", status), (name, job)):
+            os.makedirs(os.path.dirname(self.place.path(path)), exist_ok=True)
+            with open(self.place.path(path), "w") as file:
+                json.dump(value, file)
 
     def test_one_stop_is_never_acted_on_twice_though_the_daemon_is_killed(self) -> None:
         daemon = self.monitor()

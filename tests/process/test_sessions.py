@@ -56,13 +56,30 @@ class SessionsTests(MonitoredTestCase):
         shown = self.shown("sessions")
         self.assertRegex(
             shown,
-            r"\Aagent   directory  state    attempts  stop\n"
-            r"claude  ~/app      stopped  0         limit; due in 2 hours 5 minutes; no-method\n"
-            r"codex   /srv/app   stopped  0         finished 2 hours ago\n"
+            r"\Aid    agent   directory  state    stop\n"
+            r"1111  claude  ~/app      stopped  limit; due in 2 hours 5 minutes; no-method\n"
+            r"1111  codex   /srv/app   stopped  finished 2 hours ago\n"
             r"\n"
             r"no-method  .* name one in \[revive\.claude\]",
         )
         self.assertLessEqual(max(map(len, shown.splitlines())), 80)
+
+    def test_what_is_left_out_is_counted_and_shown_on_demand(self) -> None:
+        self.monitored(SESSIONS=[session(id=f"{number:04}") for number in range(30)])
+        shown = self.shown("sessions")
+        self.assertIn("\n10 more: --all shows them\n", shown)
+        self.assertNotIn("0020 ", shown)
+        shown = self.shown("sessions", "--all")
+        self.assertIn("\n0029  claude", shown)
+        self.assertNotIn("more:", shown)
+        self.assertEqual(len(json.loads(self.shown("sessions", "--all", "--json"))), 30)
+
+    def test_sessions_are_chosen_by_state_and_agent(self) -> None:
+        self.place.daemon()
+        self.assertEqual(self.shown("sessions", "--state", "working"), "no such sessions\n")
+        self.assertEqual(self.shown("sessions", "--agent", "claude"), "no such sessions\n")
+        self.assertIn("expected one of", self.assert_fails(1, "sessions", "--agent", "x"))
+        self.assert_fails(Exit.USAGE, "sessions", "--state", "busy")
 
     def test_programs_see_the_daemons_own_line(self) -> None:
         self.monitored(SESSIONS=[session()])
@@ -108,9 +125,10 @@ class SessionsTests(MonitoredTestCase):
     def test_the_daemon_itself_is_understood(self) -> None:
         os.makedirs(self.place.path(".claude", "projects"))
         self.place.daemon()
-        self.assertEqual(
-            self.shown("sessions"),
-            "no sessions (agents: claude in ~/.claude; not codex, since there is no ~/.codex)\n",
+        self.assertTrue(
+            self.shown("sessions").startswith(
+                "no sessions (agents: claude in ~/.claude; not codex, since there is no ~/.codex"
+            )
         )
         self.assertEqual(self.run_command("pause").returncode, Exit.DONE)
         self.assertRegex(self.shown("log"), r"\d\d:\d\d:\d\d  paused by uid \d+, pid \d+\n\Z")
@@ -122,10 +140,48 @@ class WatchTests(MonitoredTestCase):
         self.monitored(SESSIONS=[session()])
         terminal = Terminal(self, *COMMAND, "sessions", "--watch", "0.05", NO_COLOR="1")
         for _ in range(2):
-            terminal.wait_for("claude  /srv/app")
+            terminal.wait_for("1111  claude  /srv/app")
             terminal.wait_for("every 0.05 s")
         terminal.type(b"\x03")
         self.assertEqual(terminal.wait(), Exit.INTERRUPTED)
+
+    def test_the_live_view_scrolls_filters_and_is_left_with_a_key(self) -> None:
+        self.monitored(SESSIONS=[session(id=f"{n:04}", directory=f"/srv/{n}") for n in range(60)])
+        terminal = Terminal(self, *COMMAND, "sessions", "--watch", "60", NO_COLOR="1")
+        terminal.wait_for("0000  claude  /srv/0")
+        terminal.wait_for("1-21 of ")
+        terminal.type(b"\x1b[6~")
+        terminal.wait_for("0022  claude")
+        terminal.wait_for("22-42 of ")
+        terminal.type(b"\x1b[A")
+        terminal.wait_for("21-41 of ")
+        terminal.type(b"/srv/59\x7f8\n")
+        terminal.wait_for("only what has: srv/58")
+        terminal.wait_for("0058  claude  /srv/58")
+        self.assertNotIn("0059", terminal.shown)
+        terminal.wait_for("only 'srv/58'")
+        terminal.type(b"q")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+
+    def test_the_live_view_follows_the_size_of_the_terminal(self) -> None:
+        self.monitored(SESSIONS=[session()])
+        terminal = Terminal(self, *COMMAND, "sessions", "--watch", "60", NO_COLOR="1")
+        terminal.wait_for("1111  claude  /srv/app")
+        terminal.resize(10, 40)
+        terminal.wait_for("1111  working  /srv/app")
+        terminal.type(b"q")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+
+    def test_the_live_view_gives_the_terminal_back_when_it_is_suspended(self) -> None:
+        self.monitored(SESSIONS=[session()])
+        terminal = Terminal(self, *COMMAND, "sessions", "--watch", "60", NO_COLOR="1")
+        terminal.wait_for("q ends")
+        terminal.process.send_signal(signal.SIGTSTP)
+        terminal.wait_for("\x1b[?1049l")
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.wait_for("\x1b[?1049h")
+        terminal.type(b"q")
+        self.assertEqual(terminal.wait(), Exit.DONE)
 
     def watch(self, *options: str) -> Process:
         return self.place.spawn(

@@ -2,7 +2,7 @@
 An application with commands of the monitor's names, as ``twistd -y`` runs it.
 
 ``$TEST_SOCKET`` is the path, ``$TEST_REPLIES`` JSON: what each command replies. ``LOG`` takes
-the number of entries, the last ones.
+the number of entries, the last ones; other filters are ignored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from palingenesis.server.state import DaemonState
 REPLIES: dict[str, Any] = json.loads(os.environ["TEST_REPLIES"])
 
 
-def log(number: str = "20") -> Any:
-    return REPLIES["LOG"][-int(number) :]
+def log(number: str = "") -> Any:
+    return REPLIES["LOG"][-int(number if number.isdecimal() else "20") :]
+
+
+def sessions(_filter: str = "") -> Any:
+    return REPLIES["SESSIONS"]
 
 
 application = Application("monitored")
 control = ControlService(DaemonState(), os.environ["TEST_SOCKET"])
 for name, reply in REPLIES.items():
     if name == "LOG":
-        control.command(name, log, "tell the last entries", "[N]", audit=False)
+        control.command(name, log, "tell the last entries", "[FILTER]", audit=False)
+    elif name == "SESSIONS":
+        control.command(name, sessions, "list the sessions", "[FILTER]", audit=False)
     else:
         control.command(name, partial(json.loads, json.dumps(reply)), "reply", audit=False)
 control.setServiceParent(application)

@@ -60,6 +60,10 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 
+    def resize(self, lines: int, columns: int) -> None:
+        """Give the terminal another size; the kernel tells the process."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+
     def _read(self) -> bool:
         if not select.select([self._ours], [], [], PATIENCE)[0]:
             raise AssertionError(f"nothing more than {self.shown!r}")

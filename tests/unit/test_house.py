@@ -60,7 +60,14 @@ ON_TWISTED = {f"{PACKAGE}.client.deferred", f"{PACKAGE}.monitor.service"}
 FOR_THE_COMMAND_LINE = {
     f"{PACKAGE}.{name}"
     for name in (
-        *("monitor.child", "monitor.homes", "monitor.notify", "monitor.owners", "monitor.pretend"),
+        *(
+            "monitor.agents",
+            "monitor.child",
+            "monitor.homes",
+            "monitor.notify",
+            "monitor.owners",
+            "monitor.pretend",
+        ),
         *("monitor.report", "monitor.settings", "web.night"),
         *("monitor.ledger.file", "monitor.ledger.history"),
     )

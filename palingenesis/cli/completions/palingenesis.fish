@@ -50,8 +50,8 @@ function _shtab_palingenesis_using
   test "$_shtab_palingenesis_cmdpath" = "$argv"
 end
 
-set -g _shtab_palingenesis_commands demo start stop status sessions log report pause resume reload notify 'notify post' 'notify test' commands send web metrics path completion doctor
-set -g _shtab_palingenesis_opts_with_value --as --config --header-file --html --since --socket --state --timeout --watch -n
+set -g _shtab_palingenesis_commands demo start stop status sessions log commands send web metrics path completion doctor
+set -g _shtab_palingenesis_opts_with_value --agent --config --session --since --socket --state --timeout --watch -n
 
 complete -c palingenesis -e
 complete -c palingenesis -f
@@ -85,6 +85,9 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l state -xka "working quiet stopped waiting reviving left given-up" -d 'only sessions in this state'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l agent -x -d 'only sessions of this agent'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l all -d 'all sessions, not only the first'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l watch -x -d 'show it again every so many seconds (2), until interrupted'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a log -d 'Show what happened to the sessions.'
@@ -92,39 +95,10 @@ complete -c palingenesis -n '_shtab_palingenesis_using log' -s h -l help -d 'sho
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -s n -x -d 'number of entries (default: 20)'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -s f -l follow -d 'print each new entry, until interrupted'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l since -x -d 'entries since a local time, such as 22:00'
+complete -c palingenesis -n '_shtab_palingenesis_using log' -l session -x -d 'entries of a session, by its id'
 complete -c palingenesis -n '_shtab_palingenesis_using log' -l json -d 'print the daemon'"'"'s own line of JSON'
-complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a report -d 'Show what happened overnight.'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l since -x -d 'the time of day to begin with, the last one (default: 12 hours ago)'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l html -x -d 'write a page with a picture of the night'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l json -d 'print the facts as JSON'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l config -x -d 'the configuration file'
-complete -c palingenesis -n '_shtab_palingenesis_using report' -l state -x -d 'the state directory'
-complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a pause -d 'Pause the daemon.'
-complete -c palingenesis -n '_shtab_palingenesis_using pause' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using pause' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
-complete -c palingenesis -n '_shtab_palingenesis_using pause' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
-complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a resume -d 'End the daemon'"'"'s pause.'
-complete -c palingenesis -n '_shtab_palingenesis_using resume' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using resume' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
-complete -c palingenesis -n '_shtab_palingenesis_using resume' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
-complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a reload -d 'Make the daemon read its configuration again.'
-complete -c palingenesis -n '_shtab_palingenesis_using reload' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using reload' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
-complete -c palingenesis -n '_shtab_palingenesis_using reload' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
-complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a notify -d 'Deliver and try notifications.'
-complete -c palingenesis -n '_shtab_palingenesis_using notify' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using notify' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
-complete -c palingenesis -n '_shtab_palingenesis_using notify' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
-complete -c palingenesis -n '_shtab_palingenesis_using notify; and test $_shtab_palingenesis_npos -eq 0' -a post -d 'Post the event on standard input to a service.'
-complete -c palingenesis -n '_shtab_palingenesis_using notify post' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using notify post' -l as -xka "ntfy slack discord json" -d 'what the service understands'
-complete -c palingenesis -n '_shtab_palingenesis_using notify post' -l header-file -x -d 'a file of mode 0600 with headers to send, a line `Name: value` each'
-complete -c palingenesis -n '_shtab_palingenesis_using notify; and test $_shtab_palingenesis_npos -eq 0' -a test -d 'Run the command of [notify] once, with an event made up for it.'
-complete -c palingenesis -n '_shtab_palingenesis_using notify test' -s h -l help -d 'show this help message and exit'
-complete -c palingenesis -n '_shtab_palingenesis_using notify test' -l config -x -d 'the configuration file'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a commands -d 'List the daemon'"'"'s commands.'
 complete -c palingenesis -n '_shtab_palingenesis_using commands' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using commands' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'

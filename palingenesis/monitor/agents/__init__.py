@@ -9,8 +9,9 @@ from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.agents.codex import Codex
 from palingenesis.monitor.agents.copilot import Copilot
 from palingenesis.monitor.agents.opencode import Opencode
+from palingenesis.monitor.agents.qwen import Qwen
 
 #: The agents by the name under which they are configured and shown.
 AGENTS: Mapping[str, Agent] = {
-    agent.name: agent for agent in (Claude(), Codex(), Opencode(), Copilot())
+    agent.name: agent for agent in (Claude(), Codex(), Opencode(), Copilot(), Qwen())
 }

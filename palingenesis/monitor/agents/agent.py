@@ -114,8 +114,8 @@ class Owners(ABC):
     def _witnesses(self, session: Identity, transcript: str) -> Iterator[Witness]:
         yield self.witnessed(session, transcript)
         name = os.path.basename(transcript)
-        texts = (session.id, name) if session.id in name else (session.id,)
-        process = self.snapshot.mentioning(*texts)
+        # A name that several sessions share names none of them without its directory.
+        process = self.snapshot.mentioning(session.id, name if session.id in name else transcript)
         if process is not None:
             yield Witness.of(process)
         blindness = self.snapshot.blindness(transcript)
@@ -183,7 +183,7 @@ class Agent(ABC):
 
         :param walk: finds the files, and keeps the bounds of a whole scan.
         """
-        for found in walk.files(home, self.transcripts):
+        for found in walk.files(home, self.transcripts, whole=False):
             yield None if found is None else (found[0], Stamp.of(found[1]))
 
     def stamp(self, transcript: str) -> Stamp | None:
@@ -231,7 +231,8 @@ class Agent(ABC):
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether a transcript is where the agent itself would keep this session."""
-        return session.id in os.path.basename(transcript)
+        folder, name = os.path.split(transcript)
+        return session.id in name or session.id == os.path.basename(folder)
 
     @abstractmethod
     def is_wanted(self, line: bytes) -> bool:

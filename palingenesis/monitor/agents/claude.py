@@ -194,7 +194,7 @@ class Claude(Agent):
 
     def owners(self, home: str, snapshot: Snapshot) -> Registry:
         """Read the registry of living processes."""
-        return Registry(home, snapshot)
+        return Registry(home, snapshot, self.programs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +227,12 @@ class Registry(Owners):
 
     :param home: the home, whose ``history.jsonl`` has what was typed: most sessions that are left
         by ``/exit`` have no record of it in their transcripts.
+    :param programs: the names of the program; see `Agent`.
     """
 
-    def __init__(self, home: str, snapshot: Snapshot) -> None:
+    def __init__(self, home: str, snapshot: Snapshot, programs: frozenset[str]) -> None:
         super().__init__(snapshot)
+        self._programs = programs
         self._home = home
         self._directory = os.path.join(home, "sessions")
         self._exits: dict[str, float] | None = None
@@ -248,7 +250,7 @@ class Registry(Owners):
             if session.id == entry.session or self._is_in(entry, session):
                 return Witness.of(process)
         running = self.snapshot.running(
-            Claude.programs, session.directories, transcript, leave_out=_is_supervisor
+            self._programs, session.directories, transcript, leave_out=_is_supervisor
         )
         return strongest((running, self._supervised(session), self._doubt))
 
@@ -309,7 +311,7 @@ class Registry(Owners):
 
     def _cannot_read(self, path: str, process: Process) -> None:
         """Note an entry of a living process that says nothing."""
-        if Claude.programs.isdisjoint(process.names):
+        if self._programs.isdisjoint(process.names):
             self.warnings.append(f"{path} cannot be read; it is ignored: its process is no agent's")
         else:
             self._doubt = Witness.unknown(f"{path} cannot be read, and its process lives")
@@ -328,7 +330,11 @@ class Registry(Owners):
         return os.path.join(self._directory, f"{pid}.json")
 
     def _entry_of_the_dead(self, pid: int) -> Entry | None:
+        """Read an entry whose process does not live, if that waited for a person."""
         try:
+            with files.opened(self._path(pid)) as descriptor:
+                if b'"waiting"' not in os.read(descriptor, _ENTRY_SIZE):
+                    return None
             return _entry(self._path(pid), pid)
         except (OSError, ValueError, RecursionError):
             return None

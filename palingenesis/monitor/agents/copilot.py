@@ -65,6 +65,10 @@ class Copilot(Agent):
     home_name = ".copilot"
     transcripts = "session-state/*/events.jsonl"
 
+    def is_own(self, transcript: str, session: Identity) -> bool:
+        """Return whether the events are in the session's directory."""
+        return os.path.basename(os.path.dirname(transcript)) == session.id
+
     def is_wanted(self, line: bytes) -> bool:
         """Return cheaply whether a line may hold a meaningful event."""
         return _TYPES.search(line) is not None
@@ -179,24 +183,25 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     key, at = _key(record), timestamp(value.get("timestamp"))
     match name:
         case "user.message":
-            return Step(What.PROMPT, key, at)
+            return Step(What.PROMPT, key, at, prompt=_text(data.get("content")))
         case "assistant.turn_start":
             return Step(What.TURN_BEGUN, key, at)
         case "assistant.turn_end":
             return Step(What.TURN_OVER, key, at)
         case "assistant.message":
-            what = What.WORK if data.get("toolRequests") else What.REPLY
-            return Step(what, key, at, progress=True)
+            calls = bool(data.get("toolRequests"))
+            what = What.WORK if calls else What.REPLY
+            return Step(what, key, at, progress=True, calling=calls)
         case "abort":
             user = data.get("reason") != "autopilot_credit_limit"
             return Step(What.END, key, at, Kind.USER if user else Kind.REFUSED)
         case "session.error":
-            kind, reset = _failure(data, at, local)
-            return Step(What.END, key, at, kind, reset)
+            return Step(What.END, key, at, *_failure(data, at, local))
         case "tool.execution_start":
             asking = _text(data.get("toolName")) in _QUESTIONS
             call = _text(data.get("toolCallId"))
-            return Step(What.WORK, key, at, Kind.ASKING if asking else None, parent=call)
+            kind = Kind.ASKING if asking else None
+            return Step(What.WORK, key, at, kind, parent=call, calling=True)
         case "tool.execution_complete":
             return Step(What.OUTPUT, key, at, progress=True, parent=_text(data.get("toolCallId")))
     subject, _, event = name.rpartition(".")

@@ -56,7 +56,8 @@ _MESSAGE = """SELECT json_extract(data, '$.role', '$.time', '$.finish', '$.error
     FROM message WHERE id = ?"""
 _PARTS_OF = "SELECT id FROM part WHERE message_id = ? ORDER BY id DESC LIMIT ?"
 _PART = """SELECT json_extract(data, '$.type', '$.tool', '$.state.status', '$.state.error',
-    '$.state.time') FROM part WHERE id = ?"""
+    '$.state.time', '$.text') FROM part WHERE id = ?"""
+_PART_WIDTH = 6
 
 _ERRORS = {
     "ContextOverflowError": Kind.CONTEXT,
@@ -400,7 +401,7 @@ def _messages(opened: Database, session: str) -> Iterator[Record]:
             {
                 **dict(zip(names, values, strict=True)),
                 "id": message,
-                "parts": [_extracted(opened, _PART, part, 5) for (part,) in parts],
+                "parts": [_extracted(opened, _PART, part, _PART_WIDTH) for (part,) in parts],
             },
         )
 
@@ -430,7 +431,7 @@ def _step(record: Record, local: tzinfo | None) -> Step:
     error = mapping(value.get("error"))
     finish = value.get("finish")
     if value.get("role") != "assistant":
-        return Step(What.PROMPT, _key(key), _seconds(begun))
+        return Step(What.PROMPT, _key(key), _seconds(begun), prompt=_prompt(value))
     if not error and ended is None:
         return _under_way(value, _key(key), begun)
     at = _seconds(ended or begun)
@@ -447,20 +448,22 @@ def _step(record: Record, local: tzinfo | None) -> Step:
 
 def _under_way(value: Mapping[str, object], key: str, begun: float | None) -> Step:
     """Return what a message reports that has no end yet: its tools may say more."""
-    asking = worked = False
+    asking = worked = calling = False
     moments = [begun]
-    for _, tool, status, _, times in _tools(value):
-        asking |= tool == _QUESTION and status in ("pending", "running")
+    for _, tool, status, _, times, _ in _parts(value, "tool"):
+        open_ = status in ("pending", "running")
+        asking |= open_ and tool == _QUESTION
+        calling |= open_
         worked |= status == "completed"
         moments += [number(mapping(times).get(name)) for name in ("start", "end")]
     newest = max((moment for moment in moments if moment is not None), default=None)
     kind = Kind.ASKING if asking else None
-    return Step(What.WORK, key, _seconds(newest), kind, progress=worked)
+    return Step(What.WORK, key, _seconds(newest), kind, progress=worked, calling=calling)
 
 
 def _turned_down(value: Mapping[str, object]) -> Kind | None:
     """Return how a person ended a turn that waited for them; None if nobody did."""
-    for _, _, status, error, _ in _tools(value):
+    for _, _, status, error, *_ in _parts(value, "tool"):
         if status == "error" and isinstance(error, str):
             if error.startswith(_REJECTED):
                 return Kind.REFUSED
@@ -513,11 +516,21 @@ def _moment(date: object) -> float | None:
         return None
 
 
-def _tools(value: Mapping[str, object]) -> Iterator[list[object]]:
-    """Yield type, name, status, error and times of a message's tools, newest first."""
+def _prompt(value: Mapping[str, object]) -> str | None:
+    """Return the text of a prompt; None if it is not one text."""
+    texts = [part[-1] for part in _parts(value, "text")]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        return None
+    # ``opencode run`` quotes an argument that has a blank.
+    quoted = re.fullmatch(r'"(.*)"', texts[0], re.DOTALL)
+    return texts[0] if quoted is None else quoted[1].replace('\\"', '"')
+
+
+def _parts(value: Mapping[str, object], type_: str) -> Iterator[list[object]]:
+    """Yield type, name, status, error, times and text of a message's parts, newest first."""
     parts = value.get("parts")
     for part in parts if isinstance(parts, list) else []:
-        if isinstance(part, list) and len(part) == 5 and part[0] == "tool":
+        if isinstance(part, list) and len(part) == _PART_WIDTH and part[0] == type_:
             yield part
 
 

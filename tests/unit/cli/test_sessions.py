@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli.columns import MARKS_LIMIT, WIDTH, width
 from palingenesis.cli.reasons import KINDS, REASONS
-from palingenesis.cli.sessions import legend, table
+from palingenesis.cli.sessions import NARROWEST, advice, legend, table
 from tests.support.monitored import NOW, session
 
 WORDS = st.none() | st.sampled_from([*KINDS, *REASONS, "limit", "working", "later-word"])
@@ -39,8 +39,8 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(
             shown,
             [
-                "agent   directory  state    attempts  stop",
-                "claude  ~/app      working  2         grew 3 seconds ago",
+                "id    agent   directory  state    stop",
+                "1111  claude  ~/app      working  grew 3 seconds ago; 2 attempts",
             ],
         )
 
@@ -86,12 +86,50 @@ class TableTests(SynchronousTestCase):
         _, row = table([session(state="given-up")], NOW, colour=True)
         self.assertIn("\x1b[31mgiven-up\x1b[0m", row)
 
+    def test_ids_are_as_short_as_they_can_be_and_differ(self) -> None:
+        ids = ("abcdef-1", "abcdef-2", "0123456789")
+        rows = table([session(id=each) for each in ids], NOW, colour=False)
+        self.assertEqual(
+            [row.split()[0] for row in rows], ["id", "abcdef-1", "abcdef-2", "01234567"]
+        )
+
+    def test_in_few_columns_a_session_has_two_lines(self) -> None:
+        known = {"directory": "/srv/" + "x" * 60, "state": "waiting", "kind": "limit"}
+        first, *further = table([session(due=NOW + 60, **known)], NOW, False, NARROWEST)
+        self.assertEqual(first.split()[:2], ["1111", "waiting"])
+        self.assertEqual([line.strip() for line in further], ["claude: limit; due in 1 minute"])
+        self.assertLessEqual(max(map(width, (first, *further))), NARROWEST)
+
     @settings(deadline=None)
-    @given(st.lists(st.dictionaries(st.sampled_from(sorted(session())), ANYTHING), max_size=4))
-    def test_whatever_a_daemon_tells_fits_80_printable_columns(self, told: list[Any]) -> None:
-        for line in [*table(told, NOW, colour=False), *legend(told, colour=False)]:
-            self.assertLessEqual(width(line), WIDTH, line)
+    @given(
+        st.lists(
+            st.dictionaries(st.sampled_from([*sorted(session()), "needs"]), ANYTHING), max_size=4
+        ),
+        st.integers(NARROWEST, 200),
+    )
+    def test_whatever_a_daemon_tells_fits_the_printable_columns(
+        self, told: list[Any], columns: int
+    ) -> None:
+        for line in [
+            *table(told, NOW, colour=False, columns=columns),
+            *legend(told, colour=False, columns=columns),
+        ]:
+            self.assertLessEqual(width(line), columns, line)
             self.assertTrue(line.isprintable(), line)
+
+
+class AdviceTests(SynchronousTestCase):
+    def test_the_line_continues_the_first_session_that_does_not_go_on(self) -> None:
+        stopped = session(id="abc", directory="/srv/my app", state="stopped", kind="asking")
+        self.assertEqual(
+            advice([session(), stopped, session(state="stopped")])[-1],
+            "continue it yourself: cd '/srv/my app' && claude --resume abc",
+        )
+
+    def test_there_is_none_for_what_nobody_can_type(self) -> None:
+        for known in ({"agent": "other"}, {"directory": "/a\x1b[2J"}, {"id": None}):
+            self.assertEqual(advice([session(state="stopped", **known)]), [])
+        self.assertEqual(advice([session()]), [])
 
 
 class CellTests(SynchronousTestCase):

@@ -84,6 +84,7 @@ class StateTests(StateTestCase):
                 "keeper": True,
                 "ledger": "ok",
                 "scan": "ok",
+                "known_sessions": 1,
             },
         )
 
@@ -202,6 +203,34 @@ class CommandTests(StateTestCase):
         for word in (b"x", b"-1", b"0", b"1.5", b"9" * 30):
             self.assertIn("expected a number from 1 to 1000", self.ask(b"LOG " + word))
 
+    def test_log_can_be_filtered(self) -> None:
+        for _ in range(30):
+            self.pass_time(1)
+            self.state.pause()
+            self.state.resume()
+        since = self.now() - 12
+        self.assertEqual(len(self.ask(b"LOG since=%f" % since)), 26)
+        self.assertEqual(len(self.ask(b"LOG since=%f count=3" % since)), 3)
+        self.assertEqual(self.ask(b"LOG session=none"), [])
+        for word in (b"since=yesterday", b"count=0", b"session="):
+            self.assertTrue(self.ask(b"LOG " + word).startswith("ERR: LOG "))
+
+    def test_sessions_come_in_pages_and_by_filter(self) -> None:
+        for number in range(150):
+            kind = Kind.ASKING if number == 0 else Kind.FINISHED
+            self.world.write(f"s{number:03}", kind)
+        self.pass_time(20)
+        first = [each["id"] for each in self.ask(b"SESSIONS")]
+        self.assertEqual((len(first), first[0]), (100, "s000"))
+        second = [each["id"] for each in self.ask(f"SESSIONS after={first[-1]}".encode())]
+        self.assertEqual(len({*first, *second}), 150)
+        self.assertEqual(self.ask(f"SESSIONS after={second[-1]}".encode()), [])
+        self.assertEqual(self.ask(b"SESSIONS state=working"), [])
+        self.assertEqual(len(self.ask(b"SESSIONS agent=claude home=claude state=stopped")), 100)
+        self.assertEqual(self.ask(b"SESSIONS home=work"), [])
+        for word in (b"x", b"state=busy", b"agent=none", b"count=3"):
+            self.assertTrue(self.ask(b"SESSIONS " + word).startswith("ERR: SESSIONS "))
+
     def test_inspect_tells_the_configuration_and_its_mistake(self) -> None:
         self.mistake = "unknown key"
         told = self.ask(b"INSPECT")
@@ -222,8 +251,8 @@ class CommandTests(StateTestCase):
         self.assertEqual(
             list(self.ask(b"HELP"))[5:],
             [
-                "SESSIONS",
-                "LOG [N]",
+                "SESSIONS [FILTER]",
+                "LOG [FILTER]",
                 "INSPECT",
                 "HOLD ID",
                 "RELEASE ID",

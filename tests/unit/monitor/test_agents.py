@@ -14,6 +14,7 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import Agent
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
@@ -69,7 +70,35 @@ COPILOT = [
         "timestamp": "2026-09-17T13:45:00.000Z",
     },
 ]
-REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT)]
+QWEN = [
+    {
+        "type": type_,
+        "sessionId": SESSION,
+        "cwd": DIRECTORY,
+        "uuid": "8c448c2e-41e3-479d-a123-c358e9a2d76a",
+        "timestamp": "2026-09-17T13:45:00.000Z",
+        **more,
+    }
+    for type_, more in (
+        ("user", {"message": {"parts": [{"text": "go on"}]}}),
+        ("assistant", {"message": {"parts": [{"functionCall": {"name": "run_shell_command"}}]}}),
+        ("tool_result", {"toolCallResult": {"status": "success"}}),
+        (
+            "system",
+            {
+                "systemPayload": {
+                    "uiEvent": {
+                        "event.name": "qwen-code.api_error",
+                        "prompt_id": "########0",
+                        "error_message": "limit reached|1789846800",
+                        "status_code": 429,
+                    }
+                }
+            },
+        ),
+    )
+]
+REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT), ("qwen", QWEN)]
 #: The agents whose transcripts are files of lines.
 FILES = sorted(name for name, agent in AGENTS.items() if type(agent).read is Agent.read)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -189,6 +218,31 @@ class ReadingTests(SynchronousTestCase):
             assert found is not None
             self.assertEqual(found[1].kind, Kind.LIMIT)
             os.unlink(self.path)
+
+
+class OwnWordsTests(SynchronousTestCase):
+    """Where an agent itself keeps a session, and how a command line names it."""
+
+    PLACES = (
+        f"/h/projects/-home-you-app/{SESSION}.jsonl",
+        f"/h/sessions/2026/09/21/rollout-2026-09-21T05-00-00-{SESSION}.jsonl",
+        f"/h/session-state/{SESSION}/events.jsonl",
+    )
+
+    def test_each_agent_knows_its_own_place(self) -> None:
+        for name, path in zip(("claude", "codex", "copilot"), self.PLACES, strict=True):
+            found = [
+                AGENTS[name].is_own(each, Identity(SESSION, DIRECTORY)) for each in (path, "/h/x")
+            ]
+            self.assertEqual(found, [True, False], name)
+
+    def test_a_command_line_that_names_a_transcript_names_its_session(self) -> None:
+        for name, path in zip(("claude", "codex", "copilot"), self.PLACES, strict=True):
+            process = Process(42, "1", ("less", path), directory="/")
+            snapshot = Snapshot({42: process}, look_at=lambda _, found=process: found)
+            owners = AGENTS[name].owners("/nonexistent", snapshot)
+            witness = owners.witness(Identity(SESSION, DIRECTORY), path)
+            self.assertEqual(witness.who, "pid 42 (less)", name)
 
 
 class OwnerTests(SynchronousTestCase):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import time
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor.files import STRIDE
+from palingenesis.monitor.files import STRIDE, Walk
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.scan import Change, Scans
+from palingenesis.monitor.scan import DORMANT, TURN, Change, Scans
+from tests.support.times import StagedTimes
 
 NOBODY = 65534
 
@@ -233,3 +236,102 @@ class ScanTests(SynchronousTestCase):
         rest = self.scan()
         self.assertEqual(len({first.transcript, *(change.transcript for change in rest)}), 5)
         self.assertEqual(len(rest), 4)
+
+
+class DormantTests(SynchronousTestCase):
+    """Transcripts that have not grown for a day, in directories in which nothing appears."""
+
+    def setUp(self) -> None:
+        self.home = os.path.abspath(self.mktemp())
+        self.clock = Clock()
+        self.began = time.time()
+        times = StagedTimes(lambda: self.began + self.clock.seconds(), self.clock.seconds)
+        self.scans = Scans(self.fail, times)
+        self.old = self.write("-a/1.jsonl")
+        self.settle()
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.home, "projects", name)
+
+    def write(self, name: str, age: float = 2 * DORMANT) -> str:
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "a") as file:
+            file.write("{}\n")
+        then = self.began + self.clock.seconds() - age
+        os.utime(path, (then, then))
+        return path
+
+    def settle(self) -> None:
+        """Date all directories back, and scan twice: now, and when all were read in turn."""
+        for top, _, _ in os.walk(self.home):
+            os.utime(top, (self.began - 60, self.began - 60))
+        self.scan()
+        self.clock.advance(TURN)
+        self.scan()
+
+    def scan(self, *homes: Home) -> list[str]:
+        """Scan five seconds later, and return the transcripts that have changed."""
+        self.clock.advance(5)
+        changes = self.scans.changes(homes or [Home("claude", "claude", self.home)])
+        return [change.transcript for change in changes if change is not None]
+
+    def test_nothing_is_asked_about_them(self) -> None:
+        asked: list[str] = []
+        self.patch(Walk, "_is_over", lambda _walk, directory, _count: asked.append(directory))
+        self.assertEqual(self.scan(), [])
+        self.assertNotIn(self.path("-a"), asked)
+        self.clock.advance(TURN)
+        self.scan()
+        self.assertIn(self.path("-a"), asked)
+
+    def test_a_new_one_is_seen_by_the_next_scan(self) -> None:
+        new = self.write("-a/2.jsonl")
+        self.assertEqual(self.scan(), [new])
+        other = self.write("-b/3.jsonl")
+        self.assertEqual(self.scan(), [other])
+
+    def test_one_that_grows_again_is_seen_within_a_minute(self) -> None:
+        self.write("-a/1.jsonl", age=0.0)
+        seen = [self.scan() for _ in range(12)]
+        self.assertEqual([changed for changed in seen if changed], [[self.old]])
+
+    def test_one_that_has_grown_lately_is_seen_by_the_next_scan(self) -> None:
+        young = self.write("-a/2.jsonl", age=600.0)
+        self.scan()
+        self.settle()
+        for age in (300.0, 100.0):
+            self.write("-a/2.jsonl", age)
+            self.assertEqual(self.scan(), [young])
+        self.assertEqual(self.scan(), [])
+
+    def test_one_that_is_gone_is_seen_by_the_next_scan(self) -> None:
+        os.unlink(self.old)
+        self.assertEqual(self.scan(), [self.old])
+        self.assertEqual(self.scan(), [])
+
+    def test_one_that_is_forgotten_is_reported_by_the_next_scan(self) -> None:
+        self.scans.forget(self.old)
+        self.assertEqual(self.scan(), [self.old])
+
+    def test_one_in_a_home_by_another_name_is_reported_by_the_next_scan(self) -> None:
+        self.assertEqual(self.scan(Home("work", "claude", self.home)), [self.old])
+
+    def test_an_agent_that_wants_its_files_whatever_their_directory_says_gets_them(self) -> None:
+        self.patch(Walk, "skip", lambda *_: 1)
+        walk = Walk(self.fail)
+        found = {
+            whole: [
+                each for each in walk.files(self.home, "projects/*/*.jsonl", whole=whole) if each
+            ]
+            for whole in (True, False)
+        }
+        self.assertEqual([path for path, _ in found[True]], [self.old])
+        self.assertEqual(found[False], [])
+
+    def test_a_directory_that_was_cut_short_is_read_again(self) -> None:
+        self.scans = Scans(lambda _: None, self.scans._times, directory_limit=1)
+        self.write("-a/2.jsonl")
+        self.write("-b/3.jsonl")
+        self.settle()
+        self.assertEqual(self.scans._directories, {})

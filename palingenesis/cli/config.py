@@ -1,0 +1,250 @@
+"""``palingenesis config``: write, show, check and edit the configuration file."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+    from typing import Any
+
+    from palingenesis.monitor.settings import Settings
+
+_ACTIONS = (
+    ("init", "write a configuration file with what is found on this system"),
+    ("show", "show each value, and where it comes from"),
+    ("check", "check the file, and report every mistake in it"),
+    ("edit", "edit the file with $EDITOR, and check it"),
+    ("path", "print the path of the file"),
+)
+#: The editor if neither variable names one, by POSIX.
+_EDITOR = "vi"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the actions of ``config`` to its parser."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, summary in _ACTIONS:
+        description = f"{summary[0].upper()}{summary[1:]}."
+        added = actions.add_parser(action, help=summary, description=description)
+        if action == "check":
+            added.add_argument(
+                "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
+            )
+        elif action == "show":
+            added.add_argument(
+                "--json", action="store_true", help="print an object, key to value and source"
+            )
+
+
+def run(options: Namespace) -> Exit:
+    """Carry out ``config``."""
+    from palingenesis.paths import config_file
+    from palingenesis.words import Key
+
+    path = getattr(options, "file", None) or config_file()
+    if path is None:
+        complain("no home directory is known, so there is no configuration file; set HOME")
+        return Exit.USAGE
+    if options.action == "init":
+        from palingenesis.cli.config_init import init
+
+        return init(path)
+    if options.action == "show":
+        return show(path, options.socket, options.json)
+    if options.action == "edit":
+        return edit(path)
+    if options.action == Key.PATH:
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+        return Exit.DONE
+    if options.file is None and not os.path.lexists(path):
+        print(f"none at {_printable(path)}, so the defaults hold; `palingenesis config init`")
+        return Exit.DONE
+    return check(path)
+
+
+def check(path: str) -> Exit:
+    """Report each mistake in a file, and warn of what would not work on this system."""
+    from palingenesis.config import ConfigError, check_trusted, load_config
+    from palingenesis.monitor.settings import TABLES, check_whole, settings_of
+
+    mistakes: list[str] = []
+    try:
+        check_trusted(path, os.geteuid())
+    except ConfigError as error:
+        mistakes += error.mistakes
+    warned: list[str] = []
+    try:
+        config = load_config(path, TABLES, check_whole)
+        warned += warnings(settings_of(config.tables))
+    except ConfigError as error:
+        mistakes += error.mistakes
+    for mistake in mistakes:
+        complain(_printable(f"{path}: {mistake}"))
+    for warning in warned:
+        complain(_printable(f"warning: {warning}"))
+    if mistakes:
+        return Exit.USAGE
+    print(f"{_printable(path)}: valid")
+    return Exit.DONE
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yield what a valid configuration names and this system does not have."""
+    from palingenesis.monitor import child
+    from palingenesis.monitor.child import CommandError
+
+    programs = [
+        (f"revive.{name}.command", command.arguments[0], command.environment)
+        for name, command in settings.revive.items()
+        if command.arguments
+    ]
+    if settings.notify:
+        programs.append(("notify.command", settings.notify[0], {}))
+    for key, program, environment in programs:
+        try:
+            child.find_program(program, child.child_environment(os.environ, environment))
+        except CommandError as error:
+            yield f"{key}: {error}"
+    for name, home in settings.homes.items():
+        if not os.access(home.directory, os.R_OK | os.X_OK):
+            yield f"homes.{name}.directory: {home.directory} is not a directory that you can read"
+        if name not in settings.revive:
+            yield f"homes.{name}: [revive.{name}] names no command, so it is only monitored"
+
+
+def show(path: str, given: str | None, as_json: bool) -> Exit:
+    """
+    Show each value, and where it comes from.
+
+    :param given: the path of the socket on the command line, if any.
+    """
+    from palingenesis.config import ConfigError
+    from palingenesis.paths import PathError
+
+    try:
+        rows = dict(_values(path, given))
+    except (ConfigError, PathError) as error:
+        complain(str(error))
+        return Exit.USAGE
+    import json
+
+    if as_json:
+        values = {key: {"value": value, "source": by} for key, (value, by) in rows.items()}
+        print(json.dumps(values))
+        return Exit.DONE
+    shown = {
+        f"{key} = {_printable(json.dumps(value, ensure_ascii=False))}": by
+        for key, (value, by) in rows.items()
+    }
+    width = max(len(text) for text in shown if len(text) <= 50)
+    for text, by in shown.items():
+        print(f"{text:<{width}}  # {_printable(by)}")
+    return Exit.DONE
+
+
+def edit(path: str) -> Exit:
+    """Edit a file, check it, and offer to make the daemon read it."""
+    import shlex
+    import subprocess
+
+    from palingenesis.cli.questions import ask, is_running
+
+    if not os.path.exists(path):
+        complain(_printable(f"{path}: no such file; `palingenesis config init` writes it"))
+        return Exit.USAGE
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or _EDITOR
+    try:
+        status = subprocess.run([*shlex.split(editor), path], check=False).returncode  # noqa: S603
+    except (OSError, ValueError) as error:
+        complain(_printable(f"cannot run the editor {editor}: {error}; set EDITOR"))
+        return Exit.USAGE
+    if status:
+        complain(_printable(f"the editor {editor} ended with exit status {status}"))
+        return Exit.USAGE
+    if (checked := check(path)) is not Exit.DONE:
+        return checked
+    if not is_running():
+        print("next: palingenesis start")
+    elif sys.stdin.isatty() and sys.stdout.isatty():
+        if ask("make the daemon read it now? [Y/n] ") in ("", "y", "yes"):
+            from palingenesis.client.blocking import ControlClient
+
+            ControlClient().reload()
+            print("reloaded")
+    else:
+        print("next: palingenesis reload")
+    return Exit.DONE
+
+
+def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """Yield each key with its value, in which no secret is left, and its source."""
+    from palingenesis.config import DEFAULTS, KEYS, load_config, parse, read_file
+    from palingenesis.locate import locate_socket
+    from palingenesis.monitor.settings import SESSIONS_KEYS, TABLES, check_whole, settings_of
+    from palingenesis.paths import STATE_VARIABLE, state_directory
+    from palingenesis.words import Key
+
+    config, written = DEFAULTS, {}
+    if os.path.lexists(path):
+        config = load_config(path, TABLES, check_whole)
+        written = parse(path, read_file(path))
+    location = locate_socket(given)
+    yield "socket", (location.path, location.source)
+    variable = f"${STATE_VARIABLE}" if os.environ.get(STATE_VARIABLE) else "default"
+    yield "state_directory", (state_directory(), variable)
+    for key in KEYS:
+        if key != "socket":
+            value = getattr(config if hasattr(config, key) else config.limits, key)
+            source = path if key in written else "default"
+            yield key, (f"{value:04o}" if key == "mode" else value, source)
+    settings = settings_of(config.tables)
+    sessions: Any = written.get(Key.SESSIONS, {})
+    for key in SESSIONS_KEYS:
+        # As it was written: some are kept in another form than the file's.
+        value, source = getattr(settings, key), "default"
+        if key in sessions:
+            value, source = sessions[key], path
+        yield f"sessions.{key}", (_plain(value), source)
+    for name, table in written.items():
+        if name in TABLES and name != Key.SESSIONS:
+            for key, value in _flat(name, table):
+                yield key, (value, path)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a table and of those in it; each is named by the whole way to it."""
+    from palingenesis.redacted import HIDDEN, redacted
+
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            inner = dict.fromkeys(inner, HIDDEN) if key == "environment" else inner
+            yield from _flat(f"{name}.{key}", inner)
+    elif isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        for number, each in enumerate(value):
+            yield from _flat(f"{name}[{number}]", each)
+    elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+        yield name, redacted(value)
+    else:
+        yield name, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON has it."""
+    if isinstance(value, (str, bool, int, float)) or value is None:
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each) for each in value]
+    return str(value)
+
+
+def _printable(text: str) -> str:
+    from palingenesis.text import MESSAGE_LIMIT, printable
+
+    return printable(text, MESSAGE_LIMIT)

@@ -1,0 +1,138 @@
+"""``palingenesis config init``: a first configuration file, with what is found on this system."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import complain
+from palingenesis.cli.programs import ARGUMENTS, find
+from palingenesis.cli.questions import ask, is_running
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.paths import PathError
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.trust import make_private
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from palingenesis.cli.programs import Found
+
+_HEAD = """\
+# The configuration of palingenesis. Every key may be left out; a `#` begins a comment.
+# `palingenesis config check` finds mistakes, `palingenesis reload` applies changes, and
+# `palingenesis config show` shows every value. The manual, palingenesis(1), has every key.
+"""
+_UNASKED = """\
+
+# Take the `#` away from the lines of an agent to have its sessions brought back. Until then
+# they are only monitored.
+"""
+_NOTIFY = """\
+
+# The command that notifies you; the event is on its standard input.
+# [notify]
+# command = ["palingenesis", "notify", "post", "--as", "ntfy", "https://ntfy.sh/your-own-topic"]
+"""
+_ABSENT = """\
+
+# {name}: no program was found. Name the path of it to have its sessions brought back.
+"""
+
+
+def init(path: str) -> Exit:
+    """
+    Write a configuration file, unless there is one.
+
+    A command is only named if a person says so: on a terminal, that is asked. Else the lines
+    that name commands are comments.
+    """
+    if os.path.lexists(path):
+        complain(_printable(f"{path}: exists; `palingenesis config edit` changes it"))
+        return Exit.USAGE
+    found = {name: find(name, os.environ) for name in AGENTS if name in ARGUMENTS}
+    homes = {name: os.path.isdir(agent.home(os.environ)) for name, agent in AGENTS.items()}
+    programs = {name: program for name, program in found.items() if program}
+    for name, program in found.items():
+        print(f"{name}: {_printable(program.path) if program else 'no program found'}")
+    named = _asked(programs)
+    text = "".join(_text(found, homes, named))
+    try:
+        make_private(os.path.dirname(path), os.geteuid(), "set XDG_CONFIG_HOME")
+        _write(path, text)
+    except PathError as error:
+        complain(str(error))
+        return Exit.USAGE
+    except OSError as error:
+        complain(_printable(f"{path}: cannot be written: {in_short(error)}"))
+        return Exit.USAGE
+    print(f"wrote {_printable(path)}")
+    if not named:
+        print("no command is named in it, so sessions would only be monitored")
+        print("next: palingenesis config edit")
+    else:
+        print(f"next: palingenesis {'reload' if is_running() else 'start'}")
+    return Exit.DONE
+
+
+def _asked(programs: Mapping[str, Found]) -> bool:
+    """Ask a person whether sessions are brought back; not without a terminal."""
+    if not programs or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    agents = " and ".join(programs)
+    return ask(f"bring sessions of {agents} back when their limit is over? [Y/n] ") in (
+        "",
+        "y",
+        "yes",
+    )
+
+
+def _text(
+    found: Mapping[str, Found | None], homes: Mapping[str, bool], named: bool
+) -> Iterator[str]:
+    yield _HEAD
+    if not named:
+        yield _UNASKED
+    for name, program in found.items():
+        if program is not None:
+            yield "\n"
+            for line in _revive(name, program):
+                yield f"{'' if named or line.startswith('#') else '# '}{line}\n"
+        elif homes[name]:
+            yield _ABSENT.format(name=name)
+            for line in _revive(name, None):
+                yield f"# {line}\n"
+    yield _NOTIFY
+
+
+def _revive(name: str, program: Found | None) -> Iterator[str]:
+    command = [f"/path/to/{name}" if program is None else program.path, *ARGUMENTS[name]]
+    yield f"[revive.{name}]"
+    yield f"command = {_toml(command)}"
+    if program is not None and program.search_path is not None:
+        yield "# Its interpreter is not where a daemon that no shell has started looks."
+        yield f"environment = {{ PATH = {_toml(program.search_path)} }}"
+
+
+def _toml(value: object) -> str:
+    # A basic string of TOML has the escapes of JSON, but no halves of a pair.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _write(path: str, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+    except (OSError, ValueError):
+        os.unlink(path)
+        raise
+
+
+def _printable(text: str) -> str:
+    return printable(text, MESSAGE_LIMIT)

@@ -1,0 +1,168 @@
+"""Which sessions and entries a client asks for, and in which order it gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.roster import Session
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import Key, Kind, State
+
+#: Sessions in one page.
+PAGE = 100
+#: Entries of the ledger if their number is not given.
+COUNT = 20
+
+#: The kinds that wait for a person.
+_NEED_A_PERSON = frozenset({Kind.ASKING, Kind.CONTEXT, Kind.REFUSED})
+_URGENCIES = {State.REVIVING: 1, State.WAITING: 2, State.WORKING: 3}
+_REST = 4
+
+
+class QueryError(ValueError):
+    """A filter that cannot be understood; the text says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsQuery:
+    """
+    Which sessions are asked for.
+
+    :ivar after: the id of the last session of the page before; None for the first page.
+    """
+
+    state: str | None = None
+    agent: str | None = None
+    home: str | None = None
+    after: str | None = None
+
+    @classmethod
+    def parsed(cls, text: str) -> SessionsQuery:
+        """
+        Return the query in a filter.
+
+        :raises QueryError: if it is none.
+        """
+        pairs = _pairs(text, cls)
+        _check(pairs, Key.STATE, State)
+        _check(pairs, Key.AGENT, AGENTS)
+        return cls(**pairs)
+
+    def page(self, sessions: Iterable[Session], oldest: float) -> list[Session]:
+        """
+        Return the sessions of a page: the urgent first, then by their latest growth.
+
+        :param oldest: the time before which a stop is no longer urgent, in seconds since the
+            epoch.
+        """
+        found = [each for each in sessions if self._includes(each)]
+        found.sort(key=lambda each: (urgency(each, oldest), -each.since, each.name))
+        begin = 0
+        if self.after is not None:
+            ids = [each.identity.id for each in found]
+            begin = ids.index(self.after) + 1 if self.after in ids else len(ids)
+        return found[begin : begin + PAGE]
+
+    def _includes(self, session: Session) -> bool:
+        return (
+            self.state in (None, session.state)
+            and self.agent in (None, session.agent)
+            and self.home in (None, session.home.name)
+        )
+
+
+#: The query without a filter.
+EVERY = SessionsQuery()
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """
+    Which entries of the ledger are asked for.
+
+    :ivar count: how many, the last ones; None for the default.
+    :ivar since: the earliest time, in seconds since the epoch.
+    :ivar session: the beginning of an id.
+    """
+
+    count: int | None = None
+    since: float | None = None
+    session: str | None = None
+
+    @classmethod
+    def parsed(cls, text: str) -> LogQuery:
+        """
+        Return the query in a filter; a number alone is the count.
+
+        :raises QueryError: if it is none.
+        """
+        text = text.strip()
+        pairs = {Key.COUNT.value: text} if _is_count(text) else _pairs(text, cls)
+        count, since = pairs.get(Key.COUNT), pairs.get(Key.SINCE)
+        if count is not None and not _is_count(count):
+            raise QueryError(f"count={count}: expected a number from 1 to {ENTRIES_LIMIT}")
+        if since is not None and not since.replace(".", "", 1).isdecimal():
+            raise QueryError(f"since={since}: expected seconds since the epoch")
+        return cls(
+            None if count is None else min(int(count), ENTRIES_LIMIT),
+            None if since is None else float(since),
+            pairs.get(Key.SESSION),
+        )
+
+    def chosen(self, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """
+        Return the entries that are asked for, in their order.
+
+        Without a count, a time or a session has all of its entries.
+
+        :param entries: as `LOG` shows them.
+        """
+        found = [each for each in entries if self._includes(each)]
+        is_all = self.count is None and (self.since is not None or self.session is not None)
+        return found if is_all else found[-(self.count or COUNT) :]
+
+    def _includes(self, entry: Mapping[str, Any]) -> bool:
+        id = entry[Key.SESSION]  # noqa: A001 - the field's name
+        return (self.since is None or entry[Key.AT] >= self.since) and (
+            self.session is None or (id is not None and id.startswith(self.session))
+        )
+
+
+def urgency(session: Session, oldest: float) -> int:
+    """
+    Return how urgent a session is for a person, the most urgent lowest.
+
+    :param oldest: as in `SessionsQuery.page`.
+    """
+    needs = session.kind in _NEED_A_PERSON or session.state is State.GIVEN_UP
+    if needs and session.state is not State.LEFT and session.since >= oldest:
+        return 0
+    return _URGENCIES.get(session.state, _REST)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) > 0
+
+
+def _pairs(text: str, query: type[SessionsQuery | LogQuery]) -> dict[str, str]:
+    known = [each.name for each in fields(query)]
+    pairs = {}
+    for word in text.split():
+        key, _, value = word.partition("=")
+        if key not in known or not value:
+            shown = printable(word, NAME_LIMIT)
+            number = f"a number from 1 to {ENTRIES_LIMIT}, or " if query is LogQuery else ""
+            expected = " ".join(f"{each}={each.upper()}" for each in known)
+            raise QueryError(f"{shown}: expected {number}{expected}")
+        pairs[key] = printable(value)
+    return pairs
+
+
+def _check(pairs: Mapping[str, str], key: str, known: Iterable[str]) -> None:
+    if key in pairs and pairs[key] not in list(known):
+        shown = printable(pairs[key], NAME_LIMIT)
+        raise QueryError(f"{key}={shown}: expected one of {', '.join(known)}")

@@ -1,0 +1,230 @@
+"""``palingenesis config``: the file that it writes, what it finds wrong, and the editor."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+
+from palingenesis.cli.exit_status import Exit
+from tests.support.cases import COMMAND, CommandTestCase
+from tests.support.terminal import Terminal
+
+CLAUDE = 'command = ["sh", "-p", "--resume", "{id}", "{prompt}"]'
+
+
+class ConfigTestCase(CommandTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = self.place.path(".config", "palingenesis", "config.toml")
+
+    def program(self, *names: str, content: str = "#!/bin/sh\n") -> str:
+        """Make a program in the home directory, and return its path."""
+        path = self.place.path(*names)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(path, 0o700)
+        return path
+
+    def written(self, content: str | bytes) -> str:
+        """Write the configuration file, and return its path."""
+        os.makedirs(os.path.dirname(self.file), 0o700, exist_ok=True)
+        with open(self.file, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+        os.chmod(self.file, 0o600)
+        return self.file
+
+    def mistakes(self, content: str | bytes) -> list[str]:
+        """Check a file with mistakes, and return them."""
+        path = self.written(content)
+        done = self.run_command("config", "check")
+        self.assertEqual((done.returncode, done.stdout), (Exit.USAGE, b""))
+        lines = done.stderr.decode().splitlines()
+        begin = f"palingenesis: {path}: "
+        self.assertEqual([line for line in lines if not line.startswith(begin)], [])
+        return [line.removeprefix(begin) for line in lines]
+
+
+class InitTests(ConfigTestCase):
+    def test_without_a_terminal_it_names_no_command_and_asks_nothing(self) -> None:
+        self.program(".local", "bin", "claude")
+        done = self.run_command("config", "init", stdin=-3)
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+        self.assertEqual(done.stdout.decode().splitlines()[-1], "next: palingenesis config edit")
+        with open(self.file, "rb") as file:
+            self.assertEqual(tomllib.load(file), {})
+        self.assertEqual(stat.S_IMODE(os.stat(self.file).st_mode), 0o600)
+
+    def test_its_commented_lines_are_valid_without_the_mark(self) -> None:
+        node = self.program(".nvm", "versions", "node", "v22.1.0", "bin", "node")
+        for version in ("v9.1.0", "v22.1.0"):
+            self.program(
+                ".nvm", "versions", "node", version, "bin", "claude",
+                content="#!/usr/bin/env node\n",
+            )  # fmt: skip
+        self.run_command("config", "init")
+        with open(self.file, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        first = lines.index("# [revive.claude]")
+        named = [line.removeprefix("# ") for line in lines[first : first + 4]]
+        self.written("\n".join([*named[:2], named[3]]))
+        with open(self.file, "rb") as file:
+            table = tomllib.load(file)["revive"]["claude"]
+        program = os.path.join(os.path.dirname(node), "claude")
+        self.assertEqual(table["command"][0], program)
+        self.assertTrue(table["environment"]["PATH"].startswith(f"{os.path.dirname(node)}:"))
+        self.assertEqual(self.run_command("config", "check").stderr, b"")
+
+    def test_an_existing_file_is_not_touched(self) -> None:
+        self.written("# mine\n")
+        self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))
+        with open(self.file, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "# mine\n")
+
+    def test_neither_is_a_link_that_leads_nowhere(self) -> None:
+        os.makedirs(os.path.dirname(self.file))
+        os.symlink(self.place.path("elsewhere"), self.file)
+        self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))
+        self.assertFalse(os.path.lexists(self.place.path("elsewhere")))
+
+    def test_a_person_who_says_yes_has_a_command_named(self) -> None:
+        program = self.program(".local", "bin", "claude")
+        terminal = Terminal(self, *COMMAND, "config", "init")
+        terminal.wait_for("[Y/n]")
+        terminal.type(b"\n")
+        terminal.wait_for("next: palingenesis start")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+        with open(self.file, "rb") as file:
+            self.assertEqual(tomllib.load(file)["revive"]["claude"]["command"][0], program)
+
+    def test_a_person_who_interrupts_has_no_file(self) -> None:
+        self.program(".local", "bin", "claude")
+        terminal = Terminal(self, *COMMAND, "config", "init")
+        terminal.wait_for("[Y/n]")
+        terminal.type(b"\x03")
+        self.assertEqual(terminal.wait(), Exit.INTERRUPTED)
+        self.assertFalse(os.path.lexists(self.file))
+
+
+class CheckTests(ConfigTestCase):
+    def test_every_mistake_is_named_one_a_line(self) -> None:
+        mistakes = self.mistakes(
+            "first = 1\ntimeout = -1\n[sessions]\nquiet = 'x'\nother = 2\n"
+            "[homes.claude]\n[homes.b]\nagent = 'none'\ndirectory = 'relative'\n"
+            "[revive.claude]\ncommand = 'text'\nprompt = 5\n"
+        )
+        expected = (
+            "unknown key 'first'", "timeout", "sessions.quiet", "sessions: unknown key 'other'",
+            "homes.claude", "homes.b.agent", "homes.b.directory", "revive.claude.command",
+            "revive.claude.prompt",
+        )  # fmt: skip
+        self.assertEqual(len(mistakes), len(expected))
+        for mistake, beginning in zip(mistakes, expected, strict=True):
+            self.assertTrue(mistake.startswith(beginning), mistake)
+
+    def test_a_command_that_is_not_about_its_session_is_a_mistake(self) -> None:
+        mistakes = self.mistakes(
+            '[revive.claude]\ncommand = ["claude", "--continue", "--last", "{promt}"]\n'
+        )
+        for mistake, word in zip(
+            mistakes, ("{promt}", "{id} is missing", "--continue", "--last"), strict=True
+        ):
+            self.assertIn(word, mistake)
+
+    def test_what_tables_say_of_each_other_is_checked(self) -> None:
+        (first, second) = self.mistakes(f"[revive.a]\n{CLAUDE}\n[revive.b]\n{CLAUDE}\n")
+        self.assertIn("revive.a: no home of this name", first)
+        self.assertIn("revive.b: no home of this name", second)
+
+    def test_a_valid_file_is_valid_with_a_mark_and_other_line_ends(self) -> None:
+        self.written(f"\ufefftimeout = 3\r\n[revive.claude]\r\n{CLAUDE}\r\n")
+        done = self.run_command("config", "check")
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+        self.assertEqual(done.stdout.decode(), f"{self.file}: valid\n")
+
+    def test_a_program_that_is_not_there_is_a_warning(self) -> None:
+        self.written(
+            '[revive.claude]\ncommand = ["/none/claude", "{id}"]\n'
+            '[notify]\ncommand = ["no-such-program"]\n'
+        )
+        done = self.run_command("config", "check")
+        self.assertEqual(done.returncode, Exit.DONE)
+        first, second = done.stderr.decode().splitlines()
+        self.assertIn("warning: revive.claude.command: /none/claude", first)
+        self.assertIn("warning: notify.command: no-such-program", second)
+
+    def test_a_second_account_without_a_command_is_a_warning(self) -> None:
+        self.written("[homes.work]\nagent = 'claude'\ndirectory = '/none/at/all'\n")
+        done = self.run_command("config", "check")
+        self.assertEqual(done.returncode, Exit.DONE)
+        self.assertIn(b"/none/at/all is not a directory", done.stderr)
+        self.assertIn(b"[revive.work] names no command", done.stderr)
+
+    def test_a_file_that_others_can_write_to_is_refused(self) -> None:
+        path = self.written("timeout = 3\n")
+        os.chmod(path, 0o666)
+        said = self.assert_fails(Exit.USAGE, "config", "check")
+        self.assertIn("can be written to by all (mode 0666)", said)
+
+    def test_a_file_can_be_named(self) -> None:
+        path = self.place.write("other.toml", "timeout = 'x'\n")
+        self.assertIn("timeout", self.assert_fails(Exit.USAGE, "config", "check", path))
+        self.assert_fails(Exit.USAGE, "config", "check", self.place.path("none.toml"))
+
+    def test_without_a_file_the_defaults_hold(self) -> None:
+        done = self.run_command("config", "check")
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+        self.assertIn(b"the defaults hold", done.stdout)
+
+
+class ShowTests(ConfigTestCase):
+    def test_each_value_has_its_source_and_no_secret(self) -> None:
+        self.written(
+            "timeout = 3\n[sessions]\nquiet = 7\n[revive.claude]\n"
+            'command = ["claude", "--token", "hush1", "{id}"]\nenvironment = { KEY = "hush2" }\n'
+        )
+        done = self.run_command("config", "show", "--json")
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+        values = json.loads(done.stdout)
+        self.assertEqual(values["timeout"], {"value": 3.0, "source": self.file})
+        self.assertEqual(values["sessions.quiet"], {"value": 7, "source": self.file})
+        self.assertEqual(values["sessions.margin"]["source"], "default")
+        self.assertEqual(values["socket"]["value"], self.place.socket)
+        self.assertIn("revive.claude.environment.KEY", values)
+        self.assertNotIn(b"hush", done.stdout)
+        shown = self.run_command("config", "show").stdout
+        self.assertRegex(shown.decode(), rf"\ntimeout = 3\.0 +# {self.file}\n")
+        self.assertNotIn(b"hush", shown)
+
+    def test_the_path_is_printed_alone(self) -> None:
+        self.assertEqual(self.run_command("config", "path").stdout.decode(), f"{self.file}\n")
+
+
+class EditTests(ConfigTestCase):
+    def test_what_was_edited_is_checked(self) -> None:
+        self.written("timeout = 3\n")
+        editor = self.program("editor", content='#!/bin/sh\necho "timeout = \'x\'" > "$2"\n')
+        variables = {"EDITOR": f"{editor} --wait", "VISUAL": ""}
+        said = self.assert_fails(Exit.USAGE, "config", "edit", variables=variables)
+        self.assertIn("timeout", said)
+
+    def test_a_running_daemon_can_be_made_to_read_it(self) -> None:
+        self.place.daemon()
+        self.written("timeout = 3\n")
+        variables = {"EDITOR": "true", "VISUAL": ""}
+        done = self.run_command("config", "edit", variables=variables)
+        self.assertEqual(done.stdout.decode().splitlines()[-1], "next: palingenesis reload")
+        terminal = Terminal(self, *COMMAND, "config", "edit", **variables)
+        terminal.wait_for("[Y/n]")
+        terminal.type(b"y\n")
+        terminal.wait_for("reloaded")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+
+    def test_without_a_file_or_an_editor_it_says_so(self) -> None:
+        self.assertIn("config init", self.assert_fails(Exit.USAGE, "config", "edit"))
+        self.written("")
+        variables = {"EDITOR": "/none/editor", "VISUAL": ""}
+        said = self.assert_fails(Exit.USAGE, "config", "edit", variables=variables)
+        self.assertIn("set EDITOR", said)
