@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from typing import Any
 
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.ledger import Entry
+from palingenesis.monitor.report import facts
+from palingenesis.words import Event
 from tests.process.test_web_browser import BrowserTestCase
 from tests.support import axe
 from tests.support.agents import AgentTestCase
@@ -128,13 +133,18 @@ class ShownTests(PageTestCase):
         failed = self.wait_for("failed", "exit status 1")
         self.assertIn("palingenesis output waiting-1", failed)
 
-    def test_a_directory_is_quoted_for_the_shell(self) -> None:
-        quoted = self.browser.execute_async_script(
-            "const done = arguments[1];"
-            "import('/sessions.js').then((told) => done(told.continuation(arguments[0])));",
-            session(directory="/srv/it's here", id="abc"),
-        )
-        self.assertEqual(quoted, "cd '/srv/it'\\''s here' && claude --resume abc")
+    def test_the_command_is_that_of_the_report(self) -> None:
+        for agent in AGENTS:
+            directory = "/srv/it's here"
+            asked = Entry(1.0, Event.NEEDS_YOU, "a-1", agent, directory=directory, reason="you")
+            (told,) = facts([asked], {}, paused=False, since=0.0, now=2.0)["needs_you"]
+            shown = self.browser.execute_async_script(
+                "const done = arguments[1];"
+                "import('/sessions.js').then((told) => done(told.continuation(arguments[0])));",
+                session(directory=directory, id="a-1", agent=agent),
+            )
+            # Python's quoting is another one, and a shell reads the same words.
+            self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
 
     def test_text_from_a_session_stays_text(self) -> None:
         self.assertIn(HOSTILE, self.wait_for("log", HOSTILE))
@@ -160,11 +170,11 @@ class ShownTests(PageTestCase):
         )
         self.assertIn(f"{planned[1][-5:]} planned: revival", lane)
 
-    def test_the_urgent_sessions_come_first(self) -> None:
+    def test_what_needs_you_comes_first_and_the_rest_in_the_daemons_order(self) -> None:
         names = self.run_script(
             "return [...document.querySelectorAll('#sessions .state')].map((e) => e.innerText)"
         )
-        self.assertEqual(names, ["stopped", "waiting", "reviving", "stopped", "working", "working"])
+        self.assertEqual(names, ["stopped", "working", "working", "reviving", "waiting", "stopped"])
 
     def test_sessions_are_filtered_by_state_and_by_words(self) -> None:
         filter_by = (

@@ -122,7 +122,9 @@ function drawSessions() {
   const words = at("words").value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = sessions.filter((each) => told.matches(each, at("state").value, words));
   const ordered = told.byUrgency(chosen);
-  setText(at("count"), `${ordered.length} of ${sessions.length} sessions`);
+  const left = (status?.known_sessions ?? 0) - sessions.length;
+  const rest = left > 0 ? `; the ${left} least urgent ones are not sent` : "";
+  setText(at("count"), `${ordered.length} of ${sessions.length} sessions${rest}`);
   showList(at("sessions"), ordered, told.keyOf, lookOf, sessionElement);
 }
 

@@ -1,17 +1,17 @@
 /** What the sessions say: the sentence, what needs a person, and their order. */
 
 import { clock, isTime } from "./times.js";
-import { KINDS, REASONS, STATES, exit } from "./words.js";
+import { KINDS, REASONS, exit } from "./words.js";
 
 const CALLING = ["asking", "refused", "context"];
 const BLOCKED = ["given-up", "directory", "no-binary", "too-far"];
 /** How a person goes on with a session. */
 const CONTINUE = {
-  claude: ["claude", "--resume"],
-  codex: ["codex", "resume"],
-  opencode: ["opencode", "--session"],
-  copilot: ["copilot", "--resume"],
-  qwen: ["qwen", "--resume"],
+  claude: (id) => ["claude", "--resume", id],
+  codex: (id) => ["codex", "resume", id],
+  copilot: (id) => ["copilot", `--resume=${id}`],
+  opencode: (id) => ["opencode", "-s", id],
+  qwen: (id) => ["qwen", "--resume", id],
 };
 
 /** Return the key that no other session has. */
@@ -60,11 +60,10 @@ export function failuresIn(entries, now = Date.now() / 1000) {
 
 /** Return the line with which a person goes on with a session. */
 export function continuation(session) {
-  const words = CONTINUE[session.agent];
-  if (words === undefined) {
+  if (!Object.hasOwn(CONTINUE, session.agent)) {
     return null;
   }
-  const line = [...words, session.id].map(quoted).join(" ");
+  const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");
   return session.directory ? `cd ${quoted(session.directory)} && ${line}` : line;
 }
 
@@ -94,18 +93,10 @@ function counted(number, one, several) {
   return number === 0 ? "" : `${number} ${number === 1 ? one : several}`;
 }
 
-/** Return the sessions, the most urgent first. */
+/** Return the sessions in the daemon's order, but those that need a person first. */
 export function byUrgency(sessions) {
-  const rank = (session) =>
-    need(session) === null ? STATES.indexOf(session.state) + 1 || STATES.length + 1 : 0;
-  const keyed = sessions.map((session) => [rank(session), session]);
-  keyed.sort(
-    ([one, a], [two, b]) =>
-      one - two ||
-      (isTime(a.due) && isTime(b.due) ? a.due - b.due : 0) ||
-      (b.since ?? 0) - (a.since ?? 0),
-  );
-  return keyed.map(([, session]) => session);
+  const calling = (session) => need(session) !== null;
+  return [...sessions.filter(calling), ...sessions.filter((session) => !calling(session))];
 }
 
 /** Return whether a session has a state, and each of some words anywhere. */
