@@ -105,7 +105,7 @@ class PageTestCase(BrowserTestCase):
         self.run_script("document.querySelector(arguments[0]).click()", selector)
 
     def text(self, element: str) -> str:
-        script = "return document.getElementById(arguments[0]).innerText"
+        script = "return document.getElementById(arguments[0]).textContent"
         return str(self.run_script(script, element))
 
     def wait_for(self, element: str, words: str) -> str:
@@ -172,7 +172,7 @@ class ShownTests(PageTestCase):
 
     def test_what_needs_you_comes_first_and_the_rest_in_the_daemons_order(self) -> None:
         names = self.run_script(
-            "return [...document.querySelectorAll('#sessions .state')].map((e) => e.innerText)"
+            "return [...document.querySelectorAll('#sessions .state')].map((e) => e.textContent)"
         )
         self.assertEqual(names, ["stopped", "working", "working", "reviving", "waiting", "stopped"])
 
