@@ -127,7 +127,7 @@ def agents(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """Tell how much of the package the tests have run since the last time."""
+    """Report how much of the package the tests have run since the last time."""
     python(session, "-m", "coverage", "combine", "--quiet")
     python(session, "-m", "coverage", "report")
 

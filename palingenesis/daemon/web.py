@@ -34,7 +34,7 @@ _log = get_logger(__name__)
 
 class WebDoor(Service):
     """
-    Serves HTTP where the configuration says, and where a command has it opened.
+    Serves HTTP at the places of the configuration, and at the one that a command has opened.
 
     :param reactor: what to run on.
     :param control: the control socket.
@@ -127,7 +127,7 @@ class WebDoor(Service):
         Listen in the places that are wanted now.
 
         If a port is closed, every browser's session ends: a page that is still open asks there
-        again and again, and whoever listens there then gets its key.
+        again and again, and any program that listens there then gets its key.
         """
         before = set(_tcp(web))
 

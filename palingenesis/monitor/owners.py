@@ -7,6 +7,7 @@ the file system of a path. Elsewhere nothing is known, and no owner is ever prov
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import sys
@@ -48,7 +49,7 @@ class Witness:
 
     @classmethod
     def unknown(cls, reason: str) -> Witness:
-        """Return that nobody can tell what has the session."""
+        """Return that it is unknown what has the session."""
         return cls(Owner.UNKNOWN, reason=reason)
 
     @property
@@ -74,7 +75,7 @@ NOTHING = Witness(Owner.GONE)
 
 
 def strongest(witnesses: Iterable[Witness]) -> Witness:
-    """Return the first that says alive, else the first that cannot tell, else that nothing has."""
+    """Return the first that says alive, or the first that is unknown, or that nothing has it."""
     found = NOTHING
     for witness in witnesses:
         if witness.lives:
@@ -269,13 +270,15 @@ class Snapshot:
                     return found or each
         return None
 
-    def holder(self, path: str) -> Witness:
+    def holder(self, path: str, programs: frozenset[str] = frozenset()) -> Witness:
         """
         Return what holds a lock on a file.
 
-        The lock itself is never tried: a starting agent could then fail to take it. The kernel
-        names a lock by the device of the file system, which is not the one of stat(2) on btrfs:
-        the same inode on another device proves nothing.
+        The kernel names a lock by the device of the file system, which is not the one of stat(2)
+        on btrfs: the same inode on another device proves nothing. In a container it lists no
+        lock of a process outside; see `_tried`.
+
+        :param programs: the names of the programs that take this lock.
         """
         if sys.platform == "darwin":
             return _asked(path)
@@ -293,8 +296,36 @@ class Snapshot:
                 process = self.process(lock.pid) if lock.pid > 0 else None
                 return Witness(Owner.PROGRAM) if process is None else Witness.of(process)
         if self.isolated:
-            return Witness.unknown(f"{path} may be locked outside of this container")
+            return self._tried(path, programs)
         return Witness.unknown(f"{path} may be locked") if inode else NOTHING
+
+    def _tried(self, path: str, programs: frozenset[str]) -> Witness:
+        """
+        Return whether a lock on a file is held inside or outside of this container, by taking it.
+
+        An agent that takes the lock at the same moment would fail, so it is only tried while
+        none runs here, and held for microseconds. The kernel knows the locks of all containers.
+        A file system that others share is left alone: another machine's lock may not be seen
+        there, and flock(2) may hang.
+        """
+        if not programs or self.named(programs) or not self.sees_all_of(path):
+            return Witness.unknown(f"{path} may be locked outside of this container")
+        try:
+            # An opened pipe would wait for its other end.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return NOTHING
+        except OSError as error:
+            return Witness.unknown(f"{path} cannot be read: {error.strerror}")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Witness(Owner.PROGRAM)
+        except OSError as error:
+            return Witness.unknown(f"{path} cannot be locked: {error.strerror}")
+        finally:
+            os.close(descriptor)
+        return NOTHING
 
     def sees_all_of(self, path: str) -> bool:
         """Return whether every process that may write to a file is seen here."""

@@ -357,7 +357,7 @@ class ControlResource(Resource):
 
 
 class _Source:
-    """What the events tell of: the status of any daemon, and the facts of one that has them."""
+    """What the events report: the status of any daemon, and the facts of one that has them."""
 
     def __init__(self, control: Controlled, facts: Facts | None) -> None:
         self._control = control

@@ -201,6 +201,18 @@ class CodexTests(scenarios.Scenarios):
         told = self.assert_told(kind="limit")
         self.assertEqual(told["due"] // 60, resets // 60)
 
+    def test_a_compaction(self) -> None:
+        """Its turn has no reply, and is a finished one."""
+        self.bed.server.answers(Say("Begun."), Say("What was done."))
+        window = self.bed.open()
+        window.type("please do the work")
+        window.wait_for("Begun.")
+        window.type("/compact")
+        self.assert_asked(2)
+        wait_until(lambda: self.agent.failed(self.bed.records()), "a turn without a reply")
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="finished")
+
     # Revived.
 
     def test_revived_by_the_queue(self) -> None:

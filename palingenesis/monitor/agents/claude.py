@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -22,9 +22,11 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import (
+    Growth,
     Record,
     cost_of,
     field,
+    growth_of,
     mapping,
     number,
     opened,
@@ -57,6 +59,8 @@ _EXIT = re.compile(r"<command-name>\s*/(?:exit|quit)\s*</command-name>")
 #: What a person does without the model: the output of a command, and the command itself.
 _OUTPUT = re.compile(r"\s*<(?:local-command-(?:stdout|stderr|caveat)|bash-(?:input|std\w+))>")
 _COMMAND = re.compile(r"\s*<command-(?:name|message)>")
+#: The result of a tool that the program kills when it ends itself, or by a signal.
+_KILLED = re.compile(r"\s*(?:Error: )?Exit code 1(?:37|43)\b")
 #: What the program notes about going on by itself when a limit ends.
 _CONTINUING = "Usage limit reset"
 _CANCELLED = re.compile(r"automatic continue cancelled|exited during the wait", re.IGNORECASE)
@@ -72,9 +76,32 @@ _ERRORS = {
     "billing_error": Kind.REFUSED,
     "verification_required": Kind.REFUSED,
     "cloud_credential_error": Kind.REFUSED,
+    "model_not_found": Kind.REFUSED,
+}
+#: What an error is in detail: it says more than its code.
+_DETAILS = {
+    **dict.fromkeys(
+        (
+            "api_key_auth_disabled",
+            "consent_unanswered",
+            "invalid_credential_header",
+            "long_context_credits_required",
+            "model_requires_usage_credits",
+            "network_edge_blocked",
+            "no_allowed_fallback",
+            "oauth_refresh_store_refused",
+            "org_disabled_credential",
+            "provider_credentials",
+            "stored_login_refused",
+        ),
+        Kind.REFUSED,
+    ),
+    **dict.fromkeys(("autocompact_thrashing", "message_over_context_limit"), Kind.CONTEXT),
+    **dict.fromkeys(("empty_completion", "no_response", "stream_idle_timeout"), Kind.TRANSIENT),
 }
 _STATUSES = {
     **dict.fromkeys((401, 402, 403), Kind.REFUSED),
+    413: Kind.CONTEXT,
     **dict.fromkeys((*range(500, 505), 529), Kind.TRANSIENT),
 }
 _CONTEXT = re.compile(r"prompt is too long|context window limit", re.IGNORECASE)
@@ -82,7 +109,7 @@ _CONTEXT = re.compile(r"prompt is too long|context window limit", re.IGNORECASE)
 _REFUSED = re.compile(
     r"out of usage|monthly spend limit|credit balance is too low|not logged in"
     r"|oauth (?:access )?token has expired|extra usage is required|seat type doesn.t include"
-    r"|requires? usage credits|usage credits required",
+    r"|requires? usage credits|usage credits required|API Error: 40[123]\b",
     re.IGNORECASE,
 )
 _LIMIT = re.compile(
@@ -98,6 +125,8 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 _TEXT_LIMIT = 16 * 1024
+#: What may stand between the end of a turn and a notice behind it.
+_BESIDE = frozenset({What.TURN_OVER, What.OUTPUT, What.LOCAL})
 
 
 class Claude(Agent):
@@ -135,7 +164,8 @@ class Claude(Agent):
         Yield what the records report.
 
         Left out are the records of sub-agents, retries (``api_error``), compactions, and what
-        the program writes itself when a session is resumed ("No response requested.").
+        the program writes itself when a session is resumed ("No response requested.") or when
+        it ends in the middle of a turn.
         """
         for record in records:
             step = None if _is_skipped(record) else _step(record, local)
@@ -147,11 +177,19 @@ class Claude(Agent):
         Judge by the newest step that is not what a person did without the model.
 
         Older versions may write a prompt after its error: then the error, which is younger by
-        its timestamp, decides.
+        its timestamp, decides. A notice of the program's, such as that of a sub-agent's end,
+        begins a turn, and does not change how a turn before it failed or was ended.
         """
         turn_over = printed = False
+        notice: Step | None = None
         rest = iter(steps)
         for step in rest:
+            if step.what is What.NOTICE:
+                notice = notice or step
+                continue
+            if notice is not None and step.what not in _BESIDE:
+                failed = step.kind is not None and not step.progress
+                return (step if failed else notice).verdict()
             match step.what:
                 case What.TURN_OVER:
                     turn_over = True
@@ -168,15 +206,15 @@ class Claude(Agent):
                     return _in_order(step, rest).verdict()
                 case _:
                     return step.verdict()
-        return UNREAD
+        return UNREAD if notice is None else notice.verdict()
 
-    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
-        """Return the stamps of the transcript and of the sub-agents' files beside it."""
+    def growth(self, home: str, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
+        """Return the growth of the transcript and of the sub-agents' files beside it."""
         below = os.path.join(os.path.dirname(transcript), session.id, "subagents")
         walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
         found = [each for each in walk.files(below, "*.jsonl") if each is not None]
         stamps = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
-        return self.stamp(transcript), tuple(sorted(stamps))
+        return growth_of(self.stamp(transcript), stamps)
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether a transcript is named by its session, in a folder of its directory's."""
@@ -491,7 +529,20 @@ def _is_skipped(record: Record) -> bool:
         return True
     if type_ == "assistant":
         return _message(value).get("model") == "<synthetic>" and not _failed(value)
-    return value.get("isCompactSummary") is True
+    if _is_notice(value) and value.get("queueTranscriptOnly") is True:
+        return True  # the model does not get it
+    return value.get("isCompactSummary") is True or _at_the_end(value)
+
+
+def _at_the_end(value: dict[str, object]) -> bool:
+    """Return whether the program writes a record for its own end: a killed tool's, as a rule."""
+    if value.get("interruptedByShutdown") is True:
+        return True
+    # A tool that was killed otherwise is followed by more, unless the program ends.
+    blocks = [mapping(block) for block in _blocks(_message(value))]
+    results = [block.get("content") for block in blocks if block.get("type") == "tool_result"]
+    words = (value.get("toolUseResult"), *results)
+    return bool(results) and any(isinstance(w, str) and _KILLED.match(w) for w in words)
 
 
 def _in_order(prompt: Step, older: Iterator[Step]) -> Step:
@@ -565,6 +616,8 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
         return replace(step, progress=worked)
     interrupted = "interruptedMessageId" in value or words.strip() in _INTERRUPTED
     kind = Kind.USER if interrupted else None
+    if _is_notice(value):
+        return Step(What.NOTICE, key, at)
     what = What.COMMAND if _COMMAND.match(words) else What.WORK if result else What.PROMPT
     parent = value.get("parentUuid")
     # A prompt that was typed says so.
@@ -615,9 +668,17 @@ def _error(
 ) -> tuple[Kind, float | None]:
     """Return what an error of the API means, and when a limit ends."""
     text = _text(_message(value))
-    error = value.get("error")
+    error, detail = value.get("error"), value.get("apiError")
+    kind = _DETAILS.get(detail) if isinstance(detail, str) else None
+    if kind is not None:
+        return kind, None
     kind = _ERRORS.get(error) if isinstance(error, str) else None
-    reset = stated(number(mapping(value.get("quotaLimits")).get("resetsAt")), at)
+    figures = mapping(value.get("quotaLimits"))
+    # Those of a limit that is not reached stand beside other errors.
+    reached = figures.get("status") in (None, "rejected")
+    reset = stated(number(figures.get("resetsAt")), at) if reached else None
+    if kind is Kind.LIMIT and reset is None and _is_busy(value, text):
+        return Kind.TRANSIENT, None
     if reset is None:
         reset = reset_in(text, at, local)
     if _CONTEXT.search(text):
@@ -627,8 +688,6 @@ def _error(
         return Kind.LIMIT, reset
     if kind is Kind.REFUSED or value.get("resendCannotCure") is True:
         return Kind.REFUSED, None
-    if kind is Kind.LIMIT and _BUSY.search(text):
-        return Kind.TRANSIENT, None
     if kind is None and reset is not None and _LIMIT.search(text):
         return Kind.LIMIT, reset
     if _REFUSED.search(text):
@@ -638,6 +697,11 @@ def _error(
     if kind is None and _TRANSIENT.search(text):
         kind = Kind.TRANSIENT
     return kind or Kind.UNKNOWN, None
+
+
+def _is_busy(value: dict[str, object], text: str) -> bool:
+    """Return whether the server is busy: that is not the limit of an account."""
+    return value.get("apiErrorIsTransient") is True or _BUSY.search(text) is not None
 
 
 def _by_status(value: dict[str, object]) -> Kind | None:
@@ -650,6 +714,11 @@ def _by_status(value: dict[str, object]) -> Kind | None:
 def _goes_on(value: dict[str, object]) -> bool:
     """Return whether a record is the prompt with which the program goes on by itself."""
     return mapping(value.get("origin")).get("kind") == "auto-continuation"
+
+
+def _is_notice(value: dict[str, object]) -> bool:
+    """Return whether a record is a message to the model by the program: a sub-agent has ended."""
+    return mapping(value.get("origin")).get("kind") == "task-notification"
 
 
 def _failed(value: dict[str, object]) -> bool:

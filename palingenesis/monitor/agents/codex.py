@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
 from functools import lru_cache
@@ -22,9 +22,11 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import (
+    Growth,
     Record,
     Transcript,
     field,
+    growth_of,
     mapping,
     number,
     opened,
@@ -67,11 +69,14 @@ _STATUSES = {
     403: Kind.REFUSED,
 }
 _LATER = re.compile(r"hit your usage limit.*try again later", re.IGNORECASE | re.DOTALL)
+#: What no reset of a window cures, though it has a limit's code.
+_NOT_INCLUDED = re.compile(r"to use codex with your chatgpt plan|quota exceeded", re.IGNORECASE)
 #: What an error without a code of its own says.
-_REFUSED = re.compile(r"unexpected status 40[123]\b", re.IGNORECASE)
+_REFUSED = re.compile(r"(?:unexpected|last) status:? 40[123]\b|quota exceeded", re.IGNORECASE)
 _TRANSIENT = re.compile(
-    r"stream disconnected before completion|unexpected status 5[0-9]{2}\b|request timed out"
-    r"|error sending request|exceeded retry limit",
+    r"stream disconnected before completion|unexpected status (?:429|5[0-9]{2})\b"
+    r"|request timed out|error sending request|exceeded retry limit|connection failed"
+    r"|error while reading the server response|at capacity|experiencing high demand",
     re.IGNORECASE,
 )
 #: Characters of an error's text that are looked at.
@@ -165,19 +170,19 @@ class Codex(Agent):
             newest = newest or step
         return UNREAD if newest is None else newest.verdict()
 
-    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:
-        """Return the stamps of the rollout and of the newest day's rollouts of its sub-agents."""
+    def growth(self, home: str, session: Identity, transcript: str) -> Growth:
+        """Return the growth of the rollout and of its sub-agents' rollouts of the newest day."""
         walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
         found = walk.files(_newest_day(os.path.join(home, "sessions")), "rollout-*.jsonl")
         stamps = [
-            (path, status.st_size)
+            (path, status.st_size, status.st_mtime_ns)
             for path, status in filter(None, found)
             if path != transcript and _parent(path) == session.id
         ]
-        return self.stamp(transcript), tuple(sorted(stamps))
+        return growth_of(self.stamp(transcript), stamps)
 
     def owners(self, home: str, snapshot: Snapshot) -> Locks:
-        """Look at the locks that living processes hold."""
+        """Read the locks that living processes hold."""
         return Locks(home, snapshot)
 
 
@@ -238,7 +243,7 @@ class Locks(Owners):
         if running.lives:
             return running
         lock = os.path.join(self._directory, f"{session.id}.lock")
-        holder = self.snapshot.holder(lock)
+        holder = self.snapshot.holder(lock, Codex.programs)
         if holder.pid is not None and self._is_server(holder.pid):
             holder = replace(holder, owner=Owner.SERVER, program=_SERVER, terminal=None)
         unlocked = NOTHING if os.path.lexists(lock) else self._without_lock(transcript)
@@ -289,6 +294,8 @@ def _ended(end: Step, behind: Iterator[Step]) -> Step:
     if end.what is What.END:
         return end
     for step in islice(behind, _DEPTH):
+        if step.what is What.COMPACTED and end.what is What.TURN_OVER:
+            break  # that was all the turn was for
         if step.what is What.FIGURES:
             reset = stated(step.reset, end.at)
             return end if reset is None else replace(end, kind=Kind.LIMIT, reset=reset)
@@ -317,6 +324,8 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     key, at = _key(record), _at(record)
     if name == "token_count":
         return _figures(payload, key, at)
+    if _is_compaction(payload):
+        return Step(What.COMPACTED, key, at)
     if name == "task_started":
         return Step(What.TURN_BEGUN, key, at)
     if name == "turn_aborted":
@@ -367,6 +376,8 @@ def _failure(error: dict[str, object], key: str, at: float | None, local: tzinfo
     message = error.get("message")
     text = message[:_TEXT_LIMIT] if isinstance(message, str) else ""
     if info == _LIMIT:
+        if _NOT_INCLUDED.search(text):
+            return Step(What.END, key, at, Kind.REFUSED)
         reset = reset_in(text, at, local)
         waits = reset is not None or _LATER.search(text) is not None
         return Step(What.LIMIT, key, at, Kind.LIMIT if waits else Kind.REFUSED, reset)
@@ -380,6 +391,14 @@ def _failure(error: dict[str, object], key: str, at: float | None, local: tzinfo
         elif _TRANSIENT.search(text):
             kind = Kind.TRANSIENT
     return Step(What.END, key, at, kind or Kind.UNKNOWN)
+
+
+def _is_compaction(payload: dict[str, object]) -> bool:
+    """Return whether an event says that the context has been made shorter."""
+    name, item = payload.get("type"), mapping(payload.get("item"))
+    return name == "context_compacted" or (
+        name == "item_completed" and item.get("type") == "ContextCompaction"
+    )
 
 
 def _is_prompt(payload: dict[str, object]) -> bool:

@@ -127,7 +127,7 @@ class Copilot(Agent):
         return UNREAD if newest is None else newest.verdict()
 
     def owners(self, home: str, snapshot: Snapshot) -> InUse:
-        """Look at the locks that living processes hold."""
+        """Read the locks that living processes hold."""
         return InUse(home, snapshot)
 
 
@@ -160,7 +160,8 @@ class InUse(Owners):
             if int(used[1]) in living:
                 return Witness.of(living[int(used[1])])
             if name.endswith(".hold"):
-                found.append(self.snapshot.holder(os.path.join(directory, name)))
+                path = os.path.join(directory, name)
+                found.append(self.snapshot.holder(path, Copilot.programs))
         return strongest(found)
 
 

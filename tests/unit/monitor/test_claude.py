@@ -109,7 +109,7 @@ class VerdictTests(SynchronousTestCase):
             ("billing_error", Kind.REFUSED),
             ("verification_required", Kind.REFUSED),
             ("cloud_credential_error", Kind.REFUSED),
-            ("model_not_found", Kind.UNKNOWN),
+            ("model_not_found", Kind.REFUSED),
             ("unknown", Kind.UNKNOWN),
             ("something new", Kind.UNKNOWN),
         ):
@@ -166,7 +166,9 @@ class VerdictTests(SynchronousTestCase):
         for status, kind in (
             (401, Kind.REFUSED),
             (403, Kind.REFUSED),
+            (402, Kind.REFUSED),
             (404, Kind.UNKNOWN),
+            (413, Kind.CONTEXT),
             (500, Kind.TRANSIENT),
             (504, Kind.TRANSIENT),
             (529, Kind.TRANSIENT),
@@ -181,6 +183,68 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(self.kind(failure("?", apiErrorIsTransient=True)), Kind.TRANSIENT)
         record = failure("?", "server_error", resendCannotCure=True)
         self.assertEqual(self.kind(record), Kind.REFUSED)
+
+    def test_the_detail_of_an_error_says_more_than_its_code(self) -> None:
+        figures = {"status": "rejected", "resetsAt": 1789846800}
+        for detail, error, kind in (
+            ("long_context_credits_required", "rate_limit", Kind.REFUSED),
+            ("model_requires_usage_credits", "rate_limit", Kind.REFUSED),
+            ("consent_unanswered", "rate_limit", Kind.REFUSED),
+            ("stored_login_refused", "invalid_request", Kind.REFUSED),
+            ("network_edge_blocked", "invalid_request", Kind.REFUSED),
+            ("message_over_context_limit", "invalid_request", Kind.CONTEXT),
+            ("autocompact_thrashing", "invalid_request", Kind.CONTEXT),
+            ("empty_completion", None, Kind.TRANSIENT),
+            ("usage_limit_reached", "rate_limit", Kind.LIMIT),
+        ):
+            record = failure("?", error, apiError=detail, quotaLimits=figures)
+            self.assertEqual(self.kind(record), kind, detail)
+
+    def test_a_busy_server_in_any_words(self) -> None:
+        # Its words may name a time, which is not that of an account's limit.
+        text = "API Error: Request rejected (429) · Please try again in 30 seconds"
+        verdict = judge("claude", failure(text, "rate_limit", apiErrorIsTransient=True))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.TRANSIENT, None))
+
+    def test_the_figures_of_a_limit_that_is_not_reached_are_no_reset(self) -> None:
+        figures = {"status": "allowed_warning", "resetsAt": 1789846800}
+        verdict = judge("claude", failure("?", "rate_limit", quotaLimits=figures))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, None))
+
+    def notice(self, **more: Any) -> dict[str, Any]:
+        text = "<task-notification>\n<status>failed</status>\n</task-notification>"
+        origin = {"kind": "task-notification"}
+        return claude("user", text, origin=origin, promptSource="system", **more)
+
+    def test_a_notice_behind_a_failed_turn_changes_nothing(self) -> None:
+        over = claude("system", subtype="turn_duration")
+        for notices in ([self.notice()], [self.notice(), self.notice(queueTranscriptOnly=True)]):
+            self.assertEqual(self.kind(PROMPT, LIMIT, *notices), Kind.LIMIT)
+            self.assertEqual(self.kind(PROMPT, LIMIT, over, *notices), Kind.LIMIT)
+        interrupted = claude("user", "[Request interrupted by user]")
+        self.assertEqual(self.kind(PROMPT, interrupted, self.notice()), Kind.USER)
+
+    def test_a_notice_behind_a_finished_turn_begins_one(self) -> None:
+        self.assertIsNone(self.kind(PROMPT, reply(), self.notice()))
+        self.assertIsNone(self.kind(self.notice()))
+        unread = self.notice(queueTranscriptOnly=True)
+        self.assertEqual(self.kind(PROMPT, reply(), unread), Kind.FINISHED)
+
+    def test_a_notice_is_no_prompt_of_a_person(self) -> None:
+        early = "2026-09-19T10:00:00Z"
+        prompt = claude("user", "go on", timestamp=early)
+        verdict = judge("claude", prompt, LIMIT, self.notice())
+        self.assertEqual((verdict.last_prompt, verdict.last_prompt_at), ("go on", 1789812000.0))
+
+    def test_what_the_program_writes_at_its_own_end_is_left_out(self) -> None:
+        early = call("Bash", timestamp="2026-09-19T10:00:00Z")
+        for text in ("Exit code 137", "Exit code 143\nhalf of it"):
+            verdict = judge("claude", PROMPT, early, result(text, toolUseResult=f"Error: {text}"))
+            self.assertEqual((verdict.at, verdict.progress), (1789812000.0, 1789812000.0), text)
+        interrupted = claude("user", "[Request interrupted by user]", interruptedByShutdown=True)
+        self.assertIsNone(self.kind(PROMPT, early, interrupted))
+        for text in ("Exit code 1", "It printed: Exit code 137"):
+            self.assertEqual(judge("claude", PROMPT, early, result(text)).at, AT, text)
 
     def test_a_failed_compaction_at_a_limit_is_a_limit(self) -> None:
         hit = "You've hit your session limit · resets 7pm (UTC)"

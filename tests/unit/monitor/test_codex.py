@@ -174,6 +174,14 @@ class VerdictTests(SynchronousTestCase):
             ("error sending request for url (http://127.0.0.1/)", Kind.TRANSIENT),
             ("exceeded retry limit, last status: 429 Too Many Requests", Kind.TRANSIENT),
             ("unexpected status 401 Unauthorized: mock", Kind.REFUSED),
+            ("unexpected status 403 Forbidden: mock", Kind.REFUSED),
+            ("exceeded retry limit, last status: 401 Unauthorized", Kind.REFUSED),
+            ("unexpected status 429 Too Many Requests: mock", Kind.TRANSIENT),
+            ("stream disconnected before completion: Rate limit is exceeded.", Kind.TRANSIENT),
+            ("Connection failed: error sending request", Kind.TRANSIENT),
+            ("Selected model is at capacity. Please try a different model.", Kind.TRANSIENT),
+            ("We\u2019re currently experiencing high demand", Kind.TRANSIENT),
+            ("Quota exceeded. Check your plan and billing details.", Kind.REFUSED),
             ("unexpected status 404 Not Found: mock", Kind.UNKNOWN),
             ("something else", Kind.UNKNOWN),
         ):
@@ -182,17 +190,39 @@ class VerdictTests(SynchronousTestCase):
             self.assertEqual(self.verdict(failed("invalid_prompt", text)).kind, Kind.UNKNOWN)
 
     def test_a_limit_that_says_to_try_again_later(self) -> None:
-        text = "You've hit your usage limit. Upgrade to Pro (https://…) or try again later."
-        verdict = self.verdict(STARTED, limited(text))
-        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, None))
+        # Since 0.171 the apostrophe is another one.
+        for you in ("You've", "You\u2019ve"):
+            text = f"{you} hit your usage limit. Upgrade to Pro (https://…) or try again later."
+            verdict = self.verdict(STARTED, limited(text))
+            self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, None))
 
     def test_a_plan_without_quota_is_no_limit(self) -> None:
-        text = "Quota exceeded. Check your plan and billing details."
         full = count(window(100, AT + 60))
-        self.assertEqual(self.verdict(STARTED, limited(text)).kind, Kind.REFUSED)
-        self.assertEqual(
-            self.verdict(STARTED, full, DONE, STARTED, limited(text)).kind, Kind.REFUSED
+        for text in (
+            "Quota exceeded. Check your plan and billing details.",
+            "To use Codex with your ChatGPT plan, upgrade to Plus: https://…",
+        ):
+            for records in ([STARTED], [STARTED, full, DONE, STARTED], [STARTED, full]):
+                self.assertEqual(self.verdict(*records, limited(text)).kind, Kind.REFUSED, text)
+
+    def test_a_compaction_in_a_full_window_is_finished(self) -> None:
+        full = count(window(100, AT + 60))
+        silent = event("task_complete", turn_id="t", last_agent_message=None)
+        for compacted in (
+            event("context_compacted"),
+            event("item_completed", item={"type": "ContextCompaction"}),
+        ):
+            verdict = self.verdict(STARTED, full, compacted, silent)
+            self.assertEqual((verdict.kind, verdict.reset), (Kind.FINISHED, None))
+            # What follows it in a turn may meet the limit all the same.
+            verdict = self.verdict(STARTED, compacted, full, silent)
+            self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, AT + 60))
+
+    def test_a_limit_while_compacting_is_dated_by_its_text(self) -> None:
+        verdict = self.verdict(
+            STARTED, limited("You\u2019ve hit your usage limit. Try again in 2h")
         )
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, AT + 7200))
 
     def test_figures_of_an_earlier_turn_are_not_this_one_s(self) -> None:
         full = count(window(100, AT + 60))

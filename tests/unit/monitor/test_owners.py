@@ -304,3 +304,58 @@ class MachineTests(SynchronousTestCase):
         self.assertTrue(others.is_alive(own.pid, own.start))
         self.assertFalse(others.is_alive(own.pid, "1"))
         self.assertFalse(others.is_alive(own.pid))
+
+
+@needs_linux
+class LockInAContainerTests(SynchronousTestCase):
+    """A lock whose holder the kernel does not list here."""
+
+    programs = frozenset({"codex"})
+
+    def setUp(self) -> None:
+        self.path = os.path.join(self.mktemp(), "a.lock")
+        os.mkdir(os.path.dirname(self.path))
+        with open(self.path, "w"):
+            pass
+
+    def holder(self, *living: Process, kind: str = "overlay", root: int | None = None) -> Owner:
+        device = os.stat(os.path.dirname(self.path)).st_dev
+        snapshot = Snapshot(
+            {process.pid: process for process in living},
+            locks=frozenset(),
+            mounts=(Mount("/", kind, device),),
+            isolated=True,
+            root=device if root is None else root,
+        )
+        return snapshot.holder(self.path, self.programs).owner
+
+    def test_it_is_free(self) -> None:
+        self.assertEqual(self.holder(Process(42, "1", ("bash",), directory="/x")), Owner.GONE)
+
+    def test_it_can_be_taken_at_once_afterwards(self) -> None:
+        self.holder()
+        with open(self.path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def test_it_is_held(self) -> None:
+        for operation in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            with open(self.path) as file:
+                fcntl.flock(file, operation)
+                self.assertEqual(self.holder(), Owner.PROGRAM)
+
+    def test_it_is_not_tried_while_an_agent_lives(self) -> None:
+        codex = Process(42, "1", ("codex",), directory="/x")
+        self.assertEqual(self.holder(codex), Owner.UNKNOWN)
+
+    def test_it_is_not_tried_on_what_others_share(self) -> None:
+        self.assertEqual(self.holder(kind="nfs4"), Owner.UNKNOWN)
+        self.assertEqual(self.holder(root=1), Owner.UNKNOWN)
+
+    def test_a_link_is_not_followed(self) -> None:
+        os.rename(self.path, f"{self.path}.other")
+        os.symlink(f"{self.path}.other", self.path)
+        self.assertEqual(self.holder(), Owner.UNKNOWN)
+
+    def test_it_is_not_there(self) -> None:
+        os.unlink(self.path)
+        self.assertEqual(self.holder(), Owner.GONE)
