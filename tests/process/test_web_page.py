@@ -226,6 +226,7 @@ class ShownTests(PageTestCase):
     def test_it_fits_any_width_in_any_theme_and_keeps_nobody_out(self) -> None:
         script = axe.source()
         colours = set()
+        self.run_script("document.querySelector('details').open = true")
         for theme in THEMES:
             self.prefer(theme)
             for width in WIDTHS:
@@ -270,6 +271,25 @@ class ShownTests(PageTestCase):
 
 
 class GoneTests(PageTestCase):
+    def test_the_log_in_keeps_nobody_out(self) -> None:
+        script = axe.source()
+        self.browser.get(f"{self.address}/")
+        self.wait_for("news", "palingenesis web")
+        for theme in THEMES:
+            self.prefer(theme)
+            self.assertEqual(axe.violations(self.browser, script), [], theme)
+
+    def test_nor_does_a_page_whose_daemon_is_gone(self) -> None:
+        script = axe.source()
+        self.stage(staged(time.time()))
+        self.log_in()
+        self.wait_for("sessions", "shop")
+        self.process.kill()
+        self.wait_for("news", "does not answer")
+        for theme in THEMES:
+            self.prefer(theme)
+            self.assertEqual(axe.violations(self.browser, script), [], theme)
+
     def test_a_killed_daemon_is_said_and_the_page_goes_on_with_the_next_one(self) -> None:
         now = time.time()
         self.stage(staged(now))
