@@ -71,7 +71,7 @@ def facts(
         Key.SINCE: since,
         "now": now,
         Key.PAUSED: paused,
-        "needs_you": [each for story in told if (each := story.need())],
+        Key.NEEDS_YOU: [each for story in told if (each := story.need())],
         Event.FAILED: [each for story in told if (each := story.failure(since))],
         "went_on": [each for story in told for each in story.spells(since, now)],
         State.WAITING: [each for story in told if (each := story.wait())],
@@ -82,7 +82,7 @@ def facts(
 
 def sentence(night: Mapping[str, Any]) -> str:
     """Return a night in one line."""
-    needs, went, waits = (len(night[each]) for each in ("needs_you", "went_on", State.WAITING))
+    needs, went, waits = (len(night[each]) for each in (Key.NEEDS_YOU, "went_on", State.WAITING))
     parts = []
     if needs:
         parts.append(f"{needs} need{'s' if needs == 1 else ''} you")
@@ -113,7 +113,7 @@ def last_time(time_of_day: tuple[int, int], now: float) -> float:
 
 def digest(night: Mapping[str, Any]) -> dict[str, Any]:
     """Return the first lines of a report as an event for ``[notify]``."""
-    needs = [f"{name_of(each)}: needs you: {each[Key.REASON]}" for each in night["needs_you"]]
+    needs = [f"{name_of(each)}: needs you: {each[Key.REASON]}" for each in night[Key.NEEDS_YOU]]
     failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night[Event.FAILED]]
     first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
     return {Key.AT: night["now"], Key.EVENT: "digest", "summary": "\n".join(first)}
