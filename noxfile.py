@@ -8,6 +8,7 @@ starts at once; only ``others`` makes environments, one for each further Python.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from glob import glob
@@ -17,6 +18,7 @@ import nox
 #: What ``nox`` and ``.ci/run`` run, in this order: the quickest to fail comes first.
 nox.options.sessions = [
     "lint",
+    "web-lint",
     "types",
     "docs",
     "unit",
@@ -62,6 +64,28 @@ def lint(session: nox.Session) -> None:
     python(session, "-m", "ruff", "format", "--check")
 
 
+@nox.session(name="web-lint", python=False)
+def web_lint(session: nox.Session) -> None:
+    """Check style and format of the page's files, with pinned tools from npm."""
+    if shutil.which("npm") is None:
+        session.skip("there is no npm: the page's files are not checked")
+    # Beside the tools, since a configuration reads its modules from where it is.
+    base = session.cache_dir / "web"
+    shutil.copytree("tools/web", base, dirs_exist_ok=True)
+    shutil.rmtree(base / "page", ignore_errors=True)
+    shutil.copytree("palingenesis/web/page", base / "page")
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund")
+    with session.chdir(base):
+        session.run("npm", "ci", *quiet, external=True)
+        for command in (
+            ("prettier", "--check", "page"),
+            ("eslint", "page"),
+            ("stylelint", "page/*.css"),
+            ("html-validate", "page/index.html"),
+        ):
+            session.run("npm", "exec", "--offline", "--", *command, external=True)
+
+
 @nox.session(python=False)
 def types(session: nox.Session) -> None:
     """Check the types."""
@@ -103,7 +127,7 @@ def agents(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """Tell how much of the package the tests have run since the last time."""
+    """Report how much of the package the tests have run since the last time."""
     python(session, "-m", "coverage", "combine", "--quiet")
     python(session, "-m", "coverage", "report")
 

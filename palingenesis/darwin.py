@@ -81,7 +81,7 @@ class Process(
     namedtuple("Process", ("pid", "parent", "group", "uid", "gid", "name", "zombie", "stopped"))
 ):
     """
-    What the kernel tells of a process of any user.
+    What the kernel reports about a process of any user.
 
     :ivar name: the first 16 bytes of its program's name.
     :ivar zombie: whether it has ended, and its parent has not asked for its status.
@@ -148,7 +148,7 @@ class Kernel:
             size *= 2
 
     def process(self, pid: int) -> Process:
-        """Look at a process of any user. A zombie may be reported as ended, as xnu does."""
+        """Return a process of any user. A zombie may be reported as ended, as xnu does."""
         # The argument 1 asks for zombies too.
         data = self._pidinfo(pid, _PROC_PIDT_SHORTBSDINFO, 1, _SHORTINFO.size)
         own, parent, group, status, name, _flags, uid, gid = _SHORTINFO.unpack(data)
@@ -170,7 +170,7 @@ class Kernel:
         try:
             fields = _BSDINFO.unpack(self._pidinfo(pid, _PROC_PIDTBSDINFO, 0, _BSDINFO.size))
         except PermissionError:
-            # Another user's: sysctl(3) tells it, as it tells ps(1).
+            # Another user's: sysctl(3) returns it, as it does for ps(1).
             found = self._sysctl((_CTL_KERN, _KERN_PROC, _KERN_PROC_PID, pid), _KINFO_SIZE)
             if len(found) < _STARTTIME.size:
                 raise _gone(pid) from None

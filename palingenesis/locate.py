@@ -1,4 +1,4 @@
-"""Where the socket is: one rule for the daemon and its clients."""
+"""The place of the socket: one rule for the daemon and its clients."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def listener(path: str) -> Credentials | None:
     The file of the lock may have been deleted while its daemon goes on.
 
     :returns: None if there is none; always so on Linux, which refuses none of a living daemon's.
-    :raises OSError: if that cannot be told.
+    :raises OSError: if that cannot be read.
     """
     if sys.platform == "darwin":
         if (found := macos_kernel().listener(path)) is not None:

@@ -1,5 +1,5 @@
 """
-Processes and users, as far as the kernel tells: the peer of a socket, and proc(5).
+Processes and users, as far as the kernel reports them: the peer of a socket, and proc(5).
 
 On macOS, `palingenesis.darwin` asks the kernel for the same.
 """

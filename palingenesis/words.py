@@ -162,6 +162,7 @@ class Key(StrEnum):
     PID = "pid"
     VERSION = "version"
     SESSIONS = "sessions"
+    NEEDS_YOU = "needs_you"
     KNOWN_SESSIONS = "known_sessions"
     NEXT_REVIVAL = "next_revival"
     KEEPER = "keeper"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from palingenesis.config import Config
     from palingenesis.monitor.settings import Settings
 
 _ACTIONS = (
@@ -71,8 +72,8 @@ def run(options: Namespace) -> Exit:
 
 def check(path: str) -> Exit:
     """Report each mistake in a file, and warn of what would not work on this system."""
-    from palingenesis.config import ConfigError, check_trusted, load_config
-    from palingenesis.monitor.settings import TABLES, check_whole, settings_of
+    from palingenesis.config import ConfigError, check_trusted
+    from palingenesis.monitor.settings import settings_of
 
     mistakes: list[str] = []
     try:
@@ -81,7 +82,7 @@ def check(path: str) -> Exit:
         mistakes += error.mistakes
     warned: list[str] = []
     try:
-        config = load_config(path, TABLES, check_whole)
+        config = read(path)
         warned += warnings(settings_of(config.tables))
     except ConfigError as error:
         mistakes += error.mistakes
@@ -93,6 +94,19 @@ def check(path: str) -> Exit:
         return Exit.USAGE
     print(f"{_printable(path)}: valid")
     return Exit.DONE
+
+
+def read(path: str) -> Config:
+    """
+    Read a configuration file as the daemon does.
+
+    :raises palingenesis.config.ConfigError: if there is a mistake in it.
+    """
+    from palingenesis.config import load_config
+    from palingenesis.monitor import settings
+    from palingenesis.web.settings import TABLES as HTTP_TABLES
+
+    return load_config(path, {**settings.TABLES, **HTTP_TABLES}, settings.check_whole)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
@@ -185,15 +199,15 @@ def edit(path: str) -> Exit:
 
 def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]]]:
     """Yield each key with its value, in which no secret is left, and its source."""
-    from palingenesis.config import DEFAULTS, KEYS, load_config, parse, read_file
+    from palingenesis.config import DEFAULTS, KEYS, parse, read_file
     from palingenesis.locate import locate_socket
-    from palingenesis.monitor.settings import SESSIONS_KEYS, TABLES, check_whole, settings_of
+    from palingenesis.monitor.settings import SESSIONS_KEYS, settings_of
     from palingenesis.paths import STATE_VARIABLE, state_directory
     from palingenesis.words import Key
 
     config, written = DEFAULTS, {}
     if os.path.lexists(path):
-        config = load_config(path, TABLES, check_whole)
+        config = read(path)
         written = parse(path, read_file(path))
     location = locate_socket(given)
     yield "socket", (location.path, location.source)
@@ -213,7 +227,7 @@ def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]
             value, source = sessions[key], path
         yield f"sessions.{key}", (_plain(value), source)
     for name, table in written.items():
-        if name in TABLES and name != Key.SESSIONS:
+        if name in config.tables and name != Key.SESSIONS:
             for key, value in _flat(name, table):
                 yield key, (value, path)
 

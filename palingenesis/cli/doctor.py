@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
 import sys
 import time
 
+from palingenesis.cli.config import read
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
 from palingenesis.cli.inspection import inspection
+from palingenesis.cli.monitor import INSPECT
+from palingenesis.cli.readiness import lacks, trial_in
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
 from palingenesis.client.errors import (
@@ -22,7 +26,7 @@ from palingenesis.client.errors import (
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket
-from palingenesis.config import ConfigError, check_trusted, load_config
+from palingenesis.config import ConfigError, check_trusted
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, config_file, exposure, unread_directory
 from palingenesis.procfs import has_ended, is_stopped, peer_credentials
@@ -31,7 +35,7 @@ from palingenesis.wire import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from socket import socket
 
     from palingenesis.cli.inspection import Row
@@ -40,8 +44,6 @@ if TYPE_CHECKING:
 
 #: Seconds that ``twistd palingenesis --help`` may take.
 TWISTD_TIMEOUT = 30.0
-#: The tables of the configuration that are the daemon's to check.
-DAEMON_TABLES = ("sessions", "homes", "revive", "notify", "http")
 
 _LABEL_WIDTH = 11
 #: What a red row means for a daemon that answers, the worst first.
@@ -50,6 +52,10 @@ _VERDICTS = {
     "plugin": "would not start again",
     "ledger": "revives nothing without its ledger",
 }
+#: What the colours of the rows are called for programs.
+_LEVELS = {PLAIN: "plain", GREEN: "good", YELLOW: "warning", RED: "bad"}
+_GOOD = "the daemon is healthy"
+_WOULD_REVIVE = "the daemon runs and would bring sessions back"
 _EXPOSURES = {
     Exposure.PRIVATE: ("private", PLAIN),
     Exposure.OPEN: ("open to others, so the socket's own mode decides", YELLOW),
@@ -59,22 +65,42 @@ _EXPOSURES = {
 }
 
 
-def examine(given: str | None, timeout: float, colour: bool) -> Exit:
+def examine(given: str | None, timeout: float, colour: bool, as_json: bool = False) -> Exit:
     """
     Print each step on the way to the daemon, and a verdict.
 
     :param given: the path of the socket, or None to look for it.
     :param timeout: seconds that the daemon has for its answer.
-    :returns: what ``palingenesis status`` would exit with.
+    :param as_json: whether one object is printed at the end, with all rows.
+    :returns: done if sessions would come back, or if an application's daemon is healthy.
     :raises SocketPathError: when the path cannot be a socket's.
     """
-    colours: dict[str, str] = {}
+    rows: list[Row] = []
 
     def say(label: str, value: str, value_colour: str = PLAIN) -> None:
-        colours[label] = value_colour
-        # Each row as soon as it is known: the next may take as long as the timeout.
-        print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
+        rows.append((label, value, value_colour))
+        if not as_json:
+            # Each row as soon as it is known: the next may take as long as the timeout.
+            print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
+    status = _examine(given, timeout, rows, say)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "verdict": rows[-1][1],
+                    "exit": int(status),
+                    "rows": [
+                        {"label": label, "value": value, "level": _LEVELS[level]}
+                        for label, value, level in rows
+                    ],
+                }
+            )
+        )
+    return status
+
+
+def _examine(given: str | None, timeout: float, rows: list[Row], say: Callable[..., None]) -> Exit:
     location = find_socket(given)
     say("path", printable(f"{location.path}, by {location.source}"))
     say("directory", *_directory(os.path.dirname(location.path)))
@@ -96,22 +122,46 @@ def examine(given: str | None, timeout: float, colour: bool) -> Exit:
             say(*row)
         for row in _configuration(location.path, error is None):
             # The daemon itself knows which file it reads, and every mistake in it.
-            if row[0] not in colours:
+            if row[0] not in [label for label, _, _ in rows]:
                 say(*row)
         if (unread := unread_directory()) is not None:
             say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
         say("plugin", *examine_plugin())
     if error is None:
-        say("verdict", *_verdict([label for label, its in colours.items() if its == RED]))
-        return Exit.DONE
+        missing = _missing(ControlClient(given, timeout))
+        for each in (missing or [])[1:]:
+            say("lacks", printable(each), RED)
+        failing = [label for label, _, level in rows if level == RED]
+        words, verdict_colour = _verdict(missing, failing)
+        say("verdict", printable(words), verdict_colour)
+        return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY
     say("verdict", str(error), RED)
     return exit_status(error)
 
 
-def _verdict(failing: list[str]) -> tuple[str, str]:
-    """Return the verdict on a daemon that answers, by the labels of the rows that are red."""
+def _missing(client: ControlClient) -> list[str] | None:
+    """Return what a daemon lacks to bring sessions back; None if it has no monitor."""
+    try:
+        extra = client.status().extra
+        inspected = client.send(INSPECT)
+        config = inspected["configuration"]
+        trial = trial_in(extra.get("pid"), config["path"] if config["exists"] else None)
+        return list(lacks(inspected, extra.get("scan"), trial))
+    except (ClientError, AttributeError, KeyError, TypeError):
+        return None
+
+
+def _verdict(missing: list[str] | None, failing: list[str]) -> tuple[str, str]:
+    """
+    Return the verdict on a daemon that answers.
+
+    :param missing: what it lacks to bring sessions back; None if it has no monitor.
+    :param failing: the labels of the rows that are red.
+    """
+    if missing:
+        return f"the daemon runs, but would bring no session back: {missing[0]}", RED
     if not failing:
-        return "the daemon is healthy", GREEN
+        return _GOOD if missing is None else _WOULD_REVIVE, GREEN
     for label, verdict in _VERDICTS.items():
         if label in failing:
             return f"the daemon is healthy, but {verdict}", YELLOW
@@ -189,7 +239,7 @@ def _configuration(path: str, running: bool) -> Iterator[Row]:
         return
     try:
         check_trusted(file, os.geteuid())
-        config = load_config(file, dict.fromkeys(DAEMON_TABLES, _accept))
+        config = read(file)
     except ConfigError as error:
         yield "config", str(error), RED
         yield "restart", "would fail over the configuration", RED
@@ -212,10 +262,6 @@ def _changes(path: str, config: Config) -> Iterator[Row]:
             "sets it",
             YELLOW,
         )
-
-
-def _accept(_name: str, table: object) -> object:
-    return table
 
 
 def examine_plugin() -> tuple[str, str]:

@@ -59,7 +59,7 @@ class Keys:
             termios.tcsetattr(self._input, termios.TCSADRAIN, changed)
 
     def restore(self) -> None:
-        """Give the terminal its modes back."""
+        """Restore the modes of the terminal."""
         if self._before is not None:
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
             self._before = None

@@ -18,7 +18,7 @@ from palingenesis.cli.parser import (
     word,
 )
 from palingenesis.client.blocking import ControlClient
-from palingenesis.client.errors import ClientError
+from palingenesis.client.errors import ClientError, NotRunning
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, TextIO
 
     from palingenesis.cli.live import View
+    from palingenesis.cli.outcome import Report
 
 #: Seconds between two questions of ``--watch``.
 WATCH_INTERVAL = 2.0
@@ -90,7 +91,26 @@ def _timeout(options: Namespace) -> float:
 def _status(options: Namespace) -> Exit:
     from palingenesis.cli.status import StatusView
 
+    if options.short:
+        return _short_status(options)
     return _show(StatusView(_client(options), _colour()), options)
+
+
+def _short_status(options: Namespace) -> Exit:
+    from palingenesis.cli.status import ASCII_MARKS, MARKS, short
+
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    try:
+        status = _client(options).status()
+    except NotRunning:
+        return Exit.DONE  # A prompt then shows nothing.
+    print(short(status, MARKS if is_unicode else ASCII_MARKS))
+    return Exit.DONE
+
+
+def _add_status_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--short", action="store_true", help="some characters, for a prompt")
+    _add_view_options(parser)
 
 
 def _sessions(options: Namespace) -> Exit:
@@ -305,7 +325,7 @@ def _doctor(options: Namespace) -> Exit:
         return report()
     from palingenesis.cli.doctor import examine
 
-    return examine(options.socket, _timeout(options), _colour())
+    return examine(options.socket, _timeout(options), _colour(), options.json)
 
 
 def _add_doctor_options(parser: ArgumentParser) -> None:
@@ -314,12 +334,20 @@ def _add_doctor_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="print versions and what holds on this system, with nothing private in it",
     )
+    parser.add_argument("--json", action="store_true", help="print an object, with each row")
 
 
 def _start(options: Namespace) -> Exit:
     from palingenesis.cli.start import start
 
-    return start(options.socket, options.config, options.state, options.timeout, options.foreground)
+    chosen = (options.socket, options.config, options.state, options.timeout, options.foreground)
+    return start(*chosen, _outcome(options))
+
+
+def _outcome(options: Namespace) -> Report:
+    from palingenesis.cli import outcome
+
+    return outcome.as_json if options.json else outcome.in_words
 
 
 def _add_start_options(parser: ArgumentParser) -> None:
@@ -328,12 +356,25 @@ def _add_start_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration file")
     parser.add_argument("--state", metavar="DIR", help="the state directory")
+    _add_outcome_option(parser)
+
+
+def _add_outcome_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print an object, pid and socket")
 
 
 def _stop(options: Namespace) -> Exit:
     from palingenesis.cli.stop import stop
 
+    if options.json:
+        return stop(options.socket, options.timeout, _outcome(options))
     return stop(options.socket, options.timeout)
+
+
+def _restart(options: Namespace) -> Exit:
+    from palingenesis.cli.restart import restart
+
+    return restart(options.socket, options.timeout, _outcome(options))
 
 
 def _notify(options: Namespace) -> Exit:
@@ -389,10 +430,24 @@ def _demo(_options: Namespace) -> Exit:
 COMMANDS = {
     "demo": CliCommand(_demo, "show a session that stops and comes back, in half a minute"),
     "start": CliCommand(_start, "start the daemon, and wait until it answers", _add_start_options),
-    "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited"),
-    "status": CliCommand(_status, "show the daemon's status", _add_view_options),
+    "stop": CliCommand(_stop, "stop the daemon, and wait until it has exited", _add_outcome_option),
+    "restart": CliCommand(
+        _restart, "stop the daemon, and start it with its options", _add_outcome_option
+    ),
+    "status": CliCommand(_status, "show the daemon's status", _add_status_options),
     "sessions": CliCommand(_sessions, "show the agents' sessions", _add_sessions_options),
     "log": CliCommand(_log, "show what happened to the sessions", _add_log_options),
+    "output": CliCommand(_output, "print what a session's last revival printed", _add_id),
+    "report": CliCommand(_report, "show what happened overnight", _add_report_options),
+    "hold": CliCommand(_steer, "leave a session alone", _add_id),
+    "release": CliCommand(_steer, "end a session's hold", _add_id),
+    "revive": CliCommand(_steer, "revive a session now", _add_id),
+    "end": CliCommand(_steer, "end a session's revival, and leave it alone", _add_id),
+    "pause": CliCommand(_pause, "pause the daemon", _add_pause_options),
+    "resume": CliCommand(_resume, "end the daemon's pause"),
+    "reload": CliCommand(_reload, "make the daemon read its configuration again"),
+    "config": CliCommand(_config, "write, show, check and edit the settings", _add_config_options),
+    "notify": CliCommand(_notify, "deliver and try notifications", _add_notify_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "web": CliCommand(_web, "open the daemon's page, and print its address", _add_web_options),

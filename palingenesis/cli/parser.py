@@ -23,8 +23,8 @@ DESCRIPTION = (
 ENVIRONMENT = (
     ("PALINGENESIS_SOCKET", "the daemon's socket, unless --socket names it"),
     ("PALINGENESIS_STATE", "the state directory, unless `start --state` names it"),
-    ("XDG_RUNTIME_DIR", "where the socket is, unless `socket` in config.toml names it"),
-    ("XDG_CONFIG_HOME", "where palingenesis/config.toml is (~/.config)"),
+    ("XDG_RUNTIME_DIR", "the directory of the socket, unless `socket` in config.toml names it"),
+    ("XDG_CONFIG_HOME", "the directory of palingenesis/config.toml (~/.config)"),
     ("NO_COLOR", "no colour, if not empty"),
 )
 

@@ -13,6 +13,7 @@ from shlex import quote
 
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain
+from palingenesis.cli.outcome import ALREADY_RUNNING, STARTED, in_words
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
 from palingenesis.client.errors import ClientError, NotRunning, is_chosen
@@ -34,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from palingenesis.cli.outcome import Report
     from palingenesis.locate import Location
 
 #: Seconds that the daemon has to start: a busy machine needs some to import Twisted.
@@ -50,6 +52,7 @@ def start(
     state: str | None,
     timeout: float | None,
     foreground: bool,
+    report: Report = in_words,
 ) -> Exit:
     """
     Start the daemon, unless one answers already.
@@ -62,6 +65,7 @@ def start(
     :param state: the state directory, or None for the default one.
     :param timeout: seconds that the daemon has to start; None for `START_TIMEOUT`.
     :param foreground: whether this process becomes the daemon.
+    :param report: reports a daemon that runs.
     """
     try:
         if config is not None:
@@ -78,7 +82,7 @@ def start(
     client = ControlClient(path, START_TIMEOUT if timeout is None else timeout)
     inherits = foreground and given is None and _is_activated()
     # An inherited socket accepts connections already, and nothing answers yet.
-    if not inherits and (status := _running(client, location, directory)) is not None:
+    if not inherits and (status := _running(client, location, directory, report)) is not None:
         return status
     options = ["palingenesis", "--state", directory]
     if given is not None:
@@ -92,7 +96,7 @@ def start(
             _become([*twistd_command(), "-n", "--pidfile=", *options])
         pidfile, logfile = _files(path if given is not None else None, directory)
         command = [*twistd_command(), f"--pidfile={pidfile}", f"--logfile={logfile}", *options]
-        return _start(command, client, logfile)
+        return _start(command, client, logfile, report)
     except PathError as error:
         complain(f"cannot start the daemon: {error}")
     except OSError as error:
@@ -100,11 +104,11 @@ def start(
     return Exit.USAGE
 
 
-def _running(client: ControlClient, location: Location, state: str) -> Exit | None:
+def _running(client: ControlClient, location: Location, state: str, report: Report) -> Exit | None:
     """Report a daemon that runs already, or why that is unknown; None if none runs."""
     running = _status(client)
     if isinstance(running, int):
-        return _running_already(running, client)
+        return _running_already(running, client, report)
     if not isinstance(running, NotRunning):
         complain(str(running))
         return exit_status(running)
@@ -186,7 +190,7 @@ class _Daemon:
             complain(printable(value, MESSAGE_LIMIT))
 
 
-def _start(command: list[str], client: ControlClient, logfile: str) -> Exit:
+def _start(command: list[str], client: ControlClient, logfile: str, report: Report) -> Exit:
     deadline = Deadline(client.timeout)
     daemon = _Daemon(command)
     try:
@@ -200,12 +204,12 @@ def _start(command: list[str], client: ControlClient, logfile: str) -> Exit:
     except KeyboardInterrupt:
         return _interrupted(daemon)
     if daemon.pid:
-        print(f"started: {_pid_in_words(daemon.pid)}, socket {printable(client.path)}")
+        report(STARTED, daemon.pid, client.path)
         return Exit.DONE
     # Another start may have been first: its daemon has the lock before it answers.
     other = _await_other(client, deadline)
     if other is not None:
-        return _running_already(other, client)
+        return _running_already(other, client, report)
     if daemon.reason:
         complain(printable(daemon.reason, MESSAGE_LIMIT))
         return Exit.USAGE
@@ -263,8 +267,8 @@ def _status(client: ControlClient) -> int | ClientError:
     return pid if isinstance(pid, int) else 0
 
 
-def _running_already(pid: int, client: ControlClient) -> Exit:
-    print(f"already running: {_pid_in_words(pid)}, socket {printable(client.path)}")
+def _running_already(pid: int, client: ControlClient, report: Report) -> Exit:
+    report(ALREADY_RUNNING, pid, client.path)
     return Exit.DONE
 
 

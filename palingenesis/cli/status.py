@@ -18,7 +18,7 @@ from palingenesis.cli.format import (
     numbers_in_words,
 )
 from palingenesis.text import VALUE_LIMIT, printable
-from palingenesis.words import DaemonWord, Key
+from palingenesis.words import OK_WORD, DaemonWord, Key, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from palingenesis.wire import DaemonStatus
 
 _STATE_COLOURS: dict[str, str] = {DaemonWord.MONITORING: GREEN, DaemonWord.PAUSED: YELLOW}
+
+
+#: What stands in a short status for a pause, for work and for waiting.
+MARKS = ("⏸", "▶", "⏳")
+#: The same on a terminal that only has ASCII.
+ASCII_MARKS = ("paused", ">", "~")
+#: Values that are only shown if they are not as they should be, with their labels.
+_ONLY_IF_WRONG: dict[str, tuple[str, object]] = {
+    Key.LEDGER: ("memory", OK_WORD),
+    Key.SCAN: ("scan", OK_WORD),
+    Key.NEEDS_YOU: ("need you", 0),
+}
 
 
 class StatusView:
@@ -61,7 +73,11 @@ class StatusView:
 def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
     """Show a status, one line for each value, the daemon's further ones included."""
     rows = {"uptime": in_words(status.uptime_secs or 0)}
-    if _has_sessions(status):
+    if _is_monitor(status):
+        if status.total_resumes:
+            worked, started = status.saves_count, status.total_resumes
+            rows["revivals"] = f"{started} started, {worked} worked"
+    elif _has_sessions(status):
         rows[Key.SESSION] = _session(status)
         rows["saves"] = str(status.saves_count)
         rows["resumes"] = str(status.total_resumes)
@@ -76,6 +92,9 @@ def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
 def status_sentence(status: DaemonStatus) -> str:
     """Show a status on one line."""
     sentence = f"{status.state}, up {in_words(status.uptime_secs or 0)}"
+    if _is_monitor(status):
+        worked, started = status.saves_count, status.total_resumes
+        return f"{sentence}, {counted(started, 'revival')} started, {worked} worked"
     if not _has_sessions(status):
         return sentence
     return (
@@ -84,8 +103,35 @@ def status_sentence(status: DaemonStatus) -> str:
     )
 
 
+def short(status: DaemonStatus, marks: tuple[str, str, str] = MARKS) -> str:
+    """
+    Show a status in some characters, for a prompt or a status bar.
+
+    They are how many sessions work, how many wait and until when, and how many need a person.
+
+    :param marks: what stands for a pause, for work and for waiting.
+    """
+    pause, work, wait = marks
+    found = status.extra.get(Key.SESSIONS)
+    numbers: dict[str, int] = found if _are_numbers(found) else {}  # type: ignore[assignment]
+    working = numbers.get(State.WORKING, 0) + numbers.get(State.REVIVING, 0)
+    parts = [pause] if status.state == DaemonWord.PAUSED else []
+    waiting = numbers.get(State.WAITING, 0)
+    due, needs = status.extra.get(Key.NEXT_REVIVAL), status.extra.get(Key.NEEDS_YOU)
+    if working or not waiting:
+        parts.append(f"{working} {work}")
+    if waiting:
+        parts.append(f"{waiting} {wait}")
+        if is_time(due):
+            parts.append(time.strftime("%H:%M", time.localtime(due)))
+    if type(needs) is int and needs > 0:
+        parts.append(f"{needs} !")
+    return " ".join(parts)
+
+
 def _further(extra: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     """Label the daemon's further values; those of a monitor are put into words."""
+    is_monitor = Key.NEXT_REVIVAL in extra
     for key, value in extra.items():
         if key == Key.SESSIONS and _are_numbers(value):
             yield key, printable(numbers_in_words(value)) or "none"
@@ -93,10 +139,17 @@ def _further(extra: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
             yield "revival", from_now(value, now)
         elif key == Key.NEXT_REVIVAL and value is None:
             continue
-        elif key == Key.KEEPER and Key.NEXT_REVIVAL in extra:
-            yield key, keeper_in_words(value)
-        else:
+        elif key == Key.KEEPER and is_monitor:
+            yield "revives", keeper_in_words(value)
+        elif is_monitor and key in _ONLY_IF_WRONG:
+            if value != _ONLY_IF_WRONG[key][1]:
+                yield _ONLY_IF_WRONG[key][0], _shown(value)
+        elif not (is_monitor and key == Key.KNOWN_SESSIONS):
             yield printable(key), _shown(value)
+
+
+def _is_monitor(status: DaemonStatus) -> bool:
+    return Key.NEXT_REVIVAL in status.extra
 
 
 def _are_numbers(value: object) -> bool:

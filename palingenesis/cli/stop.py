@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
+from palingenesis.cli.outcome import STOPPED
 from palingenesis.client.blocking import Deadline, connect
 from palingenesis.client.errors import ErrorReply, connect_error, user_name
 from palingenesis.client.exchange import Exchange
@@ -30,6 +31,7 @@ from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from palingenesis.cli.outcome import Report
     from palingenesis.darwin import KqueueProcess
 
 #: Seconds that the daemon has to exit.
@@ -45,7 +47,11 @@ _NAMES_SENDERS = hasattr(socket, "SCM_CREDENTIALS")
 _BY_MANAGER = "launchctl bootout" if sys.platform == "darwin" else "systemctl --user stop"
 
 
-def stop(given: str | None, timeout: float | None) -> Exit:
+def stop(
+    given: str | None,
+    timeout: float | None,
+    report: Report = lambda _done, pid, _socket: print(f"{STOPPED}: pid {pid}"),
+) -> Exit:
     """
     Send SIGTERM to the process that answers at the socket, and wait until it has exited.
 
@@ -57,6 +63,7 @@ def stop(given: str | None, timeout: float | None) -> Exit:
 
     :param given: the path of the socket, or None to look for it.
     :param timeout: seconds that the daemon has to exit; None for `STOP_TIMEOUT`.
+    :param report: reports a daemon that was stopped.
     :raises palingenesis.client.errors.ClientError: when nothing answers there.
     """
     location = find_socket(given)
@@ -103,7 +110,10 @@ def stop(given: str | None, timeout: float | None) -> Exit:
                 f"{name} with pid {listener.pid} answers for a daemon with pid {reported}; "
                 "stop that one at its own socket",
             )
-        return _end(process, listener.pid, seconds)
+        status = _end(process, listener.pid, seconds)
+    if status is Exit.DONE:
+        report(STOPPED, listener.pid, path)
+    return status
 
 
 def _hold(pid: int) -> _Process | KqueueProcess:
@@ -224,7 +234,6 @@ def _end(process: _Process | KqueueProcess, pid: int, seconds: float) -> Exit:
             "it may be busy with a command, or hung"
         )
         return Exit.NO_ANSWER
-    print(f"stopped: pid {pid}")
     return Exit.DONE
 
 

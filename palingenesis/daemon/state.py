@@ -54,6 +54,7 @@ class MonitorState:
             monitor.keeper,
             monitor.ledger_trouble,
             monitor.scan_warning,
+            monitor.needs_you,
             monitor.known_sessions,
         )
         if known != self._known:
@@ -108,6 +109,7 @@ def _status(
     keeper: bool | int | None,
     ledger_trouble: str | None,
     scan_warning: str | None,
+    needs_you: int,
     known_sessions: int,
 ) -> DaemonStatus:
     extra = {
@@ -118,6 +120,7 @@ def _status(
         Key.KEEPER.value: keeper,
         Key.LEDGER.value: ledger_trouble or OK_WORD,
         Key.SCAN.value: scan_warning or OK_WORD,
+        Key.NEEDS_YOU.value: needs_you,
         Key.KNOWN_SESSIONS.value: known_sessions,
     }
     state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING

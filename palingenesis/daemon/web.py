@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from palingenesis.daemon.commands import fitting
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.listing import SessionsQuery
 from palingenesis.monitor.service import Monitor
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandRefused
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from palingenesis.web.resource import ControlResource
     from palingenesis.web.site import WebService
 
+#: Bytes of the sessions in one event: two of them may wait for a client of the events.
+SESSIONS_LIMIT = 96 * 1024
+
 _log = get_logger(__name__)
 
 
 class WebDoor(Service):
     """
-    Serves HTTP where the configuration says, and where a command has it opened.
+    Serves HTTP at the places of the configuration, and at the one that a command has opened.
 
     :param reactor: what to run on.
     :param control: the control socket.
@@ -123,7 +127,7 @@ class WebDoor(Service):
         Listen in the places that are wanted now.
 
         If a port is closed, every browser's session ends: a page that is still open asks there
-        again and again, and whoever listens there then gets its key.
+        again and again, and any program that listens there then gets its key.
         """
         before = set(_tcp(web))
 
@@ -226,8 +230,14 @@ class MonitorFacts:
         self._monitor = monitor
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Return the sessions, as ``SESSIONS`` does."""
-        return fitting(self._monitor.sessions())
+        """Return the sessions as all pages of ``SESSIONS`` have them, as far as they fit."""
+        return fitting(self._every_session(), SESSIONS_LIMIT)
+
+    def _every_session(self) -> Iterator[dict[str, Any]]:
+        after = None
+        while page := self._monitor.sessions(SessionsQuery(after=after)):
+            yield from page
+            after = page[-1][Key.ID]
 
     def log(self, count: int, since: float | None, session: str | None) -> list[dict[str, Any]]:
         """Return the last entries of the ledger, of a session and since a time."""
@@ -249,6 +259,10 @@ class MonitorFacts:
     def last_number(self) -> int:
         """Return how many entries were ever recorded."""
         return self._monitor.recorded
+
+    def night(self, since: float) -> dict[str, Any]:
+        """Return the facts of the time since then."""
+        return self._monitor.night(since)
 
     def is_healthy(self) -> bool:
         """Return whether the ledger can be written and the scans succeed."""

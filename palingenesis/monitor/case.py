@@ -28,7 +28,7 @@ class System(Protocol):
     """What only a look at the system can answer about a session."""
 
     def owner(self) -> Owner:
-        """Return who can write to the session."""
+        """Return what can write to the session."""
 
     def directory(self) -> bool:
         """Return whether the session's directory can be used."""
@@ -337,7 +337,7 @@ def ending_of(session: Session, history: History, circumstances: Circumstances) 
 
 def owner_matters(case: Case) -> bool:
     """
-    Return whether it matters now who has the session: to learn that costs a look at processes.
+    Return whether the session's owner matters now: finding it costs a look at processes.
 
     It does for a session that is quiet in the middle of a turn, and for a stopped one that
     nothing else keeps from being revived.
@@ -496,7 +496,7 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.NO_BINARY, lambda case: not case.system.program()),
 )
 
-#: What a person overrides who asks for a revival.
+#: The reasons that a person's request for a revival overrides.
 OVERRIDDEN = frozenset(
     {
         *(Reason.KIND, Reason.CRASHES, Reason.ON_HOLD, Reason.PROJECT, Reason.GIVEN_UP),

@@ -29,7 +29,7 @@ class Home:
 
     :ivar name: the name that the configuration has for it; a default home has its agent's.
     :ivar agent: the agent's name.
-    :ivar is_named: whether it is one of ``[homes]``, so that its agent must be told of it.
+    :ivar is_named: whether it is one of ``[homes]``, so that its agent needs its variable.
     """
 
     name: str
@@ -92,7 +92,9 @@ class HomeLock:
                 pass
             except BlockingIOError:
                 self.was_seen_held = True
-                self.warning = f"another daemon (pid {self.holder() or 'unknown'}) keeps it"
+                pid = self.holder()
+                shown = "another daemon" if pid is None else f"another daemon (pid {pid})"
+                self.warning = f"{shown} keeps it"
             except OSError as error:
                 self.warning = f"cannot be kept: {error.strerror}"
         return self._descriptor is not None

@@ -39,10 +39,10 @@ SHORTEST = 4
 
 class Judge:
     """
-    Assesses sessions by all that is known, and acts on it.
+    Assesses sessions by all known facts, and acts on the result.
 
     :param recorded: called for each event that is recorded.
-    :param warn: called with one line for everything that a person should mend.
+    :param warn: called with one line for each problem that a person should solve.
     :ivar settings: what an operator has set.
     :ivar wants_a_look: whether the processes are to be looked at; see :meth:`consider`.
     :ivar ready: what is due: when, which session, and its record's key; see :meth:`gather`.

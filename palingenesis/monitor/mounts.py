@@ -18,7 +18,7 @@ _SHARED = frozenset(
         *("pvfs2", "ncpfs", "9p", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "macfuse", "osxfuse"),
     }
 )
-#: File systems in user space that live on this machine alone.
+#: File systems in user space that are on this machine alone.
 _LOCAL_FUSE = frozenset(
     {
         *("fuse.gocryptfs", "fuse.encfs", "fuse.cryfs"),
@@ -45,7 +45,7 @@ def read_mounts(proc: str = "/proc") -> tuple[Mount, ...] | None:
     """
     Return the mounted file systems; None if this machine does not list them.
 
-    None are listed on macOS, where a path itself is asked; see `is_shared_at`.
+    None are listed on macOS: there the path itself is asked; see `is_shared_at`.
 
     :param proc: where proc(5) is mounted.
     """
@@ -82,7 +82,7 @@ def is_shared_at(path: str, device: int, mounts: Iterable[Mount]) -> bool:
 
 def is_shared_by_name(path: str, mounts: Iterable[Mount]) -> bool:
     """Return whether a path is on a shared file system, by its name alone: nothing is asked."""
-    kind: str | None = "unknown"
+    kind: str | None = ""
     length = 0
     for mount in mounts:
         point = os.path.join(mount.point, "")

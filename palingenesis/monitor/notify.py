@@ -17,20 +17,20 @@ from palingenesis.monitor import child
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import HOUR
 from palingenesis.text import MESSAGE_LIMIT, printable
-from palingenesis.words import Event, Key
+from palingenesis.words import Event, Key, Kind
 
 #: The words of ``events`` in ``[notify]``, and the entry of the ledger that each one means.
 CHOICES: Mapping[str, Event] = MappingProxyType(
     {
-        "needs-you": Event.NEEDS_YOU,
-        "worked": Event.WORKED,
-        "gave-up": Event.GAVE_UP,
-        "stopped": Event.STOPPED,
-        "started": Event.STARTED,
-        "failed": Event.FAILED,
-        "left": Event.LEFT,
-        "finished": Event.ENDED,
-        "killed": Event.KILLED,
+        Event.NEEDS_YOU.value: Event.NEEDS_YOU,
+        Event.WORKED.value: Event.WORKED,
+        Event.GAVE_UP.value: Event.GAVE_UP,
+        Event.STOPPED.value: Event.STOPPED,
+        Event.STARTED.value: Event.STARTED,
+        Event.FAILED.value: Event.FAILED,
+        Event.LEFT.value: Event.LEFT,
+        Kind.FINISHED.value: Event.ENDED,
+        Event.KILLED.value: Event.KILLED,
     }
 )
 #: The events for which the command is run by default.

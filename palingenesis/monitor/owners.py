@@ -49,7 +49,7 @@ class Witness:
 
     @classmethod
     def unknown(cls, reason: str) -> Witness:
-        """Return that nobody can tell what has the session."""
+        """Return that it is unknown what has the session."""
         return cls(Owner.UNKNOWN, reason=reason)
 
     @property
@@ -75,7 +75,7 @@ NOTHING = Witness(Owner.GONE)
 
 
 def strongest(witnesses: Iterable[Witness]) -> Witness:
-    """Return the first that says alive, else the first that cannot tell, else that nothing has."""
+    """Return the first that says alive, or the first that is unknown, or that nothing has it."""
     found = NOTHING
     for witness in witnesses:
         if witness.lives:

@@ -2,7 +2,7 @@
 Processes by pid and start time, so that a pid that is used again is never taken for another.
 
 They are read from ``/proc`` (proc(5)) on Linux, and from the kernel on macOS, see
-`palingenesis.darwin`. If neither can be asked, ps(1) tells which of our own revivals live.
+`palingenesis.darwin`. If neither can be asked, ps(1) shows which of our own revivals live.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Process:
     def title(self) -> str:
         """The name of its program, for a person."""
         name = self.command or os.path.basename(self.arguments[0] if self.arguments else "")
-        return printable(name or "unknown", NAME_LIMIT)
+        return printable(name or "without a name", NAME_LIMIT)
 
     @property
     def age(self) -> float | None:
@@ -147,7 +147,7 @@ class Process:
 
 
 def look_at(pid: int) -> Process | None:
-    """Look at a process; None if it is gone, a zombie, or cannot be seen."""
+    """Return a process; None if it is gone, a zombie, or cannot be seen."""
     if sys.platform == "darwin":
         try:
             return _in_kernel(macos_kernel(), pid)

@@ -15,7 +15,7 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry, History, Name
 from palingenesis.monitor.settings import Settings
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Event, Kind
+from palingenesis.words import REVIVABLE, Event, Key, Kind, State
 
 #: Returns why a session is never revived, or None; by its agent, transcript and directory.
 WhyNot = Callable[[str, str | None, str | None], str | None]
@@ -68,13 +68,13 @@ def facts(
         story.held = history.on_hold
         story.why_not = why_not(story.name[0], story.transcript, story.directory)
     return {
-        "since": since,
+        Key.SINCE: since,
         "now": now,
-        "paused": paused,
+        Key.PAUSED: paused,
         "needs_you": [each for story in told if (each := story.need())],
-        "failed": [each for story in told if (each := story.failure(since))],
+        Event.FAILED: [each for story in told if (each := story.failure(since))],
         "went_on": [each for story in told for each in story.spells(since, now)],
-        "waiting": [each for story in told if (each := story.wait())],
+        State.WAITING: [each for story in told if (each := story.wait())],
         "forecast": [each for story in told if (each := story.forecast(paused=paused))],
         "lanes": [story.lane(since, now) for story in told if story.last >= since or story.due],
     }
@@ -82,19 +82,19 @@ def facts(
 
 def sentence(night: Mapping[str, Any]) -> str:
     """Return a night in one line."""
-    needs, went, waits = (len(night[each]) for each in ("needs_you", "went_on", "waiting"))
+    needs, went, waits = (len(night[each]) for each in ("needs_you", "went_on", State.WAITING))
     parts = []
     if needs:
         parts.append(f"{needs} need{'s' if needs == 1 else ''} you")
-    if night["failed"]:
-        parts.append(f"{len(night['failed'])} failed")
+    if night[Event.FAILED]:
+        parts.append(f"{len(night[Event.FAILED])} failed")
     if went:
         parts.append(f"{went} went on")
     if waits:
-        dues = [each["due"] for each in night["waiting"] if each["due"] is not None]
+        dues = [each[Key.DUE] for each in night[State.WAITING] if each[Key.DUE] is not None]
         until = f" until {clock(min(dues))}" if dues else ""
         parts.append(f"{waits} wait{'s' if waits == 1 else ''}{until}")
-    if night["paused"]:
+    if night[Key.PAUSED]:
         parts.append("the monitor is paused")
     return ", ".join(parts) or "nothing happened"
 
@@ -113,10 +113,10 @@ def last_time(time_of_day: tuple[int, int], now: float) -> float:
 
 def digest(night: Mapping[str, Any]) -> dict[str, Any]:
     """Return the first lines of a report as an event for ``[notify]``."""
-    needs = [f"{name_of(each)}: needs you: {each['reason']}" for each in night["needs_you"]]
-    failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night["failed"]]
+    needs = [f"{name_of(each)}: needs you: {each[Key.REASON]}" for each in night["needs_you"]]
+    failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night[Event.FAILED]]
     first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
-    return {"at": night["now"], "event": "digest", "summary": "\n".join(first)}
+    return {Key.AT: night["now"], Key.EVENT: "digest", "summary": "\n".join(first)}
 
 
 def clock(at: float) -> str:
@@ -126,8 +126,8 @@ def clock(at: float) -> str:
 
 def name_of(fact: Mapping[str, Any]) -> str:
     """Return how a session is called: by the end of its directory, else by its agent."""
-    directory = (fact["directory"] or "").rstrip("/")
-    return printable(directory.rpartition("/")[2] or fact["agent"], NAME_LIMIT)
+    directory = (fact[Key.DIRECTORY] or "").rstrip("/")
+    return printable(directory.rpartition("/")[2] or fact[Key.AGENT], NAME_LIMIT)
 
 
 class _Story:
@@ -192,7 +192,7 @@ class _Story:
         if self._call is None:
             return None
         reason = self._call.reason or "given up"
-        return {**self._who(), "at": self._call.at, "reason": reason, "line": self._line()}
+        return {**self._who(), Key.AT: self._call.at, Key.REASON: reason, "line": self._line()}
 
     def failure(self, since: float) -> dict[str, Any] | None:
         """Return its last failure, if it has not worked since; None if there is none."""
@@ -217,8 +217,8 @@ class _Story:
         output = f"palingenesis output {self.name[1]}"
         return {
             **self._who(),
-            "at": failed.at,
-            "attempt": failed.attempt,
+            Key.AT: failed.at,
+            Key.ATTEMPT: failed.attempt,
             "cause": cause,
             "line": output,
         }
@@ -228,7 +228,7 @@ class _Story:
         spells = []
         for start, end, running in self._working(now):
             if end >= since:
-                known = {"at": start, "seconds": round(end - start), "running": running}
+                known = {Key.AT: start, Key.SECONDS: round(end - start), "running": running}
                 spells.append({**self._who(), **known})
         return spells
 
@@ -249,7 +249,7 @@ class _Story:
         """Return for what it waits, and until when; None if nothing would bring it back."""
         if self._stop is None or not self._comes_back:
             return None
-        return {**self._who(), "kind": _kind(self._stop), "due": self.due}
+        return {**self._who(), Key.KIND: _kind(self._stop), Key.DUE: self.due}
 
     def forecast(self, *, paused: bool) -> dict[str, Any] | None:
         """Return whether it will be brought back, when, or why not; None if it does not stop."""
@@ -268,12 +268,12 @@ class _Story:
         elif paused:
             reason = "the monitor is paused"
         at = self.due if reason is None else None
-        return {**self._who(), "comes_back": reason is None, "due": at, "reason": reason}
+        return {**self._who(), "comes_back": reason is None, Key.DUE: at, Key.REASON: reason}
 
     def lane(self, since: float, now: float) -> dict[str, Any]:
         """Return its lane in the picture: segments, marks, and what is planned."""
         segments: list[dict[str, Any]] = []
-        what, start = "unknown", since
+        what, start = Kind.UNKNOWN.value, since
         for entry in self._entries:
             then = _after(entry, what)
             if then != what:
@@ -281,7 +281,7 @@ class _Story:
                 what, start = then, max(entry.at, since)
         _append(segments, what, start, now)
         marks = [
-            {"at": each.at, "event": each.event.value, "words": _words(each)}
+            {Key.AT: each.at, Key.EVENT: each.event.value, "words": _words(each)}
             for each in self._entries
             if each.at >= since and each.event in _MARKS
         ]
@@ -289,7 +289,7 @@ class _Story:
         return {**self._who(), "segments": segments, "marks": marks, "planned": planned}
 
     def _who(self) -> dict[str, Any]:
-        return {"agent": self.name[0], "session": self.name[1], "directory": self.directory}
+        return {Key.AGENT: self.name[0], Key.SESSION: self.name[1], Key.DIRECTORY: self.directory}
 
     def _line(self) -> str | None:
         """Return the line with which a person goes on with the session."""
@@ -304,15 +304,19 @@ def _after(entry: Entry, before: str) -> str:
     """Return what a session does after an entry."""
     match entry.event:
         case Event.STOPPED:
-            return "waiting" if entry.kind in REVIVABLE and entry.due is not None else "stopped"
+            return (
+                State.WAITING
+                if entry.kind in REVIVABLE and entry.due is not None
+                else State.STOPPED
+            )
         case Event.INTENT | Event.STARTED:
-            return "reviving"
+            return State.REVIVING
         case Event.WORKED:
-            return "working"
+            return State.WORKING
         case Event.FAILED:
-            return "waiting"
+            return State.WAITING
         case Event.GAVE_UP:
-            return "stopped"
+            return State.STOPPED
         case Event.ENDED | Event.LEFT | Event.CONTINUED:
             return "over"
     return before
@@ -340,7 +344,7 @@ def _kind(entry: Entry) -> str:
 
 def reasons_of(settings: Settings, defaults: Iterable[Home]) -> WhyNot:
     """
-    Return what tells why the configuration keeps a session from being revived, for `facts`.
+    Return a function for why the configuration keeps a session from being revived, for `facts`.
 
     :param defaults: the home that each agent uses by default.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from palingenesis.monitor.case import Case, Load, has_run_out
@@ -12,6 +13,7 @@ from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
+from palingenesis.monitor.transcript import Growth
 from palingenesis.monitor.world import World
 from palingenesis.words import Event, Owner
 
@@ -31,7 +33,8 @@ class Running:
     :ivar revival: its command; None if that was gone when a daemon came back.
     :ivar began_here: whether this daemon started it, so that ``before`` is known.
     :ivar before: the agent's last progress before it started, as the transcript shows it.
-    :ivar growth: what changes when anything below the session grows, when it was last looked at.
+    :ivar growth: how much there was of the session when it was last looked at; None until then.
+    :ivar observed: whether this daemon has looked at the session since the attempt is known.
     :ivar calling: whether a call of a tool was under way then.
     :ivar home: the name of the session's home.
     :ivar leads_until: until when the others of the home wait for it, in seconds of the clock
@@ -45,7 +48,8 @@ class Running:
     revival: Revival | None
     began_here: bool = False
     before: float | None = None
-    growth: Hashable = None
+    growth: Growth | None = None
+    observed: bool = False
     calling: bool = False
     home: str = ""
     leads_until: float = 0.0
@@ -116,7 +120,8 @@ class Revivals:
                 continue
             was_ending = revival.is_ending
             stall = settings.stall_tool if running.calling else settings.stall
-            running.ended = revival.poll(stall)
+            # What a daemon before this one has started may have grown, or call a tool.
+            running.ended = revival.poll(stall if running.observed else math.inf)
             if revival.is_ending and not was_ending:
                 self._kill(running.attempt, f"nothing grew for {stall:.0f} seconds")
 
@@ -205,16 +210,18 @@ class Revivals:
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session; None if its transcript is gone.
-        :param owner: who else has the session, once the command has ended.
+        :param owner: the other owner of the session, once the command has ended.
         :param prompt: the prompt that the command is given.
         :param successors: the sessions in the same directory, one of which may be what the
             command has begun in the place of this one.
         """
         attempt = running.attempt
+        running.observed = True
         if session is not None:
             growth = self._growth(session)
             if running.revival is not None and growth != running.growth:
-                running.revival.grew()
+                first = running.growth is None
+                running.revival.grew(self._times.wall() - growth.at if first else 0.0)
             running.growth, running.calling = growth, session.verdict.calling
             if not running.worked and _progressed(running, session, self._times.wall()):
                 running.worked = True
@@ -230,7 +237,7 @@ class Revivals:
             elif not self._continued(running, successors):
                 self._end(running, running.ended, session, owner, prompt)
 
-    def _growth(self, session: Session) -> Hashable:
+    def _growth(self, session: Session) -> Growth:
         return self._world.growth(session.home, session.identity, session.path)
 
     def _continued(self, running: Running, successors: Iterable[Session]) -> bool:
@@ -270,11 +277,11 @@ class Revivals:
         self, attempt: Attempt, ended: Ended, *, quick: bool = False, found: str | None = None
     ) -> None:
         self._ledger.failed(attempt, ended.exit, quick=quick, found=found)
-        how = "ended, since nothing grew" if ended.stalled else f"exit {_shown(ended.exit)}"
+        how = "ended, since nothing grew" if ended.stalled else _shown(ended.exit)
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
 
     def give_up_if_hopeless(self, case: Case) -> None:
-        """Give a session up if its last attempt failed, and another would be one too many."""
+        """Give up a session if its last attempt failed and no further attempt is allowed."""
         history = case.history
         if history.given_up or history.open is not None or history.failed_at is None:
             return
@@ -341,4 +348,4 @@ def _progressed(running: Running, session: Session, now: float) -> bool:
 
 
 def _shown(status: int | None) -> str:
-    return "unknown" if status is None else str(status)
+    return "exit unknown" if status is None else f"exit {status}"

@@ -6,17 +6,19 @@ It is never waited for. It outlives the daemon, which finds it again by its pid 
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from palingenesis.monitor import child, processes
+from palingenesis.monitor import child, output, processes
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
@@ -27,7 +29,7 @@ from palingenesis.monitor.times import Times
 OUTPUT_DIRECTORY = "output"
 #: Files of output that are kept, beside those of commands that still run.
 OUTPUT_FILES = 20
-#: Bytes of output beyond which a file is emptied.
+#: Bytes of output that a file holds at most: the first half, and the last of what follows.
 OUTPUT_SIZE = 16 * 1024 * 1024
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 10.0
@@ -42,7 +44,8 @@ PLACEHOLDERS = ("id", "prompt", "directory")
 _HIDDEN = frozenset[str]().union(*(agent.own_variables for agent in AGENTS.values()))
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
-_CUT = b"[palingenesis emptied this file: it had grown too large]\n"
+#: Kept, since an upgrade of the package may take the file away under a running daemon.
+_OUTPUT_SOURCE = inspect.getsource(output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def arguments_for(command: Command, session: Identity) -> list[str]:
     """
     Replace the placeholders in a command's arguments, each once; the program's name has none.
 
-    :raises CommandError: when the id is not one that is safe as an argument.
+    :raises CommandError: if the id is not one that is safe as an argument.
     """
     if not _ID.fullmatch(session.id):
         raise CommandError(f"the session's id {session.id!r} is not fit for a command line")
@@ -78,10 +81,10 @@ def check_directory(path: str) -> None:
     """
     Check that a session can be revived in a directory: it exists, is ours, and is no link.
 
-    An agent records the directory that getcwd(3) told it, which holds no links: where one is
-    there today, it leads to another place than the session's.
+    An agent records the directory that getcwd(3) returned, which has no links: if it has one
+    today, it leads to another place than the session's.
 
-    :raises CommandError: when it cannot be used.
+    :raises CommandError: if it cannot be used.
     """
     try:
         found = os.lstat(path)
@@ -103,7 +106,7 @@ def find_program(command: Command, environment: Mapping[str, str] | None = None)
     Find the program of a command, as it would be found at its start.
 
     :param environment: the daemon's environment; that of this process if None.
-    :raises CommandError: when there is none that can be run.
+    :raises CommandError: if there is none that can be run.
     """
     inherited = os.environ if environment is None else environment
     return child.find_program(
@@ -116,7 +119,7 @@ class Ended:
     """
     How a revival's command ended.
 
-    :ivar exit: its exit status, negative for a signal; None where another process than this
+    :ivar exit: its exit status, negative for a signal; None if another process than this
         daemon started it.
     :ivar stalled: whether it was ended because nothing grew.
     :ivar quick: whether it ended by itself within `QUICK` seconds of its start.
@@ -134,6 +137,7 @@ class Revival:
     :ivar pid: its process id, which is its group's as well.
     :ivar began: its start time, as `processes.Process` has it; None if it cannot be read.
     :ivar output: the path of the file that takes its output; None if it is unknown.
+    :param writer: the process that writes its output to the file.
     :param quiet: seconds since anything grew, for one that another daemon started.
     :param is_certain: whether it is certainly that command; else it is never signalled.
     """
@@ -146,6 +150,7 @@ class Revival:
         times: Times,
         process: subprocess.Popen[bytes] | None = None,
         *,
+        writer: subprocess.Popen[bytes] | None = None,
         quiet: float = 0.0,
         is_certain: bool = True,
     ) -> None:
@@ -154,6 +159,7 @@ class Revival:
         self.output = output
         self._times = times
         self._process = process
+        self._writer = writer
         self.is_certain = is_certain
         self._started = times.monotonic()
         self._grown = self._started - max(0.0, quiet)
@@ -166,9 +172,9 @@ class Revival:
         """Whether it was sent SIGTERM."""
         return self._killing is not None
 
-    def grew(self) -> None:
-        """Note that the session's transcript has grown."""
-        self._grown = self._times.monotonic()
+    def grew(self, ago: float = 0.0) -> None:
+        """Note that the session has grown, so many seconds ago."""
+        self._grown = max(self._grown, self._times.monotonic() - max(0.0, ago))
 
     def end(self) -> None:
         """Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later."""
@@ -182,7 +188,8 @@ class Revival:
 
         :param stall: seconds without growth after which it is ended.
         """
-        self._bound_output()
+        if self._writer is not None:
+            self._writer.poll()
         now = self._times.monotonic()
         if self._killing is None:
             if self._is_gone():
@@ -214,7 +221,7 @@ class Revival:
             return False
         if self._ended_early is None:
             self._ended_early = self._times.monotonic() - self._started < QUICK
-        # A command that goes to the background lives on in its children. What ran for longer
+        # A command that goes to the background continues in its children. A command that ran longer
         # may leave a server of the project's behind, which is none of its work.
         return not (self._ended_early and processes.is_led_by(self.pid))
 
@@ -230,23 +237,6 @@ class Revival:
         # Nothing is left but zombies (macOS says EPERM), or processes of another user.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-
-    def _bound_output(self) -> None:
-        # The command appends, so an emptied file is written from its start again. A limit of
-        # its own (RLIMIT_FSIZE) would hold for the agent's files too, and a pipe would break,
-        # or fill, when the daemon ends.
-        if self.output is None:
-            return
-        try:
-            if os.lstat(self.output).st_size <= OUTPUT_SIZE:
-                return
-            flags = os.O_WRONLY | os.O_APPEND | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(self.output, flags)
-        except OSError:
-            return
-        with suppress(OSError):
-            os.write(descriptor, _CUT)
-        os.close(descriptor)
 
 
 def start(
@@ -269,7 +259,7 @@ def start(
     :param in_use: the output files of the revivals that run.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the command's umask; the daemon's own if negative.
-    :raises CommandError: when it cannot be started; then nothing runs.
+    :raises CommandError: if it cannot be started; then nothing runs.
     """
     arguments = arguments_for(command, session)
     program = find_program(command, environment)
@@ -279,17 +269,23 @@ def start(
     full = child.child_environment({n: v for n, v in inherited.items() if n not in _HIDDEN}, added)
     descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use, keep)
     try:
-        process = child.start(
-            arguments, program, full, session.directory, output=descriptor, umask=umask
-        )
-    except CommandError:
+        source, sink = os.pipe()
+        try:
+            writer = _start_writer(source, descriptor)
+            process = child.start(
+                arguments, program, full, session.directory, output=sink, umask=umask
+            )
+        finally:
+            os.close(source)
+            os.close(sink)
+    except (CommandError, OSError):
         os.unlink(path)
         raise
     finally:
         os.close(descriptor)
     found = processes.look_at(process.pid)
     began = None if found is None else found.began
-    return Revival(process.pid, began, path, times, process)
+    return Revival(process.pid, began, path, times, process, writer=writer)
 
 
 def adopt(
@@ -331,6 +327,12 @@ def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process 
         if process.age is not None and process.age <= age + 1.0:
             return process
     return None
+
+
+def _start_writer(source: int, file: int) -> subprocess.Popen[bytes]:
+    """Start the process that copies a command's output to its file, until the command ends."""
+    python = [sys.executable, "-I", "-S", "-c", _OUTPUT_SOURCE, str(OUTPUT_SIZE)]
+    return child.start(python, sys.executable, {}, "/", stdin=source, output=file)
 
 
 def _open_output(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from operator import attrgetter
 
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import Change
@@ -173,7 +172,7 @@ class Roster:
 
     def _forget_the_oldest(self, horizon: float) -> None:
         if len(self._by_path) > KEPT:
-            by_age = sorted(self._by_path.values(), key=attrgetter("since"), reverse=True)
+            by_age = sorted(self._by_path.values(), key=lambda each: each.since, reverse=True)
             for session in by_age[KEPT:]:
                 if session.since < horizon:
                     del self._by_path[session.path]

@@ -16,7 +16,7 @@ from palingenesis.monitor.transcript import Stamp
 #: Seconds without growth after which a transcript is looked at only every `TURN` seconds.
 DORMANT = 86_400.0
 TURN = 50.0
-#: Seconds after which a directory's time tells whether a file has appeared in it since.
+#: Seconds after which a directory's time shows whether a file has appeared in it since.
 _SETTLED = 3.0
 
 

@@ -22,7 +22,7 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
-from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery
+from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
@@ -148,6 +148,7 @@ class Monitor(Service):
         self.scan_warning: str | None = None
         #: When a session goes on, in seconds since the epoch; None if nothing is planned.
         self.next_revival: float | None = None
+        self.needs_you = 0
 
     # Control
 
@@ -476,7 +477,7 @@ class Monitor(Service):
         return [*homes, *(home for home in others if home.name not in known)]
 
     async def _see(self, homes: Sequence[Home]) -> Living:
-        """Look which processes live."""
+        """Return which processes live."""
         commands = self._revivals.pids()
         if self._world.slow:
             living = await deferToThread(self._world.look, homes, commands)
@@ -539,7 +540,9 @@ class Monitor(Service):
             self._ledger.kept(home.directory)
         self._kept_by = {home.name: locks.keeper_of(home) for home in homes}
         since = self._ledger.sums.kept
-        kept = [home for home in homes if self._kept_by[home.name] is True]
+        # If the state directory itself is unfit, that is the reason, and no other daemon.
+        is_unfit = self._keeper.warning is not None
+        kept = [home for home in homes if self._kept_by[home.name] is True or is_unfit]
         self._judge.kept = {home.name: since.get(home.directory) for home in kept}
         if self._judge.kept.keys() - before:
             self._judge.unsettle()
@@ -563,12 +566,14 @@ class Monitor(Service):
         counts: Counter[tuple[str, str]] = Counter()
         latest: Session | None = None
         due: float | None = None
+        needs_you = 0
         for session in self._roster.sessions.values():
             if session.due is not None and (due is None or session.due < due):
                 due = session.due
             if session.since < oldest and session.state not in (State.WAITING, State.REVIVING):
                 continue
             counts[session.agent, session.state.value] += 1
+            needs_you += urgency(session, oldest) == 0
             if latest is None or latest.since < session.since:
                 latest = session
         reviving = self._revivals.latest()
@@ -578,6 +583,7 @@ class Monitor(Service):
         self.sessions_by_agent = counts
         self.sessions_by_state = {each.value: by_state[each] for each in State if by_state[each]}
         self.next_revival = due
+        self.needs_you = needs_you
         if reviving is not None:
             self.current_session = reviving.stop.transcript
         else:

@@ -66,7 +66,7 @@ class Verdict:
     What the end of a session says.
 
     :ivar kind: how the session stopped; None in the middle of a turn.
-    :ivar key: tells the record that decides from every other of the session.
+    :ivar key: identifies the record that decides, within the session.
     :ivar at: that record's timestamp, in seconds since the epoch; None if it has none.
     :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
     :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -22,7 +22,7 @@ from palingenesis.monitor import files
 #: Bytes read from the end at first; doubled up to `LAST_WINDOW`.
 FIRST_WINDOW = 128 * 1024
 LAST_WINDOW = 8 * 1024 * 1024
-#: Bytes of the beginning that may tell the session's identity.
+#: Bytes of the beginning that may have the session's identity.
 HEAD_WINDOW = 256 * 1024
 #: What is parsed in one reading, and so the longest record that can be, in bytes of text: parsing
 #: 2 MiB takes about 10 ms.
@@ -37,6 +37,18 @@ LAST_RECORDS = 2000
 FIRST_LINES = 200
 #: Bytes that are kept of a record that is not parsed.
 BEGINNING = 4096
+
+
+class Growth(NamedTuple):
+    """
+    What there is of a session: its records, and those of its sub-agents.
+
+    :ivar parts: what changes when anything of it grows.
+    :ivar at: when anything of it last grew, in seconds since the epoch; 0 if nothing is seen.
+    """
+
+    parts: Hashable = ()
+    at: float = 0.0
 
 
 class Stamp(NamedTuple):
@@ -56,6 +68,17 @@ class Stamp(NamedTuple):
     def of(cls, status: os.stat_result) -> Stamp:
         """Make the stamp of a file."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def growth_of(stamp: Stamp | None, others: Iterable[tuple[str, int, int]] = ()) -> Growth:
+    """
+    Return the growth of a transcript and of other files.
+
+    :param others: of each, its path, its size and the time of its last change in nanoseconds.
+    """
+    others = sorted(others)
+    times = [time for _, _, time in others] + ([] if stamp is None else [stamp.mtime_ns])
+    return Growth((stamp, *others), max(times, default=0) / 1e9)
 
 
 class Record(NamedTuple):

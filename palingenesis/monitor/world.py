@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from palingenesis.monitor import revive
 from palingenesis.monitor.agents import AGENTS
@@ -22,7 +22,7 @@ from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Scans
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
-from palingenesis.monitor.transcript import Stamp
+from palingenesis.monitor.transcript import Growth, Stamp
 from palingenesis.words import Owner
 
 #: Processes beyond which a look at them belongs in a thread: some 20 ms.
@@ -208,6 +208,6 @@ class World:
         grown = attempt.at if stamp is None else max(attempt.at, stamp.mtime_ns / 1e9)
         return revive.adopt(attempt, command, self._times, self._times.wall() - grown)
 
-    def growth(self, home: Home, session: Identity, transcript: str) -> Hashable:
-        """Return what changes when anything below a session grows; see `Agent.growth`."""
+    def growth(self, home: Home, session: Identity, transcript: str) -> Growth:
+        """Return how much there is of a session; see `Agent.growth`."""
         return home.kind.growth(home.directory, session, transcript)

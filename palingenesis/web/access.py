@@ -34,9 +34,9 @@ class Visitor(NamedTuple):
     """
     Who sent a request.
 
-    :ivar by: who that is, in words, for the audit line.
-    :ivar peer: the process, if the kernel tells; over TCP its user alone, with a pid of 0 and a
-        gid of -1.
+    :ivar by: the client in words, for the audit line.
+    :ivar peer: the process, if the kernel reports it; over TCP its user alone, with a pid of 0
+        and a gid of -1.
     :ivar has_key: whether the request came with a right key, or needs none.
     :ivar is_local: whether the kernel vouches for it, so that every command is allowed.
     :ivar may_change: whether it may change something.
@@ -187,7 +187,7 @@ class Access:
             self._known_hosts.add(host)
 
     def _find_visitor(self, request: Any, address: Any) -> Visitor:
-        """Return who is at the other end of a connection, as far as the kernel tells."""
+        """Return who is at the other end of a connection, as far as the kernel reports it."""
         uid = self._find_owner(request, address)
         by = f"http, uid {'unknown' if uid is None else uid}, {_shown(address)}"
         # The kernel names the user of a connection over TCP, and not the process.
@@ -203,7 +203,7 @@ class Access:
             return owner_of((address.host, address.port), (server.host, server.port))
         except OwnerUnknown:
             raise Problem(
-                HTTPStatus.FORBIDDEN, "The kernel does not tell which user asks"
+                HTTPStatus.FORBIDDEN, "The kernel does not report the user of this connection"
             ) from None
 
 
@@ -213,7 +213,7 @@ class Unguarded:
     keys: Keys | None = None
 
     def admit(self, request: Any, *, public: bool = False) -> Visitor:
-        """Return who sent a request, as far as its address tells."""
+        """Return who sent a request, as far as its address shows it."""
         by = f"http, {_shown(request.getClientAddress())}"
         return Visitor(by, has_key=not public, may_change=True)
 

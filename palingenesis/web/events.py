@@ -39,13 +39,13 @@ _log = get_logger(__name__)
 
 
 class Source(Protocol):
-    """What the events tell of."""
+    """What the events report."""
 
     def status(self) -> Any:
         """Return the status, or None if it is not to be had at once."""
 
     def sessions(self) -> Any:
-        """Return the sessions, or None if there are none to tell of."""
+        """Return the sessions, or None if there are none to report."""
 
     def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
         """
@@ -131,7 +131,7 @@ class Stream:
             self._request.write(data)
 
     def stopProducing(self) -> None:
-        """Do nothing: the request tells of its end."""
+        """Do nothing: the request reports its end."""
 
     def _finished(self, _result: object) -> None:
         if self.is_open:
@@ -142,13 +142,13 @@ class Stream:
 
 class Events:
     """
-    All streams, and what they have been told.
+    All streams, and what they have been sent.
 
     Nothing is looked at, and nothing is scheduled, while there is no stream.
 
-    :param source: what the events tell of.
+    :param source: what the events report.
     :param clock: what looks and comments are timed with.
-    :param commands: tells of each command that has ended, which may have changed something.
+    :param commands: reports each command that has ended, which may have changed something.
     """
 
     def __init__(self, source: Source, clock: Any, commands: Observers) -> None:
@@ -177,7 +177,7 @@ class Events:
         :param last: the number of the last entry that the client has; None if it has none.
         :param must_end: returns whether the client's session has ended; None without a session.
         """
-        # What the others have not been told yet must not become known to all by this one.
+        # What the others have not been sent yet must not become known to all by this one.
         self.look()
         stream = Stream(request, self._forget, must_end)
         self._streams[stream] = None

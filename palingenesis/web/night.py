@@ -8,13 +8,14 @@ that it shows in the width is in percent, so its texts keep their size on a narr
 from __future__ import annotations
 
 import time
+from functools import partial
 from html import escape
 
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
 #: What each kind of segment is called.
@@ -62,49 +63,62 @@ _PATTERNS = (
 )
 
 
-def svg(night: Mapping[str, Any]) -> str:
+def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     """
     Return the picture of a night, as an SVG element for a page or a file of its own.
 
     :param night: what `palingenesis.monitor.report.facts` returns.
+    :param offset: the zone of its times, in seconds east of UTC; the local zone if None.
     """
+    told = clock if offset is None else partial(_clock_at, offset)
     lanes = night["lanes"]
     span = _Span(night)
     height = len(lanes) * (_LABEL + _BAR + _GAP) + _SCALE
-    title = f"The night from {clock(night['since'])} to {clock(night['now'])}"
+    title = f"The night from {told(night['since'])} to {told(night['now'])}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
         f'<title id="night-title">{escape(title)}</title>',
         f'<desc id="night-desc">{escape(description(night))}</desc>',
         _PATTERNS,
-        *_scale(span, height),
+        *_scale(span, height, told, offset),
     ]
     for number, lane in enumerate(lanes):
-        parts += _lane(lane, span, number * (_LABEL + _BAR + _GAP))
+        parts += _lane(lane, span, number * (_LABEL + _BAR + _GAP), told)
     now = span.place(night["now"])
     parts.append(
-        f'<g><title>now, {clock(night["now"])}</title><line x1="{now}" x2="{now}" y1="0" '
+        f'<g><title>now, {told(night["now"])}</title><line x1="{now}" x2="{now}" y1="0" '
         f'y2="{height - _SCALE}" stroke="currentColor" stroke-width="2"/></g></svg>'
     )
     return "\n".join(parts)
 
 
-def rows(night: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield the facts of the picture as the rows of a table: session, time, and what happened."""
+def rows(
+    night: Mapping[str, Any], told: Callable[[float], str] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """
+    Yield the facts of the picture as the rows of a table: session, time, and what happened.
+
+    :param told: returns a time of day; that in the local zone if None.
+    """
+    told = told or clock
     for lane in night["lanes"]:
-        told = [(each["from"], _segment(each)) for each in lane["segments"]]
-        told += [(each["at"], _mark(each)) for each in lane["marks"]]
-        told.sort(key=lambda fact: fact[0])
-        for at, words in told:
-            yield name_of(lane), clock(at), words
+        facts = [(each["from"], _segment(each, told)) for each in lane["segments"]]
+        facts += [(each["at"], _mark(each)) for each in lane["marks"]]
+        facts.sort(key=lambda fact: fact[0])
+        for at, words in facts:
+            yield name_of(lane), told(at), words
         if lane["planned"] is not None:
-            yield name_of(lane), clock(lane["planned"]), "planned: revival"
+            yield name_of(lane), told(lane["planned"]), "planned: revival"
 
 
 def clock(at: float) -> str:
     """Return a time of day, in the local zone."""
     return time.strftime("%H:%M", time.localtime(at))
+
+
+def _clock_at(offset: int, at: float) -> str:
+    return time.strftime("%H:%M", time.gmtime(at + offset))
 
 
 def name_of(lane: Mapping[str, Any]) -> str:
@@ -134,8 +148,10 @@ class _Span:
         return f"{self.percent(at):g}%"
 
 
-def _lane(lane: Mapping[str, Any], span: _Span, top: int) -> Iterator[str]:
-    facts = "; ".join(f"{at} {words}" for _, at, words in rows({"lanes": [lane]}))
+def _lane(
+    lane: Mapping[str, Any], span: _Span, top: int, told: Callable[[float], str]
+) -> Iterator[str]:
+    facts = "; ".join(f"{at} {words}" for _, at, words in rows({"lanes": [lane]}, told))
     label = f"{name_of(lane)}: {facts or 'nothing'}"
     directory = lane.get("directory")
     full = f"{lane['agent']} {directory or ''} {lane['session']}"
@@ -149,19 +165,19 @@ def _lane(lane: Mapping[str, Any], span: _Span, top: int) -> Iterator[str]:
         start, end = span.percent(each["from"]), span.percent(each["to"])
         yield (
             f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" {bar} '
-            f"{_PAINT[each['what']]}><title>{escape(_segment(each))}</title></rect>"
+            f"{_PAINT[each['what']]}><title>{escape(_segment(each, told))}</title></rect>"
         )
     if lane["planned"] is not None:
         yield (
             f'<rect x="{span.place(lane["planned"])}" width="2%" {bar} fill="none" '
             'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
-            f"<title>planned: revival at {clock(lane['planned'])}</title></rect>"
+            f"<title>planned: revival at {told(lane['planned'])}</title></rect>"
         )
     for each, shift in _side_by_side(lane["marks"], span):
         yield (
             f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL - 3}" '
             f'text-anchor="middle" fill="currentColor">{MARKS[each["event"]][0]}'
-            f"<title>{escape(_at(each))}</title></text>"
+            f"<title>{escape(_at(each, told))}</title></text>"
         )
     yield "</g>"
 
@@ -180,19 +196,22 @@ def _side_by_side(
         yield each, count * _MARK
 
 
-def _scale(span: _Span, height: int) -> Iterator[str]:
+def _scale(
+    span: _Span, height: int, told: Callable[[float], str], offset: int | None
+) -> Iterator[str]:
     whole = span.end - span.start
     step = next((each for each in _STEPS if whole / each <= _LINES), None)
     if step is None:
         step = int(whole / _LINES / 86_400 + 1) * 86_400
-    offset = time.localtime(span.start).tm_gmtoff
+    if offset is None:
+        offset = time.localtime(span.start).tm_gmtoff
     at = (int(span.start + offset) // step + 1) * step - offset
     while at < span.end:
         x = span.place(at)
         yield (
             f'<line x1="{x}" x2="{x}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
             f'stroke-opacity="0.2"/><text x="{x}" y="{height - 6}" text-anchor="middle" '
-            f'fill="currentColor">{clock(at)}</text>'
+            f'fill="currentColor">{told(at)}</text>'
         )
         at += step
 
@@ -208,8 +227,8 @@ def description(night: Mapping[str, Any]) -> str:
     )
 
 
-def _segment(segment: Mapping[str, Any]) -> str:
-    return f"{SEGMENTS[segment['what']]} until {clock(segment['to'])}"
+def _segment(segment: Mapping[str, Any], told: Callable[[float], str]) -> str:
+    return f"{SEGMENTS[segment['what']]} until {told(segment['to'])}"
 
 
 def _mark(mark: Mapping[str, Any]) -> str:
@@ -218,5 +237,5 @@ def _mark(mark: Mapping[str, Any]) -> str:
     return f"{words}:{detail}" if detail else words
 
 
-def _at(mark: Mapping[str, Any]) -> str:
-    return f"{clock(mark['at'])} {_mark(mark)}"
+def _at(mark: Mapping[str, Any], told: Callable[[float], str]) -> str:
+    return f"{told(mark['at'])} {_mark(mark)}"

@@ -2,7 +2,7 @@
 Whose process is at the other end of a loopback connection.
 
 The port is open to every user of the machine; only the kernel knows which one connected. It is
-asked for this one connection, sock_diag(7). Where it cannot be asked that, it lists all of them,
+asked for this one connection, sock_diag(7). If it cannot be asked that, it lists all of them,
 proc_net(5), which takes milliseconds if there are thousands.
 """
 
@@ -42,7 +42,7 @@ Address = tuple[str, int]
 
 
 class OwnerUnknown(Exception):
-    """The kernel does not tell whose process it is, as when the process has closed its end."""
+    """The kernel does not report the process, for example after the process has closed its end."""
 
 
 class _NotAsked(Exception):
@@ -50,7 +50,7 @@ class _NotAsked(Exception):
 
 
 def is_told() -> bool:
-    """Return whether the kernel tells the owner of a connection at all; only Linux does."""
+    """Return whether the kernel reports the owner of a connection at all; only Linux does."""
     return sys.platform == "linux"
 
 
@@ -66,7 +66,7 @@ def owner_of(client: Address, server: Address) -> int:
     try:
         found = _ask(client, server)
         if found is None and _ask(server, client) is None:
-            # Our own end is there for certain: the kernel lacks the module that would tell.
+            # Our own end is there for certain: the kernel lacks the module that reports it.
             raise _NotAsked
     except (_NotAsked, OSError):
         found = _look_up(client, server)

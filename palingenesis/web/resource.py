@@ -9,6 +9,7 @@ The control socket's commands over HTTP, as a resource for any site of ``twisted
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from types import EllipsisType
@@ -25,7 +26,7 @@ from palingenesis.server.log import get_logger
 from palingenesis.server.metrics import Metrics
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.web import events, metrics, problem
+from palingenesis.web import events, metrics, night, problem
 from palingenesis.web.access import Access, Guard, Unguarded, Visitor, header_values, wrong_key
 from palingenesis.web.channel import BODY_LIMIT, BoundedRequest
 from palingenesis.web.keys import Keys
@@ -38,7 +39,15 @@ from palingenesis.words import Outcome
 LOG_DEFAULT = 20
 LOG_LIMIT = 1000
 
+#: Hours of a night that is asked for without them, and at most.
+NIGHT_DEFAULT = 12.0
+NIGHT_LIMIT = 168.0
+HOUR = 3600.0
+#: Seconds that a zone may be east or west of UTC.
+OFFSET_LIMIT = 86_400
+
 _JSON = b"application/json"
+_SVG = b"image/svg+xml"
 _HEADERS = {
     b"Content-Security-Policy": (
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -85,6 +94,9 @@ class Facts(Protocol):
 
     def last_number(self) -> int:
         """Return the number of the newest entry; 0 without any."""
+
+    def night(self, since: float) -> Any:
+        """Return what happened since a time, as `palingenesis.web.night.svg` takes it."""
 
     def is_healthy(self) -> bool:
         """Return whether the daemon does what it is for."""
@@ -151,6 +163,7 @@ class ControlResource(Resource):
         self.events = events.Events(self._source, clock, control.factory.commands.observers)
         reads: dict[Path, Callable[[Any, Visitor], Response]] = {
             (b"api", b"v1", b"status"): self._get_status,
+            (b"api", b"v1", b"access"): self._get_access,
             (b"api", b"v1", b"commands"): self._get_commands,
             (b"api", b"v1", b"events"): self._get_events,
             (b"metrics",): self._get_metrics,
@@ -158,6 +171,8 @@ class ControlResource(Resource):
         if facts is not None:
             reads[b"api", b"v1", b"sessions"] = self._get_sessions
             reads[b"api", b"v1", b"log"] = self._get_log
+            reads[b"api", b"v1", b"report"] = self._get_report
+            reads[b"api", b"v1", b"night"] = self._get_night
         self._reads = reads
 
     def stop(self) -> None:
@@ -237,6 +252,9 @@ class ControlResource(Resource):
     def _get_status(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         return self._run(Command.STATUS, visitor)
 
+    def _get_access(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        return _JSON, _render({"changes": visitor.may_change})
+
     def _get_commands(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         return self._run(Command.HELP, visitor)
 
@@ -256,6 +274,18 @@ class ControlResource(Resource):
         since = _number(request, b"since", None, 0, 2**53)
         session = _argument(request, b"session")
         return _JSON, _render(self._facts.log(int(count or 0), since, session))
+
+    def _get_report(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        assert self._facts is not None  # noqa: S101 - the path is known only with them
+        since = _number(request, b"since", time.time() - NIGHT_DEFAULT * HOUR, 0, 2**53)
+        return _JSON, _render(self._facts.night(since or 0.0))
+
+    def _get_night(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        assert self._facts is not None  # noqa: S101 - the path is known only with them
+        hours = _number(request, b"hours", NIGHT_DEFAULT, 1, NIGHT_LIMIT) or NIGHT_DEFAULT
+        offset = _number(request, b"offset", None, -OFFSET_LIMIT, OFFSET_LIMIT)
+        facts = self._facts.night(time.time() - hours * HOUR)
+        return _SVG, night.svg(facts, None if offset is None else int(offset)).encode()
 
     def _get_events(self, request: Any, visitor: Visitor) -> Response:
         request.setHeader(b"content-type", events.MEDIA_TYPE)
@@ -327,7 +357,7 @@ class ControlResource(Resource):
 
 
 class _Source:
-    """What the events tell of: the status of any daemon, and the facts of one that has them."""
+    """What the events report: the status of any daemon, and the facts of one that has them."""
 
     def __init__(self, control: Controlled, facts: Facts | None) -> None:
         self._control = control

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
     Check = Callable[[str, object], object]
 
-#: Where the page is opened if the configuration does not say.
+#: The place at which the page is opened if the configuration names none.
 DEFAULT_PORT = 7654
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -25,7 +25,7 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})
 
 class Place(namedtuple("Place", ("path", "host", "port"), defaults=(None, "", 0))):
     """
-    Where to listen: the path of a Unix socket, or an address of the loopback and a port.
+    A place to listen at: the path of a Unix socket, or an address of the loopback and a port.
 
     :ivar path: the path; None for an address.
     :ivar host: the address; empty for a path.

@@ -51,7 +51,7 @@ class GeneratedTests(SynchronousTestCase):
 
 #: What is typed, and what it becomes.
 CASES = (
-    ("palingenesis rel", ["reload"]),
+    ("palingenesis relo", ["reload"]),
     ("palingenesis --socket /none stat", ["status"]),
     ("palingenesis status --js", ["--json"]),
     ("palingenesis --timeout 3 status --wat", ["--watch"]),

@@ -144,6 +144,13 @@ class CheckTests(ConfigTestCase):
         self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
         self.assertEqual(done.stdout.decode(), f"{self.file}: valid\n")
 
+    def test_every_table_of_the_daemon_is_known(self) -> None:
+        self.written(
+            f"[sessions]\n[homes]\n[revive.claude]\n{CLAUDE}\n[[projects]]\ndirectory = '/srv'\n"
+            "[http]\n"
+        )
+        self.assertEqual(self.run_command("config", "check").stderr, b"")
+
     def test_a_program_that_is_not_there_is_a_warning(self) -> None:
         self.written(
             '[revive.claude]\ncommand = ["/none/claude", "{id}"]\n'

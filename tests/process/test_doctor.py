@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -33,13 +34,13 @@ class DoctorTests(DoctorTestCase):
     @needs_linux
     def test_a_daemon_that_is_well(self) -> None:
         daemon = self.place.daemon()
-        found = self.examine(Exit.DONE)
+        found = self.examine(Exit.ERROR_REPLY)
         self.assertEqual(
             list(found),
             [
                 *("path", "directory", "socket", "listener", "answer"),
                 *("config", "agents", "revival", "state", "keeper", "ledger"),
-                *("web", "plugin", "verdict"),
+                *("scan", "web", "plugin", "lacks", "verdict"),
             ],
         )
         self.assertEqual(found["path"], f"{self.path}, by $XDG_RUNTIME_DIR")
@@ -49,16 +50,18 @@ class DoctorTests(DoctorTestCase):
         self.assertRegex(found["answer"], r"^monitoring, after \d+\.\d ms$")
         self.assertEqual(found["plugin"], f"works with {sys.executable}")
         self.assertTrue(found["config"].startswith("none at "), found)
-        self.assertEqual(found["verdict"], "the daemon is healthy")
+        self.assertEqual(
+            found["verdict"],
+            "the daemon runs, but would bring no session back: no agent's directory is there to "
+            "monitor",
+        )
 
     def test_a_daemon_without_its_ledger_is_told_to_revive_nothing(self) -> None:
         os.mkdir(self.place.state, 0o755)
         self.place.daemon()
-        found = self.examine(Exit.DONE)
+        found = self.examine(Exit.ERROR_REPLY)
         self.assertIn("the state directory has mode 0755", found["ledger"])
-        self.assertEqual(
-            found["verdict"], "the daemon is healthy, but revives nothing without its ledger"
-        )
+        self.assertIn("no session back: the ledger cannot be written", found["verdict"])
 
     def test_the_rule_that_led_to_the_path_is_told(self) -> None:
         path = self.place.path("p.sock")
@@ -82,6 +85,15 @@ class DoctorTests(DoctorTestCase):
         self.assertEqual(found["socket"], "no such file or directory")
         self.assertEqual(found["answer"], "none: there is no socket")
         self.assertNotIn("listener", found)
+
+    def test_programs_see_one_object(self) -> None:
+        done = self.run_command("doctor", "--json")
+        self.assertEqual((done.returncode, done.stderr), (Exit.NOT_RUNNING, b""))
+        told = json.loads(done.stdout)
+        self.assertEqual(told["exit"], Exit.NOT_RUNNING)
+        self.assertEqual(told["rows"][0]["label"], "path")
+        last = {"label": "verdict", "value": told["verdict"], "level": "bad"}
+        self.assertEqual(told["rows"][-1], last)
 
     def test_no_directory(self) -> None:
         found = self.examine(Exit.NOT_RUNNING, "--socket", self.place.path("none", "p.sock"))
@@ -130,6 +142,47 @@ class DoctorTests(DoctorTestCase):
         )
 
 
+class PurposeTests(DoctorTestCase):
+    """The verdict counts whether a session would come back."""
+
+    def configured(self, program: str, further: str = "") -> dict[str, str]:
+        """Start a daemon that has a home and a command, and examine it."""
+        os.makedirs(self.place.path(".claude", "projects"), exist_ok=True)
+        config = self.place.write(
+            "c.toml", f'[revive.claude]\ncommand = ["{program}", "{{id}}"]\n{further}'
+        )
+        daemon = self.place.daemon("--config", config)
+        done = self.run_command("doctor")
+        self.assertEqual(done.stderr, b"")
+        daemon.stop()
+        found = {line[:11].strip(): line[11:] for line in done.stdout.decode().splitlines()}
+        return {**found, "status": str(done.returncode)}
+
+    def program(self, body: str) -> str:
+        path = self.place.write("agent", f"#!/bin/sh\n{body}\n")
+        os.chmod(path, 0o700)
+        return path
+
+    def test_a_daemon_that_would_bring_sessions_back_is_the_only_good_one(self) -> None:
+        found = self.configured(
+            self.program('test "$1 $MINE" = "--version yes"'),
+            'environment = { MINE = "yes" }\n',
+        )
+        self.assertEqual(found["verdict"], "the daemon runs and would bring sessions back")
+        self.assertEqual(found["status"], "0")
+
+    def test_a_program_that_does_not_run_is_seen_before_the_night(self) -> None:
+        found = self.configured(self.program("echo no node here; exit 127"))
+        self.assertIn("the command of claude does not run: ", found["verdict"])
+        self.assertIn("ended with 127, and printed: no node here", found["verdict"])
+        self.assertEqual(found["status"], "1")
+
+    def test_a_program_that_is_not_there_is_seen_too(self) -> None:
+        found = self.configured("/none/agent")
+        self.assertIn("/none/agent: no such program", found["verdict"])
+        self.assertEqual(found["status"], "1")
+
+
 class RestartTests(DoctorTestCase):
     def configure(self, text: str) -> None:
         os.makedirs(self.place.path(".config", "palingenesis"), exist_ok=True)
@@ -138,7 +191,7 @@ class RestartTests(DoctorTestCase):
     def test_a_mistake_in_the_configuration_is_told_though_the_daemon_is_well(self) -> None:
         self.listen(answer(STATUS_LINE))
         self.configure('timeout = "soon"')
-        found = self.examine(Exit.DONE)
+        found = self.examine(Exit.ERROR_REPLY)
         self.assertRegex(found["config"], r"config\.toml: timeout: expected .*, not 'soon'$")
         self.assertEqual(found["restart"], "would fail over the configuration")
         self.assertEqual(found["verdict"], "the daemon is healthy, but would not start again")
@@ -147,7 +200,7 @@ class RestartTests(DoctorTestCase):
         self.listen(answer(STATUS_LINE))
         self.configure("timeout = 5")
         os.chmod(self.place.path(".config", "palingenesis", "config.toml"), 0o666)
-        found = self.examine(Exit.DONE)
+        found = self.examine(Exit.ERROR_REPLY)
         self.assertIn("can be written to by all (mode 0666)", found["config"])
         self.assertEqual(found["restart"], "would fail over the configuration")
 
@@ -158,7 +211,7 @@ class RestartTests(DoctorTestCase):
         shown = io.StringIO()
         with contextlib.redirect_stdout(shown):
             status = doctor.examine(None, PATIENCE, colour=False)
-        self.assertEqual(status, Exit.DONE)
+        self.assertEqual(status, Exit.ERROR_REPLY)
         self.assertIn("the daemon is healthy, but would not start again\n", shown.getvalue())
 
     def test_a_mode_that_a_restart_changes_is_told(self) -> None:
@@ -170,7 +223,10 @@ class RestartTests(DoctorTestCase):
         self.assertEqual(found["verdict"], "the daemon is healthy")
 
     def test_the_tables_of_the_daemon_are_no_mistake(self) -> None:
-        self.configure('[sessions]\nquiet = 5.0\n[revive.claude]\ncommand = ["x"]\n[notify]\n')
+        self.configure(
+            '[sessions]\nquiet = 5.0\n[revive.claude]\ncommand = ["x", "{id}"]\n[[projects]]\n'
+            'directory = "/srv"\n[http]\n[notify]\ncommand = ["x"]\n'
+        )
         found = self.examine(Exit.NOT_RUNNING)
         self.assertTrue(found["config"].endswith("config.toml: valid"), found)
         self.assertNotIn("restart", found)

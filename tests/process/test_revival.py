@@ -277,7 +277,8 @@ class BadSurroundingsTests(AgentTestCase):
         os.chmod(self.state, 0o755)
         self.monitor()
         self.begin("s", "limit:0", "finish").wait()
-        self.wait_for_session("s", kind="limit", held="not-the-keeper")
+        self.wait_for_session("s", kind="limit", held="ledger")
+        self.assertIn("0755", self.reply("STATUS")["ledger"])
         self.assertIn("chmod 700", self.reply("STATUS")["ledger"])
 
     def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:

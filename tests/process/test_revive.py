@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.utils import getProcessValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from palingenesis.monitor import child, processes, revive
+from palingenesis.monitor import child, output, processes, revive
 from palingenesis.monitor.child import CommandError, find_program
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, Stop
@@ -87,6 +87,19 @@ class ReviveCase(SynchronousTestCase):
 
     def ended(self, revival: Revival) -> Ended:
         return eventually(lambda: revival.poll(STALL))
+
+    def content(self, path: str) -> str:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+
+    def written(self, path: str, end: str) -> str:
+        """Return a command's output as soon as it ends so."""
+
+        def read() -> str | None:
+            content = self.content(path)
+            return content if content.endswith(end) else None
+
+        return eventually(read)
 
     def report(self, path: str | None = None) -> dict[str, Any]:
         def read() -> dict[str, Any] | None:
@@ -177,16 +190,14 @@ class StartTests(ReviveCase):
         revival = self.start(self.command("print"))
         self.ended(revival)
         path = revival.output or ""
-        with open(path, encoding="utf-8") as file:
-            self.assertEqual(file.read(), "to stdout\nto stderr\n")
+        self.assertEqual(self.written(path, "to stderr\n"), "to stdout\nto stderr\n")
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
 
     def test_files_of_output_are_bounded_and_those_in_use_are_kept(self) -> None:
-        self.patch(revive, "OUTPUT_FILES", 3)
         first = self.start(self.command("print"))
         self.ended(first)
         for _ in range(4):
-            last = self.start(self.command("print"), in_use=[first.output or ""])
+            last = self.start(self.command("print"), in_use=[first.output or ""], keep=3)
             self.ended(last)
         names = os.listdir(os.path.join(self.state, "output"))
         self.assertEqual(len(names), 4)
@@ -354,21 +365,49 @@ class EndTests(ReviveCase):
         self.report()
         self.assertIsNone(self.poll(revival, 1.0))
 
-    def test_one_that_writes_too_much_has_its_file_emptied_and_goes_on(self) -> None:
+    def test_of_too_much_output_the_beginning_and_the_end_are_kept(self) -> None:
         self.patch(revive, "OUTPUT_SIZE", 100_000)
         os.mkfifo(f"{self.told}.go")
         revival = self.start(self.command("flood"))
         self.report()
-        output = revival.output or ""
-        self.assertGreater(os.path.getsize(output), 200_000)
-        self.assertIsNone(self.poll(revival, 1.0))
+        path = revival.output or ""
+        eventually(lambda: output.CUT.decode() in self.content(path) or None)
+        self.assertLessEqual(os.path.getsize(path), 100_000)
         with open(f"{self.told}.go", "w"):
             self.report(f"{self.told}.done")
-        with open(output, encoding="utf-8") as file:
-            self.assertEqual(
-                file.read(),
-                "[palingenesis emptied this file: it had grown too large]\nafter the flood\n",
-            )
+        written = self.written(path, "after the flood\n")
+        self.assertEqual(written[:1024], "x" * 1023 + "\n")
+        self.assertLessEqual(len(written), 100_000)
+        self.assertIsNone(self.poll(revival, 1.0))
+
+    def test_a_file_that_takes_the_name_of_the_output_is_left_alone(self) -> None:
+        self.patch(revive, "OUTPUT_SIZE", 100_000)
+        other = os.path.join(self.directory, "other")
+        with open(other, "w", encoding="utf-8") as file:
+            file.write("y" * 200_000)
+        os.mkfifo(f"{self.told}.go")
+        revival = self.start(self.command("flood"))
+        self.report()
+        path = revival.output or ""
+        os.unlink(path)
+        os.link(other, path)
+        with open(f"{self.told}.go", "w"):
+            self.report(f"{self.told}.done")
+        self.assertIsNone(self.poll(revival, 1.0))
+        self.kill(revival)
+        self.ended(revival)
+        self.assertEqual(self.content(other), "y" * 200_000)
+
+    def test_the_output_is_written_on_after_the_daemon_has_gone(self) -> None:
+        os.mkfifo(f"{self.told}.go")
+        revival = self.start(self.command("flood"))
+        pid = self.report()["pid"]
+        path = revival.output or ""
+        # What a daemon that is killed leaves: nobody looks at either process any more.
+        with open(f"{self.told}.go", "w"):
+            self.report(f"{self.told}.done")
+        os.kill(pid, signal.SIGKILL)
+        self.assertTrue(self.written(path, "after the flood\n"))
 
 
 class ReactorTests(TestCase):
@@ -436,6 +475,31 @@ class AdoptionTests(ReviveCase):
         revival = adopt(self.attempt(None, None, None), self.command("hang", "{id}"), self.times)
         assert revival is not None
         self.assertEqual((revival.pid, revival.began), (pid, began))
+
+    def adopted(self, way: str = "hang", *, at: float = 0.0, directory: str = "") -> Revival | None:
+        stop = Stop("claude", ID, "a-key", Kind.LIMIT, "/t", directory or self.directory)
+        return adopt(Attempt(stop, 1, at), self.command(way, "{id}"), self.times)
+
+    def test_without_a_pid_one_with_other_arguments_is_a_persons(self) -> None:
+        self.orphan("hang")
+        self.assertIsNotNone(self.adopted())
+        self.assertIsNone(self.adopted("stubborn"))
+
+    def test_without_a_pid_one_in_another_directory_is_a_persons(self) -> None:
+        self.orphan("hang")
+        self.assertIsNone(self.adopted(directory=self.state))
+
+    def test_without_a_pid_one_from_before_the_intent_is_a_persons(self) -> None:
+        self.orphan("hang")
+        self.assertIsNone(self.adopted(at=time.time() + 60))
+
+    def test_without_a_pid_it_is_watched_and_never_signalled(self) -> None:
+        pid, began, _ = self.orphan("hang")
+        revival = self.adopted()
+        assert revival is not None
+        for now in (STALL, STALL + GRACE, STALL + 2 * GRACE):
+            self.assertIsNone(self.poll(revival, now))
+        self.assertTrue(processes.is_alive(pid, began))
 
     def test_a_pid_that_is_used_again_is_another_process(self) -> None:
         pid, _, output = self.orphan("hang")

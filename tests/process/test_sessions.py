@@ -132,7 +132,7 @@ class SessionsTests(MonitoredTestCase):
         )
         self.assertEqual(self.run_command("pause").returncode, Exit.DONE)
         self.assertRegex(self.shown("log"), r"\d\d:\d\d:\d\d  paused by uid \d+, pid \d+\n\Z")
-        self.assertRegex(self.shown("status"), r"sessions none\nkeeper   this daemon\n")
+        self.assertRegex(self.shown("status"), r"sessions none\nrevives  this daemon\n")
 
 
 class WatchTests(MonitoredTestCase):
@@ -280,12 +280,47 @@ class StatusTests(CommandTestCase):
 
     def test_the_keeper_is_told_in_words(self) -> None:
         for keeper, words in ((True, "this daemon"), (7, "pid 7, so this daemon only monitors")):
-            self.assertEqual(self.status(next_revival=None, keeper=keeper), f"keeper   {words}")
+            self.assertEqual(self.status(next_revival=None, keeper=keeper), f"revives  {words}")
+
+    def test_what_is_wrong_is_told_and_what_is_right_is_not(self) -> None:
+        for key, right, label in (("ledger", "ok", "memory  "), ("scan", "ok", "scan    ")):
+            self.assertEqual(self.status(next_revival=None, **{key: right}), "")
+            self.assertEqual(
+                self.status(next_revival=None, **{key: "disk full"}), f"{label} disk full"
+            )
+
+    def test_a_short_status_fits_a_prompt(self) -> None:
+        due = time.mktime((2027, 3, 1, 2, 43, 0, 0, 0, -1))
+        for further, shown in (
+            (
+                {
+                    "sessions": {"working": 3, "waiting": 1, "stopped": 4},
+                    "next_revival": due,
+                    "needs_you": 1,
+                },
+                "3 ▶ 1 ⏳ 02:43 1 !",
+            ),
+            ({"sessions": {}, "next_revival": None}, "0 ▶"),
+            ({"state": "paused", "sessions": {"waiting": 2}}, "⏸ 2 ⏳"),
+            ({}, "0 ▶"),
+        ):
+            status = {
+                "state": "monitoring", "uptime_secs": 1, "current_session": None,
+                "saves_count": 0, "total_resumes": 0,
+            } | further  # fmt: skip
+            with impostor(self.path, answer(json.dumps(status).encode() + b"\n")):
+                done = self.run_command("status", "--short", variables={"PYTHONUTF8": "1"})
+            os.unlink(self.path)
+            self.assertEqual((done.returncode, done.stdout.decode()), (Exit.DONE, f"{shown}\n"))
+
+    def test_a_short_status_is_empty_without_a_daemon(self) -> None:
+        done = self.run_command("status", "--short")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (Exit.DONE, b"", b""))
 
     def test_keys_of_an_application_are_shown_as_they_came(self) -> None:
         self.assertEqual(
             self.status(sessions=["a"], next_revival="soon", keeper="me"),
-            'sessions ["a"]\nnext_revival soon\nkeeper   not known, so this daemon only monitors',
+            'sessions ["a"]\nnext_revival soon\nrevives  not known, so this daemon only monitors',
         )
         self.assertEqual(self.status(sessions=4, keeper=True), "sessions 4\nkeeper   true")
 
@@ -293,7 +328,7 @@ class StatusTests(CommandTestCase):
 class DoctorTests(MonitoredTestCase):
     def examine(self) -> dict[str, str]:
         """Examine the socket of an application, and return what is told by label."""
-        shown = self.shown("doctor", "--socket", self.path)
+        shown = self.run_command("doctor", "--socket", self.path).stdout.decode()
         return {line[:11].strip(): line[11:] for line in shown.splitlines()}
 
     def test_what_the_daemon_knows_is_told_after_its_answer(self) -> None:

@@ -183,14 +183,6 @@ class PageTests(BrowserTestCase):
         broken = [entry["message"] for entry in self.browser.get_log("browser")]
         self.assertEqual(broken, [])
 
-    def test_its_session_may_pause(self) -> None:
-        self.log_in()
-        status = self.browser.execute_async_script(
-            "const done = arguments[0];"
-            "ask('api/v1/pause', { method: 'POST' }).then((reply) => done(reply.status));"
-        )
-        self.assertEqual((status, self.state), (200, "paused"))
-
 
 class HostileTests(BrowserTestCase):
     def setUp(self) -> None:

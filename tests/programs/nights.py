@@ -1,11 +1,13 @@
 """
-Nights of a monitor, played with a clock: ``python -m tests.programs.nights 1000 [FIRST]``.
+Nights of a monitor, played with a clock: ``python -m tests.programs.nights 1000 [FIRST [short]]``.
 
-Each night follows from its seed: forty sessions that hit limits, crash, finish and are taken
-further by their user; commands that work, fail and hang; a machine that sleeps; clocks that are
-set; PAUSE and RESUME; a second daemon; and a daemon that is killed, mostly in the middle of
-writing a line of its ledger. Before every command that is started the rules are checked that
-nothing may break.
+Each night follows from its seed: sessions of two homes that hit limits, crash, finish, are left
+in each way and are taken further by their user, by a server or by a supervisor; commands that
+work, have sub-agents work, go on under a new id, fail and hang; a machine that sleeps; clocks
+that are set; PAUSE and RESUME; sessions on hold; further daemons with the same state directory
+or another one; and a daemon that is killed, mostly in the middle of writing a line of its ledger.
+Before every command that is started the rules are checked that nothing may break. The checks
+share no code with the monitor.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.ledger import HOUR, Ledger
+from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.revive import Command, Revival
-from palingenesis.monitor.service import Monitor
+from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.world import Living
@@ -36,6 +38,10 @@ from tests.unit.monitor.fake_world import FakeRevival, FakeWorld
 
 EPOCH = 1_800_000_000.0
 SESSIONS = 40
+#: Sessions of a short night, and its seconds.
+FEW, SHORT = 16, 5400
+#: The state directories of the daemons.
+STATES = ("one", "other")
 #: Seconds of a night, and between two things that happen in it.
 LENGTH = 10 * 3600
 STEP = 30
@@ -86,14 +92,16 @@ class Writes:
 class Daemon:
     """A daemon of a night, until it is killed."""
 
-    def __init__(self, night: Night) -> None:
+    def __init__(self, night: Night, state: str = STATES[0]) -> None:
         self.dead = False
+        self.state = state
+        self.began = night.clock.seconds()
         self.world = night.world.view()
         self.world.daemon = self
         publisher = LogPublisher(night.note)  # type: ignore[arg-type]
         self.monitor = Monitor(
             SETTINGS,
-            night.directory,
+            os.path.join(night.directory, state),
             reactor=night.clock,
             world=self.world,
             times=night.times,
@@ -134,13 +142,13 @@ class NightWorld(FakeWorld):
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
-        self.night.check(home.agent, session)
+        self.night.check(home.agent, session, self.daemon)
         if self.night.random.random() < 0.02:
             self.daemon.die()
             raise Killed  # just before it starts
         revival = super().start(command, home, session, in_use, keep)
         assert isinstance(revival, FakeRevival)
-        self.night.began(session.id, revival)
+        self.night.began(session.id, revival, self.daemon.state)
         if self.night.random.random() < 0.05:
             self.daemon.die()
             raise Killed  # just after it started, with nothing written down
@@ -153,11 +161,16 @@ class Night:
 
     :param seed: all that happens follows from it.
     :param directory: an empty directory for the monitor's state.
+    :param sessions: how many there are.
+    :param length: seconds.
     :ivar counts: how often what has happened.
     """
 
-    def __init__(self, seed: int, directory: str) -> None:
+    def __init__(
+        self, seed: int, directory: str, sessions: int = SESSIONS, length: int = LENGTH
+    ) -> None:
         self.random = random.Random(seed)
+        self.sessions, self.length = sessions, length
         self.directory = directory
         self.clock = Clock()
         self.times = StagedTimes(self.now, self.clock.seconds)
@@ -167,9 +180,27 @@ class Night:
         self.world.night = self
         self.writes = Writes()
         self.counts: Counter[str] = Counter()
-        self.paused: bool | None = False
-        self.started: list[tuple[float, str]] = []
-        self.tries: Counter[str] = Counter()
+        #: Whether the daemons of a state directory are paused; None if that is unknown.
+        self.paused: dict[str, bool | None] = dict.fromkeys(STATES, False)
+        self.on_hold: dict[tuple[str, str], bool | None] = {}
+        self.started: list[tuple[float, tuple[str, str]]] = []
+        self.tries: Counter[tuple[str, str]] = Counter()
+        #: The last record of a session that its user has left after it, without a trace in it.
+        self.left: dict[str, str] = {}
+        #: A session's last record, when that was, and which daemons' state kept the home then.
+        self.keeper_then: dict[str, tuple[str, float, str]] = {}
+        #: When a command last grew, by its pid, and those that are being ended.
+        self.grown: dict[int, float] = {}
+        self.ending: set[int] = set()
+        #: Until when only the sub-agents of a command work, by its pid.
+        self.delegated: dict[int, float] = {}
+        #: Until when a command does nothing, by its pid.
+        self.hung: dict[int, float] = {}
+        #: How many daemons had been killed when a command began, by its pid.
+        self.deaths: dict[int, int] = {}
+        #: The sessions that go on under another id: the last record, and the deaths until then.
+        self.moved: dict[str, tuple[str, int]] = {}
+        self.settled: set[str] = set()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
         self.daemons: list[Daemon] = []
@@ -193,10 +224,10 @@ class Night:
         """
         self.daemons = [Daemon(self)]
         self.clock.advance(1)
-        for number in range(SESSIONS):
+        for number in range(self.sessions):
             self.write(self.name(number), None, progress=True)
             self.world.owners[self.agent(number), self.name(number)] = Owner.PROGRAM
-        for _ in range(LENGTH // STEP):
+        for _ in range(self.length // STEP):
             self.clock.advance(STEP)
             self.live()
             self.act()
@@ -217,21 +248,36 @@ class Night:
 
     def write(self, session: str, kind: Kind | None, *, by: int = 0, **more: Any) -> None:
         self.writer[session] = by
+        self.grown[by] = self.clock.seconds()
         if more.get("progress"):
-            self.tries[session] = 0
-        self.world.write(session, kind, agent=self.agent_of(session), **more)
+            for state in STATES:
+                self.tries[state, session] = 0
+        file = self.world.write(session, kind, agent=self.agent_of(session), **more)
+        holder = self.world.holders.get(file.home.directory)
+        for daemon in self.daemons:
+            if daemon.world.home_locks is holder:
+                at = self.clock.seconds()
+                self.keeper_then[session] = file.verdict.key, at, daemon.state
 
     # The sessions, and their users
 
     def act(self) -> None:
         """Let something happen in some sessions."""
-        for number in self.random.sample(range(SESSIONS), 2):
+        for number in self.random.sample(range(self.sessions), 2):
             session, agent = self.name(number), self.agent(number)
             if self.living_command(session) is not None:
                 continue
             owner = self.world.owners.get((agent, session), Owner.GONE)
             if owner is Owner.PROGRAM:
                 self.work(agent, session)
+            elif owner is Owner.SERVER and self.random.random() < 0.2:
+                # A supervisor goes on with it, or a server lets go of it.
+                if self.random.random() < 0.5:
+                    self.counts["supervised"] += 1
+                    self.world.owners[agent, session] = Owner.PROGRAM
+                    self.write(session, None, progress=True)
+                else:
+                    self.world.owners.pop((agent, session))
             elif self.random.random() < 0.05:
                 self.come_back(session)
 
@@ -256,8 +302,21 @@ class Night:
         chance = self.random.random()
         if chance < 0.8:
             self.world.owners.pop((agent, session))
+            if self.random.random() < 0.2:
+                self.leave(session)
         elif chance < 0.85:
             self.world.owners[agent, session] = Owner.UNKNOWN
+        elif chance < 0.92:
+            self.world.owners[agent, session] = Owner.SERVER
+
+    def leave(self, session: str) -> None:
+        """Have the user leave a session in a way that its transcript does not show."""
+        self.counts["left"] += 1
+        self.world.exits[session] = self.now() + 1
+        self.left[session] = self.key_of(session)
+
+    def key_of(self, session: str) -> str:
+        return self.world.files[f"/transcripts/{session}.jsonl"].verdict.key
 
     def stop_in(self, session: str, kind: Kind, by: int = 0) -> None:
         reset = None
@@ -267,10 +326,13 @@ class Night:
 
     # The commands
 
-    def began(self, session: str, revival: FakeRevival) -> None:
+    def began(self, session: str, revival: FakeRevival, state: str) -> None:
         self.counts["started"] += 1
-        self.started.append((self.clock.seconds() + self.slept, self.agent_of(session)))
-        self.tries[session] += 1
+        home = self.agent_of(session), state
+        self.started.append((self.clock.seconds() + self.slept, home))
+        self.tries[state, session] += 1
+        self.grown[revival.pid] = self.clock.seconds()
+        self.deaths[revival.pid] = self.counts["killed"]
         # A command of a daemon that is killed just now runs all the same.
         if self.random.random() < 0.7:
             self.write(session, None, by=revival.pid)
@@ -287,6 +349,11 @@ class Night:
             revival, session = start.revival, start.session.id
             if not revival.alive:
                 continue
+            if self.clock.seconds() < self.hung.get(revival.pid, 0.0):
+                continue
+            if self.clock.seconds() < self.delegated.get(revival.pid, 0.0):
+                self.delegate(session, revival.pid)
+                continue
             chance = self.random.random()
             if chance < 0.3:
                 self.write(session, None, by=revival.pid, progress=True)
@@ -300,6 +367,32 @@ class Night:
                 revival.finish(self.random.choice([0, 1, 2]))
             elif chance < 0.62:
                 self.stop_in(session, Kind.LIMIT, revival.pid)  # and it lives on
+            elif chance < 0.66:
+                self.delegated[revival.pid] = self.clock.seconds() + 1800
+                self.delegate(session, revival.pid)
+            elif chance < 0.68:
+                self.hung[revival.pid] = self.clock.seconds() + 3600
+            elif chance < 0.71:
+                self.go_on_elsewhere(session, revival)
+
+    def delegate(self, session: str, pid: int) -> None:
+        """Have a sub-agent of a command work: the transcript itself does not grow."""
+        self.counts["sub-agents"] += 1
+        self.world.below[session] = self.world.below.get(session, 0) + 1
+        self.grown[pid] = self.clock.seconds()
+
+    def go_on_elsewhere(self, session: str, revival: FakeRevival) -> None:
+        """Have a command finish its work under a new id."""
+        if self.clock.seconds() - self.grown[revival.pid] < STEP or session in self.moved:
+            return
+        self.counts["new id"] += 1
+        # A multiple of four, so that it is a session of the same agent.
+        other = self.name(int(session.rpartition("-")[2]) + 1000)
+        directory = f"/home/{session}"
+        self.write(other, Kind.FINISHED, by=revival.pid, progress=True, directory=directory)
+        revival.finish(0)
+        if self.tries[STATES[0], session] or self.tries[STATES[1], session]:
+            self.moved[session] = self.key_of(session), self.deaths[revival.pid]
 
     # The machine, and the daemons
 
@@ -324,8 +417,10 @@ class Night:
         elif chance < 0.09:
             self.random.choice(self.daemons).die()
         elif chance < 0.10 and len(self.daemons) == 1:
-            self.daemons.append(Daemon(self))
+            self.daemons.append(Daemon(self, self.random.choice(STATES)))
             self.counts["second daemon"] += 1
+        elif chance < 0.15:
+            self.steer()
 
     def keeper(self) -> Daemon | None:
         for daemon in self.daemons:
@@ -336,15 +431,34 @@ class Night:
     def pause(self) -> None:
         daemon = self.keeper()
         if daemon is not None:
-            self.paused = self.told(daemon, lambda: daemon.monitor.pause("a person"), True)
+            self.paused[daemon.state] = self.told(
+                daemon, lambda: daemon.monitor.pause("a person"), True
+            )
             self.counts["paused"] += 1
 
     def resume(self) -> None:
         daemon = self.keeper()
         if daemon is not None:
-            self.paused = self.told(daemon, lambda: daemon.monitor.resume("a person"), False)
+            self.paused[daemon.state] = self.told(
+                daemon, lambda: daemon.monitor.resume("a person"), False
+            )
 
-    def told(self, daemon: Daemon, do: Callable[[], str | None], paused: bool) -> bool | None:
+    def steer(self) -> None:
+        """Have a person put a session on hold, or release it."""
+        daemon = self.keeper()
+        if daemon is None:
+            return
+        session = self.name(self.random.randrange(self.sessions))
+        name, monitor = (daemon.state, session), daemon.monitor
+        holds = not self.on_hold.get(name, False)
+        steer = monitor.hold if holds else monitor.release
+        try:
+            self.on_hold[name] = self.told(daemon, lambda: steer(session, "a person"), holds)
+            self.counts["on hold"] += holds
+        except SteeringError:
+            self.on_hold[name] = None
+
+    def told(self, daemon: Daemon, do: Callable[[], object], paused: bool) -> bool | None:
         """Return whether it is paused then; None where the daemon died before it could tell."""
         try:
             do()
@@ -362,13 +476,33 @@ class Night:
                 daemon.bury()
                 self.daemons.remove(daemon)
         if not self.daemons:
-            self.daemons.append(Daemon(self))
+            state = STATES[0] if self.random.random() < 0.8 else STATES[1]
+            self.daemons.append(Daemon(self, state))
+        for session, (_, deaths) in list(self.moved.items()):
+            if session in self.settled:
+                continue
+            if deaths != self.counts["killed"]:
+                # A daemon that did not see it begin cannot know.
+                del self.moved[session]
+            else:
+                self.settled.add(session)
+        self.check_ends()
 
     # The rules
 
-    def check(self, agent: str, identity: Identity) -> None:
+    def check_ends(self) -> None:
+        """Check that no command is ended that works."""
+        for start in self.world.starts:
+            pid = start.revival.pid
+            if start.revival.is_ending and pid not in self.ending:
+                self.ending.add(pid)
+                self.counts["ended"] += 1
+                if self.clock.seconds() - self.grown[pid] < SETTINGS.stall - 2 * STEP:
+                    raise Broken(f"{start.session.id}: ended while it worked")
+
+    def check(self, agent: str, identity: Identity, daemon: Daemon) -> None:
         """Check that a command may be started now."""
-        session = identity.id
+        session, state = identity.id, daemon.state
         file = self.world.files[f"/transcripts/{session}.jsonl"]
         verdict = file.verdict
         owner = self.world.owners.get((agent, session), Owner.GONE)
@@ -376,7 +510,7 @@ class Night:
             raise Broken(f"{session}: its owner is {owner.value}")
         if self.living_command(session) is not None:
             raise Broken(f"{session}: a command for it lives")
-        if self.paused:
+        if self.paused[state]:
             raise Broken(f"{session}: revived while paused")
         if verdict.kind is None and not self.writer[session]:
             raise Broken(f"{session}: its user was faster, or it crashed")
@@ -384,15 +518,26 @@ class Night:
             raise Broken(f"{session}: revived after {verdict.kind}")
         if verdict.reset is not None and self.now() < verdict.reset:
             raise Broken(f"{session}: revived before its limit ends")
-        if self.tries[session] >= SETTINGS.attempts:
-            raise Broken(f"{session}: attempt {self.tries[session] + 1} without progress")
+        if self.on_hold.get((state, session)):
+            raise Broken(f"{session}: revived while on hold")
+        if not self.counts["clock set"]:
+            if self.left.get(session) == verdict.key:
+                raise Broken(f"{session}: its user left it")
+            key, at, keeper = self.keeper_then.get(session, ("", 0.0, ""))
+            # One that began later cannot know who kept the home before.
+            if key == verdict.key and keeper != state and daemon.began < at - 2 * STEP:
+                raise Broken(f"{session}: stopped under a daemon of another state directory")
+            if session in self.settled and self.moved[session][0] == verdict.key:
+                raise Broken(f"{session}: goes on under another id")
+        if self.tries[state, session] >= SETTINGS.attempts:
+            raise Broken(f"{session}: attempt {self.tries[state, session] + 1} without progress")
         now = self.clock.seconds() + self.slept
-        lately = sum(now - at < HOUR and of == agent for at, of in self.started)
+        lately = sum(now - at < 3600 and of == (agent, state) for at, of in self.started)
         if not self.counts["clock set"] and lately >= SETTINGS.hourly:
             raise Broken(f"{session}: start {lately + 1} in an hour")
 
 
-def play(seed: int) -> Counter[str]:
+def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[str]:
     """
     Play the night of a seed.
 
@@ -402,7 +547,7 @@ def play(seed: int) -> Counter[str]:
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="night-", dir=place) as directory:
         try:
-            return Night(seed, directory).play()
+            return Night(seed, directory, sessions, length).play()
         except BaseException:
             print(f"The night of seed {seed} failed", file=sys.stderr)
             raise
@@ -411,10 +556,11 @@ def play(seed: int) -> Counter[str]:
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    size = (FEW, SHORT) if "short" in sys.argv else (SESSIONS, LENGTH)
     began = time.monotonic()
     counts: Counter[str] = Counter()
     for seed in range(first, first + number):
-        counts += play(seed)
+        counts += play(seed, *size)
     print(f"{number} nights in {time.monotonic() - began:.0f} s: {dict(counts)}")
 
 

@@ -57,6 +57,14 @@ class Session:
         """Write what a tool was asked, and a result of a size in bytes."""
         raise NotImplementedError
 
+    def call(self) -> None:
+        """Write that a tool is called, and no result."""
+        raise NotImplementedError
+
+    def delegate(self, seconds: float) -> None:
+        """Have a sub-agent write for so long; the transcript does not grow."""
+        raise NotImplementedError
+
     def finish(self) -> None:
         raise NotImplementedError
 
@@ -136,9 +144,21 @@ class Claude(Session):
     def prompt(self, text: str) -> None:
         self.record("user", text)
 
-    def work(self, size: int = 2) -> None:
+    def call(self) -> None:
         call = {"type": "tool_use", "id": "toolu_01", "name": "Bash", "input": {}}
         self.reply([call], "tool_use")
+
+    def delegate(self, seconds: float) -> None:
+        below = os.path.join(os.path.dirname(self.path), self.id, "subagents")
+        os.makedirs(below, exist_ok=True)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with open(os.path.join(below, "agent-1.jsonl"), "a", encoding="utf-8") as file:
+                file.write('{"type":"assistant","isSidechain":true}\n')
+            time.sleep(0.1)
+
+    def work(self, size: int = 2) -> None:
+        self.call()
         content = {"type": "tool_result", "tool_use_id": "toolu_01", "content": "x" * size}
         self.record("user", [content])
 
@@ -239,7 +259,7 @@ class Codex(Session):
 
 
 def began() -> str:
-    """Tell when this process started, as proc_pid_stat(5) has it in field 22."""
+    """Return when this process started, as proc_pid_stat(5) has it in field 22."""
     try:
         with open("/proc/self/stat", encoding="ascii") as file:
             return file.read().rpartition(")")[2].split()[19]
@@ -267,10 +287,24 @@ def behave(session: Session, prompt: str, way: str) -> int:
         return 3
     if name == "read-stdin":
         sys.stdin.read()
+    if name == "background":
+        if os.fork():
+            return 0
+        time.sleep(seconds)
+        name = "finish"
+    if name == "elsewhere":
+        # An agent that goes on under another id.
+        session = type(session)(str(uuid.uuid4()))
+        name = "finish"
     session.prompt(prompt)
     match name:
         case "prompt-only":
             return 3
+        case "subagent":
+            session.delegate(seconds)
+        case "call":
+            session.call()
+            time.sleep(seconds)
         case "hang":
             wait_for_the_end()
         case "stubborn":
@@ -282,7 +316,7 @@ def behave(session: Session, prompt: str, way: str) -> int:
             return 1
     session.work()
     match name:
-        case "finish" | "read-stdin":
+        case "finish" | "read-stdin" | "subagent" | "call":
             session.finish()
         case "limit":
             session.limit(seconds)

@@ -98,7 +98,7 @@ class AgentTestCase(ProcessTestCase):
         return self.place.daemon("--config", config, environment=variables)
 
     def id_of(self, session: str) -> str:
-        """Tell the id of the session that this test calls so."""
+        """Return the id of the session that this test calls so."""
         return str(uuid.uuid5(self.namespace, session))
 
     def begin(self, session: str, *ways: str, agent: str = "claude", **how: Any) -> Process:
@@ -112,7 +112,7 @@ class AgentTestCase(ProcessTestCase):
         return self.place.spawn(command, environment=self.variables, cwd=directory, **how)
 
     def runs(self, session: str) -> list[dict[str, Any]]:
-        """Tell each run of the agent in a session, the first one by ourselves."""
+        """Return each run of the agent in a session, the first one by ourselves."""
         path = os.path.join(self.told, f"{self.id_of(session)}.runs")
         if not os.path.exists(path):
             return []
@@ -123,7 +123,7 @@ class AgentTestCase(ProcessTestCase):
         return json.loads(self.ask(command.encode() + b"\n"))
 
     def session(self, session: str) -> dict[str, Any]:
-        """Tell a session as SESSIONS does; empty where it is not told."""
+        """Return a session as SESSIONS does; empty if it is not there."""
         session_id = self.id_of(session)
         return next((each for each in self.reply("SESSIONS") if each["id"] == session_id), {})
 

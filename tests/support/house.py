@@ -39,7 +39,7 @@ def part(module: str) -> str:
 
 
 def is_for_types(node: ast.AST) -> bool:
-    """Tell whether a statement is an ``if TYPE_CHECKING:``."""
+    """Return whether a statement is an ``if TYPE_CHECKING:``."""
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 

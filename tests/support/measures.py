@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def memory(pid: int, field: str = "VmRSS") -> int:
-    """Tell a process's memory in bytes: ``VmRSS`` now, ``VmHWM`` at most."""
+    """Return a process's memory in bytes: ``VmRSS`` now, ``VmHWM`` at most."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
         for line in file:
             if line.startswith(f"{field}:"):
@@ -18,7 +18,7 @@ def memory(pid: int, field: str = "VmRSS") -> int:
 
 
 def processor_time(pid: int) -> float:
-    """Tell how many seconds of processor time a process has had."""
+    """Return how many seconds of processor time a process has had."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -30,7 +30,7 @@ def descriptors(pid: int) -> list[str]:
 
 
 def median_seconds(do: Callable[[], object], times: int = 9) -> float:
-    """Tell how long something takes: the median, since the machine may be busy."""
+    """Return how long something takes: the median, since the machine may be busy."""
     taken = []
     for _ in range(times):
         begin = time.monotonic()

@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 def _in_a_shared_volume(directory: str) -> bool:
-    """Tell whether processes that are not seen here may write to a directory."""
+    """Return whether processes that are not seen here may write to a directory."""
     try:
         isolated = os.readlink("/proc/self/ns/pid") != FIRST_NAMESPACE
     except OSError:

@@ -38,7 +38,7 @@ class PathLockTestCase(SynchronousTestCase):
         return lock
 
     def is_free(self) -> bool:
-        """Tell whether another process could have the lock now."""
+        """Return whether another process could have the lock now."""
         with open(self.path, "a", encoding="ascii") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

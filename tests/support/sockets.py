@@ -64,7 +64,7 @@ def connect(path: str) -> socket.socket:
 
 
 def accepts(path: str) -> bool:
-    """Tell whether a socket takes connections: its file is there a moment before it listens."""
+    """Return whether a socket takes connections: its file is there a moment before it listens."""
     try:
         connect(path).close()
     except (FileNotFoundError, ConnectionRefusedError):

@@ -68,7 +68,7 @@ FOR_THE_COMMAND_LINE = {
             "monitor.owners",
             "monitor.pretend",
         ),
-        *("monitor.report", "monitor.settings", "web.night"),
+        *("monitor.report", "monitor.settings", "web.night", "web.settings"),
         *("monitor.ledger.file", "monitor.ledger.history"),
     )
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from enum import Enum
@@ -19,7 +19,15 @@ from typing import ClassVar
 from palingenesis.monitor.files import Walk
 from palingenesis.monitor.owners import Snapshot, Witness, strongest
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import Record, Stamp, Transcript, field, opened
+from palingenesis.monitor.transcript import (
+    Growth,
+    Record,
+    Stamp,
+    Transcript,
+    field,
+    growth_of,
+    opened,
+)
 from palingenesis.paths import home_directory
 from palingenesis.words import REVIVABLE, Kind, Owner
 
@@ -50,7 +58,7 @@ class Step:
     """
     A step of a session, as one record reports it.
 
-    :ivar key: tells the record from every other of the session.
+    :ivar key: identifies the record within the session.
     :ivar at: the record's timestamp, in seconds since the epoch; None if it has none.
     :ivar kind: how the session stopped, if nothing follows; None in the middle of a turn.
     :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
@@ -94,7 +102,7 @@ class Owners(ABC):
     What an agent's own files and this machine prove, at one moment, about its sessions' owners.
 
     :param snapshot: this machine at that moment.
-    :ivar warnings: one line for everything that a person should mend.
+    :ivar warnings: one line for each problem that a person should solve.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -266,13 +274,13 @@ class Agent(ABC):
         last = (step.at for step in islice(steps, _DEPTH) if step.progress)
         return next((at for at in last if at is not None), None)
 
-    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
+    def growth(self, home: str, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
         """
-        Return what changes when anything below a session grows: for most agents, its transcript.
+        Return how much there is of a session: for most agents, of its transcript.
 
         An agent whose sub-agents have files of their own counts those too.
         """
-        return self.stamp(transcript)
+        return growth_of(self.stamp(transcript))
 
     @abstractmethod
     def owners(self, home: str, snapshot: Snapshot) -> Owners:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -22,9 +22,11 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import (
+    Growth,
     Record,
     cost_of,
     field,
+    growth_of,
     mapping,
     number,
     opened,
@@ -206,13 +208,13 @@ class Claude(Agent):
                     return step.verdict()
         return UNREAD if notice is None else notice.verdict()
 
-    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
-        """Return the stamps of the transcript and of the sub-agents' files beside it."""
+    def growth(self, home: str, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
+        """Return the growth of the transcript and of the sub-agents' files beside it."""
         below = os.path.join(os.path.dirname(transcript), session.id, "subagents")
         walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
         found = [each for each in walk.files(below, "*.jsonl") if each is not None]
         stamps = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
-        return self.stamp(transcript), tuple(sorted(stamps))
+        return growth_of(self.stamp(transcript), stamps)
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether a transcript is named by its session, in a folder of its directory's."""

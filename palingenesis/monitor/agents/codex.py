@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
 from functools import lru_cache
@@ -22,9 +22,11 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import (
+    Growth,
     Record,
     Transcript,
     field,
+    growth_of,
     mapping,
     number,
     opened,
@@ -168,19 +170,19 @@ class Codex(Agent):
             newest = newest or step
         return UNREAD if newest is None else newest.verdict()
 
-    def growth(self, home: str, session: Identity, transcript: str) -> Hashable:
-        """Return the stamps of the rollout and of the newest day's rollouts of its sub-agents."""
+    def growth(self, home: str, session: Identity, transcript: str) -> Growth:
+        """Return the growth of the rollout and of its sub-agents' rollouts of the newest day."""
         walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
         found = walk.files(_newest_day(os.path.join(home, "sessions")), "rollout-*.jsonl")
         stamps = [
-            (path, status.st_size)
+            (path, status.st_size, status.st_mtime_ns)
             for path, status in filter(None, found)
             if path != transcript and _parent(path) == session.id
         ]
-        return self.stamp(transcript), tuple(sorted(stamps))
+        return growth_of(self.stamp(transcript), stamps)
 
     def owners(self, home: str, snapshot: Snapshot) -> Locks:
-        """Look at the locks that living processes hold."""
+        """Read the locks that living processes hold."""
         return Locks(home, snapshot)
 
 

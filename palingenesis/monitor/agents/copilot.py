@@ -127,7 +127,7 @@ class Copilot(Agent):
         return UNREAD if newest is None else newest.verdict()
 
     def owners(self, home: str, snapshot: Snapshot) -> InUse:
-        """Look at the locks that living processes hold."""
+        """Read the locks that living processes hold."""
         return InUse(home, snapshot)
 
 

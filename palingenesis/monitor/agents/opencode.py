@@ -259,7 +259,7 @@ class Opencode(Agent):
         return next((step.verdict() for step in steps), UNREAD)
 
     def owners(self, home: str, snapshot: Snapshot) -> Openers:
-        """Look which processes have the databases open."""
+        """Read which processes have the databases open."""
         return Openers(home, snapshot)
 
     def _listed(self, path: str) -> Generator[None, None, Listing]:

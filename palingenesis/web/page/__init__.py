@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-_FILES = (
-    ((b"",), "index.html", b"text/html; charset=utf-8"),
-    ((b"page.js",), "page.js", b"text/javascript; charset=utf-8"),
-    ((b"page.css",), "page.css", b"text/css; charset=utf-8"),
+_KINDS = {
+    "html": b"text/html; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+}
+_NAMES = (
+    *("index.html", "page.css", "page.js", "connection.js", "dom.js", "log.js", "night.js"),
+    *("sessions.js", "times.js", "words.js"),
 )
 
+
+def _path(name: str) -> tuple[bytes]:
+    return (b"" if name == "index.html" else name.encode(),)
+
+
 #: Each file by its path below the resource: its media type and its content.
-PAGE = {path: (kind, files(__package__).joinpath(name).read_bytes()) for path, name, kind in _FILES}
+PAGE = {
+    _path(name): (
+        _KINDS[name.rpartition(".")[2]],
+        files(__package__).joinpath(name).read_bytes(),
+    )
+    for name in _NAMES
+}

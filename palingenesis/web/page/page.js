@@ -1,122 +1,274 @@
-"use strict";
+/** The page: what the daemon says, and what a person does with it. */
 
-// The key is in sessionStorage and never in a cookie: a cookie would be sent to every port of
-// this host, RFC 6265 section 8.5.
-const KEY = "palingenesis-key";
-const RETRY_MS = 2000;
+import { Events, change, forgetKey, hasKey, logIn, read } from "./connection.js";
+import { element, setText, showList } from "./dom.js";
+import { Log, nameIn } from "./log.js";
+import { drawSoon } from "./night.js";
+import * as told from "./sessions.js";
+import { clock, isTime, timeElement, zone } from "./times.js";
+import { STATES } from "./words.js";
 
-const news = document.getElementById("news");
-const login = document.getElementById("login");
-const list = document.getElementById("status");
+const ASLEEP = ["stopped", "waiting", "given-up"];
+/** What a person can do with a session, when, and what is asked before. */
+const ACTIONS = [
+  {
+    command: "REVIVE",
+    label: "Revive",
+    fits: (session) => ASLEEP.includes(session.state),
+    ask: "Revive this session now?",
+  },
+  { command: "HOLD", label: "Hold", fits: (session) => session.held !== "on-hold", ask: "" },
+  { command: "RELEASE", label: "Release", fits: (session) => session.held === "on-hold", ask: "" },
+  {
+    command: "END",
+    label: "End",
+    fits: (session) => session.state === "reviving",
+    ask: "End this revival, and leave its session alone?",
+  },
+];
 
-function ask(path, options = {}) {
-  const key = sessionStorage.getItem(KEY);
-  const headers = { ...options.headers };
-  if (key !== null) {
-    headers.Authorization = `Bearer ${key}`;
+const at = (id) => document.getElementById(id);
+const log = new Log();
+/** The sessions; null for a daemon that has none to tell of. */
+let sessions = null;
+let status = null;
+let mayChange = false;
+let commands = new Set();
+let drawing = false;
+
+/** Draw once for all that has come since the last frame. */
+function drawNext() {
+  if (!drawing) {
+    drawing = true;
+    setTimeout(draw, 0);
   }
-  return fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
 }
 
-async function logIn(code) {
-  const response = await ask("api/v1/login", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ code }),
+function draw() {
+  drawing = false;
+  drawStatus();
+  at("content").hidden = sessions === null;
+  if (sessions === null) {
+    return;
+  }
+  const names = new Map(sessions.map((each) => [told.keyOf(each), told.nameOf(each)]));
+  drawSentence();
+  drawNeeds(names);
+  drawSessions();
+  const older = log.show(at("log"), names);
+  at("log-none").hidden = log.entries.length > 0;
+  at("more").hidden = older === 0;
+}
+
+function drawStatus() {
+  const state = status?.state ?? "not connected";
+  const trouble = [status?.ledger, status?.scan].filter((each) => each && each !== "ok");
+  setText(at("status"), [state, ...trouble].join("; "));
+  at("pause").hidden = !mayChange || status === null;
+  setText(at("pause"), state === "paused" ? "Resume" : "Pause");
+}
+
+function drawSentence() {
+  const sentence = told.sentence(sessions);
+  setText(at("sentence"), sentence);
+  document.title = `${sentence} - palingenesis`;
+}
+
+function drawNeeds(names) {
+  const needing = sessions.filter((each) => told.need(each) !== null);
+  showList(
+    at("needs"),
+    needing,
+    told.keyOf,
+    (each) => told.need(each) + told.continuation(each),
+    (each) =>
+      card(told.nameOf(each), told.need(each), "since ", each.since, told.continuation(each)),
+  );
+  at("needs-none").hidden = needing.length > 0;
+  const failures = told.failuresIn(log.entries);
+  const key = (entry) => `${entry.agent} ${entry.session}`;
+  showList(at("failed"), failures, key, JSON.stringify, (entry) => {
+    const line = `palingenesis output ${entry.session}`;
+    const cause = `the last revival failed: ${entry.cause}`;
+    return card(nameIn(entry, names), cause, "at ", entry.at, line);
   });
-  if (!response.ok) {
-    return false;
-  }
-  sessionStorage.setItem(KEY, (await response.json()).key);
-  return true;
+  at("failed-title").hidden = failures.length === 0;
 }
 
-function show(status) {
-  list.replaceChildren();
-  for (const [name, value] of Object.entries(status)) {
-    const term = document.createElement("dt");
-    const description = document.createElement("dd");
-    term.textContent = name;
-    description.textContent = typeof value === "string" ? value : JSON.stringify(value);
-    list.append(term, description);
+function card(name, reason, preposition, moment, line) {
+  const made = element("li", {}, element("strong", {}, name), ` ${reason} `);
+  if (isTime(moment)) {
+    made.append(element("span", { class: "note" }, preposition, timeElement(moment)));
   }
+  if (line !== null) {
+    const copy = element("button", { type: "button", "data-action": "copy" }, "Copy");
+    copy.setAttribute("aria-label", `Copy the command for ${name}`);
+    copy.addEventListener("click", () => copyLine(line));
+    made.append(element("div", { class: "line" }, element("code", {}, line), copy));
+  }
+  return made;
+}
+
+async function copyLine(line) {
+  try {
+    await navigator.clipboard.writeText(line);
+    say("Copied.");
+  } catch {
+    say("The browser does not allow copying: select the command instead.");
+  }
+}
+
+function drawSessions() {
+  const words = at("words").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const chosen = sessions.filter((each) => told.matches(each, at("state").value, words));
+  const ordered = told.byUrgency(chosen);
+  const left = (status?.known_sessions ?? 0) - sessions.length;
+  const rest = left > 0 ? `; the ${left} least urgent ones are not sent` : "";
+  setText(at("count"), `${ordered.length} of ${sessions.length} sessions${rest}`);
+  showList(at("sessions"), ordered, told.keyOf, lookOf, sessionElement);
+}
+
+function lookOf(session) {
+  // The day is part of it, since a time of today is written without its day.
+  const today = new Date().toDateString();
+  return JSON.stringify([session, mayChange, [...commands], today]);
+}
+
+function sessionElement(session) {
+  const made = element(
+    "li",
+    { class: "session" },
+    element("strong", {}, told.nameOf(session)),
+    element(
+      "span",
+      { class: `state ${STATES.includes(session.state) ? session.state : ""}` },
+      String(session.state),
+    ),
+    element("span", {}, told.storyOf(session)),
+    element("span", { class: "note" }, `${session.directory ?? ""} ${told.shortId(session)}`),
+  );
+  if (isTime(session.since)) {
+    made.append(element("span", { class: "note" }, `grew ${clock(session.since)}`));
+  }
+  const buttons = ACTIONS.filter(
+    (each) => mayChange && commands.has(each.command) && each.fits(session),
+  );
+  if (buttons.length > 0) {
+    made.append(
+      element("div", { class: "actions" }, ...buttons.map((each) => button(each, session))),
+    );
+  }
+  return made;
+}
+
+function button(action, session) {
+  const made = element("button", { type: "button", "data-action": action.command }, action.label);
+  made.setAttribute("aria-label", `${action.label} ${told.nameOf(session)}`);
+  made.addEventListener("click", async () => {
+    if (action.ask === "" || confirm(`${told.nameOf(session)}: ${action.ask}`)) {
+      const why = await change(`api/v1/commands/${action.command}`, { arguments: [session.id] });
+      say(why || `${action.label} ${told.nameOf(session)}: done.`);
+    }
+  });
+  return made;
+}
+
+/** Say how an action went, also if the last one went the same way. */
+function say(text) {
+  at("outcome").textContent = text;
 }
 
 function askForCode(text) {
-  sessionStorage.removeItem(KEY);
-  news.textContent = text;
-  login.hidden = false;
+  forgetKey();
+  setText(at("news"), text);
+  at("login").hidden = false;
+  at("code").value = "";
 }
 
-// An EventSource cannot send Authorization.
-async function listen() {
-  const response = await ask("api/v1/events");
-  if (response.status === 401) {
-    askForCode("Log in with a new code.");
-    return false;
-  }
-  if (!response.ok) {
-    throw new Error(response.statusText);
-  }
-  login.hidden = true;
-  news.textContent = "Live";
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) {
-      return true;
-    }
-    const events = (text + value).split("\n\n");
-    text = events.pop();
-    for (const event of events) {
-      const lines = event.split("\n");
-      const data = lines.find((line) => line.startsWith("data: "));
-      if (lines.includes("event: status") && data !== undefined) {
-        show(JSON.parse(data.slice("data: ".length)));
-      }
-    }
-  }
+/** Read what no event brings. */
+async function readRest() {
+  const [access, help, entries] = await Promise.all([
+    read("api/v1/access"),
+    read("api/v1/commands"),
+    read("api/v1/log?count=1000"),
+  ]);
+  mayChange = access?.changes === true;
+  commands = new Set(Object.keys(help ?? {}).map((usage) => usage.split(" ")[0]));
+  log.add(entries ?? []);
+  drawNext();
+  drawSoon();
 }
 
-async function stayConnected() {
-  for (;;) {
-    try {
-      if (!(await listen())) {
-        return;
-      }
-    } catch {
-      // The daemon is gone, or the connection: both may come back.
-    }
-    news.textContent = "The daemon does not answer. Trying again.";
-    await new Promise((done) => setTimeout(done, RETRY_MS));
-  }
-}
-
-login.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  if (await logIn(document.getElementById("code").value.trim())) {
-    stayConnected();
-  } else {
-    askForCode("The code is used, old or wrong.");
-  }
+const events = new Events({
+  open() {
+    at("login").hidden = true;
+    setText(at("news"), "Live");
+    document.body.classList.remove("gone");
+    readRest();
+  },
+  gone() {
+    setText(at("news"), "The daemon does not answer. Trying again.");
+    document.body.classList.add("gone");
+    status = null;
+    drawNext();
+  },
+  denied() {
+    askForCode("Log in: type palingenesis web in a terminal for a new code.");
+    document.body.classList.add("gone");
+  },
+  status(value) {
+    status = value;
+    drawNext();
+  },
+  sessions(value) {
+    sessions = value;
+    drawNext();
+    drawSoon();
+  },
+  log(entry) {
+    log.add([entry]);
+    drawNext();
+    drawSoon();
+  },
 });
 
-async function begin() {
-  const code = new URLSearchParams(location.hash.slice(1)).get("code");
-  if (code !== null) {
-    // The code must not stay in the history.
-    history.replaceState(null, "", location.pathname);
-    if (!(await logIn(code))) {
-      askForCode("The code is used, old or wrong.");
-      return;
-    }
+async function enter(code) {
+  const why = await logIn(code);
+  if (why) {
+    askForCode(why);
+  } else {
+    events.follow();
   }
-  if (sessionStorage.getItem(KEY) === null) {
-    askForCode("Type palingenesis web in a terminal for a code.");
-    return;
-  }
-  stayConnected();
 }
 
-begin();
+at("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  // The address with the code may be pasted as a whole.
+  enter(
+    at("code")
+      .value.trim()
+      .replace(/^.*#code=/, ""),
+  );
+});
+at("pause").addEventListener("click", async () => {
+  const action = status?.state === "paused" ? "resume" : "pause";
+  say((await change(`api/v1/${action}`)) || `${action === "pause" ? "Paused" : "Resumed"}.`);
+});
+at("filter").addEventListener("input", drawNext);
+at("more").addEventListener("click", () => {
+  log.showMore();
+  drawNext();
+});
+STATES.forEach((state) => at("state").append(element("option", { value: state }, state)));
+setText(at("zone"), zone());
+
+const code = new URLSearchParams(location.hash.slice(1)).get("code");
+if (code !== null) {
+  // The code must not stay in the history.
+  history.replaceState(null, "", location.pathname);
+  enter(code);
+} else if (hasKey() || (await read("api/v1/status")) !== null) {
+  events.follow();
+} else {
+  askForCode("Type palingenesis web in a terminal for a code.");
+}

@@ -17,3 +17,6 @@ if place := os.environ.get("PALINGENESIS_TEST_PLACE"):
 
         paths._of_the_session = f"{place}/session-{{}}".format
         paths._last_resort = f"{place}/last-resort-{{}}".format
+
+if "PALINGENESIS_TEST_KILL" in os.environ:
+    import kill_at as kill_at  # type: ignore[import-not-found]

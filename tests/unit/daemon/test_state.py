@@ -84,9 +84,16 @@ class StateTests(StateTestCase):
                 "keeper": True,
                 "ledger": "ok",
                 "scan": "ok",
+                "needs_you": 0,
                 "known_sessions": 1,
             },
         )
+
+    def test_status_counts_what_needs_a_person(self) -> None:
+        for name, kind in (("a", Kind.ASKING), ("r", Kind.REFUSED), ("f", Kind.FINISHED)):
+            self.world.write(name, kind)
+        self.pass_time(20)
+        self.assertEqual(self.state.get_status().extra["needs_you"], 2)
 
     def test_status_is_fit_for_the_wire(self) -> None:
         line = wire.render_status(self.state.get_status())

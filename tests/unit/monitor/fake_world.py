@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +16,7 @@ from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
-from palingenesis.monitor.transcript import Stamp
+from palingenesis.monitor.transcript import Growth, Stamp
 from palingenesis.monitor.world import Living, World
 from palingenesis.words import Kind, Owner
 
@@ -292,8 +292,9 @@ class FakeWorld(World):
         assert revival.output not in in_use
         return revival
 
-    def growth(self, home: Home, session: Identity, transcript: str) -> Hashable:  # noqa: ARG002
-        return self.files[transcript].generation, self.below.get(session.id)
+    def growth(self, home: Home, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
+        file = self.files[transcript]
+        return Growth((file.generation, self.below.get(session.id)), file.written)
 
     def adopt(self, attempt: Attempt, command: Command | None) -> Revival | None:  # noqa: ARG002
         for start in self.starts:

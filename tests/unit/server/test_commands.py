@@ -43,7 +43,7 @@ class TableTestCase(SynchronousTestCase):
         self.log.clear()
 
     def lines(self) -> list[str]:
-        """Tell what was logged, tracebacks apart."""
+        """Return what was logged, tracebacks apart."""
         return [
             str(formatEvent(event))
             for event in self.log

@@ -117,7 +117,7 @@ class ProtocolTestCase(SynchronousTestCase):
         return len(clients)
 
     def lines(self) -> list[str]:
-        """Tell what was logged, tracebacks apart."""
+        """Return what was logged, tracebacks apart."""
         return [
             str(formatEvent(event))
             for event in self.log

@@ -47,7 +47,7 @@ def reply_to(line: bytes) -> bytes:
 
 
 def command_in(line: bytes) -> Command | None:
-    """Tell which command a request line is."""
+    """Return which command a request line is."""
     name, argument = wire.split_request(line)
     commands = {command.encode(): command for command in Command}
     return None if argument else commands.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,7 @@ from palingenesis.config import Limits
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.web.resource import ControlResource
 from palingenesis.web.site import BoundedSite
+from tests.support.night import night_of, staged_night
 from tests.support.web import OWN_PAGE, TOKEN, DoorTestCase, Reply, request
 
 
@@ -35,11 +37,22 @@ class Facts:
         self.asked = (count, since, session)
         return [{"event": "stopped"}]
 
+    def night(self, since: float) -> dict[str, Any]:
+        self.asked = (since,)
+        told = night_of(staged_night())
+        return {**told, "since": since} if since < told["now"] else told
+
     def is_healthy(self) -> bool:
         return self.healthy
 
 
 class ReadTests(DoorTestCase):
+    def test_access_says_whether_a_client_may_change_something(self) -> None:
+        self.assertEqual(self.ask(path="/api/v1/access").json, {"changes": False})
+        mine = self.ask(path="/api/v1/access", key=self.session())
+        self.assertEqual(mine.json, {"changes": True})
+        self.assertEqual(self.ask(path="/api/v1/access", key=None).status, 401)
+
     def test_health_says_nothing_but_that(self) -> None:
         reply = self.ask(path="/health", key=None)
         self.assertEqual((reply.status, reply.json), (200, {"status": "ok"}))
@@ -131,6 +144,25 @@ class FactsTests(DoorTestCase):
         self.patch(self.facts, "healthy", False)
         reply = self.ask(path="/health", key=None)
         self.assertEqual((reply.status, reply.json), (503, {"status": "degraded"}))
+
+    def test_the_report_has_the_facts_since_a_time(self) -> None:
+        reply = self.ask(path="/api/v1/report?since=1795730400")
+        self.assertEqual(self.facts.asked, (1795730400.0,))
+        self.assertIn("an answer", [each["reason"] for each in reply.json["needs_you"]])
+
+    def test_the_night_is_a_picture_in_the_readers_zone(self) -> None:
+        reply = self.ask(path="/api/v1/night?hours=1&offset=0")
+        self.assertEqual(reply.headers["content-type"], "image/svg+xml")
+        (since,) = self.facts.asked
+        self.assertLess(abs(since - time.time() + 3600), 60)
+        self.assertIn(b"to 07:00<", reply.body)
+        further = self.ask(path="/api/v1/night?hours=1&offset=-19800").body
+        self.assertIn(b"to 01:30<", further)
+        self.assertNotIn(b"07:00", further)
+
+    def test_a_night_has_a_length(self) -> None:
+        for query in ("hours=0", "hours=169", "hours=nan", "offset=90000", "hours=x"):
+            self.assertEqual(self.ask(path=f"/api/v1/night?{query}").status, 400, query)
 
     def test_sessions_can_be_filtered(self) -> None:
         self.assertEqual(len(self.ask(path="/api/v1/sessions").json), 2)

@@ -1,0 +1,75 @@
+/** The picture of the night, which the daemon draws, and the same facts as a table. */
+
+import { ask, read } from "./connection.js";
+import { element } from "./dom.js";
+import { nameOf } from "./sessions.js";
+import { clock } from "./times.js";
+
+/** Events within this time lead to one new picture. */
+const PAUSE_MS = 1000;
+/** The line for now moves that often, at least. */
+const AGAIN_MS = 60_000;
+
+const place = document.getElementById("night");
+const hours = document.getElementById("hours");
+let timer = null;
+
+/** Draw the picture soon. */
+export function drawSoon() {
+  timer ??= setTimeout(draw, PAUSE_MS);
+}
+
+async function draw() {
+  clearTimeout(timer);
+  const offset = -60 * new Date().getTimezoneOffset();
+  const span = `hours=${hours.value}`;
+  try {
+    const response = await ask(`api/v1/night?${span}&offset=${offset}`);
+    if (response.ok) {
+      show(await response.text());
+      const since = Date.now() / 1000 - 3600 * Number(hours.value);
+      showRows((await read(`api/v1/report?since=${since}`))?.lanes ?? []);
+      document.getElementById("night-section").hidden = false;
+    }
+  } catch {
+    // The page says already that the daemon is gone.
+  }
+  clearTimeout(timer);
+  timer = setTimeout(draw, AGAIN_MS);
+}
+
+function showRows(lanes) {
+  const rows = [];
+  for (const lane of lanes) {
+    const told = [
+      ...lane.segments.map((each) => [each.from, `${each.what} until ${clock(each.to)}`]),
+      ...lane.marks.map((each) => [each.at, each.words]),
+    ];
+    told.sort(([a], [b]) => a - b);
+    if (lane.planned !== null) {
+      told.push([lane.planned, "planned: revival"]);
+    }
+    const name = nameOf({ ...lane, id: lane.session });
+    for (const [at, words] of told) {
+      const cells = [name, clock(at), words].map((text) => element("td", {}, text));
+      rows.push(element("tr", {}, ...cells));
+    }
+  }
+  document.getElementById("night-rows").replaceChildren(...rows);
+}
+
+function show(text) {
+  const picture = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+  if (picture.localName !== "svg") {
+    return;
+  }
+  const lane = [...place.querySelectorAll("[tabindex]")].indexOf(document.activeElement);
+  place.replaceChildren(document.adoptNode(picture));
+  if (lane >= 0) {
+    place.querySelectorAll("[tabindex]")[lane]?.focus({ preventScroll: true });
+  }
+  const description = picture.querySelector("desc")?.textContent ?? "";
+  document.getElementById("night-legend").textContent = description;
+}
+
+hours.addEventListener("change", draw);

@@ -1,0 +1,133 @@
+/** What the sessions say: the sentence, what needs a person, and their order. */
+
+import { clock, isTime } from "./times.js";
+import { KINDS, REASONS, exit } from "./words.js";
+
+const CALLING = ["asking", "refused", "context"];
+const BLOCKED = ["given-up", "directory", "no-binary", "too-far"];
+/** How a person goes on with a session. */
+const CONTINUE = {
+  claude: (id) => ["claude", "--resume", id],
+  codex: (id) => ["codex", "resume", id],
+  copilot: (id) => ["copilot", `--resume=${id}`],
+  opencode: (id) => ["opencode", "-s", id],
+  qwen: (id) => ["qwen", "--resume", id],
+};
+
+/** Return the key that no other session has. */
+export function keyOf(session) {
+  return `${session.agent} ${session.id}`;
+}
+
+/** Return how a session is called: by its agent and the end of its directory. */
+export function nameOf(session) {
+  const directory = String(session.directory ?? "").replace(/\/+$/, "");
+  return `${session.agent ?? ""} ${directory.split("/").pop() || shortId(session)}`.trim();
+}
+
+/** Return the beginning of an id, which is enough for a command. */
+export function shortId(session) {
+  return String(session.id ?? "").slice(0, 8);
+}
+
+/** Return what a session needs from a person, and what to do; null if nothing. */
+export function need({ needs, kind, held }) {
+  if (!needs) {
+    return null;
+  }
+  const told = CALLING.includes(kind) ? KINDS[kind] : REASONS[BLOCKED.includes(held) && held];
+  return told ?? needs;
+}
+
+/** Return the last failure of each session that has not worked since. */
+export function failuresIn(entries, now = Date.now() / 1000) {
+  const failures = new Map();
+  const killed = new Map();
+  for (const entry of entries) {
+    const key = `${entry.agent} ${entry.session}`;
+    if (entry.event === "killed") {
+      killed.set(key, entry);
+    } else if (entry.event === "failed") {
+      const by = killed.get(key);
+      const ended = by !== undefined && by.attempt === entry.attempt;
+      failures.set(key, { ...entry, cause: ended ? `ended: ${by.reason}` : exit(entry) });
+    } else if (entry.event === "worked") {
+      failures.delete(key);
+    }
+  }
+  return [...failures.values()].filter((entry) => now - entry.at < 86_400);
+}
+
+/** Return the line with which a person goes on with a session. */
+export function continuation(session) {
+  if (!Object.hasOwn(CONTINUE, session.agent)) {
+    return null;
+  }
+  const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");
+  return session.directory ? `cd ${quoted(session.directory)} && ${line}` : line;
+}
+
+/** Quote a word for a POSIX shell. */
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** Say in one sentence how the sessions are. */
+export function sentence(sessions) {
+  const needing = sessions.filter((each) => need(each) !== null);
+  const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
+  const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
+  const dues = waiting.map((each) => each.due).filter(isTime);
+  const until = dues.length > 0 ? `until ${clock(Math.min(...dues))}` : "";
+  const next = until && (waiting.length === 1 ? ` ${until}` : ` (the next ${until})`);
+  const waits = counted(waiting.length, "waits", "wait");
+  const parts = [
+    counted(needing.length, "needs you", "need you"),
+    waits && waits + next,
+    counted(active.length, "works", "work"),
+  ].filter(Boolean);
+  return parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
+}
+
+function counted(number, one, several) {
+  return number === 0 ? "" : `${number} ${number === 1 ? one : several}`;
+}
+
+/** Return the sessions in the daemon's order, but those that need a person first. */
+export function byUrgency(sessions) {
+  const calling = (session) => need(session) !== null;
+  return [...sessions.filter(calling), ...sessions.filter((session) => !calling(session))];
+}
+
+/** Return whether a session has a state, and each of some words anywhere. */
+export function matches(session, state, words) {
+  if (state !== "" && session.state !== state) {
+    return false;
+  }
+  const text = [session.agent, session.id, session.directory, session.state, session.kind]
+    .concat(session.held, session.home, session.who, REASONS[session.held], KINDS[session.kind])
+    .join(" ")
+    .toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+/** Say how a session stopped, when it goes on, and why it is not revived. */
+export function storyOf(session) {
+  const parts = [];
+  if (session.kind) {
+    parts.push(KINDS[session.kind] ?? session.kind);
+  }
+  if (isTime(session.due)) {
+    parts.push(`due ${clock(session.due)}`);
+  }
+  if (session.held && session.held !== "kind") {
+    parts.push(REASONS[session.held] ?? session.held);
+  }
+  if (session.who) {
+    parts.push(session.who);
+  }
+  if (session.attempts > 0) {
+    parts.push(`${session.attempts} ${session.attempts === 1 ? "attempt" : "attempts"}`);
+  }
+  return parts.join("; ");
+}

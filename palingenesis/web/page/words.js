@@ -1,0 +1,87 @@
+/** What the daemon's words mean, and what to do. */
+
+/** How a session stopped. */
+export const KINDS = {
+  limit: "a usage limit",
+  transient: "a passing error: an overloaded server, or the network",
+  context: "the context is exhausted; begin a new session",
+  refused: "the service refuses: look at the billing, the credit or the log-in",
+  user: "its user interrupted or left it",
+  finished: "finished",
+  asking: "a question waits for you; answer it in the agent",
+  died: "it ended in the middle of a turn, and its process is gone",
+  continued: "it goes on under another id",
+  unknown: "how it ended cannot be read; look at it in the agent",
+};
+
+/** Why a session is not revived. */
+export const REASONS = {
+  paused: "the monitor is paused",
+  "no-method": "no command is named for it in the configuration",
+  "not-the-keeper": "another daemon of yours revives",
+  ledger: "the ledger cannot be written",
+  kind: "waiting does not cure this stop",
+  crashes: "a crash may be a closed terminal, and is not revived unless the configuration says so",
+  "on-hold": "on hold: you want it left alone",
+  project: "the configuration leaves its directory alone",
+  "given-up": "its revivals failed; continue it yourself",
+  "newer-record": "its transcript has grown since; it is judged again",
+  "too-far": "its reset is more than 8 days ahead; continue it yourself then",
+  "too-old": "it stopped too long ago; continue it yourself",
+  windows: "it was brought back often enough since you last wrote in it",
+  spend: "going on costs more than the plan",
+  "not-due": "it is revived when it is due",
+  hours: "it is revived when the configuration's hours begin",
+  "already-running": "its revival is running",
+  "owner-alive": "its agent still runs; continue it there",
+  "owner-unknown": "it is unknown whether its agent still runs; continue it yourself",
+  directory: "its directory is gone or not yours; restore it",
+  attempts: "it has used up its attempts; continue it yourself",
+  "at-once": "another session of its home goes first",
+  "hourly-limit": "it is revived within the hour",
+  "no-binary": "its command's program is not found; install it",
+};
+
+/** The states, the most urgent first. */
+export const STATES = ["given-up", "waiting", "reviving", "stopped", "working", "quiet", "left"];
+
+/** What an entry of the log says. */
+export const EVENTS = {
+  stopped: (entry) => `stopped: ${KINDS[entry.kind] ?? entry.kind ?? "unknown"}`,
+  intent: (entry) => `${revival(entry)} begins`,
+  started: (entry) => `${revival(entry)} started, pid ${entry.pid ?? "unknown"}`,
+  worked: (entry) => `${revival(entry)} worked`,
+  failed: (entry) => `${revival(entry)} failed (${exit(entry)})`,
+  "gave-up": () => "given up",
+  left: () => "left by its user",
+  ended: (entry) => `${revival(entry)} ended (${exit(entry)})`,
+  killed: (entry) => because("revival ended by the daemon", entry),
+  continued: () => "goes on under another id",
+  "needs-you": (entry) => because("needs you", entry),
+  "on-hold": (entry) => by("on hold", entry),
+  released: (entry) => by("released", entry),
+  asked: (entry) => by("revival asked for", entry),
+  paused: (entry) => by("paused", entry),
+  resumed: (entry) => by("resumed", entry),
+  kept: () => "this daemon revives in a further home from now on",
+};
+
+function revival(entry) {
+  return `revival ${entry.attempt ?? "of unknown number"}`;
+}
+
+/** Return how a command ended. */
+export function exit(entry) {
+  if (!Number.isInteger(entry.exit)) {
+    return "its exit status is unknown";
+  }
+  return entry.exit < 0 ? `signal ${-entry.exit}` : `exit status ${entry.exit}`;
+}
+
+function because(words, entry) {
+  return entry.reason ? `${words}: ${entry.reason}` : words;
+}
+
+function by(words, entry) {
+  return entry.by ? `${words} by ${entry.by}` : words;
+}

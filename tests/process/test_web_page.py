@@ -1,0 +1,342 @@
+"""What a person sees on the page and does there, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from typing import Any
+
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.ledger import Entry
+from palingenesis.monitor.report import facts
+from palingenesis.words import Event
+from tests.process.test_web_browser import BrowserTestCase
+from tests.support import axe
+from tests.support.agents import AgentTestCase
+from tests.support.browser import start_browser, wait_for_text
+from tests.support.monitored import entry, session
+from tests.support.patience import wait_until
+
+HOSTILE = "<img src=x onerror=document.title='broken'>"
+WIDTHS = (320, 1280)
+THEMES = ("light", "dark")
+
+
+def staged(now: float) -> list[dict[str, Any]]:
+    """Return one session of each sort that the page shows differently."""
+    return [
+        session(id="working-1", since=now - 5, directory="/srv/shop"),
+        session(id="working-2", since=now - 9, agent="codex", directory="/srv/api"),
+        session(id="reviving1", since=now - 60, state="reviving", directory="/srv/site"),
+        session(
+            id="waiting-1",
+            since=now - 3600,
+            state="waiting",
+            kind="limit",
+            due=now + 600,
+            held="not-due",
+            directory="/srv/it's here",
+        ),
+        session(
+            id="question1",
+            since=now - 1800,
+            state="stopped",
+            kind="asking",
+            needs="an answer",
+            directory=f"/srv/{HOSTILE}",
+            who=HOSTILE,
+        ),
+        session(id="finished1", since=now - 7200, state="stopped", kind="finished"),
+    ]
+
+
+def night(now: float) -> list[dict[str, Any]]:
+    """Return entries of a log for those sessions."""
+    known = {"session": "waiting-1"}
+    return [
+        entry("stopped", now - 3600, kind="limit", due=now - 1800, **known),
+        entry("intent", now - 1800, attempt=1, **known),
+        entry("started", now - 1799, attempt=1, pid=4242, **known),
+        entry("failed", now - 1700, attempt=1, exit=1, **known),
+        entry("needs-you", now - 1700, session="question1", reason=HOSTILE),
+    ]
+
+
+class PageTestCase(BrowserTestCase):
+    """A test of the page with staged sessions and a staged log."""
+
+    def stage(self, sessions: list[dict[str, Any]]) -> None:
+        """Replace the sessions."""
+        path = os.path.join(self.directory, "sessions.json")
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump(sessions, file)
+        os.replace(f"{path}.new", path)
+
+    def record(self, entries: list[dict[str, Any]]) -> None:
+        """Append entries to the log, all at once."""
+        lines = "".join(f"{json.dumps(each)}\n" for each in entries)
+        with open(os.path.join(self.directory, "log"), "a", encoding="utf-8") as file:
+            file.write(lines)
+
+    def resize(self, width: int) -> None:
+        """Give the page a width, whatever the least width of a window is."""
+        self.command("setDeviceMetricsOverride", width=width, height=900, mobile=False)
+
+    def prefer(self, theme: str) -> None:
+        """Set the theme that the reader prefers."""
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.command("setEmulatedMedia", features=features)
+
+    def command(self, name: str, **arguments: Any) -> None:
+        if name == "setDeviceMetricsOverride":
+            arguments["deviceScaleFactor"] = 1
+        self.browser.execute_cdp_cmd(f"Emulation.{name}", arguments)
+
+    def run_script(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def count_of(self, selector: str) -> int:
+        script = "return document.querySelectorAll(arguments[0]).length"
+        return int(self.run_script(script, selector))
+
+    def click(self, selector: str) -> None:
+        self.run_script("document.querySelector(arguments[0]).click()", selector)
+
+    def text(self, element: str) -> str:
+        script = "return document.getElementById(arguments[0]).textContent"
+        return str(self.run_script(script, element))
+
+    def wait_for(self, element: str, words: str) -> str:
+        return wait_for_text(self.browser, element, lambda text: words in text)
+
+
+class ShownTests(PageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        now = time.time()
+        self.stage(staged(now))
+        self.record(night(now))
+        self.log_in()
+        self.wait_for("log", "failed")
+        self.wait_for("sessions", "shop")
+        wait_until(lambda: self.count_of("#night svg") == 1, "the night is drawn")
+
+    def test_one_sentence_says_how_everything_is(self) -> None:
+        sentence = self.wait_for("sentence", "needs you")
+        self.assertRegex(sentence, r"^1 needs you, 1 waits until .*\d\d:\d\d, 3 work$")
+
+    def test_what_needs_you_has_its_reason_and_the_command(self) -> None:
+        shown = self.wait_for("needs", "a question waits for you")
+        self.assertIn("claude --resume question1", shown)
+        failed = self.wait_for("failed", "exit status 1")
+        self.assertIn("palingenesis output waiting-1", failed)
+
+    def test_the_command_is_that_of_the_report(self) -> None:
+        for agent in AGENTS:
+            directory = "/srv/it's here"
+            asked = Entry(1.0, Event.NEEDS_YOU, "a-1", agent, directory=directory, reason="you")
+            (told,) = facts([asked], {}, paused=False, since=0.0, now=2.0)["needs_you"]
+            shown = self.browser.execute_async_script(
+                "const done = arguments[1];"
+                "import('/sessions.js').then((told) => done(told.continuation(arguments[0])));",
+                session(directory=directory, id="a-1", agent=agent),
+            )
+            # Python's quoting is another one, and a shell reads the same words.
+            self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
+
+    def test_text_from_a_session_stays_text(self) -> None:
+        self.assertIn(HOSTILE, self.wait_for("log", HOSTILE))
+        self.assertIn(HOSTILE, self.text("sessions"))
+        self.assertIn(HOSTILE, self.text("night"))
+        self.assertEqual(self.count_of("img"), 0)
+        self.assertNotEqual(self.run_script("return document.title"), "broken")
+
+    def test_the_night_is_a_picture_and_a_table_in_the_readers_zone(self) -> None:
+        # The driver's zone is set for the page alone: a daemon elsewhere tells other times.
+        self.command("setTimezoneOverride", timezoneId="Asia/Kathmandu")
+        self.browser.refresh()
+        self.wait_for("zone", "Asia/")
+        wait_until(lambda: self.count_of("#night-rows tr") == 4, "the table is there")
+        cells = self.run_script(
+            "return [...document.querySelectorAll('#night-rows tr')].map((row) =>"
+            " [...row.cells].map((cell) => cell.innerText || cell.textContent))"
+        )
+        planned = cells[-1]
+        self.assertEqual(planned[2], "planned: revival")
+        lane = self.run_script(
+            "return document.querySelector('#night [tabindex]').getAttribute('aria-label')"
+        )
+        self.assertIn(f"{planned[1][-5:]} planned: revival", lane)
+
+    def test_what_needs_you_comes_first_and_the_rest_in_the_daemons_order(self) -> None:
+        names = self.run_script(
+            "return [...document.querySelectorAll('#sessions .state')].map((e) => e.textContent)"
+        )
+        self.assertEqual(names, ["stopped", "working", "working", "reviving", "waiting", "stopped"])
+
+    def test_sessions_are_filtered_by_state_and_by_words(self) -> None:
+        filter_by = (
+            "const [id, value] = arguments; const field = document.getElementById(id);"
+            "field.value = value; field.dispatchEvent(new Event('input', { bubbles: true }));"
+        )
+        self.run_script(filter_by, "words", "CODEX api")
+        self.wait_for("count", "1 of 6")
+        self.run_script(filter_by, "words", "")
+        self.run_script(filter_by, "state", "working")
+        self.wait_for("count", "2 of 6")
+
+    def test_a_session_is_held_by_its_button(self) -> None:
+        wait_until(
+            lambda: self.run_script("return document.querySelector('[data-action=HOLD]') !== null"),
+            "the button is there",
+        )
+        self.click("[data-action=HOLD]")
+        self.wait_for("outcome", "done")
+        self.process.wait_for_log("HOLD question1 by http")
+
+    def test_a_change_keeps_the_focus(self) -> None:
+        wait_until(
+            lambda: self.run_script("return document.querySelector('[data-action=HOLD]') !== null"),
+            "the button is there",
+        )
+        self.run_script("document.querySelectorAll('[data-action=HOLD]')[1].focus()")
+        focused = "return document.activeElement.getAttribute('aria-label')"
+        before = self.run_script(focused)
+        sessions = staged(time.time())
+        sessions[3] |= {"state": "reviving", "due": None, "held": None}
+        self.stage(sessions)
+        self.wait_for("sentence", "4 work")
+        self.assertEqual(self.run_script(focused), before)
+
+    def test_it_pauses_and_resumes(self) -> None:
+        wait_until(
+            lambda: self.run_script("return !document.getElementById('pause').hidden"),
+            "the button is there",
+        )
+        self.click("#pause")
+        self.wait_for("status", "paused")
+        self.assertEqual(self.state, "paused")
+        self.wait_for("pause", "Resume")
+        self.click("#pause")
+        self.wait_for("status", "monitoring")
+        self.assertEqual(self.state, "monitoring")
+
+    def test_it_fits_any_width_in_any_theme_and_keeps_nobody_out(self) -> None:
+        script = axe.source()
+        colours = set()
+        for theme in THEMES:
+            self.prefer(theme)
+            for width in WIDTHS:
+                self.resize(width)
+                widths = self.run_script(
+                    "return [document.documentElement.scrollWidth, innerWidth]"
+                )
+                self.assertLessEqual(widths[0], widths[1])
+                self.assertEqual(axe.violations(self.browser, script), [], f"{theme}, {width}")
+                self.keep_shot(f"{width}-{theme}")
+            colours.add(
+                self.run_script("return getComputedStyle(document.documentElement).backgroundColor")
+            )
+        self.assertEqual(len(colours), 2)
+
+    def keep_shot(self, name: str) -> None:
+        """Save a picture for a person, if one is wanted."""
+        directory = os.environ.get("PALINGENESIS_SHOTS")
+        if directory is not None:
+            self.browser.save_screenshot(os.path.join(directory, f"{name}.png"))
+
+    def test_everything_is_reached_by_the_keyboard(self) -> None:
+        unreachable = self.run_script(
+            "return [...document.querySelectorAll('button, input, select, a, summary')]"
+            ".filter((each) => each.checkVisibility() && each.tabIndex < 0).length"
+        )
+        self.assertEqual(unreachable, 0)
+        from selenium.webdriver.common.keys import Keys
+
+        self.browser.find_element("tag name", "body").send_keys(Keys.TAB)
+        self.assertEqual(
+            self.run_script("return document.activeElement.textContent"), "Skip to the content"
+        )
+
+    def test_it_asks_no_other_server_for_anything(self) -> None:
+        names = self.run_script(
+            "return performance.getEntriesByType('resource').map((each) => each.name)"
+        )
+        self.assertTrue(names)
+        for name in names:
+            self.assertTrue(name.startswith((self.address, "data:")), name)
+
+
+class GoneTests(PageTestCase):
+    def test_a_killed_daemon_is_said_and_the_page_goes_on_with_the_next_one(self) -> None:
+        now = time.time()
+        self.stage(staged(now))
+        self.record(night(now))
+        self.log_in()
+        self.wait_for("log", "failed")
+        self.process.kill()
+        self.wait_for("news", "does not answer")
+        self.assertEqual(self.text("status"), "not connected")
+        self.record([entry("gave-up", now, session="waiting-1")])
+        self.start()
+        self.wait_for("news", "new code")
+        self.run_script("document.getElementById('code').value = arguments[0]", self.code())
+        self.click("#login button")
+        self.wait_for("news", "Live")
+        shown = self.wait_for("log", "given up")
+        self.assertEqual(shown.count("given up"), 1)
+        self.assertEqual(shown.count("failed"), 1)
+
+
+class ManyTests(PageTestCase):
+    def test_500_sessions_and_10_000_entries_stay_usable(self) -> None:
+        now = time.time()
+        self.stage(
+            [
+                session(id=f"session-{number:04}", since=now - number, directory=f"/srv/{number}")
+                for number in range(500)
+            ]
+        )
+        self.log_in()
+        self.wait_for("count", "500 of 500")
+        for batch in range(10):
+            entries = [entry("worked", now + batch + n / 1e4, attempt=n) for n in range(1000)]
+            self.record(entries)
+            wait_until(
+                lambda total=1000 * (batch + 1): (
+                    self.run_script("return document.getElementById('log').start") == total
+                ),
+                f"{1000 * (batch + 1)} entries are taken",
+            )
+        shown = self.run_script("return document.querySelectorAll('#log > li').length")
+        self.assertLess(shown, 1000)
+        # A person types on; what is drawn for one letter is far below a second even here.
+        self.run_script("document.getElementById('words').focus()")
+        self.browser.find_element("id", "words").send_keys("srv/499")
+        self.wait_for("count", "1 of 500")
+
+
+class NightTests(AgentTestCase):
+    """The page of the real daemon, with a stand-in agent."""
+
+    def test_a_session_is_seen_to_stop_to_wait_and_to_come_back(self) -> None:
+        browser = start_browser(self, self.place.path("profile"))
+        config = self.configure()
+        with open(config, "a", encoding="utf-8") as file:
+            file.write("[http]\ncontrol = true\n")
+        self.start_daemon(config)
+        browser.get(self.reply("WEB open")["url"])
+        wait_for_text(browser, "news", lambda text: text == "Live")
+        wait_for_text(browser, "count", lambda text: text == "0 of 0 sessions")
+        self.begin("s", "limit:6", "finish").wait()
+        wait_for_text(browser, "sentence", lambda text: text.startswith("1 waits until "))
+        wait_for_text(browser, "sessions", lambda text: "a usage limit; due " in text)
+        shown = wait_for_text(browser, "log", lambda text: "revival 1 ended" in text)
+        for words in ("stopped: a usage limit", "revival 1 begins", "revival 1 worked"):
+            self.assertIn(words, shown)
+        wait_for_text(browser, "sessions", lambda text: "finished" in text)
+        browser.execute_script("document.getElementById('pause').click()")
+        wait_for_text(browser, "status", lambda text: text == "paused")
+        self.assertEqual(self.reply("STATUS")["state"], "paused")

@@ -1,0 +1,46 @@
+"""The sessions, as the web door sends them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.daemon.web import SESSIONS_LIMIT, MonitorFacts
+from palingenesis.monitor.listing import EVERY, PAGE, SessionsQuery
+from palingenesis.monitor.service import Monitor
+from palingenesis.web.events import WAITING_LIMIT
+
+
+class Pages:
+    """A monitor's sessions, as it lists them; each report has this many further bytes."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.all = [{"id": f"session-{number}", "who": "x" * size} for number in range(count)]
+
+    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
+        ids = [each["id"] for each in self.all]
+        begin = 0 if query.after is None else ids.index(query.after) + 1
+        return self.all[begin : begin + PAGE]
+
+
+def facts(count: int, size: int = 10) -> MonitorFacts:
+    return MonitorFacts(cast("Monitor", Pages(count, size)))
+
+
+class SessionsTests(SynchronousTestCase):
+    def test_all_pages_are_one_list(self) -> None:
+        told = facts(2 * PAGE + 1).sessions()
+        self.assertEqual(
+            [each["id"] for each in told], [f"session-{n}" for n in range(2 * PAGE + 1)]
+        )
+
+    def test_none_are_an_empty_list(self) -> None:
+        self.assertEqual(facts(0).sessions(), [])
+
+    def test_two_of_the_longest_lists_may_wait_for_a_client(self) -> None:
+        told = facts(5 * PAGE, 1000).sessions()
+        self.assertLess(len(told), 5 * PAGE)
+        self.assertLessEqual(len(json.dumps(told)), SESSIONS_LIMIT)
+        self.assertLess(2 * SESSIONS_LIMIT, WAITING_LIMIT)
