@@ -8,11 +8,6 @@ from __future__ import annotations
 
 #: The reason by test, for each agent.
 EXPECTED: dict[str, dict[str, str]] = {
-    "claude": {
-        "test_clear_begins_another_session": "/clear is not read",
-        "test_a_killed_background_worker_has_a_supervisor": "the supervisor is not looked for",
-        "test_a_stopped_background_session": "the state of a job is not read",
-    },
     "codex": {
         "test_revived_by_the_queue": "there is no queue yet",
     },
