@@ -22,6 +22,7 @@ EXPECTED: dict[str, tuple[Kind | None, float | None]] = {
     "claude/esc-before-a-reply-2.1.332": (None, None),
     "claude/extra-usage-required-2.1.332": (Kind.REFUSED, None),
     "claude/individual-spend-limit-2.1.332": (Kind.LIMIT, 1795786402.0),
+    "claude/limit-as-a-summary-2.1.150": (Kind.FINISHED, None),
     "claude/limit-while-compacting-2.1.332": (Kind.LIMIT, 1795786380.0),
     "claude/limit-while-compacting-by-itself-2.1.332": (Kind.LIMIT, 1795786380.0),
     "claude/model-not-found-2.1.332": (Kind.REFUSED, None),
