@@ -7,7 +7,7 @@ costs nothing.
 
 from __future__ import annotations
 
-__version__ = "1.1.0"
+__version__ = "1.2.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -79,6 +79,8 @@ def owner_of(client: Address, server: Address) -> int:
 
 def _ask(client: Address, server: Address) -> tuple[int, int, int] | None:
     """Return the user, the state and the inode of a connection's end; None if there is none."""
+    if sys.platform != "linux":
+        raise _NotAsked
     ends = _packed(client[0]), _packed(server[0])
     family = socket.AF_INET if len(ends[0]) == 4 else socket.AF_INET6
     body = b"".join(

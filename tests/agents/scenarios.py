@@ -177,7 +177,7 @@ class Scenarios(AgentTestCase):
 
     def test_the_same_limit_again_and_again(self) -> None:
         self.bed.server.answers(lambda: self.agent.limited(self.reset(2)))
-        self.bed.daemon(attempts=3)
+        self.bed.daemon(attempts=3, windows=10)
         self.bed.begin().wait()
         told = self.assert_told(state="given-up")
         self.assertEqual(told["kind"], "limit")
@@ -185,6 +185,13 @@ class Scenarios(AgentTestCase):
         self.assertGreater(starts, 1)
         self.assertEqual(len(self.bed.server.asked), 1 + starts)
         self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), starts)
+
+    def test_no_more_resets_than_windows_without_a_person(self) -> None:
+        self.bed.server.answers(lambda: self.agent.limited(self.reset(2)))
+        self.bed.daemon()
+        self.bed.begin().wait()
+        self.assert_told(state="stopped", held="windows")
+        self.assertEqual(self.story().count("started"), 2)
 
     def test_the_daemon_killed_during_a_revival(self) -> None:
         hold = Hold()
