@@ -38,7 +38,8 @@ control = ControlService(DaemonState(extra=lambda: {"jobs": len(queue)}), "site-
 control.command("FLUSH", queue.clear, "drop what waits", web=True)
 control.metric("jobs_waiting", "gauge", "jobs that wait", lambda: len(queue))
 
-root = Resource()
+# Twisted's interfaces are opaque to a type checker without the zope plug-in.
+root: Any = Resource()
 root.putChild(b"", Page())
 # Over TCP a program needs the token; over a Unix socket, the kernel's word is enough.
 root.putChild(b"control", ControlResource(control, secrets.token_urlsafe(32)))

@@ -94,6 +94,8 @@ def status_sentence(status: DaemonStatus) -> str:
     sentence = f"{status.state}, up {in_words(status.uptime_secs or 0)}"
     if _is_monitor(status):
         worked, started = status.saves_count, status.total_resumes
+        if not started:
+            return sentence
         return f"{sentence}, {counted(started, 'revival')} started, {worked} worked"
     if not _has_sessions(status):
         return sentence
