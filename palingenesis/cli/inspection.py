@@ -46,15 +46,16 @@ def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
     :param agents: what ``INSPECT`` replies.
     :raises AttributeError, KeyError, TypeError: when it replies something else.
     """
-    words = []
+    words, missing = [], []
     for agent, known in agents.items():
-        home = at_home(known[Key.DIRECTORY])
         if known[Key.MONITORED]:
-            words.append(f"{agent} in {home}")
+            words.append(f"{agent} in {at_home(known[Key.DIRECTORY])}")
         elif known[Key.EXISTS]:
             words.append(f"not {agent}, since `agents` in [sessions] leaves it out")
         else:
-            words.append(f"not {agent}, since there is no {home}")
+            missing.append(agent)
+    if missing:
+        words.append(f"no directory of {', '.join(missing)}")
     return printable("; ".join(words)) or "none"
 
 

@@ -127,7 +127,7 @@ class SessionsTests(MonitoredTestCase):
         self.place.daemon()
         self.assertTrue(
             self.shown("sessions").startswith(
-                "no sessions (agents: claude in ~/.claude; not codex, since there is no ~/.codex"
+                "no sessions (agents: claude in ~/.claude; no directory of codex, opencode,"
             )
         )
         self.assertEqual(self.run_command("pause").returncode, Exit.DONE)

@@ -112,8 +112,7 @@ class InspectionTests(SynchronousTestCase):
             [
                 (
                     "agents",
-                    "not claude, since `agents` in [sessions] leaves it out; "
-                    "not codex, since there is no ~/.codex",
+                    "not claude, since `agents` in [sessions] leaves it out; no directory of codex",
                     YELLOW,
                 )
             ],
