@@ -391,8 +391,8 @@ class HomeTests(SynchronousTestCase):
 
     def test_how_its_program_finds_a_named_home(self) -> None:
         for directory, environment in (
-            ("/work/opencode", {"XDG_DATA_HOME": "/work"}),
-            ("/work/oc", {"OPENCODE_DB": "/work/oc/opencode.db"}),
+            ("/data/opencode", {"XDG_DATA_HOME": "/data"}),
+            ("/data/oc", {"OPENCODE_DB": "/data/oc/opencode.db"}),
         ):
             home = Home("work", "opencode", directory, is_named=True)
             self.assertEqual(home.environment, environment)
