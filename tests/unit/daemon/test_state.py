@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -144,7 +145,11 @@ class CommandTests(StateTestCase):
         class Control:
             command = staticmethod(table.register)
 
-        return Control
+            @property
+            def peer(self) -> Credentials | None:
+                return table.peer
+
+        return Control()
 
     def check(self) -> None:
         if self.mistake is not None:
@@ -155,6 +160,26 @@ class CommandTests(StateTestCase):
         assert isinstance(reply, bytes)
         self.assertLessEqual(len(reply), wire.REPLY_LIMIT)
         return json.loads(reply) if reply[:1] in b"[{" else reply.decode()
+
+    def test_only_the_daemon_s_own_user_and_root_steer_a_session(self) -> None:
+        self.world.write("4f1c-a", Kind.LIMIT, reset=self.now() + 1000)
+        self.pass_time(20)
+        stranger = Credentials(4242, os.geteuid() + 1, 4242)
+        for command in (b"HOLD", b"RELEASE", b"REVIVE", b"END"):
+            for peer in (stranger, None):
+                line = command + b" 4f1c"
+                reply = self.successResultOf(maybeDeferred(self.table.run, line, peer))
+                self.assertIn(b"only the daemon's own user and root", reply)
+        self.assertEqual(self.monitor.log(10)[-1]["event"], "stopped")
+
+    def test_a_session_is_steered_by_the_beginning_of_its_id(self) -> None:
+        self.world.write("4f1c-a", Kind.LIMIT, reset=self.now() + 1000)
+        self.pass_time(20)
+        own = Credentials(os.getpid(), os.geteuid(), os.getegid())
+        held = self.successResultOf(maybeDeferred(self.table.run, b"HOLD 4f1c", own))
+        self.assertEqual(held, b"OK\n")
+        refused = self.successResultOf(maybeDeferred(self.table.run, b"END 4f1c", own))
+        self.assertIn(b"no revival of it runs", refused)
 
     def test_sessions_tells_each_with_what_holds_it(self) -> None:
         self.world.write("s", Kind.LIMIT, reset=self.now() + 1000)

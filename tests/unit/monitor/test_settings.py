@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
@@ -209,3 +210,103 @@ class SettingsTests(SynchronousTestCase):
             "notify.events: expected a list of needs-you, worked, gave-up, stopped, started, "
             "failed, left, finished, killed, not ['intent']",
         )
+
+
+class BoundsOfANightTests(SynchronousTestCase):
+    def settings(self, **sessions: object) -> Settings:
+        return make_settings({"sessions": sessions})
+
+    def refusal(self, tables: dict[str, object]) -> str:
+        return str(self.assertRaises(ValueError, make_settings, tables))
+
+    def test_hours_are_minutes_since_midnight(self) -> None:
+        self.assertEqual(self.settings(hours="22:00-08:30").hours, (22 * 60, 8 * 60 + 30))
+
+    def test_hours_that_are_no_two_times_of_day_are_refused(self) -> None:
+        for value in ("22-8", "24:00-08:00", "22:60-08:00", "08:00-08:00", 22):
+            text = self.refusal({"sessions": {"hours": value}})
+            self.assertTrue(text.startswith("sessions.hours: expected "), text)
+
+    def test_a_home_may_have_its_own_number_of_starts(self) -> None:
+        command = {"command": ["claude", "{id}"], "hourly": 10}
+        settings = make_settings({"sessions": {"hourly": 3}, "revive": {"claude": command}})
+        self.assertEqual((settings.hourly_of("claude"), settings.hourly_of("codex")), (10, 3))
+
+    def test_a_command_of_another_session_than_the_stopped_one_is_refused(self) -> None:
+        for arguments, reason in (
+            (["claude", "{id}", "{promt}"], "unknown placeholder {promt}"),
+            (["claude", "{prompt}"], "{id} is missing"),
+            (["claude", "--continue", "{id}"], "--continue takes the newest session"),
+            (["codex", "--last", "{id}"], "--last takes the newest session"),
+        ):
+            self.assertIn(reason, self.refusal({"revive": {"claude": {"command": arguments}}}))
+
+
+class ProjectTests(SynchronousTestCase):
+    def projects(self, *tables: dict[str, object]) -> Settings:
+        return make_settings({"projects": list(tables)})
+
+    def test_the_longest_directory_that_fits_counts(self) -> None:
+        settings = self.projects(
+            {"directory": "/home/app", "prompt": "go on"},
+            {"directory": "/home/app/private", "revive": False},
+        )
+        inner, outer = (settings.project_of(f"/home/app{end}") for end in ("/private/a", "/b"))
+        assert inner is not None and outer is not None
+        self.assertEqual((inner.revive, outer.revive, outer.prompt), (False, True, "go on"))
+        self.assertIsNone(settings.project_of("/home/application"))
+
+    def test_a_project_changes_the_prompt_and_adds_to_the_environment(self) -> None:
+        (project,) = self.projects(
+            {"directory": "/a", "prompt": "go on", "environment": {"B": "2"}}
+        ).projects
+        command = project.changed(Command(("claude", "{id}"), "continue", {"A": "1"}))
+        self.assertEqual(command.prompt, "go on")
+        self.assertEqual(dict(command.environment), {"A": "1", "B": "2"})
+
+    def test_a_project_that_cannot_be_is_refused(self) -> None:
+        for tables, reason in (
+            ({"a": 1}, "projects: expected tables [[projects]], not a table"),
+            ([{"prompt": "x"}], "projects.1.directory: missing"),
+            ([{"directory": "here"}], "projects.1.directory: expected an absolute path"),
+        ):
+            error = self.assertRaises(ValueError, make_settings, {"projects": tables})
+            self.assertIn(reason, str(error))
+
+
+class EnvironmentFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = os.path.abspath(self.mktemp())
+
+    def write(self, content: str, mode: int = 0o600) -> None:
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(self.path, mode)
+
+    def environment(self, **more: object) -> dict[str, str]:
+        table = {"command": ["claude", "{id}"], "environment_file": self.path, **more}
+        (command,) = make_settings({"revive": {"claude": table}}).revive.values()
+        return dict(command.environment)
+
+    def test_its_lines_are_variables_that_the_configuration_overrides(self) -> None:
+        self.write("# a comment\n\nTOKEN=a=b\nOTHER=1\n")
+        self.assertEqual(
+            self.environment(environment={"OTHER": "2"}), {"TOKEN": "a=b", "OTHER": "2"}
+        )
+
+    def test_a_file_that_cannot_be_used_is_refused_without_its_content(self) -> None:
+        for content, mode, reason in (
+            ("TOKEN=secret\n", 0o640, "others may read it; run chmod 600 on it"),
+            ("TOKEN secret\n", 0o600, "line 1 is not NAME=value"),
+            ("A=1\n1B=secret\n", 0o600, "line 2 is not NAME=value"),
+            ("A=" + "s" * 65536, 0o600, "larger than 65536 bytes"),
+        ):
+            self.write(content, mode)
+            text = str(self.assertRaises(ValueError, self.environment))
+            self.assertIn(reason, text)
+            self.assertNotIn("secret", text)
+
+    def test_a_missing_file_and_a_directory_are_refused(self) -> None:
+        self.assertIn("No such file", str(self.assertRaises(ValueError, self.environment)))
+        os.mkdir(self.path)
+        self.assertIn("Is a directory", str(self.assertRaises(ValueError, self.environment)))
