@@ -15,6 +15,8 @@ from tests.support.patience import wait_until
 FAR = 3600
 #: Seconds until a stated reset that a test waits for.
 NEAR = 4
+#: Seconds until a stated reset before which a test does something.
+SOON = 15
 #: A command that takes long; Claude Code refuses a plain sleep(1).
 LONG = "python3 -c 'import time; time.sleep(600)'"
 
@@ -200,7 +202,7 @@ class Scenarios(AgentTestCase):
         self.assertEqual(len(self.bed.server.asked), 2)
 
     def test_the_daemon_killed_before_a_revival(self) -> None:
-        resets = self.reset(NEAR)
+        resets = self.reset(SOON)
         self.bed.server.answers(self.agent.limited(resets), Say())
         daemon = self.bed.daemon()
         self.bed.begin().wait()
@@ -212,13 +214,15 @@ class Scenarios(AgentTestCase):
 
     def test_a_person_goes_on_first(self) -> None:
         """A session that a person resumes before its reset is never started again."""
-        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say("By hand."), Say())
+        resets = self.reset(SOON)
+        self.bed.server.answers(self.agent.limited(resets), Say("By hand."), Say())
         daemon = self.bed.daemon()
         self.bed.begin().wait()
         self.assert_told(kind="limit", state="waiting")
         window = self.bed.open(*self.agent.resumed(self.bed.session()))
         window.type("I go on")
         window.wait_for("By hand.")
+        wait_until(lambda: time.time() > resets + 2, "the reset is past")
         self.assert_told(kind="finished")
         self.assertTrue(daemon.running)
         self.assertNotIn("started", self.story())
