@@ -44,6 +44,8 @@ class Judge:
     :param recorded: called for each event that is recorded.
     :param warn: called with one line for everything that a person should mend.
     :ivar settings: what an operator has set.
+    :ivar wants_a_look: whether the processes are to be looked at; see :meth:`consider`.
+    :ivar ready: what is due: when, which session, and its record's key; see :meth:`gather`.
     :ivar kept: the homes that this daemon keeps; see `Circumstances`.
     """
 
@@ -64,6 +66,8 @@ class Judge:
         self.kept: Mapping[str, float | None] = {}
         self._resets: Mapping[str, Statement] = {}
         self._looked_at = -LOOK
+        self.wants_a_look = False
+        self.ready: list[tuple[float, tuple[str, str], str]] = []
         self._world = world
         self._times = times
         self._roster = roster
@@ -110,18 +114,24 @@ class Judge:
         sessions = self._roster.sessions.values()
         return [session for session in sessions if session.identity.directory == directory]
 
-    def wants_a_look(self) -> bool:
-        """Return whether it matters now for any session who has it, or will when it is due."""
+    def consider(self) -> Iterator[None]:
+        """
+        Decide whether to look at the processes, and set `wants_a_look`; yield after each session.
+
+        It matters for a session who has it if nothing else keeps it from being revived; of one
+        that waits, a person wants to know it before.
+        """
+        self.wants_a_look = False
         circumstances = self.circumstances()
         shows = circumstances.monotonic - self._looked_at >= LOOK
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    if shows and session.state is State.WAITING:
-                        return True
-                    if owner_matters(self._case(session, circumstances)):
-                        return True
-        return False
+                    waits = shows and session.state is State.WAITING
+                    self.wants_a_look = waits or owner_matters(self._case(session, circumstances))
+            if self.wants_a_look:
+                return
+            yield
 
     def judge_all(self, living: Living | None) -> Iterator[None]:
         """
@@ -198,8 +208,8 @@ class Judge:
         if self._ledger.needs_you(stop_of(case), need):
             self._recorded(Event.NEEDS_YOU, stop_of(case), need)
 
-    def ready(self) -> list[tuple[float, tuple[str, str], str]]:
-        """Return what is due, the longest due first: when, which session, its record's key."""
+    def gather(self) -> Iterator[None]:
+        """Set `ready` to what is due, the longest due first; yield after each session."""
         circumstances = self.circumstances()
         ready = []
         for session in self._roster.sessions.values():
@@ -210,7 +220,8 @@ class Judge:
                 # A directory that could not be used is asked again.
                 if assessment.held in (None, Reason.DIRECTORY):
                     ready.append((assessment.due or 0.0, session.name, session.verdict.key))
-        return sorted(ready)
+            yield
+        self.ready = sorted(ready)
 
     def still_ready(self, name: tuple[str, str]) -> Session | None:
         """Return a session if nothing that is known without a look at the system holds it."""

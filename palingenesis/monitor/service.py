@@ -409,12 +409,14 @@ class Monitor(Service):
         # After the transcripts are read: a user who wrote in one is seen to live.
         ended = self._revivals.any_ended()
         self._judge.observe(await self._see(self._every_home()) if ended else None)
-        living = await self._see(homes) if self._judge.wants_a_look() else None
+        await self._in_slices(self._judge.consider())
+        living = await self._see(homes) if self._judge.wants_a_look else None
         await self._in_slices(self._judge.judge_all(living))
         self._ledger.forget(self._roster.sessions)
         self._summarize()
         if acts:
-            for _, name, key in self._judge.ready():
+            await self._in_slices(self._judge.gather())
+            for _, name, key in self._judge.ready:
                 if (session := self._judge.still_ready(name)) is not None:
                     await self._revive(session, key, homes)
             self._summarize()

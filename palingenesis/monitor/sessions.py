@@ -100,6 +100,8 @@ class Verdict:
         :param now: seconds since the epoch.
         """
         latest = now + CLOCK_SLACK
+        if max(self.at or 0.0, self.progress or 0.0) <= latest:
+            return self
         at = None if self.at is not None and self.at > latest else self.at
         late = self.progress is not None and self.progress > latest
         return replace(self, at=at, progress=None if late else self.progress)
