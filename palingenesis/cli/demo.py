@@ -60,8 +60,10 @@ def demo(colour: bool) -> Exit:
 
     :param colour: whether the lines are in colour.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Noted, and not raised: in the middle of `subprocess` an exception could leave its lock
+        # held, and the wait for that process would never end.
+        signal.signal(number, _note)
     home = dict(os.environ)
     stage = None
     try:
@@ -136,7 +138,7 @@ class _Stage:
                 print(coloured(END, DIM) if colour else END, flush=True)
                 return Exit.DONE
             self._check_daemon()
-            time.sleep(INTERVAL)
+            _pause()
         raise _Failed(f"the session has not come back within {PATIENCE:.0f} seconds")
 
     def clear(self) -> None:
@@ -228,7 +230,7 @@ class _Stage:
                 self._check_daemon()
                 if time.monotonic() > end:
                     raise _Failed(str(error)) from None
-                time.sleep(INTERVAL)
+                _pause()
             else:
                 return
 
@@ -265,7 +267,7 @@ class _Stage:
             if any(entry.get(Key.EVENT) == Event.ENDED for entry in objects(client, LOG)):
                 self._show(client, colour)
                 return
-            time.sleep(INTERVAL)
+            _pause()
 
     def _tell(self, entries: list[dict[str, Any]]) -> None:
         """Print the new entries, as ``log`` does."""
@@ -277,5 +279,15 @@ class _Stage:
             self._told = len(entries)
 
 
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+_CAUGHT: list[int] = []
+
+
+def _note(number: int, _frame: FrameType | None) -> None:
+    _CAUGHT.append(number)
+
+
+def _pause() -> None:
+    """Wait until the next look; raise SystemExit if a signal asks for the end."""
+    time.sleep(INTERVAL)
+    if _CAUGHT:
+        raise SystemExit(128 + _CAUGHT[0])
