@@ -441,7 +441,8 @@ def _is_one_too_many_windows(case: Case) -> bool:
     return case.kind is Kind.LIMIT and case.windows >= case.settings.windows
 
 
-def _has_had_its_attempts(case: Case) -> bool:
+def has_run_out(case: Case) -> bool:
+    """Return whether another attempt for this stop would be one too many."""
     end = case.ending
     if end is None:
         return False
@@ -449,11 +450,6 @@ def _has_had_its_attempts(case: Case) -> bool:
         return end.attempts >= case.settings.attempts
     first = case.history.first_stop_at
     return not end.fresh and first is not None and case.circumstances.now - first > UNSTATED
-
-
-def has_run_out(case: Case) -> bool:
-    """Return whether another attempt for this stop would be one too many."""
-    return _has_had_its_attempts(case)
 
 
 def _waits_for_the_first(case: Case) -> bool:
@@ -490,7 +486,7 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.OWNER_ALIVE, lambda case: case.system.owner() in (Owner.PROGRAM, Owner.SERVER)),
     (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is not Owner.GONE),
     (Reason.DIRECTORY, lambda case: not case.system.directory()),
-    (Reason.ATTEMPTS, _has_had_its_attempts),
+    (Reason.ATTEMPTS, has_run_out),
     (Reason.AT_ONCE, _waits_for_the_first),
     (Reason.HOURLY_LIMIT, _starts_enough),
     (Reason.NO_BINARY, lambda case: not case.system.program()),
