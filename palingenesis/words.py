@@ -95,7 +95,12 @@ class Event(StrEnum):
 class Method(StrEnum):
     """How a session is brought back."""
 
+    #: Another process, if nobody has the session.
     COMMAND = "command"
+    #: The open program's own way to be handed a prompt.
+    QUEUE = "queue"
+    #: Keys for the open program's terminal.
+    TYPE_INTO = "type_into"
 
 
 class Owner(StrEnum):

@@ -115,9 +115,10 @@ def warnings(settings: Settings) -> Iterator[str]:
     from palingenesis.monitor.child import CommandError
 
     programs = [
-        (f"revive.{name}.command", command.arguments[0], command.environment)
-        for name, command in settings.revive.items()
-        if command.arguments
+        (f"revive.{name}.{method}", command.arguments[0], command.environment)
+        for name, revival in settings.revive.items()
+        for method in revival.methods
+        if (command := revival.run_for(method)) is not None
     ]
     if settings.notify:
         programs.append(("notify.command", settings.notify[0], {}))

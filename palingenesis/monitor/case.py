@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from palingenesis.monitor import resets
 from palingenesis.monitor.ledger import History
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.settings import Project, Settings
+from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
 #: Seconds after the first stop without progress for which attempts go on if no reset is stated:
@@ -27,8 +27,8 @@ TOO_FAR = 8 * 86400.0
 class System(Protocol):
     """What only a look at the system can answer about a session."""
 
-    def owner(self) -> Owner:
-        """Return what can write to the session."""
+    def owner(self) -> Owner | None:
+        """Return what can write to the session; None if nobody has asked."""
 
     def directory(self) -> bool:
         """Return whether the session's directory can be used."""
@@ -40,9 +40,9 @@ class System(Protocol):
 class Permissive:
     """A `System` that forbids nothing, for a case whose other facts are asked first."""
 
-    def owner(self) -> Owner:
-        """Return that nobody has the session."""
-        return Owner.GONE
+    def owner(self) -> Owner | None:
+        """Return that nobody has asked."""
+        return None
 
     def directory(self) -> bool:
         """Return that the directory can be used."""
@@ -168,8 +168,19 @@ class Case:
 
     @property
     def method(self) -> Method | None:
-        """The method that revives the session; None if the configuration names none."""
-        return Method.COMMAND if self.session.home.name in self.settings.revive else None
+        """The method that revives the session; None if none that is named fits its owner."""
+        return None if self.revival is None else self.revival.method_for(self.session.owner)
+
+    @property
+    def revival(self) -> HomeRevival | None:
+        """How the sessions of its home are brought back in its directory; None if not at all."""
+        session = self.session
+        return self.settings.revival_of(session.home.name, session.identity.directory)
+
+    @property
+    def wants_another_owner(self) -> bool:
+        """Whether a method is named, but none that fits what has the session."""
+        return self.method is None and self.revival is not None
 
     @property
     def is_kept(self) -> bool:
@@ -192,8 +203,7 @@ class Case:
         verdict, intended_at = self.session.verdict, self.history.intended_at
         if intended_at is None or verdict.last_prompt_at is None:
             return False
-        command = self.settings.revive.get(self.session.home.name)
-        given = None if command is None else command.prompt
+        given = None if self.revival is None else self.revival.prompt
         return verdict.last_prompt != given and verdict.last_prompt_at > intended_at
 
     @property
@@ -452,6 +462,11 @@ def has_run_out(case: Case) -> bool:
     return not end.fresh and first is not None and case.circumstances.now - first > UNSTATED
 
 
+def _has_a_rival(case: Case) -> bool:
+    """Return whether something has the session beside which a command would be a rival."""
+    return case.method is Method.COMMAND and case.system.owner() in (Owner.PROGRAM, Owner.SERVER)
+
+
 def _waits_for_the_first(case: Case) -> bool:
     if case.load.running >= case.settings.at_once:
         return True
@@ -483,8 +498,8 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.NOT_DUE, _is_not_due),
     (Reason.HOURS, _is_outside_hours),
     (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
-    (Reason.OWNER_ALIVE, lambda case: case.system.owner() in (Owner.PROGRAM, Owner.SERVER)),
-    (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is not Owner.GONE),
+    (Reason.OWNER_ALIVE, _has_a_rival),
+    (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is Owner.UNKNOWN),
     (Reason.DIRECTORY, lambda case: not case.system.directory()),
     (Reason.ATTEMPTS, has_run_out),
     (Reason.AT_ONCE, _waits_for_the_first),

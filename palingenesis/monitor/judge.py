@@ -105,8 +105,8 @@ class Judge:
         if session is not None and living is not None:
             owner = living.owner(session.home, session.identity, session.path)
         stop = running.attempt.stop
-        command = self.settings.revive.get(self._world.home_of(stop).name)
-        prompt = None if command is None else command.prompt
+        revival = self.settings.revival_of(self._world.home_of(stop).name, stop.directory)
+        prompt = None if revival is None else revival.prompt
         self._revivals.observe(running, session, owner, prompt, self._beside(stop.directory))
 
     def _beside(self, directory: str) -> list[Session]:
@@ -127,8 +127,9 @@ class Judge:
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    waits = shows and session.state is State.WAITING
-                    self.wants_a_look = waits or owner_matters(self._case(session, circumstances))
+                    case = self._case(session, circumstances)
+                    waits = session.state is State.WAITING or case.wants_another_owner
+                    self.wants_a_look = (shows and waits) or owner_matters(case)
             if self.wants_a_look:
                 return
             yield
@@ -249,10 +250,7 @@ class Judge:
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
-            command = self.settings.revive[session.home.name]
-            if case.project is not None:
-                command = case.project.changed(command)
-            warning = self._revivals.begin(case, command, others)
+            warning = self._revivals.begin(case, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
             assessment = assess(self._case(session, circumstances))
@@ -390,8 +388,8 @@ class _System:
         self._settings = settings
         self._warn = warn
 
-    def owner(self) -> Owner:
-        return self._session.owner or Owner.GONE
+    def owner(self) -> Owner | None:
+        return self._session.owner
 
     def directory(self) -> bool:
         unusable = self._session.unusable
@@ -400,9 +398,13 @@ class _System:
         return unusable is None
 
     def program(self) -> bool:
-        home = self._session.home.name
+        session, home = self._session, self._session.home.name
+        revival = self._settings.revival_of(home, session.identity.directory)
+        method = None if revival is None else revival.method_for(session.owner)
+        command = None if revival is None or method is None else revival.run_for(method)
         try:
-            self._world.program(self._settings.revive[home])
+            if command is not None:
+                self._world.program(command)
         except CommandError as error:
             self._warn(f"No session of {home} can be revived: {error}")
             return False

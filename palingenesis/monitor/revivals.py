@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from palingenesis.monitor.case import Case, Load, has_run_out
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival
+from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth
 from palingenesis.monitor.world import World
-from palingenesis.words import Event, Owner
+from palingenesis.words import Event, Method, Owner
 
 #: Called with an event that has been recorded, its stop, and a few words about it.
 Recorded = Callable[[Event, Stop, str], None]
@@ -129,17 +129,20 @@ class Revivals:
         self._ledger.killed(attempt, reason, by)
         self._recorded(Event.KILLED, attempt.stop, f"attempt {attempt.attempt}, {reason}")
 
-    def begin(self, case: Case, command: Command, others: frozenset[Name]) -> str | None:
+    def begin(self, case: Case, others: frozenset[Name]) -> str | None:
         """
-        Start the command for a session; the intent is on disk before.
+        Start what the session's method runs; the intent is on disk before.
 
         :param others: the sessions in the same directory.
         :return: why nothing was started, in one line; None if it was.
         """
-        session, stop = case.session, stop_of(case)
+        session, stop, method = case.session, stop_of(case), case.method
+        command = None if case.revival is None or method is None else case.revival.run_for(method)
+        if command is None:
+            return "its method is not there yet"
         try:
             attempt = self._ledger.intent(
-                stop, case.due, home=session.home.name, person=case.has_person
+                stop, case.due, home=session.home.name, method=method, person=case.has_person
             )
         except LedgerError as error:
             return str(error)
@@ -315,8 +318,9 @@ class Revivals:
                 self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
 
     def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
-        home = self._world.home_of(attempt.stop)
-        return self._world.adopt(attempt, settings.revive.get(home.name))
+        stop, method = attempt.stop, attempt.method or Method.COMMAND
+        revival = settings.revival_of(self._world.home_of(stop).name, stop.directory)
+        return self._world.adopt(attempt, None if revival is None else revival.run_for(method))
 
 
 def stop_of(case: Case) -> Stop:

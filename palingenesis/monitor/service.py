@@ -33,7 +33,7 @@ from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.redacted import redacted
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
-from palingenesis.words import OK_WORD, Event, Key, Reason, State
+from palingenesis.words import OK_WORD, Event, Key, Method, Reason, State
 
 #: Seconds by which the two clocks may disagree between two ticks: more is a sleep or a step.
 STEP = 60.0
@@ -360,8 +360,9 @@ class Monitor(Service):
                 for name, home in every.items()
             },
             Key.COMMANDS: {
-                agent: {Key.COMMAND: redacted(command.arguments), **self._find(command)}
-                for agent, command in settings.revive.items()
+                name: {Key.COMMAND: redacted(command.arguments), **self._find(command)}
+                for name, revival in settings.revive.items()
+                if (command := revival.run_for(Method.COMMAND)) is not None
             },
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,

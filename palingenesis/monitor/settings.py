@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from palingenesis.config import Collector, check_count, check_seconds
 from palingenesis.monitor import files
@@ -19,7 +19,7 @@ from palingenesis.monitor.notify import CHOICES, DEFAULT_EVENTS
 from palingenesis.monitor.revive import PLACEHOLDERS, Command
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Event
+from palingenesis.words import Event, Method, Owner
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
 Check = Callable[[str, object], Any]
@@ -34,6 +34,62 @@ _ENVIRONMENT_SIZE = 64 * 1024
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+#: The methods that can bring back a session by what has it, the best first. A command that
+#: is named for a session whose program is open waits until that has ended.
+_BY_OWNER: Mapping[Owner | None, tuple[Method, ...]] = {
+    None: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
+    Owner.UNKNOWN: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
+    Owner.GONE: (Method.COMMAND,),
+    Owner.PROGRAM: (Method.QUEUE, Method.TYPE_INTO, Method.COMMAND),
+    Owner.SERVER: (Method.QUEUE, Method.COMMAND),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HomeRevival:
+    """
+    How the sessions of a home are brought back.
+
+    :ivar command: the program that takes up a session which nobody has, and its arguments;
+        empty if none is named.
+    :ivar queue: the program that hands an open one the prompt, likewise.
+    :ivar type_into: whether the prompt is typed into the terminal of an open program.
+    :ivar prompt: what ``{prompt}`` stands for.
+    :ivar environment: what is added to the daemon's environment for both.
+    :ivar hourly: the most commands started in an hour there; None for that of ``[sessions]``.
+    """
+
+    command: tuple[str, ...] = ()
+    queue: tuple[str, ...] = ()
+    type_into: bool = False
+    prompt: str = PROMPT
+    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    hourly: int | None = None
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods that are named."""
+        named = {
+            Method.COMMAND: self.command,
+            Method.QUEUE: self.queue,
+            Method.TYPE_INTO: self.type_into,
+        }
+        return tuple(method for method, value in named.items() if value)
+
+    def method_for(self, owner: Owner | None) -> Method | None:
+        """
+        Return the method for a session by what has it; None if none that is named fits.
+
+        :param owner: None if it is not known yet.
+        """
+        return next((each for each in _BY_OWNER[owner] if each in self.methods), None)
+
+    def run_for(self, method: Method) -> Command | None:
+        """Return what a method runs; None if it runs nothing."""
+        arguments = {Method.COMMAND: self.command, Method.QUEUE: self.queue}.get(method)
+        return Command(arguments, self.prompt, self.environment) if arguments else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +111,12 @@ class Project:
         """Return whether a directory is this one, or below it."""
         return directory == self.directory or directory.startswith(os.path.join(self.directory, ""))
 
-    def changed(self, command: Command) -> Command:
-        """Return a command as it is run here."""
+    def changed(self, revival: HomeRevival) -> HomeRevival:
+        """Return how the sessions of a home are brought back here."""
         return replace(
-            command,
-            prompt=command.prompt if self.prompt is None else self.prompt,
-            environment={**command.environment, **self.environment},
+            revival,
+            prompt=revival.prompt if self.prompt is None else self.prompt,
+            environment={**revival.environment, **self.environment},
         )
 
 
@@ -90,7 +146,7 @@ class Settings:
     :ivar crashes: whether sessions that died in the middle of a turn are revived.
     :ivar backlog: whether sessions that stopped before the first start are revived.
     :ivar homes: the homes of ``[homes]``, by their names.
-    :ivar revive: the command that revives, by home; a home without one is only monitored.
+    :ivar revive: how sessions are brought back, by home; a home without it is only monitored.
     :ivar notify: the command that notifies a person, with its arguments; empty for none.
     :ivar notify_events: the events for which it is run.
     :ivar digest: the hour and minute at which it gets the report's first lines; None for never.
@@ -115,8 +171,7 @@ class Settings:
     crashes: bool = False
     backlog: bool = False
     homes: Mapping[str, Home] = field(default_factory=lambda: _NOTHING)
-    revive: Mapping[str, Command] = field(default_factory=lambda: _NOTHING)
-    hourly_by_home: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    revive: Mapping[str, HomeRevival] = field(default_factory=lambda: _NOTHING)
     projects: tuple[Project, ...] = ()
     notify: tuple[str, ...] = ()
     notify_events: frozenset[Event] = DEFAULT_EVENTS
@@ -124,7 +179,13 @@ class Settings:
 
     def hourly_of(self, home: str) -> int:
         """Return the most commands started in an hour in a home."""
-        return self.hourly_by_home.get(home, self.hourly)
+        revival = self.revive.get(home)
+        return self.hourly if revival is None or revival.hourly is None else revival.hourly
+
+    def revival_of(self, home: str, directory: str) -> HomeRevival | None:
+        """Return how the sessions of a home are brought back in a directory; None if not at all."""
+        revival, project = self.revive.get(home), self.project_of(directory)
+        return revival if revival is None or project is None else project.changed(revival)
 
     def project_of(self, directory: str) -> Project | None:
         """Return the project with the longest directory that a directory is in; None if none."""
@@ -138,12 +199,7 @@ def settings_of(checked: Mapping[str, Any]) -> Settings:
     return Settings(
         **checked.get("sessions", _NOTHING),
         homes=checked.get("homes", _NOTHING),
-        revive={name: home.command for name, home in checked.get("revive", _NOTHING).items()},
-        hourly_by_home={
-            name: home.hourly
-            for name, home in checked.get("revive", _NOTHING).items()
-            if home.hourly is not None
-        },
+        revive=checked.get("revive", _NOTHING),
         projects=checked.get("projects", ()),
         notify=notify.get("command", ()),
         notify_events=notify.get("events", DEFAULT_EVENTS),
@@ -290,31 +346,29 @@ def _home(key: str, where: str, table: object) -> Home:
     return Home(key, home["agent"], home["directory"], is_named=True)
 
 
-class HomeRevival(NamedTuple):
-    """
-    How the sessions of a home are brought back.
-
-    :ivar hourly: the most commands started in an hour there; None for that of ``[sessions]``.
-    """
-
-    command: Command
-    hourly: int | None = None
-
-
 def _home_revival(name: str, table: object) -> HomeRevival:
     checks: Mapping[str, Check] = {
         "command": _command,
+        "queue": _command,
+        "type_into": _terminal,
         "prompt": _text,
         "environment": _environment,
         "environment_file": _environment_file,
         "hourly": check_count,
     }
     checked = _check_table(name, table, checks)
-    if "command" not in checked:
+    from_file = checked.pop("environment_file", _NOTHING)
+    environment = {**from_file, **checked.pop("environment", _NOTHING)}
+    revival = HomeRevival(**checked, environment=environment)
+    if not revival.methods:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
-    environment = {**checked.get("environment_file", {}), **checked.get("environment", {})}
-    command = Command(checked["command"], checked.get("prompt", PROMPT), environment)
-    return HomeRevival(command, checked.get("hourly"))
+    return revival
+
+
+def _terminal(name: str, value: object) -> bool:
+    if value != "tmux":
+        raise _unexpected(name, '"tmux"', value)
+    return True
 
 
 def _command(name: str, value: object) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.world import Living
 from palingenesis.words import Kind, Owner
 from tests.support.times import StagedTimes
@@ -49,7 +49,7 @@ SETTINGS = Settings(
     interval=30.0,
     quiet=60.0,
     hourly=6,
-    revive={"claude": Command(("claude", "{id}")), "codex": Command(("codex", "{id}"))},
+    revive={"claude": HomeRevival(("claude", "{id}")), "codex": HomeRevival(("codex", "{id}"))},
 )
 
 

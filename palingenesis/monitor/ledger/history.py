@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 
 from palingenesis.monitor.ledger.records import Entry, Stop, objects, render, restored
-from palingenesis.words import Event, Key, Kind
+from palingenesis.words import Event, Key, Kind, Method
 
 #: Sessions whose history is kept although nobody needs it; of more, those of the last entries.
 SESSIONS_LIMIT = 500
@@ -32,6 +32,7 @@ class Attempt:
     :ivar began: the start time of that process, as `processes.Process` has it.
     :ivar output: the path of the file that takes the command's output.
     :ivar killed: why a daemon ends the command; None if none does.
+    :ivar method: how the session is revived; None for a command.
     """
 
     stop: Stop
@@ -41,6 +42,7 @@ class Attempt:
     began: str | None = None
     output: str | None = None
     killed: str | None = None
+    method: Method | None = None
 
     @classmethod
     def of(cls, entry: Entry) -> Attempt:
@@ -53,7 +55,7 @@ class Attempt:
             entry.transcript or "",
             entry.directory or "",
         )
-        return cls(stop, entry.attempt or 1, entry.at)
+        return cls(stop, entry.attempt or 1, entry.at, method=entry.method)
 
 
 @dataclass(slots=True)

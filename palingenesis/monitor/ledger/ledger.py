@@ -11,7 +11,7 @@ from palingenesis.monitor.ledger.history import ENTRIES_LIMIT, Attempt, History,
 from palingenesis.monitor.ledger.records import Entry, Stop
 from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.monitor.times import Times
-from palingenesis.words import Event, Key
+from palingenesis.words import Event, Key, Method
 
 #: Seconds.
 HOUR = 3600.0
@@ -167,12 +167,19 @@ class Ledger:
             self._append(self._entry_with_paths(Event.STOPPED, stop, due=due, fresh=fresh or None))
 
     def intent(
-        self, stop: Stop, due: float | None = None, *, home: str = "", person: bool = False
+        self,
+        stop: Stop,
+        due: float | None = None,
+        *,
+        home: str = "",
+        method: Method | None = None,
+        person: bool = False,
     ) -> Attempt:
         """
         Record that a session is about to be revived; it is on disk when this returns.
 
         :param home: the name of the session's home.
+        :param method: how it is revived; None for a command.
         :param person: whether a person wrote in the session since the last intent.
 
         :raises LedgerError: if it cannot be written: then nothing may be started.
@@ -189,6 +196,7 @@ class Ledger:
             attempt=history.attempts + 1,
             due=due,
             home=home or None,
+            method=None if method is Method.COMMAND else method,
             person=person or None,
         )
         try:

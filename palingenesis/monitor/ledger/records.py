@@ -11,7 +11,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from palingenesis.words import Event, Key, Kind
+from palingenesis.words import Event, Key, Kind, Method
 
 #: Integers from here on are not exact in every reader of JSON; RFC 8259, section 6.
 _INTEGER_LIMIT = 2**53
@@ -26,6 +26,7 @@ _IF_KNOWN = (
     Key.REASON,
     Key.SECONDS,
     Key.SUCCESSOR,
+    Key.METHOD,
 )
 
 T = TypeVar("T")
@@ -61,7 +62,8 @@ class Entry:
     :ivar output: the path of the file that takes the command's output.
     :ivar fresh: whether the session made progress between the stop before and this one.
     :ivar quick: whether a command ended soon after its start and left no record.
-    :ivar home: the name of the home in which a command is about to be started.
+    :ivar home: the name of the home in which a session is about to be revived.
+    :ivar method: how it is revived; None for a command.
     :ivar person: whether a person wrote in the session since the intent before this one.
     :ivar found: the key of the last record that a failed command left in the transcript.
     :ivar reason: why a command is killed, or what a session needs.
@@ -88,6 +90,7 @@ class Entry:
     quick: bool | None = None
     found: str | None = None
     home: str | None = None
+    method: Method | None = None
     person: bool | None = None
     reason: str | None = None
     seconds: float | None = None

@@ -16,9 +16,8 @@ from palingenesis.config import ConfigError
 from palingenesis.daemon.commands import add_commands, fitting
 from palingenesis.daemon.state import MonitorState
 from palingenesis.monitor.ledger import LEDGER_NAME
-from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
@@ -275,8 +274,10 @@ class CommandTests(StateTestCase):
 
     def test_inspect_shows_neither_an_environment_nor_a_secret_argument(self) -> None:
         secret = "c2VjcmV0LXNlY3JldA"
-        command = Command(["sh", "--api-key", secret, f"--token={secret}"], "", {"KEY": secret})
-        self.monitor.configure(Settings(revive={"claude": command}))
+        revival = HomeRevival(
+            ("sh", "--api-key", secret, f"--token={secret}"), environment={"KEY": secret}
+        )
+        self.monitor.configure(Settings(revive={"claude": revival}))
         self.assertNotIn(secret, json.dumps(self.ask(b"INSPECT")))
 
     def test_they_are_told_by_help(self) -> None:

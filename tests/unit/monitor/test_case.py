@@ -21,27 +21,26 @@ from palingenesis.monitor.case import (
 )
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import History
-from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.settings import Project, Settings
+from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
 NOW = 1_000_000.0
 HOME = Home("claude", "claude", "/home/.claude")
-NOTHING: dict[str, Command] = {}
+NOTHING: dict[str, HomeRevival] = {}
 
 
 class Answers(Permissive):
     """What a look at the system finds, as a test says."""
 
     def __init__(
-        self, *, owner: Owner = Owner.GONE, directory: bool = True, program: bool = True
+        self, *, owner: Owner | None = Owner.GONE, directory: bool = True, program: bool = True
     ) -> None:
         self._owner, self._directory, self._program = owner, directory, program
 
-    def owner(self) -> Owner:
+    def owner(self) -> Owner | None:
         return self._owner
 
     def directory(self) -> bool:
@@ -66,7 +65,10 @@ class Unasked(Permissive):
 
 def free(**changes: Any) -> Case:
     """Make a case that nothing keeps from being revived, but for the changes."""
-    settings: dict[str, Any] = {"revive": {"claude": Command(("claude", "{id}"))}, "backlog": True}
+    settings: dict[str, Any] = {
+        "revive": {"claude": HomeRevival(("claude", "{id}"))},
+        "backlog": True,
+    }
     around: dict[str, Any] = {}
     ending = Ending(Kind.LIMIT, NOW - 100, NOW - 10, True, False, 0)
     history = History()
@@ -285,3 +287,26 @@ class MethodTests(SynchronousTestCase):
 
     def test_nothing_named_is_no_method(self) -> None:
         self.assertIsNone(assess(free(revive=NOTHING)).method)
+
+    def test_the_method_follows_from_what_has_the_session(self) -> None:
+        command, queue = {"command": ("a", "{id}")}, {"queue": ("b", "{id}")}
+        every = {**command, **queue, "type_into": True}
+        for named, owner, method, reason in (
+            (every, Owner.GONE, Method.COMMAND, None),
+            (every, Owner.PROGRAM, Method.QUEUE, None),
+            (every, Owner.SERVER, Method.QUEUE, None),
+            (every, Owner.UNKNOWN, Method.COMMAND, Reason.OWNER_UNKNOWN),
+            (every, None, Method.COMMAND, None),
+            (queue, Owner.GONE, None, Reason.NO_METHOD),
+            (queue, Owner.PROGRAM, Method.QUEUE, None),
+            (queue, Owner.UNKNOWN, Method.QUEUE, Reason.OWNER_UNKNOWN),
+            (command, Owner.PROGRAM, Method.COMMAND, Reason.OWNER_ALIVE),
+            (command, Owner.SERVER, Method.COMMAND, Reason.OWNER_ALIVE),
+            ({"type_into": True}, Owner.PROGRAM, Method.TYPE_INTO, None),
+            ({"type_into": True}, Owner.SERVER, None, Reason.NO_METHOD),
+        ):
+            with self.subTest(named=list(named), owner=owner):
+                case = free(revive={"claude": HomeRevival(**named)}, system=Answers(owner=owner))
+                case.session.owner = owner
+                found = assess(case)
+                self.assertEqual((found.method, found.held), (method, reason))

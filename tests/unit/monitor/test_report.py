@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.report import digest, last_time, reasons_of, sentence
-from palingenesis.monitor.revive import Command
-from palingenesis.monitor.settings import Project, Settings
+from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.words import Event, Kind
 from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
 
@@ -128,7 +127,7 @@ class FactsTests(SynchronousTestCase):
         default = Home("claude", "claude", "/home/you/.claude")
         settings = Settings(
             homes={"work": work},
-            revive={"work": Command(("claude", "{id}"))},
+            revive={"work": HomeRevival(("claude", "{id}"))},
             projects=(Project(directory="/home/you/app", revive=False),),
         )
         why_not = reasons_of(settings, [default])

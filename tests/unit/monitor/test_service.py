@@ -22,19 +22,18 @@ from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.owners import NOTHING, Witness
 from palingenesis.monitor.report import last_time
-from palingenesis.monitor.revive import Command
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.times import Times
-from palingenesis.words import Kind, Owner
+from palingenesis.words import Kind, Method, Owner
 from tests.support.times import StagedTimes
 from tests.unit.monitor import fake_world
 from tests.unit.monitor.fake_world import FakeWorld
 
 #: Where the clock begins, in seconds since the epoch.
 EPOCH = 1_800_000_000.0
-CLAUDE = Command(("claude", "-p", "--resume", "{id}", "{prompt}"))
+CLAUDE = HomeRevival(("claude", "-p", "--resume", "{id}", "{prompt}"))
 SETTINGS = Settings(
     interval=5.0,
     quiet=10.0,
@@ -316,7 +315,7 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(10)
         (start,) = self.world.starts
         self.assertGreaterEqual(start.at, due)
-        self.assertEqual((start.session.id, start.command), ("s", CLAUDE))
+        self.assertEqual((start.session.id, start.command), ("s", CLAUDE.run_for(Method.COMMAND)))
         self.assertEqual(self.told("state", "held"), ("reviving", "already-running"))
         self.assertEqual(self.story(), ["stopped", "intent", "started"])
         self.assertEqual(self.monitor.started, 1)

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.revive import Command
-from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
+from palingenesis.monitor.settings import TABLES, HomeRevival, Settings, check_whole, settings_of
+from palingenesis.words import Method
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
 
@@ -122,11 +123,27 @@ class SettingsTests(SynchronousTestCase):
 
     def test_a_revival_has_its_command_prompt_and_environment(self) -> None:
         told = {"command": CLAUDE, "prompt": "go on", "environment": {"A": "b"}}
-        (command,) = make_settings({"revive": {"claude": told}}).revive.values()
+        (revival,) = make_settings({"revive": {"claude": told}}).revive.values()
         self.assertEqual(
-            (command.arguments, command.prompt, dict(command.environment)),
+            (revival.command, revival.prompt, dict(revival.environment)),
             (tuple(CLAUDE), "go on", {"A": "b"}),
         )
+
+    def test_an_open_program_is_handed_the_prompt_by_a_queue_or_by_its_terminal(self) -> None:
+        told = {"queue": ["codex", "queue", "{id}"], "type_into": "tmux"}
+        (revival,) = make_settings({"revive": {"codex": told}}).revive.values()
+        self.assertEqual(revival.methods, (Method.QUEUE, Method.TYPE_INTO))
+        self.assertEqual(
+            revival.run_for(Method.QUEUE), Command(("codex", "queue", "{id}"), "continue", {})
+        )
+        self.assertIsNone(revival.run_for(Method.TYPE_INTO))
+
+    def test_a_terminal_that_is_not_known_is_refused(self) -> None:
+        for value in ("screen", True, ["tmux"]):
+            self.refuse({"revive": {"claude": {"type_into": value}}}, 'expected "tmux"')
+
+    def test_a_revival_without_a_method_is_refused(self) -> None:
+        self.refuse({"revive": {"claude": {"prompt": "go on"}}}, "revive.claude.command: missing")
 
     def test_the_prompt_is_continue_by_default(self) -> None:
         settings = make_settings({"revive": {"codex": {"command": ["codex", "{id}"]}}})
@@ -260,9 +277,9 @@ class ProjectTests(SynchronousTestCase):
         (project,) = self.projects(
             {"directory": "/a", "prompt": "go on", "environment": {"B": "2"}}
         ).projects
-        command = project.changed(Command(("claude", "{id}"), "continue", {"A": "1"}))
-        self.assertEqual(command.prompt, "go on")
-        self.assertEqual(dict(command.environment), {"A": "1", "B": "2"})
+        revival = project.changed(HomeRevival(("claude", "{id}"), environment={"A": "1"}))
+        self.assertEqual(revival.prompt, "go on")
+        self.assertEqual(dict(revival.environment), {"A": "1", "B": "2"})
 
     def test_a_project_that_cannot_be_is_refused(self) -> None:
         for tables, reason in (
