@@ -1,5 +1,5 @@
 """
-Write the completions and the manual page, which are made from the parser and the settings.
+Write the completions, the manual page and the example of a LaunchAgent.
 
 Run it after a change of the command line or of a setting; a test fails until then. The ``dev``
 extra has the tools, in the versions that the files are from.
@@ -18,6 +18,7 @@ from argparse_manpage.manpage import Manpage
 
 from palingenesis import __version__, config
 from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.launchd import launch_agent
 from palingenesis.cli.main import COMMANDS
 from palingenesis.cli.parser import ENVIRONMENT, make_parser
 from palingenesis.monitor import settings
@@ -31,6 +32,7 @@ SHELLS = {
     "fish": "palingenesis/cli/completions/palingenesis.fish",
 }
 MANUAL = "man/palingenesis.1"
+LAUNCH_AGENT = "examples/launchd/palingenesis.plist"
 
 FILES = (
     (
@@ -79,6 +81,7 @@ def generate() -> dict[str, str]:
     """Make each file's text, by its path below the root."""
     texts = {path: _completion(shell) for shell, path in SHELLS.items()}
     texts[MANUAL] = _manual()
+    texts[LAUNCH_AGENT] = launch_agent('"$HOME/.local/bin/palingenesis"')
     return texts
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
+from palingenesis.cli.launchd import LABEL, install
 from palingenesis.cli.programs import ARGUMENTS, find
 from palingenesis.cli.questions import ask, is_running
 from palingenesis.monitor.agents import AGENTS
@@ -73,9 +75,28 @@ def init(path: str) -> Exit:
     if not named:
         print("no command is named in it, so sessions would only be monitored")
         print("next: palingenesis config edit")
-    else:
+        return Exit.DONE
+    starts = sys.platform == "darwin" and _starts_at_each_log_in()
+    if not starts:
         print(f"next: palingenesis {'reload' if is_running() else 'start'}")
     return Exit.DONE
+
+
+def _starts_at_each_log_in() -> bool:
+    """Ask a person whether launchd starts the daemon, and write what it needs for that."""
+    if ask("start the daemon at each log-in? [y/N] ") not in ("y", "yes"):
+        return False
+    try:
+        path = install()
+    except FileExistsError as error:
+        print(_printable(f"{error.filename}: exists, and is left as it is"))
+        return False
+    except OSError as error:
+        complain(_printable(f"{error.filename}: cannot be written: {in_short(error)}"))
+        return False
+    print(f"wrote {_printable(path)}, which starts {LABEL} at each log-in")
+    print(_printable(f"next: launchctl bootstrap gui/{os.getuid()} {shlex.quote(path)}"))
+    return True
 
 
 def _asked(programs: Mapping[str, Found]) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import plistlib
 import stat
+import sys
 import tomllib
 
 from palingenesis.cli.exit_status import Exit
 from tests.support.cases import COMMAND, CommandTestCase
+from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
 
 CLAUDE = 'command = ["sh", "-p", "--resume", "{id}", "{prompt}"]'
@@ -106,6 +109,49 @@ class InitTests(ConfigTestCase):
         terminal.type(b"\x03")
         self.assertEqual(terminal.wait(), Exit.INTERRUPTED)
         self.assertFalse(os.path.lexists(self.file))
+
+
+class LaunchAgentTests(ConfigTestCase):
+    """What ``config init`` asks on a simulated macOS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.program(".local", "bin", "claude")
+        self.agent = self.place.path("Library", "LaunchAgents", "palingenesis.plist")
+
+    def init(self, answer: bytes) -> Terminal:
+        path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "simulated_mac")))
+        terminal = Terminal(self, *COMMAND, "config", "init", PYTHONPATH=path)
+        terminal.wait_for("[Y/n]")
+        terminal.type(b"y\n")
+        terminal.wait_for("at each log-in? [y/N]")
+        terminal.type(answer)
+        return terminal
+
+    def test_a_person_who_wants_it_has_one_that_runs_this_very_python(self) -> None:
+        terminal = self.init(b"y\n")
+        terminal.wait_for(f"next: launchctl bootstrap gui/{os.getuid()} ")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+        with open(self.agent, "rb") as file:
+            line = plistlib.load(file)["ProgramArguments"][-1]
+        self.assertIn(f"exec {sys.executable} -P -m palingenesis start --foreground", line)
+        self.assertEqual(stat.S_IMODE(os.stat(self.agent).st_mode), 0o600)
+
+    def test_nobody_who_only_presses_return_has_one(self) -> None:
+        terminal = self.init(b"\n")
+        terminal.wait_for("next: palingenesis start")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+        self.assertFalse(os.path.lexists(self.agent))
+
+    def test_one_that_is_there_is_not_touched(self) -> None:
+        os.makedirs(os.path.dirname(self.agent))
+        with open(self.agent, "w", encoding="utf-8") as file:
+            file.write("mine")
+        terminal = self.init(b"y\n")
+        terminal.wait_for("exists, and is left as it is")
+        self.assertEqual(terminal.wait(), Exit.DONE)
+        with open(self.agent, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "mine")
 
 
 class CheckTests(ConfigTestCase):

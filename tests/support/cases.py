@@ -91,7 +91,9 @@ class CommandTestCase(ProcessTestCase):
     def environment(self, **further: str) -> dict[str, str]:
         """Make the environment of a command that belongs here."""
         # Unbuffered, argparse would swallow what goes wrong with the output.
-        return self.place.environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="", **further)
+        return self.place.environment(
+            **{"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", **further}
+        )
 
     def run_command(
         self, *arguments: str, variables: Mapping[str, str] | None = None, **how: Any

@@ -26,5 +26,5 @@ def apart(home: str, runtime: str, **further: str) -> dict[str, str]:
     }
     own = {"HOME": home, "XDG_RUNTIME_DIR": runtime, "PALINGENESIS_TEST_PLACE": home}
     variables = kept | own | further
-    modules = [str(PROGRAMS / "elsewhere"), variables.get("PYTHONPATH", "")]
+    modules = [str(PROGRAMS / "elsewhere"), further.get("PYTHONPATH"), os.environ.get("PYTHONPATH")]
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, modules))}
