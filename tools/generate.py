@@ -23,6 +23,8 @@ from palingenesis.cli.main import COMMANDS
 from palingenesis.cli.parser import ENVIRONMENT, make_parser
 from palingenesis.monitor import settings
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.notify import CHOICES, DEFAULT_EVENTS
+from palingenesis.web.settings import HTTPSettings
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -65,15 +67,33 @@ EXAMPLES = (
     ("echo STATUS | nc -N -U $(palingenesis path)", "Ask without this command."),
 )
 
-#: The keys of the tables ``[homes.NAME]`` and ``[revive.HOME]``.
+#: The keys of tables whose settings have another shape, or no docstring.
 HOMES = {
     "agent": f"the agent whose sessions are there: {', '.join(AGENTS)}",
     "directory": "the path of the directory",
 }
 REVIVE = {
-    "command": "a list of a program and its arguments; {id}, {prompt} and {directory} are replaced",
+    "command": "a list of a program, which takes up a session that nobody has, and its arguments; "
+    "{id}, {prompt} and {directory} are replaced",
+    "queue": "the same for a program that hands the prompt to the open one",
+    "type_into": 'where the prompt is typed into the open program: "tmux"',
     "prompt": f"what {{prompt}} stands for (default: {settings.PROMPT})",
     "environment": "a table of further environment variables",
+    "environment_file": "a file of NAME=value lines that nobody else may read, for the same",
+    "hourly": "the most that are brought back in an hour (default: that of [sessions])",
+}
+PROJECTS = {
+    "directory": "the path of a directory; all below it belongs to it",
+    "revive": "whether sessions are brought back there (default: true)",
+    "prompt": "what {prompt} stands for there (default: that of the home)",
+    "environment": "a table of further environment variables there",
+}
+NOTIFY = {
+    "command": "a list of a program and its arguments; it gets the event on its standard input",
+    "events": f"a list of the events for which it is run: {', '.join(CHOICES)} "
+    f"(default: {', '.join(each for each in CHOICES if CHOICES[each] in DEFAULT_EVENTS)})",
+    "digest": 'the local time at which it gets the first lines of the report, such as "07:00" '
+    "(default: never)",
 }
 
 
@@ -129,7 +149,9 @@ def _configuration() -> str:
         "Keys of [sessions]; times are in seconds:": _keys(settings._SESSIONS, settings.Settings()),
         "Keys of [homes.NAME], a further directory of an agent's sessions:": HOMES.items(),
         "Keys of [revive.HOME]; an agent's default home has its name:": REVIVE.items(),
-        "Keys of [notify]:": [("command", _meanings(settings.Settings)["notify"])],
+        "Keys of [[projects]]; the longest directory that fits counts:": PROJECTS.items(),
+        "Keys of [notify]:": NOTIFY.items(),
+        "Keys of [http]:": _keys(HTTPSettings._fields, HTTPSettings()),
     }
     parts = ["The file is TOML, and every key may be left out.\n"]
     for title, keys in tables.items():

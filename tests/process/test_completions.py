@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,13 +15,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis import config
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS
-from palingenesis.monitor import settings
+from palingenesis.monitor.settings import TABLES
+from palingenesis.web.settings import check_http
 from tests.support.cases import CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.patience import PATIENCE
 from tests.support.terminal import Terminal
 
 COMPLETIONS = os.path.join(ROOT, "palingenesis", "cli", "completions")
+_LINES = re.MULTILINE | re.DOTALL
 MANUAL = os.path.join(ROOT, "man", "palingenesis.1")
 
 
@@ -135,8 +138,26 @@ class ManualTests(CommandTestCase):
     def test_it_has_every_key_of_the_configuration(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:
             text = file.read()
-        for key in (*config.KEYS, *settings._SESSIONS, "command", "prompt", "environment"):
+        tables = dict(
+            re.findall(r"^Keys of (\[+[\w.]+\]+).*?:\n(.*?)(?=^\.P$|^\.SH|\Z)", text, _LINES)
+        )
+        name = re.compile(r"^\.B (\w+)$", re.MULTILINE)
+        shown = {title: name.findall(keys) for title, keys in tables.items()}
+        for key in config.KEYS:
             self.assertIn(f"\n.B {key}\n", text)
+        unknown = {"x": 1}
+        for title, check, value in (
+            ("[sessions]", TABLES["sessions"], unknown),
+            ("[homes.NAME]", TABLES["homes"], {"work": unknown}),
+            ("[revive.HOME]", TABLES["revive"], {"claude": unknown}),
+            ("[[projects]]", TABLES["projects"], [unknown]),
+            ("[notify]", TABLES["notify"], unknown),
+            ("[http]", check_http, unknown),
+        ):
+            with self.subTest(table=title):
+                error = str(self.assertRaises(ValueError, check, "table", value))
+                known = re.findall(r"\(known: (.*)\)", error)[0].split(", ")
+                self.assertEqual(sorted(known), sorted(shown[title]))
 
     def test_it_has_every_exit_status(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:
