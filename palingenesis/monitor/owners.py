@@ -34,6 +34,8 @@ class Witness:
     :ivar program: that process's name, or the server's in words.
     :ivar terminal: that process's terminal; None if it has none.
     :ivar reason: why the owner is unknown, in words.
+    :ivar is_interactive: whether a person's program, or the agent's own server for one, certainly
+        has this session: then it takes a message.
     """
 
     owner: Owner
@@ -41,6 +43,7 @@ class Witness:
     program: str | None = None
     terminal: str | None = None
     reason: str | None = None
+    is_interactive: bool = False
 
     @classmethod
     def of(cls, process: Process) -> Witness:

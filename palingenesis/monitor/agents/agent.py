@@ -148,6 +148,14 @@ class Owners(ABC):
         """
         return False
 
+    def is_queued(self, session: Identity) -> bool | None:  # noqa: ARG002
+        """
+        Return whether a message waits in the agent's own queue for a session.
+
+        None if that cannot be told, as of an agent without a queue.
+        """
+        return None
+
 
 class Agent(ABC):
     """

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 
-from palingenesis.monitor import files
+from palingenesis.monitor import database, files
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
 from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process
@@ -37,6 +37,17 @@ from palingenesis.words import Kind, Owner
 #: A window counts as full from so many percent on.
 FULL = 99.0
 _SERVER = "Codex's server"
+#: Commands of Codex that hold a session and have no person before them.
+_NOT_INTERACTIVE = frozenset({"exec", "e", "review", "app-server", "exec-server", "mcp-server"})
+#: How the server is called that runs the sessions of Codex's own terminals.
+_MANAGED = "--managed-daemon"
+#: The database of the messages that wait, and the columns by which it is known.
+_QUEUE = "queue_1.sqlite"
+_OTHER_QUEUE = re.compile(r"queue_(?!1\.)[0-9]+\.sqlite")
+_QUEUE_TABLES = {"queued_items": {"thread_id", "payload_json", "queue_order"}}
+_QUEUED = "SELECT DISTINCT thread_id FROM queued_items LIMIT ?"
+#: Sessions for which messages wait that are looked at.
+_QUEUED_LIMIT = 10_000
 #: Rollouts that are looked at for sub-agents.
 _SUBAGENTS = 1000
 #: Steps that are looked through for the one that decides, and behind it for figures.
@@ -233,21 +244,62 @@ class Locks(Owners):
 
     def __init__(self, home: str, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
-        self._directory = os.path.join(home, "thread-writer-locks")
+        self._home = home
 
     def witnessed(self, session: Identity, transcript: str) -> Witness:
-        """Return what has a session, by the processes in its directory, or else by its lock."""
-        running = self.snapshot.running(
-            Codex.programs, session.directories, transcript, leave_out=_is_server
-        )
-        if running.lives:
-            return running
-        lock = os.path.join(self._directory, f"{session.id}.lock")
+        """
+        Return what has a session, by the processes in its directory, or else by its lock.
+
+        Only the lock proves that an interactive program has this very session.
+        """
+        running = self._running(session, transcript, _is_server)
+        lock = os.path.join(self._home, "thread-writer-locks", f"{session.id}.lock")
         holder = self.snapshot.holder(lock, Codex.programs)
         if holder.pid is not None and self._is_server(holder.pid):
             holder = replace(holder, owner=Owner.SERVER, program=_SERVER, terminal=None)
+        if holder.lives and self._is_taking_messages(holder):
+            # A person knows the program at the terminal, not the server that runs its turns.
+            terminal = self._running(session, transcript, lambda each: not _is_terminal(each))
+            return replace(terminal if terminal.lives else holder, is_interactive=True)
+        if running.lives:
+            return running
         unlocked = NOTHING if os.path.lexists(lock) else self._without_lock(transcript)
         return strongest((holder, running, unlocked))
+
+    def _running(
+        self, session: Identity, transcript: str, leave_out: Callable[[Process], bool]
+    ) -> Witness:
+        return self.snapshot.running(
+            Codex.programs, session.directories, transcript, leave_out=leave_out
+        )
+
+    def _is_taking_messages(self, holder: Witness) -> bool:
+        """Return whether the holder of a lock is interactive; not every system names it."""
+        if holder.pid is not None:
+            process = self.snapshot.process(holder.pid)
+            return process is not None and _is_interactive(process)
+        found = [each for each in self.snapshot.named(Codex.programs) if each.is_ours]
+        return bool(found) and all(map(_is_interactive, found))
+
+    def is_queued(self, session: Identity) -> bool | None:
+        """Return whether a message waits for a session in the queue, as this look found it."""
+        return None if self._queued is None else session.id in self._queued
+
+    @cached_property
+    def _queued(self) -> frozenset[object] | None:
+        """The ids of the sessions for which messages wait; None if that cannot be told."""
+        try:
+            names = files.names_in(self._home, files.DIRECTORY_LIMIT)
+            if any(_OTHER_QUEUE.fullmatch(name) for name in names):
+                return None
+            with database.opened(os.path.join(self._home, _QUEUE)) as opened:
+                opened.check(_QUEUE_TABLES)
+                rows = opened.rows(_QUEUED, _QUEUED_LIMIT)
+        except database.Missing:
+            return frozenset()
+        except (database.Unreadable, OSError):
+            return None
+        return None if len(rows) == _QUEUED_LIMIT else frozenset(row[0] for row in rows)
 
     def _without_lock(self, transcript: str) -> Witness:
         """Return what has a session that has no lock."""
@@ -274,6 +326,16 @@ class Locks(Owners):
 def _is_server(process: Process) -> bool:
     # Its arguments follow the program's name, or an interpreter's and the program's.
     return "app-server" in process.arguments[1:3]
+
+
+def _is_terminal(process: Process) -> bool:
+    """Return whether a process is Codex at a terminal, with a person before it."""
+    return process.terminal is not None and _NOT_INTERACTIVE.isdisjoint(process.arguments)
+
+
+def _is_interactive(process: Process) -> bool:
+    """Return whether a process is Codex at a terminal, or the server for such."""
+    return _is_terminal(process) or (_is_server(process) and _MANAGED in process.arguments)
 
 
 def _is_editors(transcript: str) -> bool:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents.codex import Codex
-from palingenesis.monitor.owners import Lock, Snapshot
+from palingenesis.monitor.owners import Lock, Snapshot, Witness
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
@@ -353,7 +354,7 @@ class OwnerTests(SynchronousTestCase):
         return AGENT.owners(self.home, snapshot).witnessed(self.identity, self.transcript).owner
 
     def make_lock(self) -> None:
-        os.makedirs(os.path.dirname(self.lock))
+        os.makedirs(os.path.dirname(self.lock), exist_ok=True)
         with open(self.lock, "w"):
             pass
 
@@ -424,6 +425,160 @@ class OwnerTests(SynchronousTestCase):
         assert found is not None
         self.assertEqual(found[0], Identity(SESSION, DIRECTORY, "/tree"))
 
+    def witness(self, holder: int | None, *processes: Process) -> Witness:
+        """Return who has the session while a process holds its lock, or one that is not seen."""
+        self.make_lock()
+        status = os.stat(self.lock)
+        lock = Lock(status.st_dev, status.st_ino, holder or 0)
+        snapshot = Snapshot({each.pid: each for each in processes}, frozenset({lock}))
+        return AGENT.owners(self.home, snapshot).witnessed(self.identity, self.transcript)
+
+    @needs_linux
+    def test_what_has_the_lock_is_interactive_at_a_terminal(self) -> None:
+        for interactive, terminal, *arguments in (
+            (True, "pts/3", "codex"),
+            (True, "pts/3", "node", "/x/bin/codex", "resume", SESSION),
+            (False, None, "codex"),
+            (False, "pts/3", "codex", "exec", "continue"),
+            (False, "pts/3", "node", "/x/bin/codex", "-c", "a=b", "e", "continue"),
+            (False, None, "codex", "app-server"),
+            (False, "pts/3", "codex", "app-server", "--listen", "unix://"),
+        ):
+            process = Process(42, "1", tuple(arguments), directory="/x", terminal=terminal)
+            self.assertEqual(self.witness(42, process).is_interactive, interactive, arguments)
+
+    @needs_linux
+    def test_its_own_server_is_interactive_and_its_terminal_is_named(self) -> None:
+        server = Process(42, "1", ("codex", "app-server", "--managed-daemon"), directory="/x")
+        witness = self.witness(42, server)
+        self.assertTrue(witness.is_interactive)
+        self.assertEqual(witness.who, "Codex's server, pid 42")
+        terminal = Process(7, "1", ("codex",), directory=DIRECTORY, terminal="pts/3")
+        for command in ("exec", "resume"):
+            other = Process(6, "1", ("codex", command), directory=DIRECTORY)
+            witness = self.witness(42, server, other, terminal)
+            self.assertTrue(witness.is_interactive)
+            self.assertEqual(witness.who, "pid 7 (codex) at pts/3")
+
+    @needs_linux
+    def test_a_program_in_the_directory_is_not_known_to_have_this_session(self) -> None:
+        terminal = Process(7, "1", ("codex",), directory=DIRECTORY, terminal="pts/3")
+        self.make_lock()
+        snapshot = Snapshot({7: terminal}, frozenset())
+        witness = AGENT.owners(self.home, snapshot).witnessed(self.identity, self.transcript)
+        self.assertEqual((witness.owner, witness.is_interactive), (Owner.PROGRAM, False))
+        headless = Process(42, "1", ("codex", "exec"), directory=DIRECTORY)
+        self.assertFalse(self.witness(42, headless, terminal).is_interactive)
+
+    @needs_linux
+    def test_a_holder_that_is_not_named_is_one_of_those_that_run(self) -> None:
+        terminal = Process(7, "1", ("codex",), directory="/x", terminal="pts/3")
+        headless = Process(8, "1", ("codex", "exec"), directory="/x")
+        self.assertTrue(self.witness(None, terminal).is_interactive)
+        self.assertFalse(self.witness(None, terminal, headless).is_interactive)
+        self.assertFalse(self.witness(None).is_interactive)
+
     def test_a_rollout_is_named_by_its_session(self) -> None:
         self.assertTrue(AGENT.is_own(f"/x/rollout-2026-{SESSION}.jsonl", self.identity))
         self.assertFalse(AGENT.is_own("/x/rollout-2026-copy.jsonl", self.identity))
+
+
+class QueueTests(SynchronousTestCase):
+    """Whether a message waits for a session, by the database that Codex 0.171.0 makes."""
+
+    SCHEMA = """
+        CREATE TABLE queued_items (
+            id TEXT PRIMARY KEY NOT NULL,
+            thread_id TEXT NOT NULL,
+            payload_json TEXT NOT NULL,
+            queue_order INTEGER NOT NULL,
+            created_at_ms INTEGER NOT NULL,
+            updated_at_ms INTEGER NOT NULL
+        );
+        CREATE UNIQUE INDEX queued_items_thread_order_idx
+            ON queued_items(thread_id, queue_order);
+    """
+    WAITS = f"""
+        INSERT INTO queued_items VALUES ('01a21d65-1a1d-7333-bd0d-cee0ba67bc7c', '{SESSION}',
+            '{{"UserInput":{{"content":[{{"type":"text","text":"continue","text_elements":[]}}]}}}}',
+            0, 1795789494813, 1795789494813);
+    """
+
+    def setUp(self) -> None:
+        self.home = os.path.abspath(self.mktemp())
+        os.mkdir(self.home)
+        self.path = os.path.join(self.home, "queue_1.sqlite")
+
+    def make(self, *statements: str, name: str = "queue_1.sqlite") -> sqlite3.Connection:
+        connection = sqlite3.connect(os.path.join(self.home, name))
+        self.addCleanup(connection.close)
+        connection.execute("PRAGMA journal_mode = wal")
+        for statement in statements:
+            connection.executescript(statement)
+        return connection
+
+    def is_queued(self, session: str = SESSION) -> bool | None:
+        owners = AGENT.owners(self.home, Snapshot({}))
+        return owners.is_queued(Identity(session, DIRECTORY))
+
+    def test_a_message_waits_until_its_row_is_gone(self) -> None:
+        connection = self.make(self.SCHEMA)
+        self.assertIs(self.is_queued(), False)
+        connection.executescript(self.WAITS)
+        self.assertIs(self.is_queued(), True)
+        self.assertIs(self.is_queued("019f0000-0000-7000-8000-000000000000"), False)
+        connection.executescript("DELETE FROM queued_items")
+        self.assertIs(self.is_queued(), False)
+
+    def test_nothing_waits_before_there_is_a_queue(self) -> None:
+        self.assertIs(self.is_queued(), False)
+
+    def test_one_look_finds_one_state_of_it(self) -> None:
+        connection = self.make(self.SCHEMA, self.WAITS)
+        owners = AGENT.owners(self.home, Snapshot({}))
+        identity = Identity(SESSION, DIRECTORY)
+        self.assertIs(owners.is_queued(identity), True)
+        connection.executescript("DELETE FROM queued_items")
+        self.assertIs(owners.is_queued(identity), True)
+
+    def test_tables_that_are_not_known_tell_nothing(self) -> None:
+        self.make("CREATE TABLE queued_items (id TEXT, thread TEXT)")
+        self.assertIsNone(self.is_queued())
+
+    def test_a_view_tells_nothing(self) -> None:
+        self.make(
+            "CREATE VIEW queued_items AS SELECT '' AS thread_id, '' AS payload_json, "
+            "0 AS queue_order"
+        )
+        self.assertIsNone(self.is_queued())
+
+    def test_a_newer_queue_beside_it_tells_nothing(self) -> None:
+        self.make(self.SCHEMA)
+        self.make(self.SCHEMA, name="queue_2.sqlite")
+        self.assertIsNone(self.is_queued())
+
+    def test_a_damaged_file_tells_nothing(self) -> None:
+        for content in (b"no database at all", b"SQLite format 3\0" + bytes(4080)):
+            with open(self.path, "wb") as file:
+                file.write(content)
+            self.assertIsNone(self.is_queued(), content[:20])
+
+    def test_what_is_no_file_of_ours_tells_nothing(self) -> None:
+        os.symlink("/etc/passwd", self.path)
+        self.assertIsNone(self.is_queued())
+        os.unlink(self.path)
+        os.mkfifo(self.path)
+        self.assertIsNone(self.is_queued())
+
+    def test_too_many_rows_tell_nothing(self) -> None:
+        self.make(
+            self.SCHEMA,
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
+            "INSERT INTO queued_items SELECT i, i, '', 0, 0, 0 FROM n",
+        )
+        self.assertIsNone(self.is_queued())
+
+    def test_no_file_is_left_beside_it(self) -> None:
+        self.make(self.SCHEMA, self.WAITS).close()
+        self.assertIs(self.is_queued(), True)
+        self.assertEqual(os.listdir(self.home), ["queue_1.sqlite"])
