@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from palingenesis.monitor import resets
 from palingenesis.monitor.ledger import History
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
@@ -33,8 +34,8 @@ class System(Protocol):
     def directory(self) -> bool:
         """Return whether the session's directory can be used."""
 
-    def program(self) -> bool:
-        """Return whether the program of the command that revives is found."""
+    def program(self, command: Command) -> bool:
+        """Return whether a command's program is found."""
 
 
 class Permissive:
@@ -48,7 +49,7 @@ class Permissive:
         """Return that the directory can be used."""
         return True
 
-    def program(self) -> bool:
+    def program(self, command: Command) -> bool:  # noqa: ARG002
         """Return that the program is found."""
         return True
 
@@ -169,7 +170,17 @@ class Case:
     @property
     def method(self) -> Method | None:
         """The method that revives the session; None if none that is named fits its owner."""
-        return None if self.revival is None else self.revival.method_for(self.session.owner)
+        session = self.session
+        if self.revival is None:
+            return None
+        return self.revival.method_for(session.owner, is_interactive=session.is_interactive)
+
+    @property
+    def command(self) -> Command | None:
+        """What its method runs; None if it runs nothing."""
+        if self.revival is None or self.method is None:
+            return None
+        return self.revival.run_for(self.method)
 
     @property
     def revival(self) -> HomeRevival | None:
@@ -331,6 +342,7 @@ def ending_of(session: Session, history: History, circumstances: Circumstances) 
     )
     attempts = 0 if fresh else history.attempts
     failed_at = None if fresh else history.failed_at
+    has_waited = history.waited and history.open is None and not fresh
     due = resets.due(
         session.kind,
         verdict.reset,
@@ -340,7 +352,7 @@ def ending_of(session: Session, history: History, circumstances: Circumstances) 
         attempts - 1 if history.open is not None and attempts else attempts,
         margin=settings.margin,
         stagger=settings.stagger,
-        retry=settings.retry,
+        retry=(0.0,) if has_waited else settings.retry,
     )
     return Ending(session.kind, at, due, verdict.reset is not None, fresh, attempts)
 
@@ -367,10 +379,10 @@ def goes_on(case: Case) -> bool:
     """
     Return whether the transcript ends with what a failed attempt left there.
 
-    The command has written its own prompt: the stop before it is still the session's last.
+    That is its own prompt, or the end of a turn that had no more: the stop before it is still the
+    session's last.
     """
-    verdict = case.session.verdict
-    return verdict.kind is None and verdict.key == case.history.found
+    return case.session.verdict.key == case.history.found
 
 
 def kind_of(case: Case, asking: bool | None) -> Kind | None:
@@ -463,8 +475,17 @@ def has_run_out(case: Case) -> bool:
 
 
 def _has_a_rival(case: Case) -> bool:
-    """Return whether something has the session beside which a command would be a rival."""
-    return case.method is Method.COMMAND and case.system.owner() in (Owner.PROGRAM, Owner.SERVER)
+    """
+    Return whether a command would be the rival of what has the session, or a message of another.
+
+    What cannot be told of an earlier message counts as if it still waited.
+    """
+    if case.system.owner() not in (Owner.PROGRAM, Owner.SERVER):
+        return False
+    if case.method is Method.QUEUE:
+        queued = case.session.is_queued
+        return queued or (queued is None and case.history.attempts > 0)
+    return case.method is Method.COMMAND
 
 
 def _waits_for_the_first(case: Case) -> bool:
@@ -476,6 +497,10 @@ def _waits_for_the_first(case: Case) -> bool:
 def _starts_enough(case: Case) -> bool:
     home = case.session.home.name
     return case.circumstances.starts(home) >= case.settings.hourly_of(home)
+
+
+def _has_no_program(case: Case) -> bool:
+    return case.command is not None and not case.system.program(case.command)
 
 
 #: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.
@@ -504,7 +529,7 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.ATTEMPTS, has_run_out),
     (Reason.AT_ONCE, _waits_for_the_first),
     (Reason.HOURLY_LIMIT, _starts_enough),
-    (Reason.NO_BINARY, lambda case: not case.system.program()),
+    (Reason.NO_BINARY, _has_no_program),
 )
 
 #: The reasons that a person's request for a revival overrides.

@@ -24,6 +24,7 @@ from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.needs import needs
 from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
@@ -101,13 +102,12 @@ class Judge:
         if running.ended is not None and known is not None and session is not known:
             # It grew after its command had ended: the next tick learns by whom.
             return
-        owner = Owner.UNKNOWN
         if session is not None and living is not None:
-            owner = living.owner(session.home, session.identity, session.path)
+            _ask_for_the_owner(session, living)
         stop = running.attempt.stop
         revival = self.settings.revival_of(self._world.home_of(stop).name, stop.directory)
         prompt = None if revival is None else revival.prompt
-        self._revivals.observe(running, session, owner, prompt, self._beside(stop.directory))
+        self._revivals.observe(running, session, prompt, self._beside(stop.directory))
 
     def _beside(self, directory: str) -> list[Session]:
         """Return the sessions in a directory."""
@@ -128,11 +128,20 @@ class Judge:
             if not session.settled:
                 with self._apart(session):
                     case = self._case(session, circumstances)
-                    waits = session.state is State.WAITING or case.wants_another_owner
-                    self.wants_a_look = (shows and waits) or owner_matters(case)
+                    waits = shows and self._waits_for_owner(case)
+                    self.wants_a_look = waits or owner_matters(case)
             if self.wants_a_look:
                 return
             yield
+
+    def _waits_for_owner(self, case: Case) -> bool:
+        """Return whether another owner would change what is done for a session, or shown."""
+        session = case.session
+        return (
+            session.state is State.WAITING
+            or case.wants_another_owner
+            or self._revivals.is_handed_over(session.name)
+        )
 
     def judge_all(self, living: Living | None) -> Iterator[None]:
         """
@@ -165,7 +174,7 @@ class Judge:
         asking = None
         if living is not None:
             # What grew after it was read is not what the look was for.
-            wanted = session.state is State.WAITING or owner_matters(case)
+            wanted = self._waits_for_owner(case) or owner_matters(case)
             if wanted and self._world.stamp(session.home, session.path) == session.stamp:
                 _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
@@ -332,7 +341,7 @@ class Judge:
             running=session.name in self._revivals.running,
             reviving=self._revivals.reviving(session.name),
             newer_record=newer_record,
-            system=_System(session, self._world, self.settings, self._warn),
+            system=_System(session, self._world, self._warn),
         )
 
     def _note(self, session: Session, assessment: Assessment) -> None:
@@ -380,12 +389,9 @@ class Judge:
 class _System:
     """What a look at the system answers about one session, as `case.System` asks it."""
 
-    def __init__(
-        self, session: Session, world: World, settings: Settings, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, session: Session, world: World, warn: Callable[[str], None]) -> None:
         self._session = session
         self._world = world
-        self._settings = settings
         self._warn = warn
 
     def owner(self) -> Owner | None:
@@ -397,16 +403,11 @@ class _System:
             self._warn(f"{named(self._session.name)} cannot be revived: {unusable}")
         return unusable is None
 
-    def program(self) -> bool:
-        session, home = self._session, self._session.home.name
-        revival = self._settings.revival_of(home, session.identity.directory)
-        method = None if revival is None else revival.method_for(session.owner)
-        command = None if revival is None or method is None else revival.run_for(method)
+    def program(self, command: Command) -> bool:
         try:
-            if command is not None:
-                self._world.program(command)
+            self._world.program(command)
         except CommandError as error:
-            self._warn(f"No session of {home} can be revived: {error}")
+            self._warn(f"No session of {self._session.home.name} can be revived: {error}")
             return False
         return True
 
@@ -419,6 +420,8 @@ def named(name: tuple[str, str]) -> str:
 def _ask_for_the_owner(session: Session, living: Living) -> None:
     witness = living.witness(session.home, session.identity, session.path)
     session.owner, session.who = witness.owner, witness.who
+    session.is_interactive = witness.is_interactive
+    session.is_queued = living.is_queued(session.home, session.identity)
 
 
 def _has_left(session: Session, living: Living) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palingenesis.monitor.case import Assessment, Case
-from palingenesis.words import Kind, Owner, Reason
+from palingenesis.words import Kind, Method, Owner, Reason
 
 #: Seconds after a stated reset within which an open program goes on by itself.
 SELF_RESUME = 600.0
@@ -19,6 +19,13 @@ _REASONS = {
     Reason.DIRECTORY: "its directory cannot be used",
     Reason.NO_BINARY: "its program is not found",
 }
+_STUCK = "its open program does not go on"
+#: By whether the message still waits in the queue of the agent.
+_MESSAGES = {
+    True: "its message waits in the queue",
+    False: "its message was lost",
+    None: _STUCK,
+}
 
 
 def needs(case: Case, assessment: Assessment) -> str | None:
@@ -26,23 +33,38 @@ def needs(case: Case, assessment: Assessment) -> str | None:
     Return what a session needs from a person; None if it needs nothing.
 
     A session that is on hold, is being revived, or stopped before the monitor knew of it needs
-    nothing.
+    nothing; but an open program must have taken its message within ten minutes.
     """
-    if case.history.on_hold or case.running or not case.belongs_in_the_ledger:
+    if case.history.on_hold or not case.belongs_in_the_ledger:
         return None
+    if case.running:
+        return _MESSAGES[case.session.is_queued] if _has_taken_nothing(case) else None
     if case.kind in _KINDS:
         return _KINDS[case.kind]
     if assessment.held in _REASONS:
         return _REASONS[assessment.held]
-    return "its open program does not go on" if _is_stuck(case) else None
+    return _STUCK if _is_stuck(case, assessment) else None
 
 
-def _is_stuck(case: Case) -> bool:
-    """Return whether an open program has not gone on by itself after its limit."""
+def _has_taken_nothing(case: Case) -> bool:
+    """Return whether an open program has not taken the message that it was handed."""
+    attempt = case.history.open
+    return (
+        attempt is not None
+        and attempt.method is Method.QUEUE
+        and attempt.stop.key == case.session.verdict.key
+        and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
+        and case.circumstances.now - attempt.at > SELF_RESUME
+    )
+
+
+def _is_stuck(case: Case, assessment: Assessment) -> bool:
+    """Return whether an open program has not gone on by itself after its limit, and is let be."""
     reset = case.session.verdict.reset
     return (
         case.kind is Kind.LIMIT
         and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
+        and (assessment.method is not Method.QUEUE or assessment.held is Reason.OWNER_ALIVE)
         and reset is not None
         and case.circumstances.now - reset > SELF_RESUME
     )

@@ -15,13 +15,15 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth
 from palingenesis.monitor.world import World
-from palingenesis.words import Event, Method, Owner
+from palingenesis.words import Event, Kind, Method, Owner
 
 #: Called with an event that has been recorded, its stop, and a few words about it.
 Recorded = Callable[[Event, Stop, str], None]
 
 #: Seconds for which the first revival after a reset goes ahead of the others of its home.
 LEAD = 60.0
+#: Seconds for which nothing has a session until what was handed over there has failed.
+GONE = 120.0
 _GONE = Ended(None, False, False)
 
 
@@ -42,6 +44,12 @@ class Running:
     :ivar others: the sessions that were known in the session's directory when it began.
     :ivar worked: whether it has worked: its outcome is recorded then.
     :ivar ended: how its command ended; None while it runs.
+    :ivar handed_over: whether its command ended because a living program has the prompt: its
+        outcome is in the session's records alone.
+    :ivar grown: when the session last grew, in seconds of the clock that is never set back.
+    :ivar gone: since when nothing has the session, in seconds of the same clock; None while
+        something may.
+    :ivar stall: for how many seconds the session may not grow.
     """
 
     attempt: Attempt
@@ -56,6 +64,15 @@ class Running:
     others: frozenset[Name] = frozenset()
     worked: bool = False
     ended: Ended | None = None
+    handed_over: bool = False
+    grown: float = 0.0
+    gone: float | None = None
+    stall: float = math.inf
+
+    @property
+    def runs(self) -> bool:
+        """Whether its command runs, or a program that it was handed over to may."""
+        return self.ended is None or self.handed_over
 
 
 class Revivals:
@@ -88,7 +105,12 @@ class Revivals:
 
     def any_ended(self) -> bool:
         """Return whether a command has ended whose attempt is still to be judged."""
-        return any(each.ended is not None for each in self.running.values())
+        return any(not each.runs for each in self.running.values())
+
+    def is_handed_over(self, name: Name) -> bool:
+        """Return whether a living program was handed the prompt for a session."""
+        running = self.running.get(name)
+        return running is not None and running.handed_over
 
     def forget(self) -> None:
         """Leave everything to another daemon, which is the keeper."""
@@ -97,7 +119,7 @@ class Revivals:
 
     def load(self, home: str) -> Load:
         """Return what is being revived in a home."""
-        there = [each for each in self.running.values() if each.home == home and not each.ended]
+        there = [each for each in self.running.values() if each.home == home and each.runs]
         now = self._times.monotonic()
         return Load(len(there), any(now < each.leads_until and not each.worked for each in there))
 
@@ -116,10 +138,10 @@ class Revivals:
         self._recover(settings)
         for running in self.running.values():
             revival = running.revival
+            running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
             was_ending = revival.is_ending
-            stall = settings.stall_tool if running.calling else settings.stall
             # What a daemon before this one has started may have grown, or call a tool.
             running.ended = revival.poll(stall if running.observed else math.inf)
             if revival.is_ending and not was_ending:
@@ -136,13 +158,12 @@ class Revivals:
         :param others: the sessions in the same directory.
         :return: why nothing was started, in one line; None if it was.
         """
-        session, stop, method = case.session, stop_of(case), case.method
-        command = None if case.revival is None or method is None else case.revival.run_for(method)
+        session, stop, command = case.session, stop_of(case), case.command
         if command is None:
             return "its method is not there yet"
         try:
             attempt = self._ledger.intent(
-                stop, case.due, home=session.home.name, method=method, person=case.has_person
+                stop, case.due, home=session.home.name, method=case.method, person=case.has_person
             )
         except LedgerError as error:
             return str(error)
@@ -162,6 +183,7 @@ class Revivals:
             attempt,
             revival,
             began_here=True,
+            grown=self._times.monotonic(),
             before=session.verdict.progress,
             growth=self._growth(session),
             home=session.home.name,
@@ -205,15 +227,13 @@ class Revivals:
         self,
         running: Running,
         session: Session | None,
-        owner: Owner,
         prompt: str | None,
         successors: Iterable[Session],
     ) -> None:
         """
         Judge an attempt by its transcript, which was read after its command was looked at.
 
-        :param session: the session; None if its transcript is gone.
-        :param owner: the other owner of the session, once the command has ended.
+        :param session: the session, and what has it as last seen; None if its transcript is gone.
         :param prompt: the prompt that the command is given.
         :param successors: the sessions in the same directory, one of which may be what the
             command has begun in the place of this one.
@@ -222,15 +242,17 @@ class Revivals:
         running.observed = True
         if session is not None:
             growth = self._growth(session)
-            if running.revival is not None and growth != running.growth:
-                first = running.growth is None
-                running.revival.grew(self._times.wall() - growth.at if first else 0.0)
+            if growth != running.growth:
+                ago = self._times.wall() - growth.at if running.growth is None else 0.0
+                running.grown = self._times.monotonic() - max(0.0, ago)
+                if running.revival is not None:
+                    running.revival.grew(ago)
             running.growth, running.calling = growth, session.verdict.calling
             if not running.worked and _progressed(running, session, self._times.wall()):
                 running.worked = True
                 self._ledger.worked(attempt)
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
-        if running.ended is not None:
+        if running.ended is not None and not self._goes_on(running, running.ended, session):
             del self.running[attempt.stop.agent, attempt.stop.session]
             if running.worked:
                 # Until its last growth: when it ended may not have been seen.
@@ -238,7 +260,38 @@ class Revivals:
                 self._ledger.ended(attempt, running.ended.exit, seconds)
                 self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
             elif not self._continued(running, successors):
-                self._end(running, running.ended, session, owner, prompt)
+                self._end(running, running.ended, session, prompt)
+
+    def _goes_on(self, running: Running, ended: Ended, session: Session | None) -> bool:
+        """
+        Return whether an attempt is open although its command has ended.
+
+        It is while a living program has the prompt, or may have it: a command that handed it over
+        ends at once. A message in a queue may be taken late, and is never sent again.
+        """
+        attempt = running.attempt
+        if session is None or ended.exit or ended.stalled or attempt.killed is not None:
+            return False
+        is_message = attempt.method is Method.QUEUE
+        lives = session.owner in (Owner.PROGRAM, Owner.SERVER)
+        # How long a command took that another daemon started is not known.
+        soon = ended.quick or running.revival is None or not running.began_here
+        running.handed_over = running.handed_over or is_message or (lives and soon)
+        if not running.handed_over:
+            return False
+        is_new = session.verdict.key != attempt.stop.key
+        if is_new and session.verdict.kind is not None:
+            return False
+        now = self._times.monotonic()
+        if session.owner is Owner.GONE:
+            running.gone = now if running.gone is None else running.gone
+            return not running.worked and now - running.gone < GONE
+        if session.owner is not None:
+            running.gone = None
+        if not is_message:
+            return now - running.grown < running.stall
+        # A daemon ended before it sent the message, or its command did.
+        return is_new or attempt.pid is not None or session.is_queued is not False
 
     def _growth(self, session: Session) -> Growth:
         return self._world.growth(session.home, session.identity, session.path)
@@ -263,7 +316,6 @@ class Revivals:
         running: Running,
         ended: Ended,
         session: Session | None,
-        owner: Owner,
         given: str | None,
     ) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
@@ -271,16 +323,36 @@ class Revivals:
         # prompt of a command that was killed together with its daemon is known by its text.
         seen = running.revival is not None
         known = session is not None and given is not None and session.verdict.prompt == given
-        ours = same or ((seen or known) and owner is Owner.GONE)
-        prompt = prompt_in(session) if session is not None and ours else None
-        quick = ended.quick and (prompt is not None or same)
-        self._fail(running.attempt, ended, quick=quick, found=prompt)
+        ours = same or ((seen or known) and session is not None and session.owner is Owner.GONE)
+        found = prompt_in(session) if session is not None and ours else None
+        quick = ended.quick and (found is not None or same)
+        if running.handed_over:
+            quick = False
+            if session is not None and _is_cut(session, running.attempt, given):
+                found, quick = session.verdict.key, True
+        self._fail(
+            running.attempt,
+            ended,
+            quick=quick,
+            found=found,
+            reason=_why(running, session),
+            waited=running.handed_over and running.gone is not None,
+        )
 
     def _fail(
-        self, attempt: Attempt, ended: Ended, *, quick: bool = False, found: str | None = None
+        self,
+        attempt: Attempt,
+        ended: Ended,
+        *,
+        quick: bool = False,
+        found: str | None = None,
+        reason: str | None = None,
+        waited: bool = False,
     ) -> None:
-        self._ledger.failed(attempt, ended.exit, quick=quick, found=found)
-        how = "ended, since nothing grew" if ended.stalled else _shown(ended.exit)
+        self._ledger.failed(
+            attempt, ended.exit, quick=quick, found=found, reason=reason, waited=waited
+        )
+        how = reason or ("ended, since nothing grew" if ended.stalled else _shown(ended.exit))
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
 
     def give_up_if_hopeless(self, case: Case) -> None:
@@ -349,6 +421,30 @@ def _progressed(running: Running, session: Session, now: float) -> bool:
     if running.began_here:
         return progress != running.before
     return progress > running.attempt.at
+
+
+def _is_cut(session: Session, attempt: Attempt, given: str | None) -> bool:
+    """
+    Return whether a turn of our own message was cut off before any answer.
+
+    Codex does that itself if it runs without a person (openai/codex#41060): it is no user's end.
+    """
+    verdict = session.verdict
+    at = verdict.last_prompt_at
+    ours = given is not None and verdict.last_prompt == given and at is not None
+    return verdict.kind is Kind.USER and ours and at is not None and at >= attempt.at
+
+
+def _why(running: Running, session: Session | None) -> str | None:
+    """Return why what was handed over has failed; None if its command's exit status tells."""
+    if not running.handed_over:
+        failed = running.attempt.method is Method.QUEUE and running.ended
+        return "its queue did not take the message: its version may have none" if failed else None
+    if session is not None and session.verdict.key != running.attempt.stop.key:
+        return "it was taken, and no answer came"
+    if running.gone is not None:
+        return "its program ended before it took the message"
+    return "its message was not sent" if running.attempt.method else "nothing grew"
 
 
 def _shown(status: int | None) -> str:

@@ -29,6 +29,9 @@ class Session:
     :ivar kind: how it stopped; None if it has not, or that is not known yet.
     :ivar owner: what had it when that was last asked; None before.
     :ivar who: that owner in words; None if nothing had it.
+    :ivar is_interactive: whether that owner takes a message; see `Witness`.
+    :ivar is_queued: whether a message waited for it in its agent's own queue then; None if that
+        is not known.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
@@ -47,6 +50,8 @@ class Session:
     kind: Kind | None = None
     owner: Owner | None = None
     who: str | None = None
+    is_interactive: bool = False
+    is_queued: bool | None = None
     left: bool = False
     state: State = State.WORKING
     due: float | None = None

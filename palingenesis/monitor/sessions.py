@@ -71,7 +71,7 @@ class Verdict:
     :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
     :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.
     :ivar last_prompt: the text of the last prompt, as in `prompt`; only read for a stop that
-        waiting can cure.
+        waiting can cure, and for the user's end.
     :ivar last_prompt_at: its timestamp, in seconds since the epoch; None if it was not read.
     :ivar spends: whether going on costs more than the plan, as the record says.
     :ivar calling: whether a call of a tool has no result yet.

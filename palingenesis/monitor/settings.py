@@ -78,13 +78,17 @@ class HomeRevival:
         }
         return tuple(method for method, value in named.items() if value)
 
-    def method_for(self, owner: Owner | None) -> Method | None:
+    def method_for(self, owner: Owner | None, *, is_interactive: bool = False) -> Method | None:
         """
         Return the method for a session by what has it; None if none that is named fits.
 
         :param owner: None if it is not known yet.
+        :param is_interactive: whether what has it takes a message.
         """
-        return next((each for each in _BY_OWNER[owner] if each in self.methods), None)
+        fitting = [each for each in _BY_OWNER[owner] if each in self.methods]
+        if owner in (Owner.PROGRAM, Owner.SERVER) and not is_interactive:
+            fitting = [each for each in fitting if each is not Method.QUEUE]
+        return next(iter(fitting), None)
 
     def run_for(self, method: Method) -> Command | None:
         """Return what a method runs; None if it runs nothing."""

@@ -57,6 +57,11 @@ class Living:
         owners = self._owners.get(home.name)
         return owners is not None and owners.is_asking(session)
 
+    def is_queued(self, home: Home, session: Identity) -> bool | None:
+        """Return whether a message waits for a session; see `Owners.is_queued`."""
+        owners = self._owners.get(home.name)
+        return None if owners is None else owners.is_queued(session)
+
     def has_left(self, home: Home, session: Identity, since: float) -> bool:
         """Return whether a person has left a session; see `Owners.has_left`."""
         owners = self._owners.get(home.name)

@@ -232,7 +232,7 @@ class Agent(ABC):
             steps, again, further = tee(self.meaningful(file.last(self.is_wanted), local), 3)
             moved = identity.moved(self.directory(file))
             verdict = replace(self.verdict(steps), progress=self.progress(again))
-            if verdict.kind not in REVIVABLE:
+            if verdict.kind not in (*REVIVABLE, Kind.USER):
                 return moved, verdict
             prompts = (step for step in islice(further, _DEPTH) if step.what is What.PROMPT)
             last = next(prompts, None)

@@ -70,6 +70,7 @@ class History:
     :ivar given_up: whether it was given up since its last progress.
     :ivar left: whether its last stop was the user's.
     :ivar failed_at: when the last attempt failed, in seconds since the epoch.
+    :ivar waited: whether the attempt after it needs no further wait.
     :ivar quick: quick failures in a row with the same exit status.
     :ivar quick_exit: that exit status.
     :ivar closed: key and number of the last attempt that has an outcome.
@@ -95,6 +96,7 @@ class History:
     given_up: bool = False
     left: bool = False
     failed_at: float | None = None
+    waited: bool = False
     quick: int = 0
     quick_exit: int | None = None
     closed: tuple[str | None, int] | None = None
@@ -167,6 +169,7 @@ class History:
             return
         self.attempts = max(self.attempts, entry.attempt or 0)
         self.failed_at, self.found = entry.at, entry.found
+        self.waited = bool(entry.waited)
         if not entry.quick:
             self.quick, self.quick_exit = 0, None
         elif self.quick and self.quick_exit == entry.exit:
@@ -223,7 +226,7 @@ class History:
 
     def _progress(self) -> None:
         self.attempts = self.quick = 0
-        self.given_up = False
+        self.given_up = self.waited = False
         self.quick_exit = self.failed_at = self.found = self.first_stop_at = None
 
 

@@ -235,6 +235,8 @@ class Ledger:
         *,
         quick: bool = False,
         found: str | None = None,
+        reason: str | None = None,
+        waited: bool = False,
     ) -> None:
         """
         Record that an attempt failed.
@@ -244,8 +246,18 @@ class Ledger:
         :param quick: whether it ended soon after its start and left no record.
         :param found: the key of the transcript's last record, if that is only the command's
             own prompt.
+        :param reason: why, if its exit status does not tell.
+        :param waited: whether the next attempt needs no further wait.
         """
-        entry = self._outcome(Event.FAILED, attempt, exit=status, quick=quick or None, found=found)
+        entry = self._outcome(
+            Event.FAILED,
+            attempt,
+            exit=status,
+            quick=quick or None,
+            found=found,
+            reason=reason,
+            waited=waited or None,
+        )
         self._append(entry)
 
     def gave_up(self, stop: Stop) -> None:

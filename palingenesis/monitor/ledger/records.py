@@ -66,7 +66,8 @@ class Entry:
     :ivar method: how it is revived; None for a command.
     :ivar person: whether a person wrote in the session since the intent before this one.
     :ivar found: the key of the last record that a failed command left in the transcript.
-    :ivar reason: why a command is killed, or what a session needs.
+    :ivar waited: whether the attempt after a failed one needs no further wait.
+    :ivar reason: why a command is killed or an attempt has failed, or what a session needs.
     :ivar seconds: how long a command that worked ran.
     :ivar successor: the id under which a session goes on.
     """
@@ -89,6 +90,7 @@ class Entry:
     fresh: bool | None = None
     quick: bool | None = None
     found: str | None = None
+    waited: bool | None = None
     home: str | None = None
     method: Method | None = None
     person: bool | None = None

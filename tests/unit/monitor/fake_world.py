@@ -89,17 +89,25 @@ class FakeLiving(Living):
         owners: Mapping[tuple[str, str], Owner],
         asking: set[str],
         exits: Mapping[str, float],
+        interactive: set[str],
+        queue: Mapping[str, bool | None],
     ) -> None:
         super().__init__({})
+        self._interactive = set(interactive)
+        self._queue = dict(queue)
         self._told = dict(owners)
         self._waits = set(asking)
         self._exits = dict(exits)
 
     def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
-        return Witness(self._told.get((home.agent, session.id), Owner.GONE))
+        owner = self._told.get((home.agent, session.id), Owner.GONE)
+        return Witness(owner, is_interactive=session.id in self._interactive)
 
     def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
         return session.id in self._waits
+
+    def is_queued(self, home: Home, session: Identity) -> bool | None:  # noqa: ARG002
+        return self._queue.get(session.id, False)
 
     def has_left(self, home: Home, session: Identity, since: float) -> bool:  # noqa: ARG002
         return self._exits.get(session.id, since) > since
@@ -142,6 +150,8 @@ class FakeWorld(World):
     """
     A world that a test arranges.
 
+    :ivar interactive: the ids of the sessions whose owner takes a message.
+    :ivar queue: whether a message waits for a session, by its id; None if that is not known.
     :ivar checks: called before every command that is started.
     """
 
@@ -155,6 +165,8 @@ class FakeWorld(World):
         self.waiting: set[str] = set()
         self.below: dict[str, int] = {}
         self.exits: dict[str, float] = {}
+        self.interactive: set[str] = set()
+        self.queue: dict[str, bool | None] = {}
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
         self.looks = 0
@@ -260,7 +272,7 @@ class FakeWorld(World):
         for start in self.starts:
             if start.revival.alive and start.revival.pid not in commands:
                 owners[start.agent, start.session.id] = Owner.PROGRAM
-        living = FakeLiving(owners, self.waiting, self.exits)
+        living = FakeLiving(owners, self.waiting, self.exits, self.interactive, self.queue)
         for do in self.on_look:
             do()
         return living

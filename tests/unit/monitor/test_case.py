@@ -21,6 +21,7 @@ from palingenesis.monitor.case import (
 )
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import History
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
@@ -46,7 +47,7 @@ class Answers(Permissive):
     def directory(self) -> bool:
         return self._directory
 
-    def program(self) -> bool:
+    def program(self, command: Command) -> bool:  # noqa: ARG002
         return self._program
 
 
@@ -59,7 +60,7 @@ class Unasked(Permissive):
     def directory(self) -> NoReturn:
         raise AssertionError("asked for the directory")
 
-    def program(self) -> NoReturn:
+    def program(self, command: Command) -> NoReturn:  # noqa: ARG002
         raise AssertionError("asked for the program")
 
 
@@ -307,6 +308,6 @@ class MethodTests(SynchronousTestCase):
         ):
             with self.subTest(named=list(named), owner=owner):
                 case = free(revive={"claude": HomeRevival(**named)}, system=Answers(owner=owner))
-                case.session.owner = owner
+                case.session.owner, case.session.is_interactive = owner, True
                 found = assess(case)
                 self.assertEqual((found.method, found.held), (method, reason))

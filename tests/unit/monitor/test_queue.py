@@ -1,0 +1,392 @@
+"""Open programs that are handed their prompt, with a clock and a world that the tests arrange."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NoReturn
+from unittest import mock
+
+from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.settings import HomeRevival
+from palingenesis.words import Kind, Owner
+from tests.unit.monitor.fake_world import Start
+from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
+
+COMMAND = ("codex", "exec", "resume", "{id}", "{prompt}")
+QUEUE = ("codex", "queue", "--thread", "{id}", "--message", "{prompt}")
+#: Seconds after the reset at which the tests look again: there were ticks and a look since.
+SOON = 60
+
+
+class QueueTestCase(MonitorTestCase):
+    settings = replace(
+        SETTINGS, revive={"codex": HomeRevival(COMMAND, QUEUE)}, attempts=3, retry=(300.0,)
+    )
+
+    def open(self, owner: Owner = Owner.PROGRAM, *, interactive: bool = True) -> None:
+        """Have the session's program live."""
+        self.world.owners["codex", "s"] = owner
+        (self.world.interactive.add if interactive else self.world.interactive.discard)("s")
+
+    def close(self) -> None:
+        """End the session's program."""
+        self.world.owners.pop(("codex", "s"), None)
+
+    def write(self, kind: Kind | None, **more: Any) -> None:
+        self.world.write("s", kind, agent="codex", **more)
+
+    def begun(self, status: int = 0, *, queued: bool | None = True) -> Start:
+        """Have an open program be handed its prompt after its limit, and that command end."""
+        self.open()
+        self.limited(30, agent="codex")
+        self.pass_until_started()
+        (start,) = self.world.starts
+        self.world.queue["s"] = queued if not status else False
+        start.revival.finish(status)
+        self.pass_time(5)
+        return start
+
+    def pass_until_started(self, number: int = 1) -> None:
+        """Pass time until so many commands were started."""
+        for _ in range(1000):
+            if len(self.world.starts) == number:
+                return
+            self.pass_time(1)
+        self.fail(f"no {number} starts")
+
+    def methods(self) -> list[str]:
+        """Return the first word of each command's arguments, in order."""
+        return [start.command.arguments[1] for start in self.world.starts]
+
+    def reasons(self, event: str) -> list[Any]:
+        return [each.get("reason") for each in self.monitor.log(1000) if each["event"] == event]
+
+
+class HandingOverTests(QueueTestCase):
+    def test_an_open_program_is_handed_its_prompt_after_its_reset(self) -> None:
+        self.open()
+        self.limited(100, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.told("method", "held", "state"), ("queue", "not-due", "waiting"))
+        self.assertEqual(self.world.starts, [])
+        self.pass_time(SOON)
+        (start,) = self.world.starts
+        self.assertEqual(start.command.arguments, QUEUE)
+        self.assertEqual(self.told("state"), ("reviving",))
+        (intent,) = (each for each in self.monitor.log(100) if each["event"] == "intent")
+        self.assertEqual(intent["method"], "queue")
+
+    def test_it_has_worked_once_its_agent_answers(self) -> None:
+        self.begun()
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.write(None)
+        self.pass_time(5)
+        self.assertNotIn("worked", self.story())
+        self.write(None, progress=True)
+        self.pass_time(5)
+        self.assertEqual(self.story()[-1], "worked")
+        self.pass_time(600)
+        self.write(Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        (ended,) = (each for each in self.monitor.log(100) if each["event"] == "ended")
+        self.assertGreaterEqual(ended["seconds"], 600.0)
+        self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_another_limit_is_a_stop_of_its_own(self) -> None:
+        self.begun(queued=False)
+        self.limited(1000, agent="codex")
+        self.pass_time(20)
+        self.assertEqual(self.story()[-2:], ["failed", "stopped"])
+        self.assertEqual(self.told("state", "attempts"), ("waiting", 1))
+        self.pass_time(900)
+        self.assertEqual(len(self.world.starts), 1)
+        self.pass_time(100)
+        self.assertEqual(self.methods(), ["queue", "queue"])
+
+    def test_only_an_interactive_program_is_handed_a_prompt(self) -> None:
+        for owner in (Owner.PROGRAM, Owner.SERVER):
+            self.open(owner, interactive=False)
+            self.limited(30, agent="codex")
+            self.pass_time(SOON)
+            self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+            self.assertEqual(self.world.starts, [])
+
+    def test_its_own_server_is_handed_one(self) -> None:
+        self.open(Owner.SERVER)
+        self.limited(30, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.methods(), ["queue"])
+
+    def test_nobody_has_it(self) -> None:
+        self.limited(30, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.methods(), ["exec"])
+
+    def test_a_pause_just_before(self) -> None:
+        self.open()
+        self.limited(30, agent="codex")
+
+        def pause() -> None:
+            self.monitor.pause("a person")
+
+        self.world.on_look.append(pause)
+        self.pass_time(SOON)
+        self.assertEqual(self.world.starts, [])
+        self.assertEqual(self.told("held"), ("paused",))
+
+    def test_a_person_who_types_just_before(self) -> None:
+        self.open()
+        self.limited(30, agent="codex")
+        self.pass_time(20)
+
+        def type_something() -> None:
+            if self.now() >= self.only()["due"]:
+                self.world.on_look.clear()
+                self.write(None)
+
+        self.world.on_look.append(type_something)
+        self.pass_time(SOON)
+        self.assertEqual(self.world.on_look, [])
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_message_that_waits_already(self) -> None:
+        self.world.queue["s"] = True
+        self.open()
+        self.limited(30, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.world.starts, [])
+        self.assertEqual(self.told("method", "held"), ("queue", "owner-alive"))
+        self.pass_time(600)
+        self.assertEqual(self.told("needs"), ("its open program does not go on",))
+        self.close()
+        self.pass_time(SOON)
+        self.assertEqual(self.methods(), ["exec"])
+
+
+class NotTakenTests(QueueTestCase):
+    def test_nothing_is_queued_twice_however_long_it_waits(self) -> None:
+        self.begun()
+        self.pass_time(4 * 3600)
+        self.assertEqual(len(self.world.starts), 1)
+        self.assertEqual(self.told("state"), ("reviving",))
+
+    def test_a_person_is_called_after_ten_minutes(self) -> None:
+        for queued, words in (
+            (True, "its message waits in the queue"),
+            (False, "its message was lost"),
+            (None, "its open program does not go on"),
+        ):
+            with self.subTest(queued=queued):
+                self.setUp()
+                self.begun(queued=queued)
+                self.pass_time(500)
+                self.assertEqual(self.told("needs"), (None,))
+                self.pass_time(100)
+                self.assertEqual(self.told("needs"), (words,))
+                self.assertEqual(self.reasons("needs-you"), [words])
+                self.pass_time(3600)
+                self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_program_that_ends_leaves_it_to_a_command(self) -> None:
+        for queued in (True, False, None):
+            with self.subTest(queued=queued):
+                self.setUp()
+                self.begun(queued=queued)
+                self.close()
+                self.pass_time(120)
+                self.assertEqual(len(self.world.starts), 1)
+                self.pass_time(60)
+                self.assertEqual(self.methods(), ["queue", "exec"])
+                self.assertEqual(
+                    self.reasons("failed"), ["its program ended before it took the message"]
+                )
+
+    def test_a_program_that_is_back_within_two_minutes_still_has_it(self) -> None:
+        self.begun()
+        self.close()
+        self.pass_time(90)
+        self.open()
+        self.pass_time(300)
+        self.assertNotIn("failed", self.story())
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_no_second_message_while_the_first_may_wait(self) -> None:
+        for queued in (True, None):
+            with self.subTest(queued=queued):
+                self.setUp()
+                self.monitor.configure(replace(self.settings, revive={"codex": ONLY_QUEUE}))
+                self.begun(queued=queued)
+                self.close()
+                self.pass_time(200)
+                self.assertEqual(self.story()[-1], "failed")
+                self.open()
+                self.pass_time(3600)
+                self.assertEqual(len(self.world.starts), 1)
+                self.assertEqual(self.told("held"), ("owner-alive",))
+
+    def test_a_program_killed_with_the_prompt_and_no_answer(self) -> None:
+        self.begun(queued=False)
+        self.prompted(None)
+        self.close()
+        self.pass_time(200)
+        self.assertEqual(self.methods(), ["queue", "exec"])
+        self.assertEqual(self.reasons("failed"), ["it was taken, and no answer came"])
+
+    def prompted(self, kind: Kind | None) -> None:
+        """Have the transcript show our own prompt, and how its turn ended."""
+        self.write(kind)
+        path = "/transcripts/s.jsonl"
+        file = self.world.files[path]
+        verdict = replace(
+            file.verdict, prompt="continue", last_prompt="continue", last_prompt_at=self.now()
+        )
+        self.world.files[path] = replace(file, verdict=verdict)
+
+    def test_a_turn_that_is_cut_off_after_our_message_is_no_user_s_end(self) -> None:
+        # openai/codex#41060
+        self.begun(queued=False)
+        self.prompted(Kind.USER)
+        self.pass_time(20)
+        self.assertNotIn("left", self.story())
+        self.assertEqual(self.told("kind", "state"), ("limit", "waiting"))
+        self.pass_until_started(2)
+        self.assertEqual(self.methods(), ["queue", "queue"])
+        self.world.starts[-1].revival.finish(0)
+        self.prompted(Kind.USER)
+        self.pass_time(3600)
+        self.assertEqual(self.told("state"), ("given-up",))
+        self.assertEqual(len(self.world.starts), 2)
+
+    def test_a_turn_that_its_user_cuts_off_is_left(self) -> None:
+        self.begun(queued=False)
+        self.write(Kind.USER)
+        self.pass_time(20)
+        self.assertEqual(self.told("kind", "state"), ("user", "left"))
+        self.assertEqual(self.story()[-1], "left")
+
+
+class FailingTests(QueueTestCase):
+    def test_a_version_without_a_queue_is_asked_twice(self) -> None:
+        self.begun(2)
+        words = "its queue did not take the message: its version may have none"
+        self.assertEqual(self.reasons("failed"), [words])
+        self.pass_until_started(2)
+        self.world.starts[-1].revival.finish(2)
+        self.pass_time(3600)
+        self.assertEqual(len(self.world.starts), 2)
+        self.assertEqual(self.told("state", "needs"), ("given-up", "given up"))
+
+    def test_a_command_that_hangs_is_ended(self) -> None:
+        self.open()
+        self.limited(30, agent="codex")
+        self.pass_time(SOON + 700)
+        self.assertIn("killed", self.story())
+        self.assertEqual(self.story()[-1], "failed")
+
+    def test_a_program_that_cannot_be_started(self) -> None:
+        self.world.start_error = "codex: Permission denied"
+        self.open()
+        self.limited(30, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.story()[-1], "failed")
+
+
+class RestartTests(QueueTestCase):
+    def test_a_message_that_waits_is_judged_by_the_next_daemon(self) -> None:
+        self.begun()
+        self.restart()
+        self.pass_time(700)
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.assertEqual(self.told("needs"), ("its message waits in the queue",))
+        self.write(None, progress=True)
+        self.pass_time(10)
+        self.assertEqual(self.story()[-1], "worked")
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_killed_between_the_intent_and_the_act(self) -> None:
+        for queued in (False, True, None):
+            with self.subTest(queued=queued):
+                self.setUp()
+                self.open()
+                self.limited(30, agent="codex")
+                with mock.patch.object(self.world, "start", side_effect=self.die):
+                    self.pass_time(SOON)
+                self.assertEqual(self.story()[-1], "intent")
+                self.world.queue["s"] = queued
+                self.restart()
+                self.pass_time(SOON)
+                self.assertEqual(self.world.starts, [])
+                self.pass_time(300)
+                self.assertEqual(self.methods(), ["queue"] if queued is False else [])
+
+    def die(self, *_: object) -> NoReturn:
+        """Kill the daemon."""
+        self.stop(self.monitor)
+        raise KeyboardInterrupt
+
+    def test_a_ledger_that_cannot_be_written(self) -> None:
+        self.open()
+        self.limited(30, agent="codex")
+        with mock.patch.object(Ledger, "intent", side_effect=OSError(28, "No space left")):
+            self.pass_time(SOON)
+        self.assertEqual(self.world.starts, [])
+
+
+class HandOverCommandTests(QueueTestCase):
+    """A command that hands the session to a program of its agent's, and ends."""
+
+    def handed_over(self, status: int = 0) -> None:
+        self.limited(30, agent="codex")
+        self.pass_until_started()
+        self.open(Owner.SERVER, interactive=False)
+        self.world.starts[-1].revival.finish(status)
+        self.pass_time(5)
+
+    def test_it_is_judged_by_its_records(self) -> None:
+        self.handed_over()
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.pass_time(300)
+        self.write(None, progress=True)
+        self.pass_time(10)
+        self.assertEqual(self.story()[-1], "worked")
+        self.write(Kind.FINISHED, progress=True)
+        self.pass_time(10)
+        self.assertEqual(self.story()[-1], "ended")
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_nothing_grows(self) -> None:
+        self.handed_over()
+        self.pass_time(550)
+        self.assertNotIn("failed", self.story())
+        self.pass_time(60)
+        self.assertEqual(self.reasons("failed"), ["nothing grew"])
+
+    def test_nothing_was_handed_over_if_it_fails_or_nothing_lives(self) -> None:
+        self.handed_over(1)
+        self.assertEqual(self.story()[-1], "failed")
+        self.setUp()
+        self.limited(30, agent="codex")
+        self.pass_until_started()
+        self.world.starts[-1].revival.finish(0)
+        self.pass_time(5)
+        self.assertEqual(self.story()[-1], "failed")
+
+    def test_what_has_it_ends(self) -> None:
+        self.handed_over()
+        self.pass_time(30)
+        self.close()
+        self.pass_time(180)
+        self.assertEqual(self.story()[-3:], ["failed", "intent", "started"])
+
+    def test_a_restart_does_not_begin_the_count_anew(self) -> None:
+        self.handed_over()
+        self.pass_time(400)
+        self.restart()
+        self.pass_time(20)
+        self.assertNotIn("failed", self.story())
+        self.pass_time(200)
+        self.assertIn("failed", self.story())
+
+
+ONLY_QUEUE = HomeRevival(queue=QUEUE)
