@@ -138,11 +138,18 @@ class Bed:
 
     # The daemon.
 
-    def daemon(self, *, revive: Mapping[str, object] | None = None, **sessions: Any) -> Process:
+    def daemon(
+        self,
+        *,
+        revive: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        **sessions: Any,
+    ) -> Process:
         """
         Start the daemon, and wait until it listens.
 
         :param revive: settings of the agent's table ``revive`` besides the command.
+        :param environment: further variables.
         :param sessions: settings of the table ``sessions``.
         """
         lines = ["[sessions]"]
@@ -153,13 +160,18 @@ class Bed:
         config = self.write("\n".join(lines) + "\n", "palingenesis.toml")
         pidfile = os.path.join(self._directory, "twistd.pid")
         start = [*twistd_command(), f"--pidfile={pidfile}", "-n", "palingenesis"]
-        daemon = Process([*start, "--config", config], env=self.environment, cwd=self._directory)
+        variables = {**self.environment, **(environment or {})}
+        daemon = Process([*start, "--config", config], env=variables, cwd=self._directory)
         daemon.wait_for_log("Listening on")
         return daemon
 
     def reply(self, command: str) -> Any:
         """Ask the daemon, and return its reply."""
-        return json.loads(ask(self._socket, f"{command}\n".encode()))
+        return json.loads(self.command(command))
+
+    def command(self, command: str) -> bytes:
+        """Send the daemon a command, and return its line."""
+        return ask(self._socket, f"{command}\n".encode())
 
     # The end.
 

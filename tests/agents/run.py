@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.agents.bed import BEDS, MARK
 from tests.agents.case import VERSION
@@ -60,6 +61,12 @@ def _marked(mark: bytes) -> Iterator[int]:
                         yield int(name)
 
 
+def modules_of(agent: str) -> list[str]:
+    """List the modules with an agent's tests."""
+    found = sorted(Path(__file__).parent.glob(f"test_{agent}*.py"))
+    return [f"tests.agents.{path.stem}" for path in found]
+
+
 def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> bool:
     """Run the tests of one version; return whether they have passed."""
     try:
@@ -72,7 +79,7 @@ def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> boo
     command += [f"--temp-directory={directory}/trial"]
     try:
         done = subprocess.run(
-            [*command, *(names or [f"tests.agents.test_{agent}"])],
+            [*command, *(names or modules_of(agent))],
             env={
                 "PALINGENESIS_TEST_PATIENCE": PATIENCE,
                 **os.environ,

@@ -215,18 +215,6 @@ class CodexTests(scenarios.Scenarios):
 
     # Revived.
 
-    def test_revived_by_the_queue(self) -> None:
-        """An open program at its limit gets its prompt once, and by no second process."""
-        self.needs(HAS_SERVER, "this version has no queue")
-        queue = ["codex", "queue", "--thread", "{id}", "--message", "{prompt}"]
-        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say("Taken."))
-        self.bed.daemon(revive={"queue": queue})
-        window = self.bed.open()
-        window.type("please do the work")
-        self.assert_event("worked")
-        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
-        self.assertEqual(len(self.bed.server.asked), 2)
-
     def test_a_refused_connection(self) -> None:
         """It never gives up by itself: the revival stalls, is ended, and the next one works."""
         self.needs(SAYS_WHY, "this version does not tell that it failed")

@@ -79,7 +79,7 @@ _STATUSES = {
     402: Kind.REFUSED,
     403: Kind.REFUSED,
 }
-_LATER = re.compile(r"hit your usage limit.*try again later", re.IGNORECASE | re.DOTALL)
+_LATER = re.compile(r"hit your usage limit.*try again (?:later|at|in)\b", re.IGNORECASE | re.DOTALL)
 #: What no reset of a window cures, though it has a limit's code.
 _NOT_INCLUDED = re.compile(r"to use codex with your chatgpt plan|quota exceeded", re.IGNORECASE)
 #: What an error without a code of its own says.

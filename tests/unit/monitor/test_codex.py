@@ -119,6 +119,12 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(verdict.kind, Kind.LIMIT)
         self.assertIsNotNone(verdict.reset)
 
+    def test_a_limit_whose_reset_is_just_past_is_one_without(self) -> None:
+        # What stands there once a reset is just past is read like this, in any zone.
+        message = "You've hit your usage limit. … or try again at once."
+        verdict = self.verdict(STARTED, count(window(100, AT - 5)), limited(message))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, None))
+
     def test_a_limit_without_a_reset_is_a_plan_that_is_used_up(self) -> None:
         # saaranshM/unsnooze#28
         verdict = self.verdict(STARTED, limited("Upgrade to Pro (https://chatgpt.com/explore/pro)"))
