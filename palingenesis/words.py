@@ -188,6 +188,7 @@ class Key(StrEnum):
     OWNER = "owner"
     WHO = "who"
     METHOD = "method"
+    DOUBT = "doubt"
     OUTPUT = "output"
     # LOG
     AT = "at"

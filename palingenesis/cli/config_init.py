@@ -10,7 +10,7 @@ import sys
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.cli.launchd import LABEL, install
-from palingenesis.cli.programs import ARGUMENTS, find
+from palingenesis.cli.programs import ARGUMENTS, QUEUE, find
 from palingenesis.cli.questions import ask, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.paths import PathError
@@ -133,6 +133,9 @@ def _revive(name: str, program: Found | None) -> Iterator[str]:
     command = [f"/path/to/{name}" if program is None else program.path, *ARGUMENTS[name]]
     yield f"[revive.{name}]"
     yield f"command = {_toml(command)}"
+    if name in QUEUE:
+        yield "# This hands the prompt to a session whose program is open, too."
+        yield f"# queue = {_toml([command[0], *QUEUE[name]])}"
     if program is not None and program.search_path is not None:
         yield "# Its interpreter is not where a daemon that no shell has started looks."
         yield f"environment = {{ PATH = {_toml(program.search_path)} }}"

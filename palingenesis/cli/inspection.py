@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from palingenesis import __version__
 from palingenesis.cli.columns import at_home
 from palingenesis.cli.format import PLAIN, RED, YELLOW, keeper_in_words
-from palingenesis.cli.monitor import INSPECT, is_unknown
+from palingenesis.cli.monitor import INSPECT, SESSIONS, is_unknown, objects
+from palingenesis.cli.open_programs import open_program
 from palingenesis.client.errors import ClientError, ErrorReply
 from palingenesis.paths import home_directory
 from palingenesis.text import printable
-from palingenesis.words import OK_WORD, Key
+from palingenesis.words import OK_WORD, Key, Method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
     #: A label, a value, and the value's colour.
     Row = tuple[str, str, str]
+
+#: Sessions with an open program that are shown, and characters of their ids.
+_SHOWN_OPEN = 5
+_ID = 8
 
 
 def inspection(client: ControlClient) -> Iterator[Row]:
@@ -35,8 +41,24 @@ def inspection(client: ControlClient) -> Iterator[Row]:
         return
     if isinstance(inspected, dict):
         yield from rows(inspected)
+        yield from _open_programs(client)
     else:
         yield "monitor", "not known: the reply to INSPECT is not an object", YELLOW
+
+
+def _open_programs(client: ControlClient) -> Iterator[Row]:
+    """Yield what will be done for the sessions whose program is open."""
+    try:
+        sessions = objects(client, SESSIONS)
+    except ClientError as error:
+        yield "open", printable(f"not known: {error.reason}"), YELLOW
+        return
+    described = ((each, open_program(each, time.time())) for each in sessions)
+    found = [(each, sentence) for each, sentence in described if sentence]
+    for session, sentence in found[:_SHOWN_OPEN]:
+        yield "open", f"{printable(str(session.get(Key.ID)))[:_ID]}: {sentence}", PLAIN
+    if len(found) > _SHOWN_OPEN:
+        yield "open", f"{len(found) - _SHOWN_OPEN} more; `palingenesis sessions` shows them", PLAIN
 
 
 def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
@@ -95,11 +117,17 @@ def _agents(agents: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, st
 def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
     if not commands:
         yield "revival", "no command is named, so no session is revived", PLAIN
-    for agent, command in commands.items():
+    for home, command in commands.items():
         if command[Key.TROUBLE]:
-            yield "revival", f"of {agent} would fail: {command[Key.TROUBLE]}", RED
-        else:
-            yield "revival", f"of {agent} by {' '.join(command[Key.COMMAND])}", PLAIN
+            yield "revival", f"of {home} would fail: {command[Key.TROUBLE]}", RED
+            continue
+        if command[Key.COMMAND]:
+            yield "revival", f"of {home} by {' '.join(command[Key.COMMAND])}", PLAIN
+        if command.get(Method.QUEUE):
+            yield "handed", f"to an open {home} by {' '.join(command[Method.QUEUE])}", PLAIN
+        if command.get(Method.TYPE_INTO):
+            yield "typed", f"into the terminal of an open {home}, in tmux", PLAIN
+        if command[Key.PROGRAM]:
             yield Key.PROGRAM, at_home(command[Key.PROGRAM]), PLAIN
 
 

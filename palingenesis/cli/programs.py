@@ -21,6 +21,9 @@ ARGUMENTS = {
     "qwen": ("--resume", "{id}", "-p", "{prompt}"),
 }
 
+#: The arguments that hand an open program the prompt, for the agents that have such a command.
+QUEUE = {"codex": ("queue", "--thread", "{id}", "--message", "{prompt}")}
+
 #: What a person types to continue a session of each agent in its directory.
 CONTINUE = {
     "claude": ("claude", "--resume", "{id}"),

@@ -50,7 +50,8 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
     if not commands:
         yield "no command is named; `palingenesis config init` or `config edit` names one"
     for name, command in commands.items():
-        reason = command[Key.TROUBLE] or trial(name, command[Key.PROGRAM])
+        program = command[Key.PROGRAM]
+        reason = command[Key.TROUBLE] or (trial(name, program) if program else None)
         if reason:
             yield f"the command of {name} does not run: {reason}"
     if inspected[Key.KEEPER] is not True:

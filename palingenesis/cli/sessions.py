@@ -24,6 +24,7 @@ from palingenesis.cli.format import (
 )
 from palingenesis.cli.inspection import agents_in_words
 from palingenesis.cli.monitor import INSPECT, SESSIONS, every_session, list_line, objects
+from palingenesis.cli.open_programs import open_program
 from palingenesis.cli.programs import CONTINUE
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
@@ -32,7 +33,7 @@ from palingenesis.words import Key, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Any
 
     from palingenesis.client.blocking import ControlClient
@@ -102,10 +103,11 @@ class SessionsView:
             sessions = [each for each in sessions if _has(each, self.matching)]
             total = len(sessions)
         shown = sessions if self._everything else sessions[:SHOWN]
-        columns = max(self._columns(), NARROWEST)
+        columns, length, now = max(self._columns(), NARROWEST), id_length(sessions), time.time()
         lines = [
-            *table(shown, time.time(), self._colour, columns, id_length(sessions)),
+            *table(shown, now, self._colour, columns, length),
             *legend(shown, self._colour, columns),
+            *open_programs(shown, now, self._colour, columns, length),
         ]
         if total > len(shown):
             lines += ["", *wrapped(f"{total - len(shown)} more: --all shows them", columns)]
@@ -233,12 +235,25 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool, columns: int = WIDT
         for word in words
         if (text := REASONS.get(word) or KINDS.get(word))
     }
-    if not meanings:
+    return _explained(meanings.items(), colour, columns)
+
+
+def open_programs(
+    sessions: Sequence[dict[str, Any]], now: float, colour: bool, columns: int, id_width: int
+) -> list[str]:
+    """Say of each session whose program is open what will be done for it."""
+    sentences = [(_id(each, id_width), open_program(each, now)) for each in sessions]
+    return _explained([(id, text) for id, text in sentences if text], colour, columns)  # noqa: A001
+
+
+def _explained(texts: Collection[tuple[str, str]], colour: bool, columns: int) -> list[str]:
+    """Lay out texts below their labels' column, after an empty line."""
+    if not texts:
         return []
-    label = max(map(len, meanings)) + len(_BETWEEN)
+    label = max(width(word) for word, _ in texts) + len(_BETWEEN)
     lines = [""]
-    for word, meaning in meanings.items():
-        first, *further = wrapped(meaning, columns - label)
+    for word, text in texts:
+        first, *further = wrapped(text, columns - label)
         lines.append(labelled(word, first, colour, width=label))
         lines += [" " * label + line for line in further]
     return lines
@@ -247,13 +262,17 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool, columns: int = WIDT
 def _cells(session: dict[str, Any], now: float, id_width: int) -> tuple[str, ...]:
     directory = session.get(Key.DIRECTORY)
     return (
-        # Characters, since that many tell the daemon which it is; and no more than fit.
-        cut(_text(session, Key.ID)[:id_width], ID_WIDTH),
+        _id(session, id_width),
         cut(_text(session, Key.AGENT), CELL_WIDTH),
         at_home(directory) if isinstance(directory, str) else "?",
         cut(_text(session, Key.STATE), CELL_WIDTH),
         _stop(session, now),
     )
+
+
+def _id(session: dict[str, Any], id_width: int) -> str:
+    # Characters, since that many tell the daemon which it is; and no more than fit.
+    return cut(_text(session, Key.ID)[:id_width], ID_WIDTH)
 
 
 def _stop(session: dict[str, Any], now: float) -> str:

@@ -194,6 +194,13 @@ class Case:
         return self.method is None and self.revival is not None
 
     @property
+    def takes_no_message(self) -> bool:
+        """Whether its program is open and a message is named for such, but this one takes none."""
+        if self.revival is None or self.session.owner not in (Owner.PROGRAM, Owner.SERVER):
+            return False
+        return Method.QUEUE in self.revival.methods and not self.session.is_interactive
+
+    @property
     def is_kept(self) -> bool:
         """Whether this daemon keeps the session's home."""
         return self.session.home.name in self.circumstances.kept

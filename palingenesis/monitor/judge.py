@@ -382,6 +382,7 @@ class Judge:
             Key.OWNER: session.owner,
             Key.WHO: session.who,
             Key.METHOD: assessment.method,
+            Key.DOUBT: "it is not known to take a message" if case.takes_no_message else None,
             Key.OUTPUT: self._revivals.output_of(session.name),
         }
 

@@ -26,9 +26,8 @@ from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
-from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.redacted import redacted
@@ -360,9 +359,7 @@ class Monitor(Service):
                 for name, home in every.items()
             },
             Key.COMMANDS: {
-                name: {Key.COMMAND: redacted(command.arguments), **self._find(command)}
-                for name, revival in settings.revive.items()
-                if (command := revival.run_for(Method.COMMAND)) is not None
+                name: self._inspect(revival) for name, revival in settings.revive.items()
             },
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
@@ -371,11 +368,23 @@ class Monitor(Service):
             Key.PAUSED: self.paused,
         }
 
-    def _find(self, command: Command) -> dict[str, str | None]:
+    def _inspect(self, revival: HomeRevival) -> dict[str, Any]:
+        """Return the methods that a home names, and where the first one's program is."""
+        found: dict[str, Any] = {
+            Key.COMMAND: redacted(revival.command),
+            Method.QUEUE: redacted(revival.queue),
+            Method.TYPE_INTO: revival.type_into,
+            Key.PROGRAM: None,
+            Key.TROUBLE: None,
+        }
         try:
-            return {Key.PROGRAM: self._world.program(command), Key.TROUBLE: None}
+            for method in revival.methods:
+                if (command := revival.run_for(method)) is not None:
+                    program = self._world.program(command)
+                    found[Key.PROGRAM] = found[Key.PROGRAM] or program
         except CommandError as error:
-            return {Key.PROGRAM: None, Key.TROUBLE: str(error)}
+            found[Key.TROUBLE] = str(error)
+        return found
 
     # One tick
 

@@ -86,6 +86,17 @@ class InspectionTests(SynchronousTestCase):
         ):
             self.assertEqual(self.rows(**inspected), [row])
 
+    def test_what_an_open_program_gets(self) -> None:
+        named = {"command": [], "queue": ["codex", "queue"], "type_into": True}
+        self.assertEqual(
+            self.rows(commands={"codex": {**named, "program": "/usr/bin/codex", "trouble": None}}),
+            [
+                ("handed", "to an open codex by codex queue", PLAIN),
+                ("typed", "into the terminal of an open codex, in tmux", PLAIN),
+                ("program", "/usr/bin/codex", PLAIN),
+            ],
+        )
+
     def test_what_is_not_there_is_told(self) -> None:
         self.assertEqual(
             self.rows(agents={}, commands={}),

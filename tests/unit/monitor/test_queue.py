@@ -110,6 +110,7 @@ class HandingOverTests(QueueTestCase):
             self.limited(30, agent="codex")
             self.pass_time(SOON)
             self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+            self.assertEqual(self.told("doubt"), ("it is not known to take a message",))
             self.assertEqual(self.world.starts, [])
 
     def test_its_own_server_is_handed_one(self) -> None:

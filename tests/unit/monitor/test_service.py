@@ -1173,6 +1173,13 @@ class TellingTests(MonitorTestCase):
         self.assertEqual(told["state_directory"], self.directory)
         self.assertEqual((told["keeper"], told["ledger"], told["paused"]), (True, "ok", False))
 
+    def test_inspect_tells_every_method_that_is_named(self) -> None:
+        queue = HomeRevival(queue=("codex", "queue", "{id}"))
+        self.monitor.configure(replace(SETTINGS, revive={"codex": queue}))
+        told = self.monitor.inspect()["commands"]["codex"]
+        self.assertEqual((told["command"], told["queue"]), ([], ["codex", "queue", "{id}"]))
+        self.assertEqual((told["type_into"], told["program"]), (False, "/bin/codex"))
+
     def test_inspect_tells_why_a_program_cannot_be_run(self) -> None:
         self.world.no_program = True
         told = self.monitor.inspect()["commands"]["claude"]

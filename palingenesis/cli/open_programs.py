@@ -1,0 +1,75 @@
+"""Sessions whose program is open: what will be done for each of them, in words."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from palingenesis.cli.format import is_time
+from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.words import REVIVABLE, Key, Method, Owner, Reason, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: The key that names a method for an open program, by the agent that has one.
+FITTING = {"codex": Method.QUEUE, "claude": Method.TYPE_INTO}
+
+_DONE: dict[str, str] = {
+    Method.QUEUE: "it will be handed the prompt",
+    Method.TYPE_INTO: "the prompt will be typed into it",
+}
+#: The reasons that pass, or are there because nobody has looked yet.
+_PASSING = (None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT)
+_KINDS = tuple(REVIVABLE)
+_STOPPED = (State.WAITING, State.STOPPED, State.REVIVING)
+_WHO = re.compile(r"(pid [0-9]+)(?: \(.*?\))?(?: at (.+))?")
+
+
+def open_program(session: dict[str, Any], now: float) -> str | None:
+    """
+    Describe an open program of a session that is to go on, and what will be done for it.
+
+    :param session: as ``SESSIONS`` lists it.
+    :param now: the time, in seconds since the epoch.
+    :returns: None if its program is not open, or the session does not wait for anything.
+    """
+    owner, state = session.get(Key.OWNER), session.get(Key.STATE)
+    if owner not in (Owner.PROGRAM, Owner.SERVER) or state not in _STOPPED:
+        return None
+    if session.get(Key.KIND) not in _KINDS:
+        return None
+    return f"{_who(session)}: {_fate(session, now)}"
+
+
+def _who(session: dict[str, Any]) -> str:
+    who = printable(str(session.get(Key.WHO) or "?"), NAME_LIMIT)
+    if session.get(Key.OWNER) == Owner.SERVER:
+        return f"{who}, has it"
+    found = _WHO.fullmatch(who)
+    return f"its program is open ({', '.join(filter(None, found.groups())) if found else who})"
+
+
+def _fate(session: dict[str, Any], now: float) -> str:
+    method, held, due = str(session.get(Key.METHOD)), session.get(Key.HELD), session.get(Key.DUE)
+    doubt = session.get(Key.DOUBT)
+    if method not in _DONE:
+        home = printable(str(session.get(Key.HOME)), NAME_LIMIT)
+        fitting = FITTING.get(str(session.get(Key.AGENT)))
+        named = f"name `{fitting}` in [revive.{home}]" if fitting else "end it to have this revived"
+        return f"nothing will be done; {_in_words(doubt) or named}"
+    if session.get(Key.STATE) == State.REVIVING:
+        return "it has the prompt, and no answer came of it yet"
+    if held not in _PASSING:
+        waits = "a message may wait in its queue" if held == Reason.OWNER_ALIVE else None
+        return f"nothing is done for now; {_in_words(doubt) or waits or _in_words(held)}"
+    return _DONE[method] + (f" at {_clock(due, now)}" if is_time(due) else "")
+
+
+def _in_words(value: object) -> str | None:
+    return printable(value, NAME_LIMIT) if isinstance(value, str) and value else None
+
+
+def _clock(at: float, now: float) -> str:
+    return time.strftime("%H:%M" if at - now < 86_400 else "%a %H:%M", time.localtime(at))
