@@ -248,7 +248,8 @@ class Revivals:
                 if running.revival is not None:
                     running.revival.grew(ago)
             running.growth, running.calling = growth, session.verdict.calling
-            if not running.worked and _progressed(running, session, self._times.wall()):
+            progressed = _progressed(running, session, self._times.wall())
+            if not running.worked and progressed and self._is_ours(attempt, session, prompt):
                 running.worked = True
                 self._ledger.worked(attempt)
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
@@ -261,6 +262,13 @@ class Revivals:
                 self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
             elif not self._continued(running, successors):
                 self._end(running, running.ended, session, prompt)
+
+    def _is_ours(self, attempt: Attempt, session: Session, given: str | None) -> bool:
+        """Return whether the agent goes on because of an attempt, and not of a person's prompt."""
+        if attempt.method is not Method.QUEUE or given is None:
+            return True
+        text, at = self._world.last_prompt(session.home, session.path)
+        return text == given and at is not None and at >= attempt.at
 
     def _goes_on(self, running: Running, ended: Ended, session: Session | None) -> bool:
         """
@@ -441,6 +449,9 @@ def _why(running: Running, session: Session | None) -> str | None:
         failed = running.attempt.method is Method.QUEUE and running.ended
         return "its queue did not take the message: its version may have none" if failed else None
     if session is not None and session.verdict.key != running.attempt.stop.key:
+        progress = session.verdict.progress
+        if progress is not None and progress > running.attempt.at:
+            return "a person went on with it"
         return "it was taken, and no answer came"
     if running.gone is not None:
         return "its program ended before it took the message"

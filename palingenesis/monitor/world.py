@@ -140,6 +140,13 @@ class World:
         """
         return home.kind.read(transcript, known)
 
+    def last_prompt(self, home: Home, transcript: str) -> tuple[str | None, float | None]:
+        """Return the text and the time of a transcript's last prompt; None if it is unreadable."""
+        try:
+            return home.kind.last_prompt(transcript)
+        except OSError:
+            return None, None
+
     def stamp(self, home: Home, transcript: str) -> Stamp | None:
         """Return a transcript's stamp; None if it is gone or cannot be seen."""
         return home.kind.stamp(transcript)

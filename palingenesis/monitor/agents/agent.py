@@ -234,11 +234,17 @@ class Agent(ABC):
             verdict = replace(self.verdict(steps), progress=self.progress(again))
             if verdict.kind not in (*REVIVABLE, Kind.USER):
                 return moved, verdict
-            prompts = (step for step in islice(further, _DEPTH) if step.what is What.PROMPT)
-            last = next(prompts, None)
-            if last is None:
-                return moved, verdict
-            return moved, replace(verdict, last_prompt=last.prompt, last_prompt_at=last.at)
+            text, at = _last_prompt(further)
+            return moved, replace(verdict, last_prompt=text, last_prompt_at=at)
+
+    def last_prompt(self, transcript: str) -> tuple[str | None, float | None]:
+        """
+        Read the text and the time of a transcript's last prompt, as `Verdict` has them.
+
+        :raises OSError: if it cannot be read.
+        """
+        with opened(transcript) as file:
+            return _last_prompt(self.meaningful(file.last(self.is_wanted)))
 
     def directory(self, transcript: Transcript) -> object:
         """Return the directory that the newest record names; None if none does."""
@@ -293,3 +299,10 @@ class Agent(ABC):
     @abstractmethod
     def owners(self, home: str, snapshot: Snapshot) -> Owners:
         """Read the agent's own files about its processes."""
+
+
+def _last_prompt(steps: Iterable[Step]) -> tuple[str | None, float | None]:
+    """Return the text and the time of the last prompt among steps, which are newest first."""
+    prompts = (step for step in islice(steps, _DEPTH) if step.what is What.PROMPT)
+    last = next(prompts, None)
+    return (None, None) if last is None else (last.prompt, last.at)

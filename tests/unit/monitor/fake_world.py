@@ -152,6 +152,7 @@ class FakeWorld(World):
 
     :ivar interactive: the ids of the sessions whose owner takes a message.
     :ivar queue: whether a message waits for a session, by its id; None if that is not known.
+    :ivar prompt: the text of the last prompt in each transcript, and just now.
     :ivar checks: called before every command that is started.
     """
 
@@ -167,6 +168,7 @@ class FakeWorld(World):
         self.exits: dict[str, float] = {}
         self.interactive: set[str] = set()
         self.queue: dict[str, bool | None] = {}
+        self.prompt = "continue"
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
         self.looks = 0
@@ -257,6 +259,13 @@ class FakeWorld(World):
             raise PermissionError(13, "Permission denied", transcript)
         file = self.files[transcript]
         return file.identity, file.verdict
+
+    def last_prompt(
+        self,
+        home: Home,  # noqa: ARG002
+        transcript: str,  # noqa: ARG002
+    ) -> tuple[str | None, float | None]:
+        return self.prompt, self.now()
 
     def stamp(self, home: Home, transcript: str) -> Stamp | None:  # noqa: ARG002
         file = self.files.get(transcript)

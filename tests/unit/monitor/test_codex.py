@@ -484,6 +484,13 @@ class OwnerTests(SynchronousTestCase):
         self.assertFalse(self.witness(None, terminal, headless).is_interactive)
         self.assertFalse(self.witness(None).is_interactive)
 
+    def test_its_last_prompt_is_read_however_it_goes_on(self) -> None:
+        with open(self.transcript, "wb") as file:
+            file.write(lines([META, STARTED, *ASKED, DONE, STARTED, *WORK]))
+        self.assertEqual(AGENT.last_prompt(self.transcript), ("go on", AT))
+        self.write(META)
+        self.assertEqual(AGENT.last_prompt(self.transcript), (None, None))
+
     def test_a_rollout_is_named_by_its_session(self) -> None:
         self.assertTrue(AGENT.is_own(f"/x/rollout-2026-{SESSION}.jsonl", self.identity))
         self.assertFalse(AGENT.is_own("/x/rollout-2026-copy.jsonl", self.identity))

@@ -93,6 +93,18 @@ class HandingOverTests(QueueTestCase):
         self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
         self.assertEqual(len(self.world.starts), 1)
 
+    def test_a_person_who_goes_on_while_it_waits(self) -> None:
+        self.begun()
+        self.world.prompt = "I go on"
+        self.write(None, progress=True)
+        self.pass_time(60)
+        self.assertNotIn("worked", self.story())
+        self.write(Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.reasons("failed"), ["a person went on with it"])
+        self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
+        self.assertEqual(len(self.world.starts), 1)
+
     def test_another_limit_is_a_stop_of_its_own(self) -> None:
         self.begun(queued=False)
         self.limited(1000, agent="codex")
