@@ -32,6 +32,8 @@ EXPECTED: dict[str, dict[str, tuple[Kind | None, float | None]]] = {
         "c-cut": (Kind.TRANSIENT, None),
         "d-rate": (Kind.TRANSIENT, None),
         "e-quota-after-full": (Kind.REFUSED, None),
+        # A message from the queue, whose turn `codex exec` cut off as it ended: see `last_prompt`.
+        "queued-and-cut-off": (Kind.USER, None),
     },
 }
 
@@ -51,6 +53,10 @@ class SeenTests(SynchronousTestCase):
             for name, meaning in expected.items():
                 verdict = self.read(agent, name)
                 self.assertEqual((verdict.kind, verdict.reset), meaning, name)
+
+    def test_the_prompt_of_a_turn_that_was_cut_off_is_known(self) -> None:
+        verdict = self.read("codex", "queued-and-cut-off")
+        self.assertEqual((verdict.last_prompt, verdict.progress), ("continue", None))
 
     def test_every_file_is_expected(self) -> None:
         for agent, expected in EXPECTED.items():
