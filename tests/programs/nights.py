@@ -3,9 +3,10 @@ Nights of a monitor, played with a clock: ``python -m tests.programs.nights 1000
 
 Each night follows from its seed: sessions of two homes that hit limits, crash, finish, are left
 in each way and are taken further by their user, by a server or by a supervisor; commands that
-work, have sub-agents work, go on under a new id, fail and hang; a machine that sleeps; clocks
-that are set; PAUSE and RESUME; sessions on hold; further daemons with the same state directory
-or another one; and a daemon that is killed, mostly in the middle of writing a line of its ledger.
+work, have sub-agents work, go on under a new id, fail and hang; messages that open programs take
+late or never; a machine that sleeps; clocks that are set; PAUSE and RESUME; sessions on hold;
+further daemons with the same state directory or another one; and a daemon that is killed, mostly
+in the middle of writing a line of its ledger.
 Before every command that is started the rules are checked that nothing may break. The checks
 share no code with the monitor.
 """
@@ -45,11 +46,16 @@ STATES = ("one", "other")
 #: Seconds of a night, and between two things that happen in it.
 LENGTH = 10 * 3600
 STEP = 30
+#: The program that hands a message to an open one.
+QUEUE = "queue"
 SETTINGS = Settings(
     interval=30.0,
     quiet=60.0,
     hourly=6,
-    revive={"claude": HomeRevival(("claude", "{id}")), "codex": HomeRevival(("codex", "{id}"))},
+    revive={
+        "claude": HomeRevival(("claude", "{id}")),
+        "codex": HomeRevival(("codex", "{id}"), (QUEUE, "{id}")),
+    },
 )
 
 
@@ -142,13 +148,14 @@ class NightWorld(FakeWorld):
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
-        self.night.check(home.agent, session, self.daemon)
+        hands_over = command.arguments[0] == QUEUE
+        self.night.check(home.agent, session, self.daemon, hands_over=hands_over)
         if self.night.random.random() < 0.02:
             self.daemon.die()
             raise Killed  # just before it starts
         revival = super().start(command, home, session, in_use, keep)
         assert isinstance(revival, FakeRevival)
-        self.night.began(session.id, revival, self.daemon.state)
+        self.night.began(session.id, revival, self.daemon.state, hands_over=hands_over)
         if self.night.random.random() < 0.05:
             self.daemon.die()
             raise Killed  # just after it started, with nothing written down
@@ -192,6 +199,8 @@ class Night:
         #: When a command last grew, by its pid, and those that are being ended.
         self.grown: dict[int, float] = {}
         self.ending: set[int] = set()
+        #: The last message for a session: the record that it is for, and the command's pid.
+        self.messages: dict[str, tuple[str, int]] = {}
         #: Until when only the sub-agents of a command work, by its pid.
         self.delegated: dict[int, float] = {}
         #: Until when a command does nothing, by its pid.
@@ -227,9 +236,12 @@ class Night:
         for number in range(self.sessions):
             self.write(self.name(number), None, progress=True)
             self.world.owners[self.agent(number), self.name(number)] = Owner.PROGRAM
+            if number % 8:
+                self.world.interactive.add(self.name(number))
         for _ in range(self.length // STEP):
             self.clock.advance(STEP)
             self.live()
+            self.take_messages()
             self.act()
             self.happen()
             self.bury()
@@ -300,7 +312,7 @@ class Night:
             return
         self.stop_in(session, kind)
         chance = self.random.random()
-        if chance < 0.8:
+        if chance < (0.3 if session in self.world.interactive else 0.8):
             self.world.owners.pop((agent, session))
             if self.random.random() < 0.2:
                 self.leave(session)
@@ -326,16 +338,43 @@ class Night:
 
     # The commands
 
-    def began(self, session: str, revival: FakeRevival, state: str) -> None:
+    def began(
+        self, session: str, revival: FakeRevival, state: str, *, hands_over: bool = False
+    ) -> None:
         self.counts["started"] += 1
         home = self.agent_of(session), state
         self.started.append((self.clock.seconds() + self.slept, home))
         self.tries[state, session] += 1
         self.grown[revival.pid] = self.clock.seconds()
         self.deaths[revival.pid] = self.counts["killed"]
+        if hands_over:
+            self.hand_over(session, revival)
+            return
+        # It takes along what waits for it.
+        self.world.queue[session] = False
         # A command of a daemon that is killed just now runs all the same.
         if self.random.random() < 0.7:
             self.write(session, None, by=revival.pid)
+
+    def hand_over(self, session: str, revival: FakeRevival) -> None:
+        """Have a command queue a message for an open program, fail, or lose the message."""
+        self.counts["handed over"] += 1
+        chance = self.random.random()
+        revival.finish(2 if chance < 0.1 else 0)
+        if chance > 0.15:
+            self.world.queue[session] = True
+            self.messages[session] = self.key_of(session), revival.pid
+
+    def take_messages(self) -> None:
+        """Have open programs take the messages that wait for them."""
+        for session, (_, pid) in self.messages.items():
+            owner = self.world.owners.get((self.agent_of(session), session))
+            opened = owner in (Owner.PROGRAM, Owner.SERVER)
+            if self.world.queue[session] and opened and self.random.random() < 0.3:
+                self.world.queue[session] = False
+                self.write(session, None, by=pid)
+                if self.random.random() < 0.7:
+                    self.write(session, None, by=pid, progress=True)
 
     def living_command(self, session: str) -> FakeRevival | None:
         for start in self.world.starts:
@@ -500,13 +539,20 @@ class Night:
                 if self.clock.seconds() - self.grown[pid] < SETTINGS.stall - 2 * STEP:
                     raise Broken(f"{start.session.id}: ended while it worked")
 
-    def check(self, agent: str, identity: Identity, daemon: Daemon) -> None:
+    def check(
+        self, agent: str, identity: Identity, daemon: Daemon, *, hands_over: bool = False
+    ) -> None:
         """Check that a command may be started now."""
         session, state = identity.id, daemon.state
         file = self.world.files[f"/transcripts/{session}.jsonl"]
         verdict = file.verdict
         owner = self.world.owners.get((agent, session), Owner.GONE)
-        if owner is not Owner.GONE:
+        if hands_over:
+            if owner not in (Owner.PROGRAM, Owner.SERVER) or session not in self.world.interactive:
+                raise Broken(f"{session}: handed to what takes no message ({owner.value})")
+            if self.messages.get(session, ("",))[0] == verdict.key or self.world.queue.get(session):
+                raise Broken(f"{session}: handed over twice")
+        elif owner is not Owner.GONE:
             raise Broken(f"{session}: its owner is {owner.value}")
         if self.living_command(session) is not None:
             raise Broken(f"{session}: a command for it lives")

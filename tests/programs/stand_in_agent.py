@@ -4,7 +4,9 @@ An agent without a model: it writes what Claude Code or Codex would write, and b
 Its name decides whose shape its files have. ``start ID`` begins a session, and the resume
 command of either agent goes on with one. What happens in a session is told by the file
 ``$STAND_IN/ID.json``, a list with one way for each run; the last one repeats. Every run leaves
-a line in ``$STAND_IN/ID.runs``.
+a line in ``$STAND_IN/ID.runs``. As Codex, ``open ID`` stays open, and takes each message of its
+queue as a run, unless there is ``$STAND_IN/ID.deaf``; ``queue`` leaves one, unless there is
+``$STAND_IN/ID.old``.
 
 The standard library alone: it is run by a copy of this file that is named for the agent.
 """
@@ -15,6 +17,7 @@ import fcntl
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 import uuid
@@ -22,6 +25,10 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 PLACE = os.environ["STAND_IN"]
+#: The table of the messages that wait, as Codex 0.171.0 makes it.
+QUEUE = """CREATE TABLE IF NOT EXISTS queued_items (id TEXT PRIMARY KEY NOT NULL,
+    thread_id TEXT NOT NULL, payload_json TEXT NOT NULL, queue_order INTEGER NOT NULL,
+    created_at_ms INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL)"""
 
 
 def now() -> str:
@@ -348,6 +355,40 @@ def behave(session: Session, prompt: str, way: str) -> int:
     return 0
 
 
+def queue_of() -> sqlite3.Connection:
+    """Open the database of the messages that wait; it is made if it is missing."""
+    path = os.path.join(os.environ["CODEX_HOME"], "queue_1.sqlite")
+    connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.execute(QUEUE)
+    return connection
+
+
+def leave_message(identity: str, text: str) -> int:
+    """Leave a message for an open program, and return the exit status."""
+    if os.path.exists(os.path.join(PLACE, f"{identity}.old")):
+        print("error: unexpected argument '--thread' found", file=sys.stderr)
+        return 2
+    value = json.dumps({"UserInput": {"content": [{"type": "text", "text": text}]}})
+    row = (str(uuid.uuid4()), identity, value, time.time_ns(), 0, 0)
+    queue_of().execute("INSERT INTO queued_items VALUES (?, ?, ?, ?, ?, ?)", row)
+    return 0
+
+
+def take_messages(session: Session) -> NoReturn:
+    """Take the messages that wait for an open program, one after the other."""
+    queue = queue_of()
+    deaf = os.path.join(PLACE, f"{session.id}.deaf")
+    query = "SELECT id, payload_json FROM queued_items WHERE thread_id = ? ORDER BY queue_order"
+    while True:
+        found = None if os.path.exists(deaf) else queue.execute(query, (session.id,)).fetchone()
+        if found is not None:
+            queue.execute("DELETE FROM queued_items WHERE id = ?", (found[0],))
+            text = json.loads(found[1])["UserInput"]["content"][0]["text"]
+            behave(session, text, note(session.id, ["taken", text]))
+        time.sleep(0.05)
+
+
 def note(identity: str, arguments: list[str]) -> str:
     """Leave a line about this run, and return its way."""
     runs = os.path.join(PLACE, f"{identity}.runs")
@@ -381,6 +422,10 @@ def main() -> int:
             pass
         case ["exec", "resume", identity, prompt] if agent == "codex":
             pass
+        case ["open", identity] if agent == "codex":
+            prompt = "Begin."
+        case ["queue", "--thread", identity, "--message", text] if agent == "codex":
+            return leave_message(identity, text)
         case _:
             print(f"{agent}: cannot understand {sys.argv[1:]}", file=sys.stderr)
             return 64
@@ -388,6 +433,8 @@ def main() -> int:
     session = Claude(identity) if agent == "claude" else Codex(identity)
     print("Secret words.", flush=True)
     status = behave(session, prompt, way)
+    if sys.argv[1] == "open":
+        take_messages(session)
     session.close()
     return status
 

@@ -21,6 +21,8 @@ RESUME = {
     "claude": ["claude", "-p", "--resume", "{id}", "{prompt}"],
     "codex": ["codex", "exec", "resume", "{id}", "{prompt}"],
 }
+#: The command that hands an open Codex a message.
+QUEUE = ["codex", "queue", "--thread", "{id}", "--message", "{prompt}"]
 #: Settings with which a night takes seconds.
 QUICK = {
     "interval": 0.1,
@@ -76,6 +78,7 @@ class AgentTestCase(ProcessTestCase):
         *,
         revive: dict[str, list[str]] | None = None,
         prompt: str = "continue",
+        queue: bool = False,
         notify: list[str] | None = None,
         **sessions: Any,
     ) -> str:
@@ -85,6 +88,7 @@ class AgentTestCase(ProcessTestCase):
         for agent, command in (RESUME if revive is None else revive).items():
             lines += [f"[revive.{agent}]", f"command = {json.dumps(command)}"]
             lines += [f"prompt = {json.dumps(prompt)}"]
+            lines += [f"queue = {json.dumps(QUEUE)}"] * (queue and agent == "codex")
         if notify is not None:
             lines += ["[notify]", f"command = {json.dumps(notify)}"]
         return self.place.write("c.toml", "\n".join(lines) + "\n")
@@ -103,13 +107,21 @@ class AgentTestCase(ProcessTestCase):
 
     def begin(self, session: str, *ways: str, agent: str = "claude", **how: Any) -> Process:
         """Begin a session in a directory of its own; the ways are those of its runs."""
-        session_id = self.id_of(session)
-        with open(os.path.join(self.told, f"{session_id}.json"), "w", encoding="utf-8") as file:
-            json.dump(ways, file)
-        directory = how.pop("directory", None) or self.place.path(f"project-{session}")
-        os.makedirs(directory, exist_ok=True)
-        command = [os.path.join(self.bin, agent), "start", session_id]
+        directory = self.tell(session, *ways, directory=how.pop("directory", None))
+        command = [os.path.join(self.bin, agent), how.pop("how", "start"), self.id_of(session)]
         return self.place.spawn(command, environment=self.variables, cwd=directory, **how)
+
+    def tell(self, session: str, *ways: str, directory: str | None = None) -> str:
+        """Say how a session behaves in each run, and make its directory, which is returned."""
+        with open(self.note_of(session, "json"), "w", encoding="utf-8") as file:
+            json.dump(ways, file)
+        directory = directory or self.place.path(f"project-{session}")
+        os.makedirs(directory, exist_ok=True)
+        return directory
+
+    def note_of(self, session: str, name: str) -> str:
+        """Return the path of a file that the stand-in looks for."""
+        return os.path.join(self.told, f"{self.id_of(session)}.{name}")
 
     def runs(self, session: str) -> list[dict[str, Any]]:
         """Return each run of the agent in a session, the first one by ourselves."""

@@ -277,11 +277,12 @@ class FakeWorld(World):
         commands: Container[int],
     ) -> Living:
         self.looks += 1
-        owners = dict(self.owners)
+        owners, interactive = dict(self.owners), set(self.interactive)
         for start in self.starts:
             if start.revival.alive and start.revival.pid not in commands:
                 owners[start.agent, start.session.id] = Owner.PROGRAM
-        living = FakeLiving(owners, self.waiting, self.exits, self.interactive, self.queue)
+                interactive.discard(start.session.id)
+        living = FakeLiving(owners, self.waiting, self.exits, interactive, self.queue)
         for do in self.on_look:
             do()
         return living
