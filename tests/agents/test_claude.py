@@ -345,6 +345,21 @@ class ClaudeTests(scenarios.Scenarios):
         self.bed.run("stop", short).wait()
         self.assert_left()
 
+    def test_revived_into_the_background(self) -> None:
+        """A command that hands the session over, and ends, is judged by the session's records."""
+        self.needs(CONTINUES, "this version has no background sessions")
+        hold = Hold()
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), hold, Say())
+        command = ["claude", "--bg", "--resume", "{id}", "{prompt}"]
+        self.bed.daemon(revive={"command": command})
+        self.bed.begin().wait()
+        self.assert_asked(2)
+        self.assert_told(state="reviving", owner="program")
+        hold.released.set()
+        self.assert_event("ended")
+        self.assertEqual(self.story(), ["stopped", "intent", "started", "worked", "ended"])
+        self.assertEqual(len(self.bed.server.asked), 2)
+
     # By itself.
 
     def test_it_goes_on_by_itself_while_it_lives(self) -> None:
