@@ -200,6 +200,17 @@ def _started(entry: dict[str, Any]) -> str:
     return f"{_revival(entry)} started, pid {_text(entry, Key.PID)}"
 
 
+def _begins(entry: dict[str, Any]) -> str:
+    method = entry.get(Key.METHOD)
+    how = "" if method is None else f", by `{_text(entry, Key.METHOD)}`"
+    return f"{_revival(entry)} begins{how}"
+
+
+def _failed(entry: dict[str, Any]) -> str:
+    text = _because(f"{_revival(entry)} failed")(entry)
+    return text if entry.get(Key.REASON) and not entry.get(Key.EXIT) else text + _exit(entry)
+
+
 def _exit(entry: dict[str, Any]) -> str:
     status = entry.get(Key.EXIT)
     if type(status) is not int:
@@ -229,10 +240,10 @@ def _revival(entry: dict[str, Any]) -> str:
 #: How each event is described; one that is not here is shown by its name.
 _EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     Event.STOPPED: _stopped,
-    Event.INTENT: lambda entry: f"{_revival(entry)} begins",
+    Event.INTENT: _begins,
     Event.STARTED: _started,
     Event.WORKED: lambda entry: f"{_revival(entry)} worked",
-    Event.FAILED: lambda entry: f"{_revival(entry)} failed{_exit(entry)}",
+    Event.FAILED: _failed,
     Event.GAVE_UP: _gave_up,
     Event.LEFT: lambda _: "left by its user",
     Event.ENDED: lambda entry: f"{_revival(entry)} ended{_exit(entry)}",

@@ -447,7 +447,7 @@ def _why(running: Running, session: Session | None) -> str | None:
     """Return why what was handed over has failed; None if its command's exit status tells."""
     if not running.handed_over:
         failed = running.attempt.method is Method.QUEUE and running.ended
-        return "its queue did not take the message: its version may have none" if failed else None
+        return "its queue took no message; its version may have none" if failed else None
     if session is not None and session.verdict.key != running.attempt.stop.key:
         progress = session.verdict.progress
         if progress is not None and progress > running.attempt.at:

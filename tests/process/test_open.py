@@ -108,7 +108,7 @@ class OpenTests(AgentTestCase, CommandTestCase):
         self.wait_for_session("s", state="given-up", needs="given up")
         failed = [each for each in self.reply("LOG 100") if each["event"] == "failed"]
         self.assertEqual([each["exit"] for each in failed], [2, 2])
-        self.assertIn("its queue did not take the message", failed[0]["reason"])
+        self.assertIn("its queue took no message", failed[0]["reason"])
         self.wait_for_looks()
         self.assertEqual(self.taken("s"), [])
 

@@ -277,7 +277,7 @@ class Locks(Owners):
         """Return whether the holder of a lock is interactive; not every system names it."""
         if holder.pid is not None:
             process = self.snapshot.process(holder.pid)
-            return process is not None and _is_interactive(process)
+            return process is not None and process.is_ours and _is_interactive(process)
         found = [each for each in self.snapshot.named(Codex.programs) if each.is_ours]
         return bool(found) and all(map(_is_interactive, found))
 

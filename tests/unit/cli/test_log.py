@@ -77,6 +77,15 @@ class StoryTests(SynchronousTestCase):
             told = self.told("failed", attempt=2, exit=status)
             self.assertTrue(told.endswith(f"  revival 2 failed ({words})"), told)
 
+    def test_what_was_handed_over_is_shown_with_its_method_and_why_it_failed(self) -> None:
+        told = self.told("intent", attempt=1, method="queue")
+        self.assertTrue(told.endswith("  revival 1 begins, by `queue`"), told)
+        for status in (0, None):
+            told = self.told("failed", attempt=1, exit=status, reason="its program ended")
+            self.assertTrue(told.endswith("  revival 1 failed: its program ended"), told)
+        told = self.told("failed", attempt=1, exit=2, reason="no queue")
+        self.assertTrue(told.endswith("  revival 1 failed: no queue (exit 2)"), told)
+
     def test_the_end_of_a_revival_that_worked_is_shown_with_its_exit_status(self) -> None:
         told = self.told("ended", attempt=1, exit=0)
         self.assertTrue(told.endswith("  revival 1 ended (exit 0)"), told)

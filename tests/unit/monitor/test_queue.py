@@ -282,7 +282,7 @@ class NotTakenTests(QueueTestCase):
 class FailingTests(QueueTestCase):
     def test_a_version_without_a_queue_is_asked_twice(self) -> None:
         self.begun(2)
-        words = "its queue did not take the message: its version may have none"
+        words = "its queue took no message; its version may have none"
         self.assertEqual(self.reasons("failed"), [words])
         self.pass_until_started(2)
         self.world.starts[-1].revival.finish(2)

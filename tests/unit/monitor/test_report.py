@@ -45,6 +45,15 @@ class FactsTests(SynchronousTestCase):
             [("api-id", "exit status 3", "palingenesis output api-id")],
         )
 
+    def test_a_failure_that_its_exit_status_does_not_explain_has_its_reason(self) -> None:
+        entries = [
+            entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),
+            entry("s", 1, Event.STARTED, attempt=1),
+            entry("s", 2, Event.FAILED, attempt=1, exit=0, reason="its program ended"),
+        ]
+        (failed,) = night_of(entries)["failed"]
+        self.assertEqual(failed["cause"], "its program ended")
+
     def test_a_failure_that_the_daemon_caused_has_its_reason(self) -> None:
         entries = [
             entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),
