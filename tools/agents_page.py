@@ -34,6 +34,8 @@ NOT_TOLD = {
         "In 0.171, a closed window or ``/quit`` in the middle of a turn does not end the turn: a "
         "server of Codex's own goes on with it.",
         "A refused connection never ends a turn in 0.171: the program tries for ever.",
+        "A message of the queue that ``codex exec`` takes as it ends leaves a turn that was cut "
+        "off, like one that its user interrupted.",
     ),
 }
 

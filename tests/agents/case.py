@@ -41,11 +41,13 @@ class AgentTestCase(SynchronousTestCase):
     A test with one agent, in a bed of its own.
 
     :cvar kind: the agent's class; None for a class that others inherit from.
+    :cvar situation: what the names of its rows begin with.
     :ivar agent: the agent.
     :ivar bed: where it lives.
     """
 
     kind: type[Agent]
+    situation = ""
 
     def __init__(self, methodName: str = "runTest") -> None:  # noqa: N803
         super().__init__(methodName)
@@ -98,7 +100,7 @@ class AgentTestCase(SynchronousTestCase):
             row = {
                 "agent": self.agent.name,
                 "version": self.agent.version,
-                "row": self._name.removeprefix("test_").replace("_", " "),
+                "row": self.situation + self._name.removeprefix("test_").replace("_", " "),
                 "passed": passed,
                 "fault": self._fault,
                 **{key: self._told.get(key) for key in ("kind", "state", "held")},

@@ -166,6 +166,7 @@ class WithServerTests(OpenTests):
     """The program has a server, which runs its turns and takes a message at once."""
 
     arguments = ()
+    situation = "open: "
 
     def test_under_a_menu(self) -> None:
         self.bed.daemon(revive={"queue": QUEUE})
@@ -204,6 +205,7 @@ class AloneTests(OpenTests):
     """The program runs its turns itself, and looks for messages each ten seconds."""
 
     arguments = ("--no-daemon",)
+    situation = "open with --no-daemon: "
 
     def test_a_person_types_while_the_message_waits(self) -> None:
         """What a person types goes first, and the prompt follows it, once."""
@@ -241,6 +243,7 @@ class OlderTests(AgentTestCase):
     """A version that has no queue."""
 
     kind = Codex
+    situation = "open: "
 
     def test_it_is_left_alone(self) -> None:
         if self.agent.release >= HAS_SERVER:

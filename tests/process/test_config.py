@@ -80,6 +80,22 @@ class InitTests(ConfigTestCase):
         self.assertTrue(table["environment"]["PATH"].startswith(f"{os.path.dirname(node)}:"))
         self.assertEqual(self.run_command("config", "check").stderr, b"")
 
+    def test_a_queue_is_a_comment_until_a_person_wants_it(self) -> None:
+        program = self.program(".local", "bin", "codex")
+        terminal = Terminal(self, *COMMAND, "config", "init")
+        terminal.wait_for("[Y/n]")
+        terminal.type(b"y\n")
+        terminal.wait_for("next: palingenesis start")
+        with open(self.file, encoding="utf-8") as file:
+            text = file.read()
+        self.assertNotIn("queue", tomllib.loads(text)["revive"]["codex"])
+        self.written(text.replace("# queue", "queue"))
+        with open(self.file, "rb") as file:
+            queue = tomllib.load(file)["revive"]["codex"]["queue"]
+        self.assertEqual(queue, [program, "queue", "--thread", "{id}", "--message", "{prompt}"])
+        self.assertEqual(self.run_command("config", "check").stderr, b"")
+        self.assertIn(b"queue", self.run_command("config", "show").stdout)
+
     def test_an_existing_file_is_not_touched(self) -> None:
         self.written("# mine\n")
         self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))
