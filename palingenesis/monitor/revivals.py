@@ -118,9 +118,15 @@ class Revivals:
         self._recovered = False
 
     def load(self, home: str) -> Load:
-        """Return what is being revived in a home."""
-        there = [each for each in self.running.values() if each.home == home and each.runs]
+        """Return what is being revived in a home; a message that nothing comes of is left out."""
         now = self._times.monotonic()
+        there = [
+            each
+            for each in self.running.values()
+            if each.home == home
+            and each.runs
+            and not (each.handed_over and now - each.grown >= each.stall)
+        ]
         return Load(len(there), any(now < each.leads_until and not each.worked for each in there))
 
     def pids(self) -> frozenset[int]:
@@ -307,8 +313,10 @@ class Revivals:
     def _continued(self, running: Running, successors: Iterable[Session]) -> bool:
         """Record under which id a session goes on, if the command has begun another one."""
         attempt = running.attempt
+        if not running.began_here or attempt.method is Method.QUEUE:
+            return False  # a message begins no session: a person has
         for session in successors:
-            if session.name in running.others or not running.began_here:
+            if session.name in running.others:
                 continue
             progress = session.verdict.believed(self._times.wall()).progress
             if progress is not None and progress >= attempt.at:
@@ -439,8 +447,11 @@ def _is_cut(session: Session, attempt: Attempt, given: str | None) -> bool:
     """
     verdict = session.verdict
     at = verdict.last_prompt_at
-    ours = given is not None and verdict.last_prompt == given and at is not None
-    return verdict.kind is Kind.USER and ours and at is not None and at >= attempt.at
+    if attempt.method is not Method.QUEUE or verdict.kind is not Kind.USER:
+        return False
+    return (
+        given is not None and verdict.last_prompt == given and at is not None and at >= attempt.at
+    )
 
 
 def _why(running: Running, session: Session | None) -> str | None:

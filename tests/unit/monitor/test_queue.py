@@ -54,6 +54,16 @@ class QueueTestCase(MonitorTestCase):
             self.pass_time(1)
         self.fail(f"no {number} starts")
 
+    def prompted(self, kind: Kind | None) -> None:
+        """Have the transcript show our own prompt, and how its turn ended."""
+        self.write(kind)
+        path = "/transcripts/s.jsonl"
+        file = self.world.files[path]
+        verdict = replace(
+            file.verdict, prompt="continue", last_prompt="continue", last_prompt_at=self.now()
+        )
+        self.world.files[path] = replace(file, verdict=verdict)
+
     def methods(self) -> list[str]:
         """Return the first word of each command's arguments, in order."""
         return [start.command.arguments[1] for start in self.world.starts]
@@ -215,6 +225,24 @@ class NotTakenTests(QueueTestCase):
                     self.reasons("failed"), ["its program ended before it took the message"]
                 )
 
+    def test_a_session_that_a_person_begins_beside_it_is_no_successor(self) -> None:
+        self.begun()
+        self.world.write("new", Kind.FINISHED, agent="codex", directory="/home/s", progress=True)
+        self.close()
+        self.pass_time(200)
+        self.assertEqual(self.methods(), ["queue", "exec"])
+        self.assertNotIn("continued", self.story())
+
+    def test_messages_that_nothing_comes_of_keep_no_other_session_waiting(self) -> None:
+        self.monitor.configure(replace(self.settings, at_once=1))
+        self.begun(queued=False)
+        self.world.write("other", Kind.LIMIT, agent="codex", reset=self.now() + 30)
+        self.pass_time(300)
+        self.assertEqual(len(self.world.starts), 1)
+        self.pass_time(400)
+        self.assertEqual(self.methods(), ["queue", "exec"])
+        self.assertEqual(self.world.starts[1].session.id, "other")
+
     def test_a_program_that_is_back_within_two_minutes_still_has_it(self) -> None:
         self.begun()
         self.close()
@@ -245,16 +273,6 @@ class NotTakenTests(QueueTestCase):
         self.pass_time(200)
         self.assertEqual(self.methods(), ["queue", "exec"])
         self.assertEqual(self.reasons("failed"), ["it was taken, and no answer came"])
-
-    def prompted(self, kind: Kind | None) -> None:
-        """Have the transcript show our own prompt, and how its turn ended."""
-        self.write(kind)
-        path = "/transcripts/s.jsonl"
-        file = self.world.files[path]
-        verdict = replace(
-            file.verdict, prompt="continue", last_prompt="continue", last_prompt_at=self.now()
-        )
-        self.world.files[path] = replace(file, verdict=verdict)
 
     def test_a_turn_that_is_cut_off_after_our_message_is_no_user_s_end(self) -> None:
         # openai/codex#41060
@@ -384,6 +402,12 @@ class HandOverCommandTests(QueueTestCase):
         self.world.starts[-1].revival.finish(0)
         self.pass_time(5)
         self.assertEqual(self.story()[-1], "failed")
+
+    def test_its_user_ends_it(self) -> None:
+        self.handed_over()
+        self.prompted(Kind.USER)
+        self.pass_time(20)
+        self.assertEqual(self.told("state"), ("left",))
 
     def test_what_has_it_ends(self) -> None:
         self.handed_over()
