@@ -111,8 +111,10 @@ def read(path: str) -> Config:
 
 def warnings(settings: Settings) -> Iterator[str]:
     """Yield what a valid configuration names and this system does not have."""
+    from palingenesis.cli.open_programs import FITTING
     from palingenesis.monitor import child
     from palingenesis.monitor.child import CommandError
+    from palingenesis.words import Method
 
     programs = [
         (f"revive.{name}.{method}", command.arguments[0], command.environment)
@@ -127,6 +129,11 @@ def warnings(settings: Settings) -> Iterator[str]:
             child.find_program(program, child.child_environment(os.environ, environment))
         except CommandError as error:
             yield f"{key}: {error}"
+    for name, revival in settings.revive.items():
+        agent = settings.homes[name].agent if name in settings.homes else name
+        for method in revival.methods:
+            if method not in (Method.COMMAND, FITTING.get(agent)):
+                yield f"revive.{name}.{method}: not used, since {agent} has no such way"
     for name, home in settings.homes.items():
         if not os.access(home.directory, os.R_OK | os.X_OK):
             yield f"homes.{name}.directory: {home.directory} is not a directory that you can read"

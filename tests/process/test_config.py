@@ -231,6 +231,14 @@ class CheckTests(ConfigTestCase):
         self.assertIn(b"/none/at/all is not a directory", done.stderr)
         self.assertIn(b"[revive.work] names no command", done.stderr)
 
+    def test_a_method_that_the_agent_does_not_have_is_a_warning(self) -> None:
+        queue = "queue = ['/bin/true', '{id}']"
+        homes = "[homes.work]\nagent = 'claude'\ndirectory = '/'\n"
+        self.written(f"{homes}[revive.work]\n{queue}\n[revive.codex]\n{queue}\n")
+        done = self.run_command("config", "check")
+        (line,) = done.stderr.decode().splitlines()
+        self.assertIn("revive.work.queue: not used, since claude has no such way", line)
+
     def test_a_file_that_others_can_write_to_is_refused(self) -> None:
         path = self.written("timeout = 3\n")
         os.chmod(path, 0o666)
