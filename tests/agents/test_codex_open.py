@@ -205,7 +205,7 @@ class AloneTests(OpenTests):
     """The program runs its turns itself, and looks for messages each ten seconds."""
 
     arguments = ("--no-daemon",)
-    situation = "open with --no-daemon: "
+    situation = "open without a server: "
 
     def test_a_person_types_while_the_message_waits(self) -> None:
         """What a person types goes first, and the prompt follows it, once."""
