@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
 from functools import cached_property, lru_cache
@@ -252,26 +252,33 @@ class Locks(Owners):
 
         Only the lock proves that an interactive program has this very session.
         """
-        running = self._running(session, transcript, _is_server)
+        running = self.snapshot.running(
+            Codex.programs, session.directories, transcript, leave_out=_is_server
+        )
         lock = os.path.join(self._home, "thread-writer-locks", f"{session.id}.lock")
         holder = self.snapshot.holder(lock, Codex.programs)
         if holder.pid is not None and self._is_server(holder.pid):
             holder = replace(holder, owner=Owner.SERVER, program=_SERVER, terminal=None)
         if holder.lives and self._is_taking_messages(holder):
-            # A person knows the program at the terminal, not the server that runs its turns.
-            terminal = self._running(session, transcript, lambda each: not _is_terminal(each))
-            return replace(terminal if terminal.lives else holder, is_interactive=True)
+            return replace(self._terminal_of(holder, session), is_interactive=True)
         if running.lives:
             return running
         unlocked = NOTHING if os.path.lexists(lock) else self._without_lock(transcript)
         return strongest((holder, running, unlocked))
 
-    def _running(
-        self, session: Identity, transcript: str, leave_out: Callable[[Process], bool]
-    ) -> Witness:
-        return self.snapshot.running(
-            Codex.programs, session.directories, transcript, leave_out=leave_out
-        )
+    def _terminal_of(self, holder: Witness, session: Identity) -> Witness:
+        """Return the program that a person knows, if a server runs its turns, else the holder."""
+        if holder.terminal is not None:
+            return holder
+        found = [
+            each
+            for each in self.snapshot.named(Codex.programs)
+            if each.is_ours
+            and _is_terminal(each)
+            and any(self.snapshot.is_in(each, directory) for directory in session.directories)
+        ]
+        # Of several, nobody knows which one it is; the last of one is no interpreter's.
+        return Witness.of(found[-1]) if len({each.terminal for each in found}) == 1 else holder
 
     def _is_taking_messages(self, holder: Witness) -> bool:
         """Return whether the holder of a lock is interactive; not every system names it."""

@@ -467,6 +467,18 @@ class OwnerTests(SynchronousTestCase):
             self.assertEqual(witness.who, "pid 7 (codex) at pts/3")
 
     @needs_linux
+    def test_of_two_in_its_directory_only_the_one_that_has_it_is_named(self) -> None:
+        server = Process(42, "1", ("codex", "app-server", "--managed-daemon"), directory="/x")
+        one, other = (
+            Process(7 + n, "1", ("codex",), directory=DIRECTORY, terminal=f"pts/{n}")
+            for n in (0, 1)
+        )
+        witness = self.witness(8, one, other)
+        self.assertEqual((witness.is_interactive, witness.who), (True, "pid 8 (codex) at pts/1"))
+        witness = self.witness(42, server, one, other)
+        self.assertEqual((witness.is_interactive, witness.who), (True, "Codex's server, pid 42"))
+
+    @needs_linux
     def test_a_program_in_the_directory_is_not_known_to_have_this_session(self) -> None:
         terminal = Process(7, "1", ("codex",), directory=DIRECTORY, terminal="pts/3")
         self.make_lock()
