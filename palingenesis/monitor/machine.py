@@ -22,11 +22,14 @@ def table(path: str) -> str | None:
     return os.fsdecode(content) if len(content) < TABLE_LIMIT else None
 
 
-def run(*command: str, environment: Mapping[str, str] | None = None) -> str | None:
+def run(
+    *command: str, environment: Mapping[str, str] | None = None, timeout: float = TOOL_TIMEOUT
+) -> str | None:
     """
     Return what a program prints; None if it cannot be run, or takes too long.
 
     :param environment: its environment; that of this process if None.
+    :param timeout: seconds that it may take.
     """
     try:
         done = subprocess.run(  # noqa: S603 - an argument list of our own
@@ -35,7 +38,7 @@ def run(*command: str, environment: Mapping[str, str] | None = None) -> str | No
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=TOOL_TIMEOUT,
+            timeout=timeout,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):

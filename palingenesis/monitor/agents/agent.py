@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from enum import Enum
@@ -18,7 +18,9 @@ from typing import ClassVar
 
 from palingenesis.monitor.files import Walk
 from palingenesis.monitor.owners import Snapshot, Witness, strongest
+from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity, Verdict
+from palingenesis.monitor.tmux import Doubt
 from palingenesis.monitor.transcript import (
     Growth,
     Record,
@@ -91,6 +93,25 @@ class Step:
             calling=self.calling,
             spends=self.spends,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class InputLine:
+    """
+    The input line of an open program that waits for a prompt, as its agent knows it.
+
+    :ivar pid: the program's process.
+    :ivar start: the start time of that process, as `processes.Process` has it.
+    :ivar doubt_of_empty: returns why a screen may not show the line empty, in words; None if it
+        surely does.
+    :ivar doubt_of_typed: the same about a text that was typed into it; it is also given the
+        screen as it was before.
+    """
+
+    pid: int
+    start: str
+    doubt_of_empty: Callable[[Screen], str | None]
+    doubt_of_typed: Callable[[Screen, Screen, str], str | None]
 
 
 #: The verdict on a transcript that reports nothing.
@@ -299,6 +320,14 @@ class Agent(ABC):
     @abstractmethod
     def owners(self, home: str, snapshot: Snapshot) -> Owners:
         """Read the agent's own files about its processes."""
+
+    def input_line(self, home: str, session: Identity) -> InputLine:  # noqa: ARG002
+        """
+        Return the input line of the program that has a session open and waits for a prompt.
+
+        :raises Doubt: if there is no such program, or its line is not known.
+        """
+        raise Doubt(f"nothing is known of the input line of {self.name}")
 
 
 def _last_prompt(steps: Iterable[Step]) -> tuple[str | None, float | None]:

@@ -12,15 +12,19 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from functools import partial
 
 from palingenesis.monitor import files
-from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
+from palingenesis.monitor.agents import claude_screen
+from palingenesis.monitor.agents.agent import UNREAD, Agent, InputLine, Owners, Step, What
 from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
-from palingenesis.monitor.processes import Process
+from palingenesis.monitor.processes import Process, look_at
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
+from palingenesis.monitor.tmux import Doubt
 from palingenesis.monitor.transcript import (
     Growth,
     Record,
@@ -32,7 +36,7 @@ from palingenesis.monitor.transcript import (
     opened,
     timestamp,
 )
-from palingenesis.text import in_short
+from palingenesis.text import NAME_LIMIT, in_short, printable
 from palingenesis.words import Kind, Owner
 
 #: Files of sub-agents that are looked at for growth.
@@ -234,6 +238,22 @@ class Claude(Agent):
         """Read the registry of living processes."""
         return Registry(home, snapshot, self.programs)
 
+    def input_line(self, home: str, session: Identity) -> InputLine:
+        """Return the input line of the one program that says it is idle in a session."""
+        entry, process = _only(home, session)
+        if entry.status != "idle":
+            status = printable(entry.status or "unknown", NAME_LIMIT)
+            raise Doubt(f"it does not say that it is idle (its status: {status})")
+        if entry.kind not in (None, "interactive"):
+            raise Doubt("it is a session in the background")
+        vim = claude_screen.uses_vim(home, session.directories, process.arguments)
+        return InputLine(
+            entry.pid,
+            process.start or "",
+            partial(claude_screen.doubt_of_empty, vim=vim),
+            partial(claude_screen.doubt_of_typed, vim=vim),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -244,6 +264,7 @@ class Entry:
 
     :ivar start: when the process started: field 22 of proc_pid_stat(5), or on macOS a date in
         UTC; None if the entry does not say.
+    :ivar kind: whether it is on a terminal or in the background.
     """
 
     pid: int
@@ -251,6 +272,7 @@ class Entry:
     directory: str | None = None
     start: str | None = None
     status: str | None = None
+    kind: str | None = None
 
 
 class Registry(Owners):
@@ -329,12 +351,11 @@ class Registry(Owners):
             self.warnings.append(f"{self._doubt.reason}; no session of this home is revived")
             return
         for name in names:
-            stem, extension = os.path.splitext(name)
-            if extension != ".json" or not (stem.isascii() and stem.isdigit() and len(stem) < 10):
+            if (pid := _pid_in(name)) is None:
                 continue
-            process = self.snapshot.process(int(stem)) if self.snapshot.has(int(stem)) else None
+            process = self.snapshot.process(pid) if self.snapshot.has(pid) else None
             if process is None:
-                self._dead.append(int(stem))
+                self._dead.append(pid)
                 continue
             path = os.path.join(self._directory, name)
             try:
@@ -495,6 +516,13 @@ def _object(path: str, limit: int = _ENTRY_SIZE) -> dict[str, object]:
     return value
 
 
+def _pid_in(name: str) -> int | None:
+    """Return the pid of the process whose entry has this name; None if it is no entry's."""
+    stem, extension = os.path.splitext(name)
+    fits = extension == ".json" and stem.isascii() and stem.isdigit() and len(stem) < 10
+    return int(stem) if fits else None
+
+
 def _entry(path: str, pid: int) -> Entry:
     """
     Read an entry.
@@ -503,15 +531,38 @@ def _entry(path: str, pid: int) -> Entry:
     :raises ValueError: if it names neither a session nor a directory.
     """
     entry = _object(path)
-    session, directory, status = (
+    session, directory, status, kind = (
         given if isinstance(given := entry.get(name), str) else None
-        for name in ("sessionId", "cwd", "status")
+        for name in ("sessionId", "cwd", "status", "kind")
     )
     if not session and not directory:
         raise ValueError(f"{path}: names no session")
     # A number of ticks on Linux, a date in UTC on macOS.
     start = str(entry["procStart"]) if entry.get("procStart") else None
-    return Entry(pid, session, directory, start, status)
+    return Entry(pid, session, directory, start, status, kind)
+
+
+def _only(home: str, session: Identity) -> tuple[Entry, Process]:
+    """
+    Return the entry of the one living process that has a session, and the process.
+
+    :raises Doubt: if there is none, or there are several.
+    """
+    directory = os.path.join(home, "sessions")
+    found = []
+    try:
+        for name in files.names_in(directory, _ENTRIES):
+            if (pid := _pid_in(name)) is None or (process := look_at(pid)) is None:
+                continue
+            with suppress(FileNotFoundError):
+                entry = _entry(os.path.join(directory, name), pid)
+                if entry.session == session.id and entry.start == process.start:
+                    found.append((entry, process))
+    except (OSError, ValueError, RecursionError):
+        raise Doubt(f"{directory} cannot be read") from None
+    if len(found) != 1:
+        raise Doubt("several programs have it" if found else "its program is not in the registry")
+    return found[0]
 
 
 def _is_skipped(record: Record) -> bool:
