@@ -21,6 +21,8 @@ from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 #: Seconds after the first stop without progress for which attempts go on if no reset is stated:
 #: a window has five hours.
 UNSTATED = 6 * 3600.0
+#: Seconds after a stated reset within which an open program goes on by itself.
+SELF_RESUME = 600.0
 #: Seconds ahead beyond which a reset is not waited for: eight days.
 TOO_FAR = 8 * 86400.0
 
@@ -30,6 +32,9 @@ class System(Protocol):
 
     def owner(self) -> Owner | None:
         """Return what can write to the session; None if nobody has asked."""
+
+    def doubt(self) -> str | None:
+        """Return why no prompt can be typed, in words; None if one can, or nobody has asked."""
 
     def directory(self) -> bool:
         """Return whether the session's directory can be used."""
@@ -42,6 +47,10 @@ class Permissive:
     """A `System` that forbids nothing, for a case whose other facts are asked first."""
 
     def owner(self) -> Owner | None:
+        """Return that nobody has asked."""
+        return None
+
+    def doubt(self) -> str | None:
         """Return that nobody has asked."""
         return None
 
@@ -164,16 +173,33 @@ class Case:
 
     @property
     def due(self) -> float | None:
-        """When the session may go on, in seconds since the epoch; None if it never may."""
-        return None if self.ending is None else self.ending.due
+        """
+        When the session may go on, in seconds since the epoch; None if it never may.
+
+        What is typed waits for the program itself, if that has said that it goes on.
+        """
+        if self.ending is None or self.ending.due is None:
+            return None
+        verdict = self.session.verdict
+        if self.method is Method.TYPE_INTO and verdict.goes_on and verdict.reset is not None:
+            return max(self.ending.due, verdict.reset + SELF_RESUME)
+        return self.ending.due
 
     @property
     def method(self) -> Method | None:
-        """The method that revives the session; None if none that is named fits its owner."""
+        """
+        The method that revives the session; None if none that is named fits its owner.
+
+        A prompt is typed after a limit only.
+        """
         session = self.session
         if self.revival is None:
             return None
-        return self.revival.method_for(session.owner, is_interactive=session.is_interactive)
+        return self.revival.method_for(
+            session.owner,
+            is_interactive=session.is_interactive,
+            types=self.kind in (None, Kind.LIMIT),
+        )
 
     @property
     def command(self) -> Command | None:
@@ -222,7 +248,9 @@ class Case:
         if intended_at is None or verdict.last_prompt_at is None:
             return False
         given = None if self.revival is None else self.revival.prompt
-        return verdict.last_prompt != given and verdict.last_prompt_at > intended_at
+        # What is typed for a person looks like what a person types.
+        ours = not verdict.last_typed or self.history.method is Method.TYPE_INTO
+        return not (ours and verdict.last_prompt == given) and verdict.last_prompt_at > intended_at
 
     @property
     def windows(self) -> int:
@@ -495,6 +523,11 @@ def _has_a_rival(case: Case) -> bool:
     return case.method is Method.COMMAND
 
 
+def _is_in_doubt(case: Case) -> bool:
+    """Return whether no prompt can be typed into the terminal of the session's program."""
+    return case.method is Method.TYPE_INTO and case.system.doubt() is not None
+
+
 def _waits_for_the_first(case: Case) -> bool:
     if case.load.running >= case.settings.at_once:
         return True
@@ -530,7 +563,7 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.NOT_DUE, _is_not_due),
     (Reason.HOURS, _is_outside_hours),
     (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
-    (Reason.OWNER_ALIVE, _has_a_rival),
+    (Reason.OWNER_ALIVE, lambda case: _has_a_rival(case) or _is_in_doubt(case)),
     (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is Owner.UNKNOWN),
     (Reason.DIRECTORY, lambda case: not case.system.directory()),
     (Reason.ATTEMPTS, has_run_out),

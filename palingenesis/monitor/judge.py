@@ -30,7 +30,7 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Event, Key, Kind, Owner, Reason, State
+from palingenesis.words import REVIVABLE, Event, Key, Kind, Method, Owner, Reason, State
 
 #: Seconds between two looks at the processes that only show who has a session that waits.
 LOOK = 30.0
@@ -265,6 +265,29 @@ class Judge:
             assessment = assess(self._case(session, circumstances))
         self._note(session, assessment)
 
+    def to_be_typed_into(self) -> list[Session]:
+        """Return the sessions of which it is time to ask whether a prompt can be typed."""
+        circumstances = self.circumstances()
+        return [
+            session
+            for session in self._roster.sessions.values()
+            if not session.settled
+            and circumstances.monotonic - session.doubt_asked >= LOOK
+            and session.owner is Owner.PROGRAM
+            and self.types_into(session, circumstances)
+        ]
+
+    def types_into(self, session: Session, circumstances: Circumstances) -> bool:
+        """Return whether a prompt is to be typed into a session's program, now or later."""
+        case = self._case(session, circumstances)
+        return (
+            case.method is Method.TYPE_INTO
+            and case.kind is Kind.LIMIT
+            and case.is_kept
+            and not case.running
+            and not case.is_given_up
+        )
+
     def find(self, beginning: str) -> Session | str:
         """
         Return the session whose id begins so; a line that says why there is no such one.
@@ -382,7 +405,7 @@ class Judge:
             Key.OWNER: session.owner,
             Key.WHO: session.who,
             Key.METHOD: assessment.method,
-            Key.DOUBT: "it is not known to take a message" if case.takes_no_message else None,
+            Key.DOUBT: _doubt(case),
             Key.OUTPUT: self._revivals.output_of(session.name),
         }
 
@@ -397,6 +420,9 @@ class _System:
 
     def owner(self) -> Owner | None:
         return self._session.owner
+
+    def doubt(self) -> str | None:
+        return self._session.doubt
 
     def directory(self) -> bool:
         unusable = self._session.unusable
@@ -416,6 +442,13 @@ class _System:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
+
+
+def _doubt(case: Case) -> str | None:
+    """Return why a session's open program is not given its prompt, in words."""
+    if case.method is Method.TYPE_INTO:
+        return case.session.doubt
+    return "it is not known to take a message" if case.takes_no_message else None
 
 
 def _ask_for_the_owner(session: Session, living: Living) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from palingenesis.monitor.case import Assessment, Case
+from palingenesis.monitor.case import SELF_RESUME, Assessment, Case
 from palingenesis.words import Kind, Method, Owner, Reason
-
-#: Seconds after a stated reset within which an open program goes on by itself.
-SELF_RESUME = 600.0
 
 _KINDS = {
     Kind.ASKING: "an answer",
@@ -41,9 +38,15 @@ def needs(case: Case, assessment: Assessment) -> str | None:
         return _MESSAGES[case.session.is_queued] if _has_taken_nothing(case) else None
     if case.kind in _KINDS:
         return _KINDS[case.kind]
+    if assessment.held is Reason.GIVEN_UP and case.history.needs == case.history.key:
+        # What it needs was said when it was given up.
+        return case.history.need or _REASONS[Reason.GIVEN_UP]
     if assessment.held in _REASONS:
         return _REASONS[assessment.held]
-    return _STUCK if _is_stuck(case, assessment) else None
+    if not _is_stuck(case, assessment):
+        return None
+    doubt = case.system.doubt() if case.method is Method.TYPE_INTO else None
+    return _STUCK if doubt is None else f"{_STUCK}: {doubt}"
 
 
 def _has_taken_nothing(case: Case) -> bool:
@@ -66,5 +69,6 @@ def _is_stuck(case: Case, assessment: Assessment) -> bool:
         and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
         and (assessment.method is not Method.QUEUE or assessment.held is Reason.OWNER_ALIVE)
         and reset is not None
+        and (case.method is not Method.TYPE_INTO or case.system.doubt() is not None)
         and case.circumstances.now - reset > SELF_RESUME
     )

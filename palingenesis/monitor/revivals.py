@@ -11,9 +11,10 @@ from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.settings import PROMPT, Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth
+from palingenesis.monitor.typist import Typed, Typing
 from palingenesis.monitor.world import World
 from palingenesis.words import Event, Kind, Method, Owner
 
@@ -24,6 +25,8 @@ Recorded = Callable[[Event, Stop, str], None]
 LEAD = 60.0
 #: Seconds for which nothing has a session until what was handed over there has failed.
 GONE = 120.0
+#: Seconds from Enter within which the agent has to write a record.
+RECORD = 30.0
 _GONE = Ended(None, False, False)
 
 
@@ -50,6 +53,9 @@ class Running:
     :ivar gone: since when nothing has the session, in seconds of the same clock; None while
         something may.
     :ivar stall: for how many seconds the session may not grow.
+    :ivar typing: the prompt that is being typed, if it is; None once its outcome is known.
+    :ivar sent_at: when Enter was pressed, in seconds of the clock that is never set back; None
+        if that is not known, or nothing is typed.
     """
 
     attempt: Attempt
@@ -68,6 +74,8 @@ class Running:
     grown: float = 0.0
     gone: float | None = None
     stall: float = math.inf
+    typing: Typing | None = None
+    sent_at: float | None = None
 
     @property
     def runs(self) -> bool:
@@ -165,7 +173,7 @@ class Revivals:
         :return: why nothing was started, in one line; None if it was.
         """
         session, stop, command = case.session, stop_of(case), case.command
-        if command is None:
+        if command is None and case.method is not Method.TYPE_INTO:
             return "its method is not there yet"
         try:
             attempt = self._ledger.intent(
@@ -173,6 +181,9 @@ class Revivals:
             )
         except LedgerError as error:
             return str(error)
+        if command is None:
+            self._type(case, attempt)
+            return None
         in_use = [
             each.revival.output
             for each in self.running.values()
@@ -199,6 +210,39 @@ class Revivals:
         self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
         return None
+
+    def _type(self, case: Case, attempt: Attempt) -> None:
+        """Begin to type the prompt of an attempt; a thread presses the keys."""
+        session = case.session
+        running = self.running[session.name] = Running(
+            attempt,
+            None,
+            began_here=True,
+            grown=self._times.monotonic(),
+            before=session.verdict.progress,
+            growth=self._growth(session),
+            home=session.home.name,
+            leads_until=self._times.monotonic() + LEAD if self._goes_first(case) else 0.0,
+        )
+
+        def forbids() -> str | None:
+            """Return what has changed since the intent, just before a key."""
+            if self._ledger.paused:
+                return "the monitor was paused"
+            if self._ledger.history(*session.name).on_hold:
+                return "the session was put on hold"
+            if self.running.get(session.name) is not running:
+                return "the daemon stops"
+            try:
+                found = self._world.read(session.home, session.path, session.identity)
+            except OSError as error:
+                return f"{session.path}: {error.strerror}"
+            if found is None or found[1].key != session.verdict.key:
+                return "the transcript has a newer record"
+            return None
+
+        prompt = PROMPT if case.revival is None else case.revival.prompt
+        running.typing = self._world.type(session.home, session.identity, prompt, forbids)
 
     def _goes_first(self, case: Case) -> bool:
         """Return whether a session is the first of its home to be brought back after a reset."""
@@ -246,6 +290,10 @@ class Revivals:
         """
         attempt = running.attempt
         running.observed = True
+        if attempt.method is Method.TYPE_INTO and running.ended is None:
+            if not self._is_typed(running, session):
+                return
+            running.ended, running.handed_over = _GONE, True
         if session is not None:
             growth = self._growth(session)
             if growth != running.growth:
@@ -271,7 +319,7 @@ class Revivals:
 
     def _is_ours(self, attempt: Attempt, session: Session, given: str | None) -> bool:
         """Return whether the agent goes on because of an attempt, and not of a person's prompt."""
-        if attempt.method is not Method.QUEUE or given is None:
+        if attempt.method not in (Method.QUEUE, Method.TYPE_INTO) or given is None:
             return True
         text, at = self._world.last_prompt(session.home, session.path)
         return text == given and at is not None and at >= attempt.at
@@ -307,6 +355,46 @@ class Revivals:
         # A daemon ended before it sent the message, or its command did.
         return is_new or attempt.pid is not None or session.is_queued is not False
 
+    def _is_typed(self, running: Running, session: Session | None) -> bool:
+        """Return whether a prompt was typed and a record came of it; record it if it is not."""
+        attempt, now = running.attempt, self._times.monotonic()
+        if running.typing is not None:
+            outcome = running.typing.outcome
+            if outcome is None:
+                return False
+            running.typing = None
+            if not outcome.sent:
+                self._fail_typed(attempt, outcome)
+                return False
+            self._ledger.started(attempt)
+            self._recorded(Event.STARTED, attempt.stop, f"attempt {attempt.attempt}, typed")
+        if running.sent_at is None:
+            # After a restart nobody knows whether a key was pressed: it counts as pressed.
+            running.sent_at = now
+        if session is not None and session.verdict.key != attempt.stop.key:
+            return True
+        if now - running.sent_at > RECORD:
+            why = f"no record came of it within {RECORD:.0f} seconds"
+            self._fail_typed(attempt, Typed(True, True, why))
+        return False
+
+    def _fail_typed(self, attempt: Attempt, outcome: Typed) -> None:
+        """
+        Record that an attempt failed, since its prompt was not typed, or no record came of it.
+
+        What may stand in a terminal is not typed a second time.
+        """
+        stop = attempt.stop
+        del self.running[stop.agent, stop.session]
+        self._fail(attempt, _GONE, reason=outcome.doubt)
+        if outcome.typed:
+            what = "was typed" if outcome.sent else "stands in its terminal, and was not sent"
+            need = f"its prompt {what}: {outcome.doubt}"
+            self._ledger.needs_you(stop, need, again=True)
+            self._recorded(Event.NEEDS_YOU, stop, need)
+            self._ledger.gave_up(stop)
+            self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
+
     def _growth(self, session: Session) -> Growth:
         return self._world.growth(session.home, session.identity, session.path)
 
@@ -339,7 +427,9 @@ class Revivals:
         # prompt of a command that was killed together with its daemon is known by its text.
         seen = running.revival is not None
         known = session is not None and given is not None and session.verdict.prompt == given
-        ours = same or ((seen or known) and session is not None and session.owner is Owner.GONE)
+        typed = running.attempt.method is Method.TYPE_INTO
+        gone = session is not None and session.owner is Owner.GONE
+        ours = same or ((seen or known or typed) and gone)
         found = prompt_in(session) if session is not None and ours else None
         quick = ended.quick and (found is not None or same)
         if running.handed_over:
@@ -390,7 +480,9 @@ class Revivals:
                 continue
             revival = self._adopted(attempt, settings)
             home = self._world.home_of(attempt.stop).name
-            ended = _GONE if revival is None else None
+            # A prompt may have been typed: the records tell.
+            gone = revival is None and attempt.method is not Method.TYPE_INTO
+            ended = _GONE if gone else None
             self.running[name] = Running(attempt, revival, home=home, ended=ended)
             if revival is not None and attempt.pid is None:
                 self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")

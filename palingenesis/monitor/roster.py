@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,9 @@ class Session:
     :ivar is_interactive: whether that owner takes a message; see `Witness`.
     :ivar is_queued: whether a message waited for it in its agent's own queue then; None if that
         is not known.
+    :ivar doubt: why no prompt can be typed into the terminal of its program, when that was last
+        asked; None if one can.
+    :ivar doubt_asked: when that was, in seconds of the clock that is never set back.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
@@ -52,6 +56,8 @@ class Session:
     who: str | None = None
     is_interactive: bool = False
     is_queued: bool | None = None
+    doubt: str | None = None
+    doubt_asked: float = -math.inf
     left: bool = False
     state: State = State.WORKING
     due: float | None = None

@@ -255,6 +255,9 @@ class Monitor(Service):
             living = await self._see(self._homes())
             reason = self._judge.reason_against(session, living)
             if reason is None:
+                await self._ask_for_doubt(session)
+                reason = self._judge.reason_against(session, living)
+            if reason is None:
                 self._settle(session, self._judge.ask(session, by))
                 self._judge.begin(session, session.verdict.key, living)
                 if self._revivals.reviving(session.name):
@@ -430,6 +433,10 @@ class Monitor(Service):
         await self._in_slices(self._judge.consider())
         living = await self._see(homes) if self._judge.wants_a_look else None
         await self._in_slices(self._judge.judge_all(living))
+        if living is not None:
+            for open_one in self._judge.to_be_typed_into():
+                await self._ask_for_doubt(open_one)
+            self._judge.restate()
         self._ledger.forget(self._roster.sessions)
         self._summarize()
         if acts:
@@ -443,9 +450,23 @@ class Monitor(Service):
         directory = session.identity.directory
         session.unusable = await self._patiently(self._world.directory_trouble, directory)
         if session.unusable is None:
-            self._judge.begin(session, key, await self._see(homes))
+            living = await self._see(homes)
+            await self._ask_for_doubt(session)
+            self._judge.begin(session, key, living)
         else:
             self._judge.restate()
+
+    async def _ask_for_doubt(self, session: Session) -> None:
+        """Ask whether a prompt can be typed, if that is how a session is brought back."""
+        if not self._judge.types_into(session, self._judge.circumstances()):
+            return
+        home, identity = session.home, session.identity
+        if IReactorFromThreads.providedBy(self._clock):
+            # The program's tmux may hang, for seconds.
+            session.doubt = await deferToThread(self._world.doubt_of_typing, home, identity)
+        else:
+            session.doubt = self._world.doubt_of_typing(home, identity)
+        session.doubt_asked = self._times.monotonic()
 
     async def _patiently(self, ask: Callable[[str], str | None], path: str) -> str | None:
         """Ask what hangs if a file system does not answer; then that is the answer."""

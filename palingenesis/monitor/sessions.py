@@ -70,9 +70,12 @@ class Verdict:
     :ivar at: that record's timestamp, in seconds since the epoch; None if it has none.
     :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
     :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.
-    :ivar last_prompt: the text of the last prompt, as in `prompt`; only read for a stop that
-        waiting can cure, and for the user's end.
+    :ivar last_prompt: the text of the last prompt, also of one that was typed; only read for a
+        stop that waiting can cure, and for the user's end.
+    :ivar last_typed: whether that was typed into a terminal, as far as the agent knows.
     :ivar last_prompt_at: its timestamp, in seconds since the epoch; None if it was not read.
+    :ivar goes_on: whether the program has said that it goes on by itself when a limit ends, and
+        has not taken it back.
     :ivar spends: whether going on costs more than the plan, as the record says.
     :ivar calling: whether a call of a tool has no result yet.
     :ivar progress: when the agent last did something that is no error, in seconds since the
@@ -88,6 +91,8 @@ class Verdict:
     calling: bool = False
     last_prompt: str | None = None
     last_prompt_at: float | None = None
+    last_typed: bool = False
+    goes_on: bool = False
     spends: bool = False
 
     def believed(self, now: float) -> Verdict:

@@ -6,6 +6,7 @@ import os
 import re
 import reprlib
 import stat
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -24,8 +25,14 @@ from palingenesis.words import Event, Method, Owner
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
 Check = Callable[[str, object], Any]
 
+#: Whether a program's terminal can be known here: by its environment, proc_pid_environ(5).
+TYPES = sys.platform == "linux"
 #: The most seconds that can be set: some thirty years.
 MOST_SECONDS = 1e9
+#: Characters of a prompt that is typed, and those that it cannot begin with: what they begin is
+#: a command, a menu or a note, and no prompt.
+TYPED_LIMIT = 200
+NOT_TYPED = ("/", "!", "#", "@")
 #: What ``{prompt}`` stands for by default.
 PROMPT = "continue"
 
@@ -78,17 +85,21 @@ class HomeRevival:
         }
         return tuple(method for method, value in named.items() if value)
 
-    def method_for(self, owner: Owner | None, *, is_interactive: bool = False) -> Method | None:
+    def method_for(
+        self, owner: Owner | None, *, is_interactive: bool = False, types: bool = True
+    ) -> Method | None:
         """
         Return the method for a session by what has it; None if none that is named fits.
 
         :param owner: None if it is not known yet.
         :param is_interactive: whether what has it takes a message.
+        :param types: whether a prompt may be typed at all.
         """
-        fitting = [each for each in _BY_OWNER[owner] if each in self.methods]
+        unfit = set() if types else {Method.TYPE_INTO}
         if owner in (Owner.PROGRAM, Owner.SERVER) and not is_interactive:
-            fitting = [each for each in fitting if each is not Method.QUEUE]
-        return next(iter(fitting), None)
+            unfit.add(Method.QUEUE)
+        fitting = (each for each in _BY_OWNER[owner] if each in self.methods)
+        return next((each for each in fitting if each not in unfit), None)
 
     def run_for(self, method: Method) -> Command | None:
         """Return what a method runs; None if it runs nothing."""
@@ -254,7 +265,8 @@ def check_whole(tables: Mapping[str, Any]) -> None:
     """
     Check what the tables, each checked already, say of each other.
 
-    :raises ValueError: if a command is given for a home that there is not.
+    :raises ValueError: if a command is given for a home that there is not, or a project's prompt
+        cannot be typed where prompts are typed.
     """
     homes = [*AGENTS, *tables.get("homes", ())]
     collector = Collector()
@@ -264,6 +276,11 @@ def check_whole(tables: Mapping[str, Any]) -> None:
                 shown = printable(key, NAME_LIMIT)
                 known = ", ".join(homes)
                 raise ValueError(f"revive.{shown}: no home of this name (known: {known})")
+    if any(revival.type_into for revival in tables.get("revive", _NOTHING).values()):
+        for number, project in enumerate(tables.get("projects", ()), 1):
+            with collector:
+                if project.prompt is not None:
+                    check_typed(f"projects.{number}.prompt", project.prompt)
     collector.raise_all()
 
 
@@ -366,13 +383,31 @@ def _home_revival(name: str, table: object) -> HomeRevival:
     revival = HomeRevival(**checked, environment=environment)
     if not revival.methods:
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
+    if revival.type_into:
+        check_typed(f"{name}.prompt", revival.prompt)
     return revival
 
 
+def check_typed(name: str, prompt: str) -> None:
+    """
+    Check a prompt that is typed into a terminal.
+
+    :raises ValueError: if it may be more or something else than one line for the model.
+    """
+    if not prompt.strip() or prompt != prompt.strip() or not prompt.isprintable():
+        raise ValueError(f"{name}: a prompt that is typed is one line of printable characters")
+    if len(prompt) > TYPED_LIMIT:
+        raise ValueError(f"{name}: a prompt that is typed has at most {TYPED_LIMIT} characters")
+    if prompt.startswith(NOT_TYPED):
+        known = " ".join(NOT_TYPED)
+        raise ValueError(f"{name}: a prompt that is typed begins with none of {known}")
+
+
 def _terminal(name: str, value: object) -> bool:
+    """Check that a terminal is tmux's; elsewhere than on Linux, no method follows from it."""
     if value != "tmux":
         raise _unexpected(name, '"tmux"', value)
-    return True
+    return TYPES
 
 
 def _command(name: str, value: object) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Thread
 from typing import NamedTuple
 
 from palingenesis.monitor import machine
@@ -216,6 +217,27 @@ class Typist:
         if (doubt := doubt_of(look)) is not None:
             raise Doubt(doubt)
         return look, tmux
+
+
+class Typing:
+    """
+    A prompt that is being typed, in a thread that ends within seconds.
+
+    The thread does not keep the daemon from stopping.
+
+    :ivar outcome: what became of it; None until that is known.
+    """
+
+    def __init__(self, typist: Typist, prompt: str, forbids: Callable[[], str | None]) -> None:
+        self.outcome: Typed | None = None
+        Thread(target=self._type, args=(typist, prompt, forbids), daemon=True).start()
+
+    def _type(self, typist: Typist, prompt: str, forbids: Callable[[], str | None]) -> None:
+        try:
+            self.outcome = typist.type(prompt, forbids)
+        except Exception as error:
+            # It may have happened after the text.
+            self.outcome = Typed(True, False, f"{type(error).__name__}: {error}")
 
 
 def _check(forbids: Callable[[], str | None]) -> None:

@@ -23,6 +23,7 @@ from palingenesis.monitor.scan import Change, Scans
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth, Stamp
+from palingenesis.monitor.typist import Typing, Typist
 from palingenesis.words import Owner
 
 #: Processes beyond which a look at them belongs in a thread: some 20 ms.
@@ -209,6 +210,19 @@ class World:
             environment=self._environment,
             umask=self._umask,
         )
+
+    def doubt_of_typing(self, home: Home, session: Identity) -> str | None:
+        """Return why no prompt can be typed into a session's program; it may take seconds."""
+        return self._typist(home, session).doubt()
+
+    def type(
+        self, home: Home, session: Identity, prompt: str, forbids: Callable[[], str | None]
+    ) -> Typing:
+        """Begin to type a prompt into a session's program; see `Typist.type`."""
+        return Typing(self._typist(home, session), prompt, forbids)
+
+    def _typist(self, home: Home, session: Identity) -> Typist:
+        return Typist(home, session, self._environment, self._times.wall)
 
     def adopt(self, attempt: Attempt, command: Command | None) -> Revival | None:
         """

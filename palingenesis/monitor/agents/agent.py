@@ -48,6 +48,8 @@ class What(Enum):
     TURN_OVER = "that a turn is over, and not how"
     END = "the end of a turn"
     LIMIT = "the end of a turn at a limit, whose figures may stand before it"
+    GOES_ON = "that the program goes on by itself when a limit ends"
+    STAYS = "that the program does not go on by itself"
     COMMAND = "a command that was typed"
     OUTPUT = "what a typed command printed"
     LOCAL = "what a person did without the model"
@@ -66,7 +68,9 @@ class Step:
     :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
     :ivar progress: whether the agent did something that is no error.
     :ivar parent: the key of the record that it follows; None if it names none.
-    :ivar prompt: the text of a prompt that a command can have given; else None.
+    :ivar prompt: the text of a prompt that a command can have given, or of one that was typed;
+        else None.
+    :ivar typed: whether it was typed into a terminal.
     :ivar calling: whether it calls a tool.
     :ivar spends: whether going on costs more than the plan.
     """
@@ -81,6 +85,7 @@ class Step:
     prompt: str | None = None
     calling: bool = False
     spends: bool = False
+    typed: bool = False
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
@@ -89,7 +94,7 @@ class Step:
             self.key,
             self.at,
             self.reset,
-            prompt=self.prompt,
+            prompt=None if self.typed else self.prompt,
             calling=self.calling,
             spends=self.spends,
         )
@@ -255,8 +260,12 @@ class Agent(ABC):
             verdict = replace(self.verdict(steps), progress=self.progress(again))
             if verdict.kind not in (*REVIVABLE, Kind.USER):
                 return moved, verdict
-            text, at = _last_prompt(further)
-            return moved, replace(verdict, last_prompt=text, last_prompt_at=at)
+            last = _last_prompt(further)
+            if last is None:
+                return moved, verdict
+            return moved, replace(
+                verdict, last_prompt=last.prompt, last_prompt_at=last.at, last_typed=last.typed
+            )
 
     def last_prompt(self, transcript: str) -> tuple[str | None, float | None]:
         """
@@ -265,7 +274,8 @@ class Agent(ABC):
         :raises OSError: if it cannot be read.
         """
         with opened(transcript) as file:
-            return _last_prompt(self.meaningful(file.last(self.is_wanted)))
+            last = _last_prompt(self.meaningful(file.last(self.is_wanted)))
+            return (None, None) if last is None else (last.prompt, last.at)
 
     def directory(self, transcript: Transcript) -> object:
         """Return the directory that the newest record names; None if none does."""
@@ -330,8 +340,6 @@ class Agent(ABC):
         raise Doubt(f"nothing is known of the input line of {self.name}")
 
 
-def _last_prompt(steps: Iterable[Step]) -> tuple[str | None, float | None]:
-    """Return the text and the time of the last prompt among steps, which are newest first."""
-    prompts = (step for step in islice(steps, _DEPTH) if step.what is What.PROMPT)
-    last = next(prompts, None)
-    return (None, None) if last is None else (last.prompt, last.at)
+def _last_prompt(steps: Iterable[Step]) -> Step | None:
+    """Return the last prompt among steps, which are newest first; None if there is none."""
+    return next((step for step in islice(steps, _DEPTH) if step.what is What.PROMPT), None)

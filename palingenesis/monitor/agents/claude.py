@@ -66,7 +66,14 @@ _COMMAND = re.compile(r"\s*<command-(?:name|message)>")
 #: The result of a tool that the program kills when it ends itself, or by a signal.
 _KILLED = re.compile(r"\s*(?:Error: )?Exit code 1(?:37|43)\b")
 #: What the program notes about going on by itself when a limit ends.
-_CONTINUING = "Usage limit reset"
+_CONTINUING = ("Usage limit reset", "Usage limit available again")
+#: What it notes when it does not. Any other notice behind a limit says that it does: its words
+#: can be changed from afar.
+_STAYING = re.compile(
+    r"Press enter to continue|will not resume on its own|did not resume on its own"
+    r"|Automatic continue (?:stopped|was turned off)",
+    re.IGNORECASE,
+)
 _CANCELLED = re.compile(r"automatic continue cancelled|exited during the wait", re.IGNORECASE)
 _COMPACTION = "Error during compaction: "
 
@@ -130,7 +137,8 @@ _TRANSIENT = re.compile(
 )
 _TEXT_LIMIT = 16 * 1024
 #: What may stand between the end of a turn and a notice behind it.
-_BESIDE = frozenset({What.TURN_OVER, What.OUTPUT, What.LOCAL})
+_NOTES = frozenset({What.TURN_OVER, What.GOES_ON, What.STAYS})
+_BESIDE = _NOTES | {What.OUTPUT, What.LOCAL}
 
 
 class Claude(Agent):
@@ -185,6 +193,7 @@ class Claude(Agent):
         begins a turn, and does not change how a turn before it failed or was ended.
         """
         turn_over = printed = False
+        goes_on: bool | None = None
         notice: Step | None = None
         rest = iter(steps)
         for step in rest:
@@ -195,6 +204,10 @@ class Claude(Agent):
                 failed = step.kind is not None and not step.progress
                 return (step if failed else notice).verdict()
             match step.what:
+                case What.GOES_ON | What.STAYS if goes_on is None:
+                    goes_on = step.what is What.GOES_ON
+                case What.GOES_ON | What.STAYS:
+                    pass
                 case What.TURN_OVER:
                     turn_over = True
                 case What.OUTPUT:
@@ -209,7 +222,8 @@ class Claude(Agent):
                 case What.PROMPT | What.COMMAND:
                     return _in_order(step, rest).verdict()
                 case _:
-                    return step.verdict()
+                    verdict = step.verdict()
+                    return replace(verdict, goes_on=verdict.kind is Kind.LIMIT and bool(goes_on))
         return UNREAD if notice is None else notice.verdict()
 
     def growth(self, home: str, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
@@ -601,7 +615,7 @@ def _in_order(prompt: Step, older: Iterator[Step]) -> Step:
     for step in older:
         if step.key == prompt.parent:
             return prompt
-        if step.what is What.TURN_OVER:
+        if step.what in _NOTES:
             continue
         if step.what is What.END and None not in (step.at, prompt.at):
             return max(prompt, step, key=_moment)
@@ -647,7 +661,9 @@ def _of_the_program(
         if words.startswith(_CONTINUING):
             return Step(What.TURN_BEGUN, key, at)
         # Cancelled by Esc, or by leaving the program while it waited for the reset.
-        return Step(What.END, key, at, Kind.USER) if _CANCELLED.search(words) else None
+        if _CANCELLED.search(words):
+            return Step(What.END, key, at, Kind.USER)
+        return Step(What.STAYS if _STAYING.search(words) else What.GOES_ON, key, at)
     if subtype != "local_command":
         return None
     if _COMPACTION in words and _HIT.search(words):
@@ -671,8 +687,6 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
         return Step(What.NOTICE, key, at)
     what = What.COMMAND if _COMMAND.match(words) else What.WORK if result else What.PROMPT
     parent = value.get("parentUuid")
-    # A prompt that was typed says so.
-    given = what is What.PROMPT and value.get("promptSource") in (None, "sdk")
     return Step(
         what,
         key,
@@ -680,7 +694,9 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
         kind,
         progress=worked,
         parent=parent if isinstance(parent, str) else None,
-        prompt=words if given else None,
+        prompt=words if what is What.PROMPT else None,
+        # One that was typed says so.
+        typed=value.get("promptSource") not in (None, "sdk"),
     )
 
 

@@ -33,6 +33,7 @@ class Attempt:
     :ivar output: the path of the file that takes the command's output.
     :ivar killed: why a daemon ends the command; None if none does.
     :ivar method: how the session is revived; None for a command.
+    :ivar is_typed: whether its prompt was typed, and Enter pressed.
     """
 
     stop: Stop
@@ -43,6 +44,7 @@ class Attempt:
     output: str | None = None
     killed: str | None = None
     method: Method | None = None
+    is_typed: bool = False
 
     @classmethod
     def of(cls, entry: Entry) -> Attempt:
@@ -84,7 +86,9 @@ class History:
     :ivar windows: after how many stops it was brought back since a person last wrote in it.
     :ivar intended_at: when the last intent was written, in seconds since the epoch.
     :ivar intended: the key of the stop that it was for.
+    :ivar method: how it was last brought back, or tried to be; None for a command.
     :ivar needs: the key of the last stop for which a person was called.
+    :ivar need: what it needed then, in words.
     :ivar on_hold: whether a person wants it left alone.
     :ivar asked: the key of the stop for which a person wants a revival now.
     """
@@ -108,7 +112,9 @@ class History:
     windows: int = 0
     intended_at: float | None = None
     intended: str | None = None
+    method: Method | None = None
     needs: str | None = None
+    need: str | None = None
     on_hold: bool = False
     asked: str | None = None
 
@@ -138,6 +144,7 @@ class History:
         if entry.key != self.intended:
             self.windows += 1
         self.intended, self.intended_at = entry.key, entry.at
+        self.method = entry.method
         self.attempts = max(self.attempts + 1, self.open.attempt)
 
     def start(self, entry: Entry) -> bool:
@@ -149,9 +156,10 @@ class History:
             # The line of its intent was lost.
             self.open = attempt = Attempt.of(entry)
             self.attempts = max(self.attempts, attempt.attempt)
-        elif attempt.pid is not None:
+        elif attempt.pid is not None or attempt.is_typed:
             return False
         attempt.pid, attempt.began, attempt.output = entry.pid, entry.began, entry.output
+        attempt.is_typed = entry.pid is None
         return True
 
     def work(self, entry: Entry) -> bool:
@@ -204,7 +212,7 @@ class History:
 
     def call(self, entry: Entry) -> None:
         """Note that a person was called for the session."""
-        self.needs = entry.key
+        self.needs, self.need = entry.key, entry.reason
 
     def hold(self) -> None:
         """Note that a person wants the session left alone."""
@@ -283,7 +291,9 @@ class Sums:
                 self.started += history.start(entry)
             case Event.WORKED:
                 # What works was started, even if a kill came before the record of the start.
-                self.started += history.open is not None and history.open.pid is None
+                attempt = history.open
+                recorded = attempt is None or attempt.pid is not None or attempt.is_typed
+                self.started += not recorded
                 self.worked += history.work(entry)
             case Event.FAILED:
                 history.fail(entry)

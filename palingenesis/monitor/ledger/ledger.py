@@ -212,8 +212,19 @@ class Ledger:
         assert opened is not None  # noqa: S101 - the entry that was just counted opens it
         return opened
 
-    def started(self, attempt: Attempt, pid: int, began: str | None, output: str) -> None:
-        """Record that an attempt's command runs, as the process ``pid`` that began at ``began``."""
+    def started(
+        self,
+        attempt: Attempt,
+        pid: int | None = None,
+        began: str | None = None,
+        output: str | None = None,
+    ) -> None:
+        """
+        Record that an attempt's command runs, or that its prompt was typed.
+
+        :param pid: the command's process; None for a prompt.
+        :param began: when that process began, as `processes.Process` has it.
+        """
         entry = self._entry_with_paths(
             Event.STARTED,
             attempt.stop,
@@ -221,6 +232,7 @@ class Ledger:
             pid=pid,
             began=began,
             output=output,
+            method=attempt.method,
         )
         self._append(entry)
 
@@ -301,14 +313,15 @@ class Ledger:
         if self.history(stop.agent, stop.session).successor != successor:
             self._append(self._entry(Event.CONTINUED, stop, successor=successor))
 
-    def needs_you(self, stop: Stop, reason: str) -> bool:
+    def needs_you(self, stop: Stop, reason: str, *, again: bool = False) -> bool:
         """
         Record that a session needs a person; once for each stop.
 
         :param reason: what it needs, in a few words.
+        :param again: whether it is recorded even so.
         :return: whether that is news.
         """
-        if self.history(stop.agent, stop.session).needs == stop.key:
+        if self.history(stop.agent, stop.session).needs == stop.key and not again:
             return False
         self._append(self._entry_with_paths(Event.NEEDS_YOU, stop, reason=reason[:REASON_LIMIT]))
         return True
