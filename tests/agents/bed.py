@@ -173,6 +173,12 @@ class Bed:
         """Send the daemon a command, and return its line."""
         return ask(self._socket, f"{command}\n".encode())
 
+    def steer(self, command: str) -> None:
+        """Have the daemon do something."""
+        answer = ask(self._socket, f"{command}\n".encode())
+        if answer != b"OK\n":
+            raise AssertionError(f"{command}: {answer!r}")
+
     # The end.
 
     def kill(self) -> None:

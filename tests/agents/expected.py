@@ -10,9 +10,7 @@ from __future__ import annotations
 EXPECTED: dict[str, dict[str, str]] = {}
 #: Where a version differs from that; None if it passes there.
 DIFFERENT: dict[str, dict[str, str | None]] = {
-    "claude@2.1.150": {
-        "test_revived_by_typing": "nothing is typed yet",
-    },
+    "claude@2.1.150": {},
 }
 
 

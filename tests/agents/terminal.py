@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import wait_for_end
@@ -39,6 +41,23 @@ class Tmux:
         if done.returncode != 0:
             raise AssertionError(f"tmux {arguments[0]}: {done.stderr.strip()}")
         return done.stdout
+
+    @contextlib.contextmanager
+    def attached(self, name: str) -> Iterator[None]:
+        """Have a terminal attached to a session."""
+        command = shlex.join(["tmux", "-L", "bed", "attach", "-t", name])
+        client = subprocess.Popen(
+            ["script", "-qfc", command, "/dev/null"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: self.tmux("list-clients", "-t", name), "a client")
+            yield
+        finally:
+            client.kill()
+            client.communicate()
 
     def open(self, command: Sequence[str], directory: str) -> Window:
         """Start a program in a window of its own."""
@@ -78,6 +97,16 @@ class Window:
     def _shows(self, text: str) -> str:
         screen = self.screen
         return screen if text in screen else ""
+
+    def tmux(self, command: str, *arguments: str) -> None:
+        """Have tmux do something with the window."""
+        self._tmux.tmux(command, "-t", self.name, *arguments)
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Have a person look at the window, from a terminal of its own."""
+        with self._tmux.attached(self.name):
+            yield
 
     def keys(self, *keys: str) -> None:
         """Press keys, by tmux's names."""

@@ -1,0 +1,275 @@
+"""Claude Code, open in tmux at a limit after which it does not go on by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.agents import claude_server
+from tests.agents.answers import Answer, Say
+from tests.agents.case import AgentTestCase
+from tests.agents.claude import ClaudeCode
+from tests.agents.terminal import Window
+from tests.support.patience import wait_until
+from tests.support.processes import Process
+
+#: Since this version an open program goes on by itself, unless its settings forbid that.
+CONTINUES = (2, 1, 190)
+#: Seconds until the reset of a limit: a program is open by then, and at rest.
+NEAR = 25
+#: Seconds in which nothing must happen.
+WHILE = 6.0
+#: Seconds within which the program goes on by itself after a reset: about 100.
+BY_ITSELF = 240.0
+MENU = "What do you want to do?"
+NO_MENU = "/upgrade to increase"
+#: In the place of tmux(1): it notes each call that sends what is named, and waits or drops it.
+SLOW = """#!/bin/sh
+case "$*" in *"send-keys"*"{sends}"*) : > "{mark}"; {then};; esac
+exec {tmux} "$@"
+"""
+
+
+class TypedTests(AgentTestCase):
+    kind = ClaudeCode
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.needs(CONTINUES, "tests.agents.test_claude has the row of this version")
+        self.set(autoContinueAtUsageLimit=False)
+
+    # What a test begins with.
+
+    def set(self, **settings: Any) -> None:
+        """Change the program's settings."""
+        path = os.path.join(self.bed.home, ".claude", "settings.json")
+        with open(path, encoding="utf-8") as file:
+            known = json.load(file)
+        self.bed.write(json.dumps({**known, **settings}), "home", ".claude", "settings.json")
+
+    def limit(self, seconds: float = NEAR) -> Answer:
+        return claude_server.limited(time.time() + seconds)
+
+    def at_a_limit(self, *answers: Answer | Callable[[], Answer], seconds: float = NEAR) -> Window:
+        """Open the program, and bring it to a limit that ends soon."""
+        self.bed.server.answers(self.limit(seconds), *(answers or (Say("Typed."),)))
+        window = self.bed.open()
+        window.type("please do the work")
+        self.bed.written("hit your")
+        return window
+
+    def daemon(self, **sessions: Any) -> Process:
+        return self.bed.daemon(revive={"type_into": "tmux"}, **sessions)
+
+    def at_rest(self, *answers: Answer | Callable[[], Answer], seconds: float = NEAR) -> Window:
+        """Bring the program to a limit, and leave its menu, as a person does."""
+        window = self.at_a_limit(*answers, seconds=seconds)
+        self.leave_menu(window)
+        return window
+
+    def leave_menu(self, window: Window) -> None:
+        # Now and then the program opens none.
+        wait_until(lambda: MENU in window.screen or NO_MENU in window.screen, "at rest")
+        if MENU in window.screen:
+            window.keys("Escape")
+        wait_until(lambda: MENU not in window.screen, "no menu")
+
+    def slow(self, sends: str, then: str) -> str:
+        """Put a slow tmux in the daemon's way; return the path that tells of its calls."""
+        mark = os.path.join(self.bed.home, "sends")
+        real = shutil.which("tmux")
+        script = self.bed.write(
+            SLOW.format(sends=sends, mark=mark, then=then, tmux=real), "bin", "tmux"
+        )
+        os.chmod(script, 0o700)
+        search = self.bed.environment["PATH"]
+        self.bed.environment["PATH"] = f"{os.path.dirname(script)}{os.pathsep}{search}"
+        return mark
+
+    # What it comes to.
+
+    def assert_worked(self, prompts: int = 1) -> None:
+        self.assert_event("worked")
+        time.sleep(WHILE)
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), prompts)
+        self.assertEqual(len(self.bed.server.asked), 1 + prompts)
+
+    def assert_doubt(self, words: str) -> None:
+        """Wait until SESSIONS tells why nothing is typed."""
+        self.assert_told(held="owner-alive", method="type_into")
+        try:
+            wait_until(lambda: words in (self.told().get("doubt") or ""), f"{words!r} as its doubt")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; told: {self.told()}") from None
+
+    def assert_nothing_typed(self, window: Window) -> None:
+        """Wait until the reset is past, and for a while; nothing must be typed or started."""
+        due = self.told()["due"]
+        wait_until(lambda: time.time() > due + WHILE, "the reset is past")
+        self.assertNotIn("intent", self.story())
+        self.assertNotIn("continue", window.screen.replace("then continue auto", ""))
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 0)
+        self.assertEqual(len(self.bed.server.asked), 1)
+
+    # Rows.
+
+    def test_typed_once(self) -> None:
+        self.daemon()
+        self.at_rest()
+        self.assert_worked()
+        self.assertEqual(self.story().count("started"), 1)
+        self.assert_told(kind="finished")
+
+    def test_a_long_prompt_is_typed_whole(self) -> None:
+        prompt = 'it\'s "quoted"; $HOME #{pane_id} na\u00efve \u65e5\u672c \\n `x` ' + "go on " * 24
+        prompt = prompt.strip()
+        self.bed.daemon(revive={"type_into": "tmux", "prompt": prompt})
+        self.at_rest()
+        self.assert_event("worked")
+        self.assertEqual(self.agent.prompts(self.bed.records(), prompt), 1)
+
+    def test_half_a_line_is_left_alone(self) -> None:
+        self.daemon()
+        window = self.at_rest()
+        window.keys("-l", "please look")
+        self.assert_doubt("something is typed")
+        self.assert_nothing_typed(window)
+        self.assertIn("please look", window.screen)
+        window.keys("C-u")
+        self.assert_worked()
+
+    def test_a_menu_is_never_answered(self) -> None:
+        self.daemon()
+        window = self.at_a_limit()
+        window.wait_for(MENU)
+        self.assert_doubt("waiting")
+        self.assert_nothing_typed(window)
+        self.assertIn(MENU, window.screen)
+
+    def test_copy_mode(self) -> None:
+        self.daemon()
+        window = self.at_rest()
+        window.tmux("copy-mode")
+        self.assert_doubt("copy mode")
+        self.assert_nothing_typed(window)
+        window.keys("-X", "cancel")
+        self.assert_worked()
+
+    def test_a_second_limit(self) -> None:
+        """It is a stop of its own, with a reset of its own."""
+        self.daemon()
+        window = self.at_rest(lambda: self.limit(), Say("Typed."))
+        wait_until(lambda: len(self.bed.server.asked) == 2, "the first prompt")
+        self.leave_menu(window)
+        self.assert_worked(prompts=2)
+        self.assertEqual(self.story().count("intent"), 2)
+
+    def test_killed_before_its_reset(self) -> None:
+        """Nobody has the session: the command brings it back."""
+        self.daemon()
+        window = self.at_rest()
+        self.assert_told(method="type_into")
+        window.close()
+        self.assert_worked()
+        self.assert_told(kind="finished")
+
+    def test_the_daemon_killed_before_enter(self) -> None:
+        """What was typed is never typed again."""
+        mark = self.slow(" Enter", "exit 1")
+        daemon = self.daemon()
+        window = self.at_rest()
+        wait_until(lambda: os.path.exists(mark), "the text is typed")
+        daemon.kill()
+        self.daemon()
+        self.assert_event("gave-up")
+        self.assertEqual(self.story().count("intent"), 1)
+        self.assertIn("its prompt was typed", self.told()["needs"])
+        self.assertEqual(window.screen.count("continue"), 1)
+        self.assertEqual(len(self.bed.server.asked), 1)
+
+    def test_the_daemon_killed_after_enter(self) -> None:
+        daemon = self.daemon()
+        self.at_rest()
+        wait_until(lambda: len(self.bed.server.asked) == 2, "the prompt")
+        daemon.kill()
+        self.daemon()
+        self.assert_worked()
+        self.assertEqual(self.story().count("intent"), 1)
+
+    def test_paused_before_its_reset(self) -> None:
+        self.daemon()
+        window = self.at_rest()
+        self.assert_told(kind="limit")
+        self.bed.steer("PAUSE")
+        self.assert_nothing_typed(window)
+        self.bed.steer("RESUME")
+        self.assert_worked()
+
+    def test_paused_before_enter(self) -> None:
+        """The text stands there, and is left there."""
+        mark = self.slow(" -l ", "sleep 1")
+        self.daemon()
+        window = self.at_rest()
+        wait_until(lambda: os.path.exists(mark), "the text is typed")
+        self.bed.steer("PAUSE")
+        window.wait_for("continue")
+        self.assert_event("gave-up")
+        self.assertIn("was not sent", next(e["reason"] for e in self.entries("needs-you")))
+        self.assertIn("continue", window.screen)
+        self.assertEqual(len(self.bed.server.asked), 1)
+
+    def entries(self, event: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.bed.reply("LOG 1000") if entry["event"] == event]
+
+    def test_two_open_programs_in_a_directory(self) -> None:
+        self.daemon()
+        resets = time.time() + 2 * NEAR
+        limit = claude_server.limited(resets)
+        self.bed.server.answers(limit, limit, Say("Typed."), Say("Typed."))
+        windows = []
+        for asked in (1, 2):
+            window = self.bed.open()
+            window.type("please do the work")
+            self.assert_asked(asked)
+            self.leave_menu(window)
+            windows.append(window)
+        self.assert_event("worked", times=2)
+        time.sleep(WHILE)
+        for path in self.bed.transcripts():
+            self.assertEqual(self.agent.prompts(self.bed.records(path), "continue"), 1)
+        self.assertEqual(len(self.bed.transcripts()), 2)
+        self.assertEqual(len(self.bed.server.asked), 4)
+
+    def test_the_view_of_agents(self) -> None:
+        """Its line begins another session."""
+        self.daemon()
+        window = self.at_rest(seconds=2 * NEAR)
+        window.press_twice("Left")
+        window.wait_for("moved to the background")
+        self.assert_told(held="owner-alive")
+        self.assert_nothing_typed(window)
+        self.assertEqual(len(self.bed.transcripts()), 1)
+
+    def test_a_person_at_the_terminal(self) -> None:
+        self.daemon()
+        window = self.at_rest()
+        with window.attached():
+            self.assert_doubt("a person used its terminal")
+            self.assert_nothing_typed(window)
+
+    def test_it_goes_on_by_itself(self) -> None:
+        """Nothing is typed for a program that has said that it goes on."""
+        self.set(autoContinueAtUsageLimit=True)
+        self.daemon()
+        self.at_a_limit(Say("By itself."))
+        self.bed.written("set to continue automatically")
+        told = self.assert_told(method="type_into")
+        self.assertGreater(told["due"], time.time() + 500)
+        wait_until(lambda: len(self.bed.server.asked) == 2, "it goes on", BY_ITSELF)
+        self.assert_told(kind="finished")
+        self.assertNotIn("intent", self.story())
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 0)
