@@ -29,6 +29,7 @@ _STATE = (
     *("pane_height", "cursor_x", "cursor_y", "cursor_flag"),
 )
 _FORMAT = "|".join(f"#{{{name}}}" for name in _STATE)
+_CLIENT = "#{session_id}|#{client_activity}|#{client_control_mode}|#{client_termname}"
 _NUMBERS = re.compile(r"[0-9]+(?:\|[0-9]+)*")
 _PANE = re.compile(r"%[0-9]+")
 
@@ -57,10 +58,12 @@ class Client(NamedTuple):
 
     :ivar active: when a person last used it, in seconds since the epoch.
     :ivar controls: whether it is another program's: its keys do not count as use.
+    :ivar kind: what kind of terminal it is, term(7).
     """
 
     active: float
     controls: bool
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ class Tmux:
             *between,
             *("list-panes", "-a", "-F", "#{pane_id}|#{session_id}"),
             *between,
-            *("list-clients", "-F", "#{session_id}|#{client_activity}|#{client_control_mode}"),
+            *("list-clients", "-F", _CLIENT),
             *between,
             *("capture-pane", "-p", "-e", "-t", pane),
         )
@@ -154,7 +157,7 @@ class Tmux:
             raise Doubt("its pane is gone")
         try:
             return _pane(pane, *parts)
-        except (ValueError, KeyError):
+        except ValueError:
             raise Doubt("its tmux is not understood; 3.0 or newer is") from None
 
     def type(self, text: str, state: str) -> bool:
@@ -194,19 +197,20 @@ def _pane(pane: str, line: str, panes: str, clients: str, capture: str) -> Pane:
     """
     Return what the server has answered.
 
+    :raises Doubt: if the pane is gone.
     :raises ValueError: if it is not what was asked for.
-    :raises KeyError: likewise.
     """
+    rows = [row.split("|") for row in panes.splitlines()]
+    sessions = {session for each, session in rows if each == pane}
+    if not sessions:
+        raise Doubt("its pane is gone")
     fields = line.rstrip("\n").split("|", len(_STATE) + 2)
     state = "|".join(fields[: len(_STATE)])
     if _NUMBERS.fullmatch(state) is None:
         raise ValueError(state)
     server, terminal, command = fields[len(_STATE) :]
     known = dict(zip(_STATE, map(int, fields), strict=False))
-    sessions = {
-        session for each, session in (row.split("|") for row in panes.splitlines()) if each == pane
-    }
-    attached = [row.split("|") for row in clients.splitlines()]
+    attached = [row.split("|", 3) for row in clients.splitlines()]
     screen = Screen(
         cells_of(capture, known["pane_height"]),
         known["pane_width"],
@@ -224,8 +228,8 @@ def _pane(pane: str, line: str, panes: str, clients: str, capture: str) -> Pane:
         is_off=known["pane_input_off"] != 0,
         screen=screen,
         clients=tuple(
-            Client(float(active), controls != "0")
-            for session, active, controls in attached
+            Client(float(active), controls != "0", kind)
+            for session, active, controls, kind in attached
             if session in sessions
         ),
     )

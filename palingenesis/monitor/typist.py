@@ -25,6 +25,8 @@ from palingenesis.procfs import process_stat
 
 #: Seconds for which a person who has used the terminal is there.
 PRESENCE = 300.0
+#: The kinds of terminal that tmux and screen are.
+NESTED = ("tmux", "screen")
 #: Seconds until a text that was typed has to stand, and the time between two looks.
 STANDING, BETWEEN = 3.0, 0.05
 #: Generations of processes between a pane and a program.
@@ -91,6 +93,10 @@ CONDITIONS: tuple[tuple[Callable[[Look], bool], str], ...] = (
     (
         lambda look: not any(client.controls for client in look.pane.clients),
         "another program controls its tmux, so that a person's keys are not seen",
+    ),
+    (
+        lambda look: not any(client.kind.startswith(NESTED) for client in look.pane.clients),
+        "its tmux runs in another one, or in screen",
     ),
     (_is_alone, f"a person used its terminal within the last {PRESENCE / 60:.0f} minutes"),
 )

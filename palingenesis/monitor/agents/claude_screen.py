@@ -134,8 +134,7 @@ def _hides_cursor(screen: Screen) -> bool:
 
 
 def _has_cursor_in_line(screen: Screen) -> bool:
-    column, row = screen.cursor
-    return column == _MARGIN and screen.text(row).startswith(_SIGN)
+    return screen.text(screen.cursor[1]).startswith(_SIGN)
 
 
 def _has_rules(screen: Screen) -> bool:
@@ -231,7 +230,9 @@ _BOTH = (
 #: What must hold for an empty line.
 _EMPTY = (
     *_BOTH,
-    (_has_cursor_in_line, "the cursor is not at the beginning of an input line"),
+    (_has_cursor_in_line, "the cursor is not in an input line"),
     (_has_rules, "the input line is not the only one, or something covers it"),
     (_is_blank_or_suggests, "something is typed in the input line"),
+    # Blanks are not seen.
+    (lambda screen: screen.cursor[0] == _MARGIN, "something may be typed in the input line"),
 )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 
-from palingenesis.monitor.agents.agent import UNREAD, Step, What
+from palingenesis.monitor.agents.agent import UNREAD, Agent, Step, What
 from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.resets import TEXT_LIMIT, reset_in
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -53,6 +53,8 @@ class Qwen(Claude):
     home_variable = "QWEN_HOME"
     home_name = ".qwen"
     transcripts = "projects/*/chats/*.jsonl"
+    #: Its screen is not the one of Claude Code.
+    input_line = Agent.input_line
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether a transcript is named by its session."""

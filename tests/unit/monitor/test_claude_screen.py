@@ -111,7 +111,7 @@ class EmptyTests(SynchronousTestCase):
         self.assert_doubt("another program", Screen(rows, 80, made.cursor, cursor_shown=True))
 
     def test_a_cursor_in_another_column(self) -> None:
-        self.assert_doubt("the cursor", idle(column=3))
+        self.assert_doubt("may be typed", idle(column=3))
 
     def test_a_cursor_in_another_row(self) -> None:
         made = boxed(80, 24)
