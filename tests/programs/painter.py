@@ -33,7 +33,9 @@ class Painter:
         self._buffer = b""
         self._typed = ""
         self._echoes: list[int] | None = None
-        self._keys = os.open(os.path.join(self.place, "keys"), os.O_WRONLY | os.O_CREAT, 0o600)
+        self._keys = os.open(
+            os.path.join(self.place, "keys"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600
+        )
         self.tell("idle")
 
     def tell(self, status: str) -> None:
