@@ -175,7 +175,7 @@ class Bed:
 
     def steer(self, command: str) -> None:
         """Have the daemon do something."""
-        answer = ask(self._socket, f"{command}\n".encode())
+        answer = self.command(command)
         if answer != b"OK\n":
             raise AssertionError(f"{command}: {answer!r}")
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.agents import claude_server
@@ -62,8 +62,8 @@ class TypedTests(AgentTestCase):
         self.bed.written("hit your")
         return window
 
-    def daemon(self, **sessions: Any) -> Process:
-        return self.bed.daemon(revive={"type_into": "tmux"}, **sessions)
+    def daemon(self, environment: Mapping[str, str] | None = None) -> Process:
+        return self.bed.daemon(revive={"type_into": "tmux"}, environment=environment)
 
     def at_rest(self, *answers: Answer | Callable[[], Answer], seconds: float = NEAR) -> Window:
         """Bring the program to a limit, and leave its menu, as a person does."""
@@ -78,8 +78,12 @@ class TypedTests(AgentTestCase):
             window.keys("Escape")
         wait_until(lambda: MENU not in window.screen, "no menu")
 
-    def slow(self, sends: str, then: str) -> str:
-        """Put a slow tmux in the daemon's way; return the path that tells of its calls."""
+    def slow(self, sends: str, then: str) -> tuple[str, dict[str, str]]:
+        """
+        Put a slow tmux in the daemon's way.
+
+        :return: the path that tells of its calls, and what the daemon needs in its environment.
+        """
         mark = os.path.join(self.bed.home, "sends")
         real = shutil.which("tmux")
         script = self.bed.write(
@@ -87,8 +91,7 @@ class TypedTests(AgentTestCase):
         )
         os.chmod(script, 0o700)
         search = self.bed.environment["PATH"]
-        self.bed.environment["PATH"] = f"{os.path.dirname(script)}{os.pathsep}{search}"
-        return mark
+        return mark, {"PATH": f"{os.path.dirname(script)}{os.pathsep}{search}"}
 
     # What it comes to.
 
@@ -179,8 +182,8 @@ class TypedTests(AgentTestCase):
 
     def test_the_daemon_killed_before_enter(self) -> None:
         """What was typed is never typed again."""
-        mark = self.slow(" Enter", "exit 1")
-        daemon = self.daemon()
+        mark, environment = self.slow(" Enter", "exit 1")
+        daemon = self.daemon(environment)
         window = self.at_rest()
         wait_until(lambda: os.path.exists(mark), "the text is typed")
         daemon.kill()
@@ -211,8 +214,8 @@ class TypedTests(AgentTestCase):
 
     def test_paused_before_enter(self) -> None:
         """The text stands there, and is left there."""
-        mark = self.slow(" -l ", "sleep 1")
-        self.daemon()
+        mark, environment = self.slow(" -l ", "sleep 1")
+        self.daemon(environment)
         window = self.at_rest()
         wait_until(lambda: os.path.exists(mark), "the text is typed")
         self.bed.steer("PAUSE")
