@@ -17,6 +17,7 @@ from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth, Stamp
+from palingenesis.monitor.typist import Typed, Typing
 from palingenesis.monitor.world import Living, World
 from palingenesis.words import Kind, Owner
 
@@ -113,6 +114,24 @@ class FakeLiving(Living):
         return self._exits.get(session.id, since) > since
 
 
+class FakeTyping(Typing):
+    """
+    A prompt that is typed once a test says so.
+
+    :ivar forbids: why no key may be pressed; asked as a thread would.
+    """
+
+    def __init__(self, prompt: str, forbids: Callable[[], str | None]) -> None:
+        self.outcome = None
+        self.prompt = prompt
+        self.forbids = forbids
+
+    def finish(self, doubt: str | None = None, *, typed: bool = True) -> None:
+        """Have the text be typed, and sent unless something is in doubt."""
+        doubt = doubt or self.forbids()
+        self.outcome = Typed(typed, doubt is None, doubt)
+
+
 class FakeHomeLocks(HomeLocks):
     """
     Locks of homes that no kernel holds.
@@ -152,6 +171,8 @@ class FakeWorld(World):
 
     :ivar interactive: the ids of the sessions whose owner takes a message.
     :ivar queue: whether a message waits for a session, by its id; None if that is not known.
+    :ivar doubts: why no prompt can be typed for a session, by its id.
+    :ivar typings: the prompts that were to be typed.
     :ivar prompt: the text of the last prompt in each transcript, and just now.
     :ivar checks: called before every command that is started.
     """
@@ -168,6 +189,8 @@ class FakeWorld(World):
         self.exits: dict[str, float] = {}
         self.interactive: set[str] = set()
         self.queue: dict[str, bool | None] = {}
+        self.doubts: dict[str, str] = {}
+        self.typings: list[FakeTyping] = []
         self.prompt = "continue"
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
@@ -195,6 +218,7 @@ class FakeWorld(World):
         reset: float | None = None,
         progress: bool = False,
         key: str | None = None,
+        goes_on: bool = False,
     ) -> File:
         """Append a record to a session's transcript; `progress` makes it the agent's own."""
         now = self.now() if at is None else at
@@ -208,6 +232,7 @@ class FakeWorld(World):
             now,
             reset,
             progress=now if progress else before,
+            goes_on=goes_on,
         )
         identity = Identity(session, directory or f"/home/{session}")
         file = File(home_of(agent), identity, verdict, generation, now)
@@ -313,6 +338,19 @@ class FakeWorld(World):
         self.starts.append(Start(self.now(), command, home.agent, session, revival))
         assert revival.output not in in_use
         return revival
+
+    def doubt_of_typing(self, home: Home, session: Identity) -> str | None:  # noqa: ARG002
+        return self.doubts.get(session.id)
+
+    def type(
+        self,
+        home: Home,  # noqa: ARG002
+        session: Identity,  # noqa: ARG002
+        prompt: str,
+        forbids: Callable[[], str | None],
+    ) -> Typing:
+        self.typings.append(FakeTyping(prompt, forbids))
+        return self.typings[-1]
 
     def growth(self, home: Home, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
         file = self.files[transcript]

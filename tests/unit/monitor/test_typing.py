@@ -1,0 +1,307 @@
+"""Open programs whose prompt is typed, with a clock and a world that the tests arrange."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from palingenesis.monitor.case import SELF_RESUME
+from palingenesis.monitor.judge import LOOK
+from palingenesis.monitor.revivals import GONE, RECORD
+from palingenesis.monitor.settings import HomeRevival
+from palingenesis.words import Kind, Owner
+from tests.unit.monitor.fake_world import FakeTyping
+from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
+
+COMMAND = ("claude", "-p", "--resume", "{id}", "{prompt}")
+#: Seconds until the reset of a limit, and some more.
+RESET, SOON = 100, 160
+
+
+class TypingTestCase(MonitorTestCase):
+    settings = replace(
+        SETTINGS, revive={"claude": HomeRevival(COMMAND, type_into=True, prompt="go on")}
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.prompt = "go on"
+        self.open()
+
+    def open(self, owner: Owner = Owner.PROGRAM) -> None:
+        """Have the session's program live."""
+        self.world.owners["claude", "s"] = owner
+
+    def close(self) -> None:
+        """End the session's program."""
+        self.world.owners.pop(("claude", "s"), None)
+
+    def begun(self) -> FakeTyping:
+        """Have the prompt be typed after a limit."""
+        self.limited(RESET)
+        self.pass_time(SOON)
+        (typing,) = self.world.typings
+        return typing
+
+    def sent(self) -> None:
+        """Have the prompt be typed and sent."""
+        self.begun().finish()
+        self.pass_time(5)
+
+    def hold(self) -> None:
+        """Have a person want the session to be left alone."""
+        self.monitor._ledger.hold("claude", "s", "a test")
+
+    def reasons(self, event: str) -> list[Any]:
+        return [each.get("reason") for each in self.monitor.log(1000) if each["event"] == event]
+
+
+class DueTests(TypingTestCase):
+    def test_it_is_typed_after_the_reset(self) -> None:
+        self.limited(RESET)
+        self.pass_time(RESET / 2)
+        self.assertEqual(self.told("method", "held", "state"), ("type_into", "not-due", "waiting"))
+        self.assertEqual(self.world.typings, [])
+        self.pass_time(SOON)
+        (typing,) = self.world.typings
+        self.assertEqual(typing.prompt, "go on")
+        self.assertEqual(self.told("state"), ("reviving",))
+        (intent,) = (each for each in self.monitor.log(100) if each["event"] == "intent")
+        self.assertEqual(intent["method"], "type_into")
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_program_that_goes_on_by_itself_has_ten_minutes(self) -> None:
+        self.limited(RESET, goes_on=True)
+        self.pass_time(RESET + SELF_RESUME - 30)
+        self.assertEqual(self.told("method", "held", "state"), ("type_into", "not-due", "waiting"))
+        self.assertEqual(self.world.typings, [])
+        self.pass_time(60)
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_a_command_does_not_wait_for_a_program_that_is_gone(self) -> None:
+        self.close()
+        self.limited(RESET, goes_on=True)
+        self.pass_time(SOON)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_only_a_limit_is_typed_after(self) -> None:
+        self.world.write("s", Kind.TRANSIENT)
+        self.pass_time(4000)
+        self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(self.world.typings, [])
+
+    def test_nothing_is_typed_for_a_server(self) -> None:
+        self.open(Owner.SERVER)
+        self.limited(RESET)
+        self.pass_time(SOON)
+        self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(self.world.typings, [])
+
+    def test_nothing_is_typed_while_paused(self) -> None:
+        self.monitor.pause("a test")
+        self.limited(RESET)
+        self.pass_time(SOON)
+        self.assertEqual(self.world.typings, [])
+        self.monitor.resume("a test")
+        self.pass_time(LOOK)
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_nothing_is_typed_for_a_session_on_hold(self) -> None:
+        self.limited(RESET)
+        self.pass_time(5)
+        self.hold()
+        self.pass_time(SOON)
+        self.assertEqual(self.world.typings, [])
+
+
+class DoubtTests(TypingTestCase):
+    def test_a_doubt_is_shown_before_the_reset(self) -> None:
+        self.world.doubts["s"] = "its pane is in copy mode"
+        self.limited(RESET)
+        self.pass_time(RESET / 2)
+        self.assertEqual(
+            self.told("method", "held", "state", "doubt"),
+            ("type_into", "owner-alive", "waiting", "its pane is in copy mode"),
+        )
+
+    def test_a_doubt_keeps_the_keys_from_being_pressed_until_it_is_gone(self) -> None:
+        self.world.doubts["s"] = "its pane is in copy mode"
+        self.limited(RESET)
+        self.pass_time(SOON)
+        self.assertEqual(self.world.typings, [])
+        self.assertNotIn("intent", self.story())
+        self.world.doubts.clear()
+        self.pass_time(LOOK + 5)
+        self.assertEqual(len(self.world.typings), 1)
+        self.assertEqual(self.told("doubt"), (None,))
+
+    def test_a_person_is_called_after_ten_minutes(self) -> None:
+        self.world.doubts["s"] = "it is suspended"
+        self.limited(RESET)
+        self.pass_time(RESET + SELF_RESUME + LOOK)
+        need = "its open program does not go on: it is suspended"
+        self.assertEqual(self.reasons("needs-you"), [need])
+        self.assertEqual(self.told("needs"), (need,))
+
+    def test_a_doubt_between_the_plan_and_the_intent(self) -> None:
+        """It is asked once more, immediately before."""
+        self.limited(RESET)
+        self.pass_time(RESET / 2)
+        self.assertEqual(self.told("doubt"), (None,))
+        self.world.doubts["s"] = "a person used its terminal"
+        self.pass_time(SOON)
+        self.assertEqual(self.world.typings, [])
+
+
+class OutcomeTests(TypingTestCase):
+    def test_it_has_worked_once_the_agent_answers(self) -> None:
+        self.sent()
+        self.assertEqual(self.story()[-2:], ["intent", "started"])
+        self.world.write("s", None)
+        self.pass_time(5)
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.world.write("s", None, progress=True)
+        self.pass_time(5)
+        self.assertEqual(self.story()[-1], "worked")
+        self.world.write("s", Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.story()[-1], "ended")
+        self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
+        self.assertEqual(self.monitor.started, 1)
+
+    def test_no_record_within_its_time_is_the_end_for_this_stop(self) -> None:
+        self.sent()
+        self.pass_time(RECORD - 10)
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.pass_time(20)
+        self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
+        self.assertEqual(self.told("state"), ("given-up",))
+        self.assertIn("its prompt was typed", self.told("needs")[0])
+        self.pass_time(4000)
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_text_that_was_not_sent_is_left_and_never_typed_again(self) -> None:
+        self.begun().finish("a menu is open")
+        self.pass_time(5)
+        self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
+        (need,) = self.reasons("needs-you")
+        self.assertIn("stands in its terminal, and was not sent: a menu is open", need)
+        self.assertEqual(self.told("needs"), (need,))
+        self.pass_time(4000)
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_a_call_for_a_person_was_heard_before(self) -> None:
+        """What stands in a terminal is said all the same."""
+        self.world.doubts["s"] = "it is suspended"
+        self.limited(RESET)
+        self.pass_time(RESET + SELF_RESUME + LOOK)
+        self.world.doubts.clear()
+        self.pass_time(LOOK + 5)
+        self.world.typings[0].finish("a menu is open")
+        self.pass_time(5)
+        self.assertEqual(len(self.reasons("needs-you")), 2)
+        self.assertIn("was not sent", self.told("needs")[0])
+
+    def test_what_was_not_typed_is_tried_again(self) -> None:
+        self.begun().finish("its pane has just changed", typed=False)
+        self.pass_time(self.settings.retry[0] + LOOK)
+        self.assertEqual(len(self.world.typings), 2)
+        self.assertEqual(self.reasons("failed"), ["its pane has just changed"])
+        self.assertNotIn("needs-you", self.story())
+
+    def test_another_limit_is_a_stop_of_its_own(self) -> None:
+        self.sent()
+        self.limited(1000)
+        self.pass_time(20)
+        self.assertEqual(self.story()[-2:], ["failed", "stopped"])
+        self.assertEqual(self.told("state", "attempts"), ("waiting", 1))
+        self.pass_time(1100)
+        self.assertEqual(len(self.world.typings), 2)
+
+    def test_a_person_who_went_on_just_then(self) -> None:
+        """The records that follow are not because of the prompt."""
+        self.sent()
+        self.world.prompt = "I go on"
+        self.world.write("s", None, progress=True)
+        self.pass_time(20)
+        self.assertNotIn("worked", self.story())
+        self.world.write("s", Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.reasons("failed"), ["a person went on with it"])
+
+    def test_the_user_ends_the_turn(self) -> None:
+        self.sent()
+        self.world.write("s", Kind.USER)
+        self.pass_time(20)
+        self.assertEqual(self.told("state"), ("left",))
+        self.pass_time(4000)
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_the_program_ends_before_it_answers(self) -> None:
+        """Then the command takes the session up."""
+        self.sent()
+        self.world.write("s", None)
+        self.close()
+        self.pass_time(GONE + LOOK + 10)
+        self.assertEqual(self.reasons("failed"), ["it was taken, and no answer came"])
+        self.pass_time(60)
+        self.assertEqual(len(self.world.starts), 1)
+        self.assertEqual(len(self.world.typings), 1)
+
+
+class JustBeforeAKeyTests(TypingTestCase):
+    """What the thread asks before each key."""
+
+    def test_nothing_forbids_it(self) -> None:
+        self.assertIsNone(self.begun().forbids())
+
+    def test_a_pause(self) -> None:
+        typing = self.begun()
+        self.monitor.pause("a test")
+        self.assertIn("paused", typing.forbids() or "")
+
+    def test_a_hold(self) -> None:
+        typing = self.begun()
+        self.hold()
+        self.assertIn("on hold", typing.forbids() or "")
+
+    def test_a_newer_record(self) -> None:
+        typing = self.begun()
+        self.world.write("s", None)
+        self.assertIn("newer record", typing.forbids() or "")
+
+    def test_a_transcript_that_cannot_be_read(self) -> None:
+        typing = self.begun()
+        self.world.unreadable.add("/transcripts/s.jsonl")
+        self.assertIn("Permission denied", typing.forbids() or "")
+
+    def test_a_daemon_that_stops(self) -> None:
+        typing = self.begun()
+        self.monitor.stopService()
+        self.assertIn("stops", typing.forbids() or "")
+
+
+class RestartedTests(TypingTestCase):
+    """A daemon that finds an intent, and does not know whether a key was pressed."""
+
+    def test_nothing_is_typed_again(self) -> None:
+        self.begun()
+        self.restart()
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.pass_time(RECORD + 10)
+        self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
+        self.assertIn("its prompt was typed", self.told("needs")[0])
+        self.pass_time(4000)
+        self.assertEqual(len(self.world.typings), 1)
+        self.assertEqual(self.world.starts, [])
+
+    def test_a_record_that_came_of_it(self) -> None:
+        self.sent()
+        self.world.write("s", None)
+        self.restart()
+        self.pass_time(5)
+        self.assertEqual(self.told("state"), ("reviving",))
+        self.world.write("s", None, progress=True)
+        self.pass_time(5)
+        self.assertEqual(self.story()[-1], "worked")
+        self.assertEqual(len(self.world.typings), 1)
