@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 
 from palingenesis import __version__
@@ -124,8 +125,10 @@ def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object
             yield "revival", f"of {home} by {' '.join(command[Key.COMMAND])}", PLAIN
         if command.get(Method.QUEUE):
             yield "handed", f"to an open {home} by {' '.join(command[Method.QUEUE])}", PLAIN
-        if command.get(Method.TYPE_INTO):
+        if command.get(Method.TYPE_INTO) and sys.platform == "linux":
             yield "typed", f"into the terminal of an open {home}, in tmux", PLAIN
+        elif command.get(Method.TYPE_INTO):
+            yield "typed", "nothing: the terminal of a program is only known on Linux", YELLOW
         if command[Key.PROGRAM]:
             yield Key.PROGRAM, at_home(command[Key.PROGRAM]), PLAIN
 

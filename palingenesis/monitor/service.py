@@ -26,6 +26,7 @@ from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.times import Times
@@ -264,7 +265,9 @@ class Monitor(Service):
                     self._summarize()
                     return
                 raise SteeringError(f"{named(session.name)}: it could not be started; see the log")
-        raise SteeringError(f"{named(session.name)}: {reason}", reason)
+        doubt = session.doubt if reason is Reason.OWNER_ALIVE else None
+        why = reason if doubt is None else f"{reason}: {doubt}"
+        raise SteeringError(f"{named(session.name)}: {why}", reason)
 
     def _steered(self, beginning: str) -> Session:
         found = self._judge.find(beginning)
@@ -385,6 +388,8 @@ class Monitor(Service):
                 if (command := revival.run_for(method)) is not None:
                     program = self._world.program(command)
                     found[Key.PROGRAM] = found[Key.PROGRAM] or program
+                elif method is Method.TYPE_INTO:
+                    self._world.program(Command(("tmux",)))
         except CommandError as error:
             found[Key.TROUBLE] = str(error)
         return found

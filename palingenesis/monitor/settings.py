@@ -62,7 +62,7 @@ class HomeRevival:
     :ivar command: the program that takes up a session which nobody has, and its arguments;
         empty if none is named.
     :ivar queue: the program that hands an open one the prompt, likewise.
-    :ivar type_into: whether the prompt is typed into the terminal of an open program.
+    :ivar type_into: whether the prompt is typed into the terminal of an open program, on Linux.
     :ivar prompt: what ``{prompt}`` stands for.
     :ivar environment: what is added to the daemon's environment for both.
     :ivar hourly: the most commands started in an hour there; None for that of ``[sessions]``.
@@ -81,7 +81,7 @@ class HomeRevival:
         named = {
             Method.COMMAND: self.command,
             Method.QUEUE: self.queue,
-            Method.TYPE_INTO: self.type_into,
+            Method.TYPE_INTO: self.type_into and TYPES,
         }
         return tuple(method for method, value in named.items() if value)
 
@@ -381,7 +381,7 @@ def _home_revival(name: str, table: object) -> HomeRevival:
     from_file = checked.pop("environment_file", _NOTHING)
     environment = {**from_file, **checked.pop("environment", _NOTHING)}
     revival = HomeRevival(**checked, environment=environment)
-    if not revival.methods:
+    if not (revival.command or revival.queue or revival.type_into):
         raise ValueError(f"{name}.command: missing; give a program and its arguments")
     if revival.type_into:
         check_typed(f"{name}.prompt", revival.prompt)
@@ -404,10 +404,9 @@ def check_typed(name: str, prompt: str) -> None:
 
 
 def _terminal(name: str, value: object) -> bool:
-    """Check that a terminal is tmux's; elsewhere than on Linux, no method follows from it."""
     if value != "tmux":
         raise _unexpected(name, '"tmux"', value)
-    return TYPES
+    return True
 
 
 def _command(name: str, value: object) -> tuple[str, ...]:

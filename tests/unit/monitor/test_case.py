@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import (
     OVERRIDDEN,
     TOO_FAR,
@@ -43,6 +44,9 @@ class Answers(Permissive):
 
     def owner(self) -> Owner | None:
         return self._owner
+
+    def doubt(self) -> str | None:
+        return None
 
     def directory(self) -> bool:
         return self._directory
@@ -290,6 +294,7 @@ class MethodTests(SynchronousTestCase):
         self.assertIsNone(assess(free(revive=NOTHING)).method)
 
     def test_the_method_follows_from_what_has_the_session(self) -> None:
+        self.patch(settings_module, "TYPES", True)
         command, queue = {"command": ("a", "{id}")}, {"queue": ("b", "{id}")}
         every = {**command, **queue, "type_into": True}
         for named, owner, method, reason in (
@@ -311,3 +316,36 @@ class MethodTests(SynchronousTestCase):
                 case.session.owner, case.session.is_interactive = owner, True
                 found = assess(case)
                 self.assertEqual((found.method, found.held), (method, reason))
+
+
+class TypedTests(SynchronousTestCase):
+    """What is typed for a person looks like what a person types."""
+
+    def has_person(self, **changed: Any) -> bool:
+        values = {"prompt": "continue", "typed": True, "at": NOW - 50, "by": Method.TYPE_INTO}
+        values |= changed
+        case = free()
+        case.history.intended_at, case.history.method = NOW - 60, values["by"]
+        case.session.verdict = replace(
+            case.session.verdict,
+            last_prompt=values["prompt"],
+            last_typed=values["typed"],
+            last_prompt_at=values["at"],
+        )
+        return case.has_person
+
+    def test_a_prompt_that_was_typed_for_a_person(self) -> None:
+        self.assertFalse(self.has_person())
+
+    def test_another_prompt(self) -> None:
+        self.assertTrue(self.has_person(prompt="go on"))
+
+    def test_the_same_words_by_a_person(self) -> None:
+        """A command has brought the session back: nothing was typed for anybody."""
+        self.assertTrue(self.has_person(by=None))
+
+    def test_the_prompt_of_a_command(self) -> None:
+        self.assertFalse(self.has_person(typed=False, by=None))
+
+    def test_a_prompt_from_before(self) -> None:
+        self.assertFalse(self.has_person(prompt="go on", at=NOW - 70))

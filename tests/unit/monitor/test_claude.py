@@ -362,6 +362,36 @@ class VerdictTests(SynchronousTestCase):
         record = claude("system", subtype="informational", content=text)
         self.assertEqual(self.kind(PROMPT, LIMIT, record), Kind.LIMIT)
 
+    def test_whether_the_program_goes_on_by_itself(self) -> None:
+        for text, goes_on in (
+            ("Usage limit reached · set to continue automatically at 2:40pm", True),
+            ("Usage limit reached again · set to continue automatically at 2:40pm", True),
+            # Its words can be others.
+            ("At 2:40pm, this continues", True),
+            ("Usage limit has reset · Press enter to continue", False),
+            ("Automatic continue was turned off · this task will not resume on its own", False),
+            ("Automatic continue stopped after repeated usage limit hits", False),
+            ("Automatic continue stopped · the limit now resets more than 24 hours out", False),
+            ("Automatic continue did not run · so this task did not resume on its own", False),
+        ):
+            record = claude("system", subtype="informational", content=text)
+            verdict = judge("claude", PROMPT, LIMIT, record)
+            self.assertEqual((verdict.kind, verdict.goes_on), (Kind.LIMIT, goes_on), text)
+
+    def test_without_a_word_it_does_not_go_on_by_itself(self) -> None:
+        self.assertFalse(judge("claude", PROMPT, LIMIT).goes_on)
+
+    def test_its_last_word_counts(self) -> None:
+        armed = claude("system", subtype="informational", content="set to continue automatically")
+        stale = claude("system", subtype="informational", content="Press enter to continue")
+        self.assertFalse(judge("claude", PROMPT, LIMIT, armed, stale).goes_on)
+        self.assertTrue(judge("claude", PROMPT, LIMIT, stale, armed).goes_on)
+
+    def test_a_word_before_the_limit_is_of_another_one(self) -> None:
+        armed = claude("system", subtype="informational", content="set to continue automatically")
+        self.assertFalse(judge("claude", PROMPT, armed, LIMIT).goes_on)
+        self.assertFalse(judge("claude", PROMPT, reply(), armed).goes_on)
+
     def test_a_sub_agent_s_records_are_not_the_session_s(self) -> None:
         # cheapestinference/claude-auto-retry#36
         record = {**LIMIT, "isSidechain": True}

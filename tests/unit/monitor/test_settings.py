@@ -5,10 +5,18 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.revive import Command
-from palingenesis.monitor.settings import TABLES, HomeRevival, Settings, check_whole, settings_of
+from palingenesis.monitor.settings import (
+    TABLES,
+    TYPED_LIMIT,
+    HomeRevival,
+    Settings,
+    check_whole,
+    settings_of,
+)
 from palingenesis.words import Method
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
@@ -130,6 +138,7 @@ class SettingsTests(SynchronousTestCase):
         )
 
     def test_an_open_program_is_handed_the_prompt_by_a_queue_or_by_its_terminal(self) -> None:
+        self.patch(settings_module, "TYPES", True)
         told = {"queue": ["codex", "queue", "{id}"], "type_into": "tmux"}
         (revival,) = make_settings({"revive": {"codex": told}}).revive.values()
         self.assertEqual(revival.methods, (Method.QUEUE, Method.TYPE_INTO))
@@ -137,6 +146,55 @@ class SettingsTests(SynchronousTestCase):
             revival.run_for(Method.QUEUE), Command(("codex", "queue", "{id}"), "continue", {})
         )
         self.assertIsNone(revival.run_for(Method.TYPE_INTO))
+
+    def test_a_terminal_is_only_known_on_linux(self) -> None:
+        self.patch(settings_module, "TYPES", False)
+        told = {"command": CLAUDE, "type_into": "tmux"}
+        (revival,) = make_settings({"revive": {"claude": told}}).revive.values()
+        self.assertEqual(revival.methods, (Method.COMMAND,))
+        (revival,) = make_settings({"revive": {"claude": {"type_into": "tmux"}}}).revive.values()
+        self.assertEqual(revival.methods, ())
+
+    def test_a_prompt_that_cannot_be_typed_is_refused(self) -> None:
+        for prompt, reason in (
+            ("", "one line of printable characters"),
+            (" ", "one line of printable characters"),
+            (" go on", "one line of printable characters"),
+            ("go on\n", "one line of printable characters"),
+            ("go\non", "one line of printable characters"),
+            ("go\ton", "one line of printable characters"),
+            ("go \x1b[A on", "one line of printable characters"),
+            ("go on\u2028", "one line of printable characters"),
+            ("x" * (TYPED_LIMIT + 1), "at most 200 characters"),
+            ("/clear", "begins with none of / ! # @"),
+            ("!ls", "begins with none of / ! # @"),
+            ("# note", "begins with none of / ! # @"),
+            ("@file", "begins with none of / ! # @"),
+        ):
+            told = {"command": CLAUDE, "prompt": prompt, "type_into": "tmux"}
+            self.refuse({"revive": {"claude": told}}, "revive.claude.prompt: a prompt that is")
+            self.refuse({"revive": {"claude": told}}, reason)
+
+    def test_a_prompt_that_can_be_typed(self) -> None:
+        for prompt in (
+            "x" * TYPED_LIMIT,
+            "go on with /notes, #3 and @this!",
+            "na\u00efve \u65e5\u672c",
+        ):
+            told = {"prompt": prompt, "type_into": "tmux"}
+            self.assertTrue(make_settings({"revive": {"claude": told}}).revive["claude"].type_into)
+
+    def test_a_command_may_have_any_prompt(self) -> None:
+        told = {"command": CLAUDE, "prompt": "/clear\n"}
+        self.assertEqual(
+            make_settings({"revive": {"claude": told}}).revive["claude"].prompt, "/clear\n"
+        )
+
+    def test_a_project_s_prompt_is_typed_too(self) -> None:
+        tables = {"projects": [{"directory": "/a", "prompt": "/clear"}]}
+        make_settings(tables)
+        typed = {"revive": {"claude": {"type_into": "tmux"}}}
+        self.refuse({**tables, **typed}, "projects.1.prompt: a prompt that is typed begins with")
 
     def test_a_terminal_that_is_not_known_is_refused(self) -> None:
         for value in ("screen", True, ["tmux"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
 from palingenesis.monitor.judge import LOOK
 from palingenesis.monitor.revivals import GONE, RECORD
@@ -24,6 +25,7 @@ class TypingTestCase(MonitorTestCase):
     )
 
     def setUp(self) -> None:
+        self.patch(settings_module, "TYPES", True)
         super().setUp()
         self.world.prompt = "go on"
         self.open()
