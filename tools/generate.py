@@ -76,7 +76,7 @@ REVIVE = {
     "command": "a list of a program, which takes up a session that nobody has, and its arguments; "
     "{id}, {prompt} and {directory} are replaced",
     "queue": "the same for a program that hands the prompt to the open one",
-    "type_into": 'where the prompt is typed into the open program: "tmux"',
+    "type_into": 'where the prompt is typed into the open program, on Linux: "tmux"',
     "prompt": f"what {{prompt}} stands for (default: {settings.PROMPT})",
     "environment": "a table of further environment variables",
     "environment_file": "a file of NAME=value lines that nobody else may read, for the same",
