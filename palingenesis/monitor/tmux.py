@@ -29,6 +29,7 @@ _STATE = (
     *("pane_height", "cursor_x", "cursor_y", "cursor_flag"),
 )
 _FORMAT = "|".join(f"#{{{name}}}" for name in _STATE)
+_SESSION = "#{pane_id}|#{session_id}|#{session_activity}|#{session_created}"
 _CLIENT = "#{session_id}|#{client_activity}|#{client_control_mode}|#{client_termname}"
 _NUMBERS = re.compile(r"[0-9]+(?:\|[0-9]+)*")
 _PANE = re.compile(r"%[0-9]+")
@@ -54,7 +55,7 @@ class Place(NamedTuple):
 
 class Client(NamedTuple):
     """
-    A terminal that is attached to the pane's session.
+    A terminal that is attached to the pane's session, or was.
 
     :ivar active: when a person last used it, in seconds since the epoch.
     :ivar controls: whether it is another program's: its keys do not count as use.
@@ -146,7 +147,7 @@ class Tmux:
             *("display-message", "-p", "-t", pane),
             f"{_FORMAT}|#{{pid}}|#{{pane_tty}}|#{{pane_current_command}}",
             *between,
-            *("list-panes", "-a", "-F", "#{pane_id}|#{session_id}"),
+            *("list-panes", "-a", "-F", _SESSION),
             *between,
             *("list-clients", "-F", _CLIENT),
             *between,
@@ -201,7 +202,11 @@ def _pane(pane: str, line: str, panes: str, clients: str, capture: str) -> Pane:
     :raises ValueError: if it is not what was asked for.
     """
     rows = [row.split("|") for row in panes.splitlines()]
-    sessions = {session for each, session in rows if each == pane}
+    sessions = {
+        session: (float(active), float(created))
+        for each, session, active, created in rows
+        if each == pane
+    }
     if not sessions:
         raise Doubt("its pane is gone")
     fields = line.rstrip("\n").split("|", len(_STATE) + 2)
@@ -227,9 +232,17 @@ def _pane(pane: str, line: str, panes: str, clients: str, capture: str) -> Pane:
         is_synchronized=known["pane_synchronized"] != 0,
         is_off=known["pane_input_off"] != 0,
         screen=screen,
-        clients=tuple(
-            Client(float(active), controls != "0", kind)
-            for session, active, controls, kind in attached
-            if session in sessions
+        clients=(
+            *(
+                Client(float(active), controls != "0", kind)
+                for session, active, controls, kind in attached
+                if session in sessions
+            ),
+            # Of a terminal that is detached by now, the session knows when it was used.
+            *(
+                Client(active, controls=False)
+                for active, created in sessions.values()
+                if active != created
+            ),
         ),
     )

@@ -139,6 +139,46 @@ class TypedTests(AgentTestCase):
         self.assert_event("worked")
         self.assertEqual(self.agent.prompts(self.bed.records(), prompt), 1)
 
+    def assert_typed_at(self, width: int, height: int, display: str) -> None:
+        """Check that a prompt is typed in a window that has got another size."""
+        self.set(tui=display)
+        self.daemon()
+        window = self.at_rest()
+        window.tmux("resize-window", "-x", str(width), "-y", str(height))
+        self.assert_worked()
+
+    def test_typed_on_a_small_screen(self) -> None:
+        self.assert_typed_at(60, 15, "default")
+
+    def test_typed_on_a_usual_screen(self) -> None:
+        self.assert_typed_at(80, 24, "fullscreen")
+
+    def test_typed_on_a_wide_screen(self) -> None:
+        self.assert_typed_at(120, 40, "fullscreen")
+
+    def test_typed_on_a_very_wide_screen(self) -> None:
+        self.assert_typed_at(200, 60, "fullscreen")
+
+    def test_vims_keys(self) -> None:
+        self.set(editorMode="vim")
+        self.daemon()
+        window = self.at_rest()
+        window.wait_for("-- INSERT --")
+        window.keys("Escape")
+        self.assert_doubt("vim")
+        self.assert_nothing_typed(window)
+        window.keys("i")
+        self.assert_worked()
+
+    def test_the_shell_mode(self) -> None:
+        self.daemon()
+        window = self.at_rest()
+        window.keys("-l", "!")
+        self.assert_doubt("the cursor is not in an input line")
+        self.assert_nothing_typed(window)
+        window.keys("BSpace")
+        self.assert_worked()
+
     def test_half_a_line_is_left_alone(self) -> None:
         self.daemon()
         window = self.at_rest()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.tmux import TIMEOUT, Doubt, Place, Tmux
-from palingenesis.monitor.typist import Typed, Typist
+from palingenesis.monitor.typist import PRESENCE, Typed, Typist
 from tests.support.checkout import PROGRAMS
 from tests.support.patience import wait_until
 from tests.support.processes import kill_if_there, wait_for_end
@@ -134,9 +135,10 @@ class Stage:
         with open(os.path.join(self._painter, "keys"), "rb") as file:
             return file.read()
 
-    def typist(self) -> Typist:
-        home = Home("claude", "claude", self.home)
-        return Typist(home, Identity(SESSION, self.directory), self.environment)
+    def typist(self, now: float | None = None) -> Typist:
+        home, session = Home("claude", "claude", self.home), Identity(SESSION, self.directory)
+        wall = time.time if now is None else lambda: now
+        return Typist(home, session, self.environment, wall)
 
     def type(self, prompt: str = PROMPT) -> Typed:
         """Type a prompt, if nothing is in doubt."""
@@ -359,9 +361,9 @@ class KeysTests(TypingTestCase):
 class OtherTerminalTests(TypingTestCase):
     """A program whose terminal is not its pane's own."""
 
-    def attached(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        """Attach a terminal to a session."""
-        line = " ".join(command)
+    def attach(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Attach a terminal to the session."""
+        line = f"tmux -S {self.stage.socket} attach"
         client = subprocess.Popen(
             ["script", "-qfc", line, "/dev/null"],
             env=environment,
@@ -371,13 +373,21 @@ class OtherTerminalTests(TypingTestCase):
         self.addCleanup(client.communicate)
         self.addCleanup(client.kill)
         wait_until(lambda: self.stage.tmux("list-clients"), "a client")
+        return client
 
     def test_a_person_at_the_terminal(self) -> None:
         self.stage.open()
         self.stage.paint(IDLE)
-        self.attached(["tmux", "-S", self.stage.socket, "attach"], self.stage.environment)
+        # Sessions know their use in whole seconds.
+        wait_until(lambda: int(self.stage.told("session_created")) < int(time.time()), "a second")
+        client = self.attach(self.stage.environment)
         self.stage.paint(IDLE)
         self.assertIn("a person used", self.stage.typist().doubt() or "")
+        client.kill()
+        wait_until(lambda: not self.stage.tmux("list-clients"), "no client")
+        self.assertIn("a person used", self.stage.typist().doubt() or "")
+        later = self.stage.typist(time.time() + PRESENCE)
+        self.assertIsNone(later.doubt())
 
     def test_a_terminal_of_its_own_within_the_pane(self) -> None:
         """As in screen(1), zellij or script(1)."""
@@ -392,6 +402,6 @@ class OtherTerminalTests(TypingTestCase):
         self.stage.open()
         self.stage.paint(IDLE)
         environment = {**self.stage.environment, "TERM": "tmux-256color"}
-        self.attached(["tmux", "-S", self.stage.socket, "attach"], environment)
+        self.attach(environment)
         self.stage.paint(IDLE)
         self.assertIn("runs in another", self.stage.typist().doubt() or "")
