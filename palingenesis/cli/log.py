@@ -11,7 +11,7 @@ from palingenesis.cli.format import complain, counted, is_time
 from palingenesis.cli.monitor import LOG, SESSIONS, list_line, objects
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Event, Key
+from palingenesis.words import Event, Key, Method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ def _stopped(entry: dict[str, Any]) -> str:
 
 
 def _started(entry: dict[str, Any]) -> str:
+    if entry.get(Key.METHOD) == Method.TYPE_INTO:
+        return f"{_revival(entry)} has typed its prompt"
     return f"{_revival(entry)} started, pid {_text(entry, Key.PID)}"
 
 

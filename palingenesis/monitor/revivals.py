@@ -314,6 +314,7 @@ class Revivals:
                 seconds = 0.0 if session is None else max(0.0, session.since - attempt.at)
                 self._ledger.ended(attempt, running.ended.exit, seconds)
                 self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
+            # Only a command may have begun another session.
             elif attempt.method or not self._continued(running, successors):
                 self._end(running, running.ended, session, prompt)
 

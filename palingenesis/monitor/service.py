@@ -438,8 +438,8 @@ class Monitor(Service):
         await self._in_slices(self._judge.consider())
         living = await self._see(homes) if self._judge.wants_a_look else None
         await self._in_slices(self._judge.judge_all(living))
-        if living is not None:
-            for open_one in self._judge.to_be_typed_into():
+        if living is not None and (open_ones := self._judge.to_be_typed_into()):
+            for open_one in open_ones:
                 await self._ask_for_doubt(open_one)
             self._judge.restate()
         self._ledger.forget(self._roster.sessions)

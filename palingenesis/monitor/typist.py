@@ -2,8 +2,8 @@
 Types a prompt into the terminal of an open program, if nothing at all is in doubt.
 
 Each condition is one small predicate. All are asked before the intent is recorded, and again
-between the text and Enter. Whoever has the terminal may still act between the last look and a
-key; the server of tmux drops a key if its pane has changed by then.
+before the text and before Enter. A person may still act between the last look and a key: the
+server of tmux drops the key if its pane has changed by then.
 """
 
 from __future__ import annotations

@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.agents import claude_server
-from tests.agents.answers import Answer, Say
+from tests.agents.answers import Answer, Hold, Say
 from tests.agents.case import BRIEFLY, AgentTestCase
 from tests.agents.claude import ClaudeCode
 from tests.agents.terminal import Window
@@ -223,6 +224,30 @@ class TypedTests(AgentTestCase):
         window.close()
         self.assert_worked()
         self.assert_told(kind="finished")
+
+    def test_killed_before_it_answers(self) -> None:
+        """The command brings it back once nobody has had it for two minutes."""
+        self.daemon()
+        window = self.at_rest(Hold(), Say("By the command."))
+        wait_until(lambda: len(self.bed.server.asked) == 2, "the prompt")
+        self.bed.written('"continue"')
+        os.kill(window.pid, signal.SIGKILL)
+        wait_until(lambda: len(self.bed.server.asked) == 3, "the command", BY_ITSELF)
+        self.assert_event("worked")
+        self.assertEqual(self.story().count("intent"), 2)
+        self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 2)
+
+    def test_a_person_types_just_then(self) -> None:
+        """What a person adds to the text is not sent, nor is the text."""
+        mark, environment = self.slow(" Enter", "sleep 1")
+        self.daemon(environment)
+        window = self.at_rest()
+        wait_until(lambda: os.path.exists(mark), "the text is typed")
+        window.keys("-l", "x")
+        self.assert_event("gave-up")
+        self.assertIn("was not sent", next(e["reason"] for e in self.entries("needs-you")))
+        self.assertIn("continuex", window.screen)
+        self.assertEqual(len(self.bed.server.asked), 1)
 
     def test_the_daemon_killed_before_enter(self) -> None:
         """What was typed is never typed again."""

@@ -86,6 +86,10 @@ class StoryTests(SynchronousTestCase):
         told = self.told("failed", attempt=1, exit=2, reason="no queue")
         self.assertTrue(told.endswith("  revival 1 failed: no queue (exit 2)"), told)
 
+    def test_a_prompt_that_was_typed_has_no_process(self) -> None:
+        told = self.told("started", attempt=1, method="type_into")
+        self.assertTrue(told.endswith("  revival 1 has typed its prompt"), told)
+
     def test_the_end_of_a_revival_that_worked_is_shown_with_its_exit_status(self) -> None:
         told = self.told("ended", attempt=1, exit=0)
         self.assertTrue(told.endswith("  revival 1 ended (exit 0)"), told)
