@@ -122,6 +122,11 @@ def warnings(settings: Settings) -> Iterator[str]:
         for method in revival.methods
         if (command := revival.run_for(method)) is not None
     ]
+    programs += [
+        (f"revive.{name}.{Method.TYPE_INTO}", "tmux", {})
+        for name, revival in settings.revive.items()
+        if Method.TYPE_INTO in revival.methods
+    ]
     if settings.notify:
         programs.append(("notify.command", settings.notify[0], {}))
     for key, program, environment in programs:
@@ -130,6 +135,8 @@ def warnings(settings: Settings) -> Iterator[str]:
         except CommandError as error:
             yield f"{key}: {error}"
     for name, revival in settings.revive.items():
+        if revival.type_into and Method.TYPE_INTO not in revival.methods:
+            yield f"revive.{name}.type_into: not used: a program's terminal is only known on Linux"
         agent = settings.homes[name].agent if name in settings.homes else name
         for method in revival.methods:
             if method not in (Method.COMMAND, FITTING.get(agent)):
