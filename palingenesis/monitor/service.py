@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from palingenesis.monitor.case import TOO_FAR
-from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
@@ -26,14 +26,12 @@ from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
 from palingenesis.monitor.revivals import Revivals
-from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
-from palingenesis.redacted import redacted
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
-from palingenesis.words import OK_WORD, Event, Key, Method, Reason, State
+from palingenesis.words import OK_WORD, Event, Key, Reason, State
 
 #: Seconds by which the two clocks may disagree between two ticks: more is a sleep or a step.
 STEP = 60.0
@@ -346,36 +344,14 @@ class Monitor(Service):
 
     def inspect(self) -> dict[str, Any]:
         """Return what only the monitor knows about its surroundings."""
-        settings = self._settings
-        monitored = {home.name for home in self._homes()}
-        every = {**self._world.default_homes(), **settings.homes}
         return {
-            Key.AGENTS: {
-                name: {
-                    Key.DIRECTORY: home.directory,
-                    Key.EXISTS: os.path.isdir(home.directory),
-                    Key.MONITORED: name in monitored,
-                    Key.KEEPER: self._kept_by.get(name),
-                }
-                for name, home in every.items()
-            },
-            Key.COMMANDS: {
-                name: {Key.COMMAND: redacted(command.arguments), **self._find(command)}
-                for name, revival in settings.revive.items()
-                if (command := revival.run_for(Method.COMMAND)) is not None
-            },
+            **inspect(self._settings, self._world, self._kept_by),
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
             Key.LEDGER: self.ledger_trouble or OK_WORD,
             Key.SCAN: self.scan_warning or OK_WORD,
             Key.PAUSED: self.paused,
         }
-
-    def _find(self, command: Command) -> dict[str, str | None]:
-        try:
-            return {Key.PROGRAM: self._world.program(command), Key.TROUBLE: None}
-        except CommandError as error:
-            return {Key.PROGRAM: None, Key.TROUBLE: str(error)}
 
     # One tick
 
