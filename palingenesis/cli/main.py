@@ -325,10 +325,16 @@ def _doctor(options: Namespace) -> Exit:
         return report()
     from palingenesis.cli.doctor import examine
 
-    return examine(options.socket, _timeout(options), _colour(), options.json)
+    return examine(options.socket, _timeout(options), _colour(), options.json, options.tries)
 
 
 def _add_doctor_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--try",
+        dest="tries",
+        action="store_true",
+        help="run each program with --version where it would revive, and notify you once",
+    )
     parser.add_argument(
         "--report",
         action="store_true",
