@@ -98,6 +98,13 @@ class WithoutDaemonTests(TrialTestCase):
         self.assertEqual(found["ready"], ["a daemon started now would bring sessions back"])
         self.assertIn("no daemon is running", found["verdict"][0])
 
+    def test_the_program_of_a_queue_is_tried_too(self) -> None:
+        bad = self.program("#!/bin/sh\nexit 3\n", "queue")
+        self.configure(self.revive(self.program(), more=f'queue = ["{bad}", "{{id}}"]'))
+        found = self.doctor(Exit.NOT_RUNNING, "--try")
+        self.assertEqual(found["tried"][0], "claude: 2.1.332")
+        self.assertIn("claude.queue: ~/queue --version: exit status 3", found["tried"][1])
+
     def test_a_missing_node_is_seen_today(self) -> None:
         node = self.program("#!/bin/sh\necho v22.1.0\n", ".nvm/versions/node/v22.1.0/bin/node")
         agent = self.program("#!/usr/bin/env node\n", ".nvm/versions/node/v22.1.0/bin/claude")
