@@ -8,11 +8,11 @@ import os
 from palingenesis import __version__
 from palingenesis.cli.columns import at_home
 from palingenesis.cli.format import PLAIN, RED, YELLOW, keeper_in_words
-from palingenesis.cli.monitor import INSPECT, is_unknown
+from palingenesis.cli.monitor import INSPECT, SESSIONS, is_unknown, objects
 from palingenesis.client.errors import ClientError, ErrorReply
 from palingenesis.paths import home_directory
 from palingenesis.text import printable
-from palingenesis.words import OK_WORD, Key
+from palingenesis.words import OK_WORD, Key, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     Row = tuple[str, str, str]
 
 
+#: Sessions whose owners are named.
+_NAMED = 5
+
+
 def inspection(client: ControlClient) -> Iterator[Row]:
     """Ask a daemon about its monitor; yields nothing if it has none."""
     try:
@@ -35,8 +39,25 @@ def inspection(client: ControlClient) -> Iterator[Row]:
         return
     if isinstance(inspected, dict):
         yield from rows(inspected)
+        yield from _owners(client)
     else:
         yield "monitor", "not known: the reply to INSPECT is not an object", YELLOW
+
+
+def _owners(client: ControlClient) -> Iterator[Row]:
+    """Name what has each of the most urgent sessions, or why that is unknown."""
+    try:
+        sessions = objects(client, SESSIONS)
+    except ClientError:
+        return  # Another row shows what is wrong with the daemon.
+    had = [each for each in sessions if isinstance(each.get(Key.WHO), str)]
+    for session in had[:_NAMED]:
+        directory = at_home(str(session.get(Key.DIRECTORY)))
+        has_it = "is unknown: " if session.get(Key.OWNER) == Owner.UNKNOWN else ""
+        text = f"{session.get(Key.AGENT)} in {directory}: {has_it}{session[Key.WHO]}"
+        yield Key.OWNER, printable(text), PLAIN
+    if len(had) > _NAMED:
+        yield Key.OWNER, f"{len(had) - _NAMED} more: `palingenesis sessions --json`", PLAIN
 
 
 def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:

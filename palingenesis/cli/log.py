@@ -10,7 +10,7 @@ from palingenesis.cli.columns import at_home, cut
 from palingenesis.cli.format import complain, counted, is_time
 from palingenesis.cli.monitor import LOG, SESSIONS, list_line, objects
 from palingenesis.client.errors import ClientError
-from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
 from palingenesis.words import Event, Key
 
 TYPE_CHECKING = False
@@ -207,6 +207,11 @@ def _exit(entry: dict[str, Any]) -> str:
     return f" (signal {-status})" if status < 0 else f" (exit {status})"
 
 
+def _output(entry: dict[str, Any]) -> str:
+    path = entry.get(Key.OUTPUT)
+    return f"; output in {printable(at_home(path), MESSAGE_LIMIT)}" if isinstance(path, str) else ""
+
+
 def _gave_up(entry: dict[str, Any]) -> str:
     attempts = entry.get(Key.ATTEMPT)
     return f"gave up after {counted(attempts, Key.ATTEMPT)}" if type(attempts) is int else "gave up"
@@ -232,7 +237,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     Event.INTENT: lambda entry: f"{_revival(entry)} begins",
     Event.STARTED: _started,
     Event.WORKED: lambda entry: f"{_revival(entry)} worked",
-    Event.FAILED: lambda entry: f"{_revival(entry)} failed{_exit(entry)}",
+    Event.FAILED: lambda entry: f"{_revival(entry)} failed{_exit(entry)}{_output(entry)}",
     Event.GAVE_UP: _gave_up,
     Event.LEFT: lambda _: "left by its user",
     Event.ENDED: lambda entry: f"{_revival(entry)} ended{_exit(entry)}",

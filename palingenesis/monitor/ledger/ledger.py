@@ -245,7 +245,15 @@ class Ledger:
         :param found: the key of the transcript's last record, if that is only the command's
             own prompt.
         """
-        entry = self._outcome(Event.FAILED, attempt, exit=status, quick=quick or None, found=found)
+        entry = self._outcome(
+            Event.FAILED,
+            attempt,
+            exit=status,
+            quick=quick or None,
+            found=found,
+            # Where a person looks for the cause.
+            output=attempt.output,
+        )
         self._append(entry)
 
     def gave_up(self, stop: Stop) -> None:
