@@ -103,7 +103,7 @@ class LiveViewTests(TmuxTestCase):
 
     def is_scanned(self) -> bool:
         counts = json.loads(self.ask())["sessions"]
-        return sum(counts.values()) == SESSIONS and counts.get("waiting") == 1
+        return bool(sum(counts.values()) == SESSIONS and counts.get("waiting") == 1)
 
     def write_sessions(self) -> None:
         now = time.time()
