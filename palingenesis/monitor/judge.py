@@ -20,8 +20,9 @@ from palingenesis.monitor.case import (
     shown_reason,
 )
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.ledger import Entry, Ledger
 from palingenesis.monitor.needs import needs
 from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
 from palingenesis.monitor.roster import Roster, Session
@@ -307,6 +308,16 @@ class Judge:
             {name: self._revivals.load(name) for name in self.kept},
             self._times.clock(),
         )
+
+    def outlook(self, session: Session, stop: Entry) -> Outlook:
+        """
+        Return what becomes of a session that has stopped.
+
+        :param stop: the ledger's entry of its last stop.
+        """
+        case = self._case(session, self.circumstances())
+        known = (stop.key, case.history.found)
+        return outlook(replace(case, newer_record=session.verdict.key not in known))
 
     def _newest_resets(self) -> dict[str, Statement]:
         """Return the newest statement of each home's limit, by the home's name."""

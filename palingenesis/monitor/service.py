@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from palingenesis.monitor.case import TOO_FAR
+from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
@@ -24,7 +25,7 @@ from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
 from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
-from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
+from palingenesis.monitor.report import SPAN, digest, facts, last_time
 from palingenesis.monitor.revivals import Revivals
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.settings import Settings
@@ -588,12 +589,17 @@ class Monitor(Service):
         """Return the facts of the time since then; see `report.facts`."""
         return facts(
             self._ledger.entries(),
-            self._ledger.sums.sessions,
             paused=self.paused,
             since=since,
             now=self._times.wall(),
-            why_not=reasons_of(self._settings, self._world.default_homes().values()),
+            forecasts=self._outlook,
         )
+
+    def _outlook(self, stop: Entry) -> Outlook:
+        session = self._roster.sessions.get((stop.agent or "", stop.session or ""))
+        if session is None:
+            return Outlook("its transcript is gone, or is not monitored", None)
+        return self._judge.outlook(session, stop)
 
     def _send_digest(self) -> None:
         """Notify of the night, at the first tick after the time of day that is set."""

@@ -64,6 +64,7 @@ FOR_THE_COMMAND_LINE = {
             "daemon.pidfile",
             "monitor.agents",
             "monitor.child",
+            "monitor.forecast",
             "monitor.homes",
             "monitor.inspection",
             "monitor.ledger.file",
