@@ -247,6 +247,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     Event.ON_HOLD: _by("on hold"),
     Event.RELEASED: _by(Event.RELEASED),
     Event.ASKED: _by("revival asked for"),
+    Event.DIGEST: lambda _: "the digest is sent",
     Event.KEPT: lambda _: "this daemon revives in a further home from now on",
     Event.PAUSED: _by(Event.PAUSED),
     Event.RESUMED: _by(Event.RESUMED),

@@ -30,10 +30,10 @@ from palingenesis.words import Owner, Reason
 #: Why a session is not brought back, in a few words.
 _WORDS: Mapping[Reason, str] = {
     Reason.PAUSED: "the monitor is paused",
-    Reason.NO_METHOD: "no method that fits is named in [revive.{home}]",
-    Reason.NOT_THE_KEEPER: "its home {home} is not monitored, or another daemon revives there",
+    Reason.NO_METHOD: "no method that fits is named in [revive.{name}]",
+    Reason.NOT_THE_KEEPER: "its home {name} is not monitored, or another daemon revives there",
     Reason.LEDGER: "the ledger cannot be written",
-    Reason.KIND: "waiting does not cure {kind}",
+    Reason.KIND: "waiting does not cure {stop}",
     Reason.CRASHES: "a crash may be a closed terminal, and `crashes` is not set",
     Reason.ON_HOLD: "it is on hold",
     Reason.PROJECT: "[[projects]] says so for its directory",
@@ -71,8 +71,8 @@ def outlook(case: Case) -> Outlook:
         if reason is Reason.ALREADY_RUNNING:
             return Outlook(None, None)
         if reason not in PASSING:
-            known = {"home": case.session.home.name, "kind": case.kind}
-            return Outlook(_WORDS[reason].format(**known), None)
+            words = _WORDS[reason].format(name=case.session.home.name, stop=case.kind)
+            return Outlook(words, None)
     return Outlook(None, _within_hours(case.settings, case.due))
 
 

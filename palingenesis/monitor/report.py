@@ -112,7 +112,7 @@ def digest(night: Mapping[str, Any]) -> dict[str, Any]:
     needs = [f"{name_of(each)}: needs you: {each[Key.REASON]}" for each in night[Key.NEEDS_YOU]]
     failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night[Event.FAILED]]
     first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
-    return {Key.AT: night["now"], Key.EVENT: "digest", "summary": "\n".join(first)}
+    return {Key.AT: night["now"], Key.EVENT: Event.DIGEST, "summary": "\n".join(first)}
 
 
 def clock(at: float) -> str:

@@ -40,6 +40,8 @@ STEP = 60.0
 PATIENCE = 2.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
+#: Seconds after its time at which a digest that was missed is still sent.
+LATE = 6 * 3600.0
 #: Different warnings that are logged; further ones are not.
 _WARNING_LIMIT = 1000
 
@@ -181,7 +183,8 @@ class Monitor(Service):
         self._settings = self._judge.settings = settings
         self._notifier.command = settings.notify
         self._notifier.events = settings.notify_events
-        self._digested = None
+        if settings.digest is not None:
+            self._digested = last_time(settings.digest, self._times.wall())
         self._judge.unsettle()
         self._judge.restate()
         self._summarize()
@@ -602,14 +605,25 @@ class Monitor(Service):
         return self._judge.outlook(session, stop)
 
     def _send_digest(self) -> None:
-        """Notify of the night, at the first tick after the time of day that is set."""
+        """
+        Notify of the night, at the first tick after the time of day that is set.
+
+        A daemon that starts soon after it sends the one that was missed. The ledger knows the
+        last one, so that none is sent twice.
+        """
         if self._settings.digest is None or not self._keeper.held:
             return
         now = self._times.wall()
-        latest, before = last_time(self._settings.digest, now), self._digested
+        latest, sent = last_time(self._settings.digest, now), self._ledger.sums.digested
+        if sent is None or sent > now:
+            # There was none, or a clock was wrong: the next one is the first.
+            before = latest if self._digested is None else self._digested
+        else:
+            before = max(sent, self._digested or 0.0, now - LATE)
         # A clock that is set back repeats no digest.
-        self._digested = latest if before is None else max(latest, before)
-        if before is not None and latest > before:
+        self._digested = latest if self._digested is None else max(latest, self._digested)
+        if latest > before and (sent is None or abs(now - sent) >= SPAN):
+            self._ledger.digested()
             event = digest(self.night(now - SPAN))
             warning = self._notifier.digest(event, self._times.monotonic())
             if warning is not None:

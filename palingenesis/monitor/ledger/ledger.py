@@ -271,6 +271,10 @@ class Ledger:
         """Record that a home is kept from here on, which another daemon kept until now."""
         self._append(Entry(self._times.wall(), Event.KEPT, directory=directory))
 
+    def digested(self) -> None:
+        """Record that the digest is sent."""
+        self._append(Entry(self._times.wall(), Event.DIGEST))
+
     def ended(self, attempt: Attempt, status: int | None, seconds: float) -> None:
         """
         Record that the command of an attempt that worked has ended.

@@ -39,7 +39,7 @@ class OutlookTests(SynchronousTestCase):
             ({"system": Answers(owner=Owner.PROGRAM)}, Reason.OWNER_ALIVE),
             ({"system": Answers(directory=False)}, Reason.DIRECTORY),
         ):
-            words = _WORDS[reason].format(home="claude", kind=changes.get("kind"))
+            words = _WORDS[reason].format(name="claude", stop=changes.get("kind"))
             self.assertEqual(self.told(**changes), (words, None))
 
     def test_a_reason_is_seen_before_the_session_is_due(self) -> None:
