@@ -7,8 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import time
 
+from palingenesis.cli.demo import GRACE
 from palingenesis.client.blocking import ControlClient
+from palingenesis.monitor import pretend
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.patience import PATIENCE, wait_until
 
@@ -24,6 +28,22 @@ NEWS = (
     "finished",
     "It came back by itself.",
 )
+
+
+class PretendTests(ProcessTestCase):
+    def test_an_agent_that_starts_when_the_demo_is_over_makes_nothing(self) -> None:
+        alive, app = self.place.path("alive"), self.place.path("app")
+        os.mkdir(app)
+        for is_there in (False, True):
+            if is_there:
+                os.mkfifo(alive)
+            agent = self.place.spawn(
+                [sys.executable, "-I", pretend.__file__, "--resume", "an-id", "continue"],
+                {"CLAUDE_CONFIG_DIR": self.place.path("claude"), pretend.ALIVE_VARIABLE: alive},
+                cwd=app,
+            )
+            self.assertEqual(agent.wait(), 1)
+            self.assertFalse(os.path.exists(self.place.path("claude")))
 
 
 class DemoTests(ProcessTestCase):
@@ -81,14 +101,22 @@ class DemoTests(ProcessTestCase):
         self.assert_nothing_is_left(demo)
 
     def test_nothing_is_left_after_ctrl_c_or_a_kill_in_the_middle(self) -> None:
-        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)):
+        for number, moment in (
+            (signal.SIGINT, "A pretend agent works"),
+            (signal.SIGTERM, "working"),
+            (signal.SIGINT, "revival 1 begins"),
+            (signal.SIGTERM, "revival 1 started, pid"),
+        ):
             demo = self.start()
             assert demo.stdout is not None
-            while "started, pid" not in (line := demo.stdout.readline()):
+            while moment not in (line := demo.stdout.readline()):
                 self.assertNotEqual(line, "", demo.stderr)
             os.killpg(demo.pid, number)
+            began = time.monotonic()
             _, errors = demo.communicate(timeout=2 * PATIENCE)
-            self.assertEqual((demo.returncode, errors), (status, ""))
+            self.assertEqual((demo.returncode, errors), (128 + number, ""))
+            # It waits for its processes, and never until it loses patience with one.
+            self.assertLess(time.monotonic() - began, GRACE, moment)
             self.assert_nothing_is_left(demo)
 
     def test_its_agents_end_with_it_even_if_it_cannot_clean_up(self) -> None:
