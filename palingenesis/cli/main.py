@@ -27,7 +27,7 @@ from palingenesis.words import Key, State
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn, TextIO
 
     from palingenesis.cli.live import View
@@ -59,7 +59,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            options = make_parser(COMMANDS).parse_args(arguments)
+            words = sys.argv[1:] if arguments is None else list(arguments)
+            options = make_parser(_commands_for(words)).parse_args(words)
             return COMMANDS[options.command].run(options)
         finally:
             # Now: at exit, Python itself would complain about a closed pipe.
@@ -78,6 +79,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         complain(printable(f"cannot {what}: {in_short(error)}", MESSAGE_LIMIT))
         _discard(sys.stdout)
         return Exit.NO_ANSWER
+
+
+def _commands_for(words: Sequence[str]) -> Mapping[str, CliCommand]:
+    """Return the commands that the parser has to know: to make it takes as long as a status."""
+    name = words[0] if words else ""
+    return {name: COMMANDS[name]} if name in COMMANDS else COMMANDS
 
 
 def _client(options: Namespace) -> ControlClient:
