@@ -170,6 +170,7 @@ class Judge:
             if wanted and self._world.stamp(session.home, session.path) == session.stamp:
                 _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
+            session.wants_permission = living.wants_permission(session.home, session.identity)
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)

@@ -31,10 +31,17 @@ def needs(case: Case, assessment: Assessment) -> str | None:
     if case.history.on_hold or case.running or not case.belongs_in_the_ledger:
         return None
     if case.kind in _KINDS:
-        return _KINDS[case.kind]
+        return "permission" if _lacks_permission(case) else _KINDS[case.kind]
     if assessment.held in _REASONS:
         return _REASONS[assessment.held]
     return "its open program does not go on" if _is_stuck(case) else None
+
+
+def _lacks_permission(case: Case) -> bool:
+    """Return whether a session waits for a permission, or stopped for want of one."""
+    verdict = case.session.verdict
+    # Only the process knows what it waits for in the middle of a turn.
+    return verdict.permission or (verdict.kind is None and case.session.wants_permission)
 
 
 def _is_stuck(case: Case) -> bool:

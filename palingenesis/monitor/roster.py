@@ -29,6 +29,7 @@ class Session:
     :ivar kind: how it stopped; None if it has not, or that is not known yet.
     :ivar owner: what had it when that was last asked; None before.
     :ivar who: that owner in words; None if nothing had it.
+    :ivar wants_permission: whether its process said last that it waits for a permission.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
@@ -47,6 +48,7 @@ class Session:
     kind: Kind | None = None
     owner: Owner | None = None
     who: str | None = None
+    wants_permission: bool = False
     left: bool = False
     state: State = State.WORKING
     due: float | None = None

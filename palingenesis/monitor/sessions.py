@@ -74,6 +74,7 @@ class Verdict:
         waiting can cure.
     :ivar last_prompt_at: its timestamp, in seconds since the epoch; None if it was not read.
     :ivar spends: whether going on costs more than the plan, as the record says.
+    :ivar permission: whether what the session needs of a person is a permission.
     :ivar calling: whether a call of a tool has no result yet.
     :ivar progress: when the agent last did something that is no error, in seconds since the
         epoch; None if no such time was read.
@@ -89,6 +90,7 @@ class Verdict:
     last_prompt: str | None = None
     last_prompt_at: float | None = None
     spends: bool = False
+    permission: bool = False
 
     def believed(self, now: float) -> Verdict:
         """

@@ -67,6 +67,7 @@ class Step:
     :ivar prompt: the text of a prompt that a command can have given; else None.
     :ivar calling: whether it calls a tool.
     :ivar spends: whether going on costs more than the plan.
+    :ivar permission: whether what the session needs of a person is a permission.
     """
 
     what: What
@@ -79,6 +80,7 @@ class Step:
     prompt: str | None = None
     calling: bool = False
     spends: bool = False
+    permission: bool = False
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
@@ -90,6 +92,7 @@ class Step:
             prompt=self.prompt,
             calling=self.calling,
             spends=self.spends,
+            permission=self.permission,
         )
 
 
@@ -138,6 +141,10 @@ class Owners(ABC):
 
     def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
         """Return whether the session's process said last that it waits for a person."""
+        return False
+
+    def wants_permission(self, session: Identity) -> bool:  # noqa: ARG002
+        """Return whether what the session's process waits for is a permission."""
         return False
 
     def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
