@@ -198,15 +198,17 @@ def _missing_at_a_start(
     from palingenesis.cli.unstarted import Unstarted
 
     path = config_file()
+    existing = path if path and os.path.lexists(path) else None
     try:
-        settings = _settings(path if path and os.path.lexists(path) else None)
-        unstarted = Unstarted(settings, given)
+        settings = _settings(existing)
+        unstarted = Unstarted(settings, existing, given)
     except ConfigError as error:
         return [f"the configuration has a mistake: {error}"]
     except PathError as error:
         return [str(error)]
     for row in (*inspected_rows(unstarted.inspected), *unstarted.rows()):
-        say(*row)
+        if row[0] != "config":  # It is shown already.
+            say(*row)
     around = Surroundings(settings, os.environ, unstarted.directories() if shown else {}, shown)
     missing = list(lacks(unstarted.inspected, None, around.trial))
     _warn(settings, os.environ, say)

@@ -33,14 +33,14 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
     """
     Yield what a daemon lacks to bring a session back, in words.
 
-    :param inspected: what ``INSPECT`` replies; that of a daemon that does not run says nothing of
-        the configuration and the keeper.
+    :param inspected: what ``INSPECT`` replies; what a daemon would reply if it were started
+        says nothing of the keeper.
     :param scan: what ``STATUS`` replies as ``scan``; None if it does not.
     :param trial: called with a home's name and the path of its command's program.
     :raises AttributeError, KeyError, TypeError: when it replies something else.
     """
-    configuration = inspected.get(Key.CONFIGURATION)
-    if configuration is not None and (mistake := configuration[Key.MISTAKE]):
+    configuration = inspected[Key.CONFIGURATION]
+    if mistake := configuration[Key.MISTAKE]:
         yield f"the configuration has a mistake, and a restart would fail: {mistake}"
     if inspected[Key.LEDGER] != OK_WORD:
         yield f"the ledger cannot be written: {inspected[Key.LEDGER]}"
@@ -62,7 +62,8 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         if name.partition(".")[0] in homes
     }
     if not commands:
-        yield "no command is named; `palingenesis config init` or `config edit` names one"
+        action = "edit" if configuration[Key.EXISTS] else "init"
+        yield f"no command is named; `palingenesis config {action}` names one"
     for name, command in commands.items():
         reason = command[Key.TROUBLE] or trial(name, command[Key.PROGRAM])
         if reason:

@@ -37,17 +37,23 @@ class Unstarted:
     The surroundings of a daemon that does not run.
 
     :param settings: those of the configuration.
+    :param config: the path of the configuration file; None if there is none.
     :param given: the path of the socket, if it was given.
-    :ivar inspected: what ``INSPECT`` would reply, but for the configuration.
+    :ivar inspected: what ``INSPECT`` would reply.
     """
 
-    def __init__(self, settings: Settings, given: str | None) -> None:
+    def __init__(self, settings: Settings, config: str | None, given: str | None) -> None:
         self._given = given
         self._state = state_directory()
         self._world = World(self._state, lambda _: None, Times())
         self._homes = self._world.homes(settings.agents, settings.homes.values())
         ledger, paused = _ledger(self._state)
         self.inspected: dict[str, Any] = {
+            Key.CONFIGURATION: {
+                Key.PATH: config,
+                Key.EXISTS: config is not None,
+                Key.MISTAKE: None,
+            },
             **inspect(settings, self._world, {}),
             Key.LEDGER: ledger,
             Key.PAUSED: paused,
