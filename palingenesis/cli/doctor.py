@@ -59,6 +59,8 @@ _VERDICTS = {
 }
 #: What the colours of the rows are called for programs.
 _LEVELS = {PLAIN: "plain", GREEN: "good", YELLOW: "warning", RED: "bad"}
+#: The rows that show whether a start would succeed.
+_STARTS = frozenset({"config", "restart", "plugin", "files", "log", "PID file"})
 _GOOD = "the daemon is healthy"
 _WOULD_REVIVE = "the daemon runs and would bring sessions back"
 _READY = "a daemon started now would bring sessions back"
@@ -148,20 +150,33 @@ def _examine(
         missing = _missing_at_a_start(given, say, shown)
     else:
         missing = None
-    is_verdict_first = error is None
-    for each in (missing or [])[is_verdict_first:]:
-        say("lacks", printable(each), RED)
-    if error is not None:
-        if missing == []:
-            say("ready", _READY, GREEN)
-        say("verdict", str(error), RED)
-        return exit_status(error)
     if missing is None and tries:
         say("tried", "nothing, since this daemon has no monitor", RED)
     failing = [label for label, _, level in rows if level == RED]
+    if error is not None:
+        _tell_of_a_start(missing, failing, say)
+        say("verdict", str(error), RED)
+        return exit_status(error)
+    for each in (missing or [])[1:]:
+        say("lacks", printable(each), RED)
     words, verdict_colour = _verdict(missing, failing)
     say("verdict", printable(words), verdict_colour)
     return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY
+
+
+def _tell_of_a_start(
+    missing: list[str] | None, failing: list[str], say: Callable[..., None]
+) -> None:
+    """
+    Tell what a daemon would lack if it were started now, or that it would lack nothing.
+
+    :param missing: what it would lack; None if that is not known.
+    :param failing: the labels of the rows that are red.
+    """
+    for each in missing or ():
+        say("lacks", printable(each), RED)
+    if missing == [] and _STARTS.isdisjoint(failing):
+        say("ready", _READY, GREEN)
 
 
 def _missing(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 import os
+import time
 
 from palingenesis.cli.columns import at_home
 from palingenesis.cli.format import PLAIN, RED
+from palingenesis.cli.readiness import DIRECTORIES
 from palingenesis.cli.start import daemon_files
 from palingenesis.daemon import pidfile
 from palingenesis.monitor.inspection import inspect
@@ -18,7 +20,7 @@ from palingenesis.monitor.world import World
 from palingenesis.paths import PathError, state_directory
 from palingenesis.text import in_short, printable
 from palingenesis.trust import check_own_state, check_writable, open_log
-from palingenesis.words import OK_WORD, Key
+from palingenesis.words import OK_WORD, REVIVABLE, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Unstarted:
 
     def __init__(self, settings: Settings, config: str | None, given: str | None) -> None:
         self._given = given
+        self._max_age = settings.max_age
         self._state = state_directory()
         self._world = World(self._state, lambda _: None, Times())
         self._homes = self._world.homes(settings.agents, settings.homes.values())
@@ -84,11 +87,12 @@ class Unstarted:
                 yield label, printable(at_home(path)), PLAIN
 
     def directories(self) -> dict[str, list[str]]:
-        """Return the directories of the sessions that grew last, by the home's name."""
+        """Return the directories of sessions that may be brought back, by the home's name."""
+        oldest = (time.time() - self._max_age) * 1e9
         changes = (
             (each.stamp.mtime_ns, each.transcript, each.home)
             for each in self._world.scan(self._homes)
-            if each is not None and each.stamp is not None
+            if each is not None and each.stamp is not None and each.stamp.mtime_ns > oldest
         )
         found: dict[str, list[str]] = {}
         for _, transcript, home in heapq.nlargest(_SESSIONS, changes, key=lambda each: each[:2]):
@@ -96,9 +100,9 @@ class Unstarted:
                 read = self._world.read(home, transcript, None)
             except OSError:
                 continue
-            if read is not None:
+            if read is not None and read[1].kind in (None, *REVIVABLE):
                 places = found.setdefault(home.name, [])
-                if read[0].directory not in places:
+                if read[0].directory not in places and len(places) < DIRECTORIES:
                     places.append(read[0].directory)
         return found
 

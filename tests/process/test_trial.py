@@ -49,8 +49,12 @@ class TrialTestCase(CommandTestCase):
     def revive(self, program: str, home: str = "claude", more: str = "") -> str:
         return f'[revive.{home}]\ncommand = ["{program}", "{{id}}"]\n{more}\n'
 
-    def session(self, directory: str, home: str = ".claude") -> str:
-        """Have a session in a project, in the middle of a turn; return the project's path."""
+    def session(self, directory: str, home: str = ".claude", kind: str | None = None) -> str:
+        """
+        Have a session in a project, and return the project's path.
+
+        :param kind: why its last turn stopped; None in the middle of a turn.
+        """
         path = self.place.path(directory)
         os.makedirs(path)
         transcripts = self.place.path(home, "projects", directory)
@@ -61,6 +65,10 @@ class TrialTestCase(CommandTestCase):
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "isSidechain": False,
             "message": {"role": "user", "content": "go"},
         }  # fmt: skip
+        if kind is not None:
+            content = [{"type": "text", "text": "Done."}]
+            message = {"role": "assistant", "stop_reason": kind, "content": content}
+            record |= {"type": "assistant", "message": message}
         with open(os.path.join(transcripts, f"{identity}.jsonl"), "w", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         return path
@@ -133,10 +141,19 @@ class WithoutDaemonTests(TrialTestCase):
         self.assertTrue(os.path.lexists(stale))
 
     def test_a_log_that_a_start_would_refuse_is_told(self) -> None:
+        self.configure(self.revive(self.program("#!/bin/sh\n")))
         os.mkdir(self.place.state, 0o700)
         os.symlink(self.place.write("elsewhere", ""), os.path.join(self.place.state, "twistd.log"))
         found = self.doctor(Exit.NOT_RUNNING)
         self.assertIn("the log cannot be opened: is a symbolic link", found["log"][0])
+        self.assertNotIn("ready", found)
+
+    def test_a_session_that_has_finished_is_no_reason_to_try_its_directory(self) -> None:
+        os.rmdir(self.session("gone", kind="end_turn"))
+        self.configure(self.revive(self.program()))
+        found = self.doctor(Exit.NOT_RUNNING, "--try")
+        self.assertEqual(found["tried"], ["claude: 2.1.332"])
+        self.assertIn("ready", found)
 
     def test_a_configuration_with_a_mistake_is_told(self) -> None:
         self.configure("[sessions]\nquiet = 'x'\n")
