@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Symbolic links that are followed on the way to one file, as many as the kernel follows.
 _LINKS_LIMIT = 40
 
@@ -76,6 +77,65 @@ def make_private(path: str, uid: int, advice: str) -> list[str]:
         remove_made(made)
         raise PathError(path, f"cannot be made: {in_short(error)}; {advice}") from error
     return made
+
+
+def check_own_state(directory: str, uid: int) -> None:
+    """
+    Check that the state directory is, or can be, the user's own.
+
+    :raises PathError: if others can change it.
+    """
+    if reason := distrusted(directory, uid):
+        raise PathError(directory, f"cannot be the state directory: {reason}; give --state DIR")
+
+
+def check_writable(path: str, advice: str) -> None:
+    """
+    Check that a file can be written, or made; nothing is made.
+
+    :param advice: how to name another one.
+    :raises PathError: if it cannot.
+    """
+    if os.path.isdir(path):
+        raise PathError(path, f"is a directory; {advice}")
+    if not os.access(existing(path), os.W_OK):
+        raise PathError(path, f"cannot be written; {advice}")
+
+
+def existing(path: str) -> str:
+    """Return a path, or the nearest directory above it that exists."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def open_log(path: str, flags: int = 0) -> int:
+    """
+    Open a log to append to it: this user's alone, and never through a link.
+
+    :param flags: further flags of open(2), such as ``O_CREAT``.
+    :returns: the descriptor; the file has mode 0600 if it may be made.
+    :raises PathError: when it cannot be opened, is a link, or belongs to another user.
+    """
+    try:
+        descriptor = os.open(path, _LOG_FLAGS | flags, 0o600)
+    except OSError as error:
+        reason = "is a symbolic link" if os.path.islink(path) else in_short(error)
+        raise PathError(path, f"the log cannot be opened: {reason}") from error
+    try:
+        found = os.fstat(descriptor)
+        # A device, such as /dev/null, keeps its owner and mode.
+        if not stat.S_ISCHR(found.st_mode):
+            if not stat.S_ISREG(found.st_mode):
+                raise PathError(path, "the log is not a regular file")
+            if found.st_uid != os.geteuid():
+                raise PathError(path, f"the log belongs to {user_in_words(found.st_uid)}")
+            if flags & os.O_CREAT:
+                os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def remove_made(directories: list[str]) -> None:

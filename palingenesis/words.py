@@ -90,6 +90,7 @@ class Event(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     KEPT = "kept"
+    DIGEST = "digest"
 
 
 class Method(StrEnum):

@@ -11,7 +11,7 @@ from palingenesis.cli.format import complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from palingenesis.config import Config
@@ -83,7 +83,7 @@ def check(path: str) -> Exit:
     warned: list[str] = []
     try:
         config = read(path)
-        warned += warnings(settings_of(config.tables))
+        warned += warnings(settings_of(config.tables), os.environ)
     except ConfigError as error:
         mistakes += error.mistakes
     for mistake in mistakes:
@@ -109,43 +109,74 @@ def read(path: str) -> Config:
     return load_config(path, {**settings.TABLES, **HTTP_TABLES}, settings.check_whole)
 
 
-def warnings(settings: Settings) -> Iterator[str]:
+def warnings(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
     """Yield what a valid configuration names and this system does not have."""
     from palingenesis.cli.open_programs import FITTING
-    from palingenesis.monitor import child
-    from palingenesis.monitor.child import CommandError
     from palingenesis.words import Method
 
-    programs = [
-        (f"revive.{name}.{method}", command.arguments[0], command.environment)
-        for name, revival in settings.revive.items()
-        for method in revival.methods
-        if (command := revival.run_for(method)) is not None
-    ]
-    programs += [
-        (f"revive.{name}.{Method.TYPE_INTO}", "tmux", {})
-        for name, revival in settings.revive.items()
-        if Method.TYPE_INTO in revival.methods
-    ]
-    if settings.notify:
-        programs.append(("notify.command", settings.notify[0], {}))
-    for key, program, environment in programs:
-        try:
-            child.find_program(program, child.child_environment(os.environ, environment))
-        except CommandError as error:
-            yield f"{key}: {error}"
     for name, revival in settings.revive.items():
-        if revival.type_into and Method.TYPE_INTO not in revival.methods:
-            yield f"revive.{name}.type_into: not used: a program's terminal is only known on Linux"
         agent = settings.homes[name].agent if name in settings.homes else name
         for method in revival.methods:
+            key = f"revive.{name}.{method}"
+            if (command := revival.run_for(method)) is not None:
+                yield from _not_found(key, command.arguments[0], inherited, command.environment)
+            elif method is Method.TYPE_INTO:
+                yield from _not_found(key, "tmux", inherited, {})
             if method not in (Method.COMMAND, FITTING.get(agent)):
-                yield f"revive.{name}.{method}: not used, since {agent} has no such way"
+                yield f"{key}: not used, since {agent} has no such way"
+        if revival.type_into and Method.TYPE_INTO not in revival.methods:
+            yield f"revive.{name}.type_into: not used: a program's terminal is only known on Linux"
     for name, home in settings.homes.items():
         if not os.access(home.directory, os.R_OK | os.X_OK):
             yield f"homes.{name}.directory: {home.directory} is not a directory that you can read"
+    yield from doubts(settings, inherited)
+
+
+def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
+    """
+    Yield what of a valid configuration hardly is what was meant.
+
+    :param inherited: the daemon's environment.
+    """
+    from palingenesis.monitor.homes import default_homes
+
+    if settings.notify:
+        yield from _not_found("notify.command", settings.notify[0], inherited, {})
+    homes = {**default_homes(inherited), **settings.homes}
+    for name in settings.homes:
         if name not in settings.revive:
             yield f"homes.{name}: [revive.{name}] names no command, so it is only monitored"
+    for name, revival in settings.revive.items():
+        kind, directory = homes[name].kind, homes[name].directory
+        variable = kind.home_variable
+        if variable in revival.environment:
+            other = kind.home({**inherited, **revival.environment})
+            if os.path.realpath(other) != os.path.realpath(directory):
+                yield (
+                    f"revive.{name}.environment: {variable} leads to {other}, but the sessions are "
+                    f"in {directory}; give the other account [homes.NAME] and [revive.NAME]"
+                )
+    known = {os.path.realpath(home.directory) for home in homes.values()}
+    for home in default_homes(inherited).values():
+        if settings.agents is None or home.agent in settings.agents:
+            for other in home.others(os.environ):
+                if os.path.realpath(other) not in known:
+                    yield (
+                        f"{other} is a home of {home.agent} that is not monitored; name it in "
+                        "[homes.NAME] to monitor this account too"
+                    )
+
+
+def _not_found(
+    key: str, program: str, inherited: Mapping[str, str], added: Mapping[str, str]
+) -> Iterator[str]:
+    from palingenesis.monitor import child
+    from palingenesis.monitor.child import CommandError
+
+    try:
+        child.find_program(program, child.child_environment(inherited, added))
+    except CommandError as error:
+        yield f"{key}: {error}"
 
 
 def show(path: str, given: str | None, as_json: bool) -> Exit:

@@ -37,8 +37,9 @@ _NOTIFY = """\
 
 # The command that notifies you; the event is on its standard input.
 # [notify]
-# command = ["palingenesis", "notify", "post", "--as", "ntfy", "https://ntfy.sh/your-own-topic"]
+# command = {command}
 """
+_POST = ("notify", "post", "--as", "ntfy", "https://ntfy.sh/your-own-topic")
 _ABSENT = """\
 
 # {name}: no program was found. Name the path of it to have its sessions brought back.
@@ -126,7 +127,7 @@ def _text(
             yield _ABSENT.format(name=name)
             for line in _revive(name, None):
                 yield f"# {line}\n"
-    yield _NOTIFY
+    yield _NOTIFY.format(command=_toml([*_ourselves(), *_POST]))
 
 
 def _revive(name: str, program: Found | None) -> Iterator[str]:
@@ -139,6 +140,12 @@ def _revive(name: str, program: Found | None) -> Iterator[str]:
     if program is not None and program.search_path is not None:
         yield "# Its interpreter is not where a daemon that no shell has started looks."
         yield f"environment = {{ PATH = {_toml(program.search_path)} }}"
+
+
+def _ourselves() -> list[str]:
+    """Return how this very command is run by a daemon that has another ``PATH``."""
+    script = os.path.join(os.path.dirname(sys.executable), "palingenesis")
+    return [script] if os.access(script, os.X_OK) else [sys.executable, "-m", "palingenesis"]
 
 
 def _toml(value: object) -> str:

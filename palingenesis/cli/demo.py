@@ -146,8 +146,8 @@ class _Stage:
         if self._pipe is not None:
             # Every pretend agent ends with the pipe.
             os.close(self._pipe)
-        for process in reversed(self._processes):
-            process.terminate()
+        for daemon in self._processes[:1]:
+            daemon.terminate()
         end = time.monotonic() + GRACE
         for process in self._processes:
             try:
@@ -155,13 +155,20 @@ class _Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        entries = self._path("claude/sessions")
         end = time.monotonic() + GRACE
-        while os.path.isdir(entries) and os.listdir(entries) and time.monotonic() < end:
+        while self._has_agents() and time.monotonic() < end:
             time.sleep(0.02)
         shutil.rmtree(self._directory, ignore_errors=True)
         if os.path.lexists(self._directory):
             complain(f"cannot remove {printable(self._directory)}; remove it yourself")
+
+    def _has_agents(self) -> bool:
+        """Return whether an agent has the pipe open: one that the daemon has started, too."""
+        try:
+            os.close(os.open(self._path("alive"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError:
+            return False  # ENXIO: nobody reads from it.
+        return True
 
     def _path(self, *names: str) -> str:
         return os.path.join(self._directory, *names)

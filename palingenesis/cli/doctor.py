@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 
-from palingenesis.cli.config import read
+from palingenesis.cli.config import doubts, read
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
 from palingenesis.cli.inspection import inspection
-from palingenesis.cli.monitor import INSPECT
-from palingenesis.cli.readiness import lacks, trial_in
+from palingenesis.cli.inspection import rows as inspected_rows
+from palingenesis.cli.monitor import INSPECT, every_session
+from palingenesis.cli.readiness import Surroundings, directories_of, environment_of, lacks
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
 from palingenesis.client.errors import (
     ClientError,
+    NotRunning,
     connect_error,
     is_chosen,
     user_name,
@@ -28,19 +30,21 @@ from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, check_trusted
 from palingenesis.pathlock import holder
-from palingenesis.paths import Exposure, config_file, exposure, unread_directory
+from palingenesis.paths import Exposure, PathError, config_file, exposure, unread_directory
 from palingenesis.procfs import has_ended, is_stopped, peer_credentials
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
+from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from socket import socket
 
     from palingenesis.cli.inspection import Row
     from palingenesis.config import Config
     from palingenesis.locate import Location
+    from palingenesis.monitor.settings import Settings
 
 #: Seconds that ``twistd palingenesis --help`` may take.
 TWISTD_TIMEOUT = 30.0
@@ -51,11 +55,15 @@ _VERDICTS = {
     "restart": "would not start again",
     "plugin": "would not start again",
     "ledger": "revives nothing without its ledger",
+    "notify": "cannot notify you",
 }
 #: What the colours of the rows are called for programs.
 _LEVELS = {PLAIN: "plain", GREEN: "good", YELLOW: "warning", RED: "bad"}
+#: The rows that show whether a start would succeed.
+_STARTS = frozenset({"config", "restart", "plugin", "files", "log", "PID file"})
 _GOOD = "the daemon is healthy"
 _WOULD_REVIVE = "the daemon runs and would bring sessions back"
+_READY = "a daemon started now would bring sessions back"
 _EXPOSURES = {
     Exposure.PRIVATE: ("private", PLAIN),
     Exposure.OPEN: ("open to others, so the socket's own mode decides", YELLOW),
@@ -65,13 +73,17 @@ _EXPOSURES = {
 }
 
 
-def examine(given: str | None, timeout: float, colour: bool, as_json: bool = False) -> Exit:
+def examine(
+    given: str | None, timeout: float, colour: bool, as_json: bool = False, tries: bool = False
+) -> Exit:
     """
     Print each step on the way to the daemon, and a verdict.
 
     :param given: the path of the socket, or None to look for it.
     :param timeout: seconds that the daemon has for its answer.
     :param as_json: whether one object is printed at the end, with all rows.
+    :param tries: whether each program is tried where a session would be brought back, and the
+        notification is sent once.
     :returns: done if sessions would come back, or if an application's daemon is healthy.
     :raises SocketPathError: when the path cannot be a socket's.
     """
@@ -83,7 +95,7 @@ def examine(given: str | None, timeout: float, colour: bool, as_json: bool = Fal
             # Each row as soon as it is known: the next may take as long as the timeout.
             print(labelled(label, value, colour, value_colour, _LABEL_WIDTH), flush=True)
 
-    status = _examine(given, timeout, rows, say)
+    status = _examine(given, timeout, tries, rows, say)
     if as_json:
         print(
             json.dumps(
@@ -100,8 +112,11 @@ def examine(given: str | None, timeout: float, colour: bool, as_json: bool = Fal
     return status
 
 
-def _examine(given: str | None, timeout: float, rows: list[Row], say: Callable[..., None]) -> Exit:
+def _examine(
+    given: str | None, timeout: float, tries: bool, rows: list[Row], say: Callable[..., None]
+) -> Exit:
     location = find_socket(given)
+    client = ControlClient(given, timeout)
     say("path", printable(f"{location.path}, by {location.source}"))
     say("directory", *_directory(os.path.dirname(location.path)))
     say("socket", _socket(location.path))
@@ -109,7 +124,7 @@ def _examine(given: str | None, timeout: float, rows: list[Row], say: Callable[.
     try:
         for row in _conversation(location, timeout):
             say(*row)
-        for row in inspection(ControlClient(given, timeout)):
+        for row in inspection(client):
             say(*row)
     except ClientError as caught:
         error = caught
@@ -117,7 +132,8 @@ def _examine(given: str | None, timeout: float, rows: list[Row], say: Callable[.
         for row in _lock(location.path):
             say(*row)
     # Neither our configuration nor our plugin says anything about an application's daemon.
-    if not is_chosen(location):
+    is_ours = not is_chosen(location)
+    if is_ours:
         for row in _other_places(location):
             say(*row)
         for row in _configuration(location.path, error is None):
@@ -127,28 +143,113 @@ def _examine(given: str | None, timeout: float, rows: list[Row], say: Callable[.
         if (unread := unread_directory()) is not None:
             say("unread", printable(f"{unread}; move its files to where they are read"), YELLOW)
         say("plugin", *examine_plugin())
+    shown = say if tries else None
     if error is None:
-        missing = _missing(ControlClient(given, timeout))
-        for each in (missing or [])[1:]:
-            say("lacks", printable(each), RED)
-        failing = [label for label, _, level in rows if level == RED]
-        words, verdict_colour = _verdict(missing, failing)
-        say("verdict", printable(words), verdict_colour)
-        return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY
-    say("verdict", str(error), RED)
-    return exit_status(error)
+        missing = _missing(client, say, shown)
+    elif isinstance(error, NotRunning) and (is_ours or tries):
+        missing = _missing_at_a_start(given, say, shown)
+    else:
+        missing = None
+    if missing is None and tries:
+        say("tried", "nothing, since this daemon has no monitor", RED)
+    failing = [label for label, _, level in rows if level == RED]
+    if error is not None:
+        _tell_of_a_start(missing, failing, say)
+        say("verdict", str(error), RED)
+        return exit_status(error)
+    for each in (missing or [])[1:]:
+        say("lacks", printable(each), RED)
+    words, verdict_colour = _verdict(missing, failing)
+    say("verdict", printable(words), verdict_colour)
+    return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY
 
 
-def _missing(client: ControlClient) -> list[str] | None:
-    """Return what a daemon lacks to bring sessions back; None if it has no monitor."""
+def _tell_of_a_start(
+    missing: list[str] | None, failing: list[str], say: Callable[..., None]
+) -> None:
+    """
+    Tell what a daemon would lack if it were started now, or that it would lack nothing.
+
+    :param missing: what it would lack; None if that is not known.
+    :param failing: the labels of the rows that are red.
+    """
+    for each in missing or ():
+        say("lacks", printable(each), RED)
+    if missing == [] and _STARTS.isdisjoint(failing):
+        say("ready", _READY, GREEN)
+
+
+def _missing(
+    client: ControlClient, say: Callable[..., None], shown: Callable[..., None] | None
+) -> list[str] | None:
+    """
+    Return what a daemon lacks to bring sessions back; None if it has no monitor.
+
+    :param shown: shows each trial; None if nothing but the programs is tried.
+    """
     try:
         extra = client.status().extra
         inspected = client.send(INSPECT)
-        config = inspected["configuration"]
-        trial = trial_in(extra.get("pid"), config["path"] if config["exists"] else None)
-        return list(lacks(inspected, extra.get("scan"), trial))
+        config = inspected[Key.CONFIGURATION]
+        try:
+            settings = _settings(config[Key.PATH] if config[Key.EXISTS] else None)
+        except ConfigError:
+            settings = None
+        inherited = environment_of(extra.get(Key.PID))
+        places = directories_of(every_session(client)) if shown else {}
+        around = Surroundings(settings, inherited, places, shown)
+        missing = list(lacks(inspected, extra.get(Key.SCAN), around.trial))
     except (ClientError, AttributeError, KeyError, TypeError):
         return None
+    _warn(settings, inherited, say)
+    around.notify()
+    return missing
+
+
+def _missing_at_a_start(
+    given: str | None, say: Callable[..., None], shown: Callable[..., None] | None
+) -> list[str]:
+    """Return what a daemon would lack if it were started now; see `_missing`."""
+    from palingenesis.cli.unstarted import Unstarted
+
+    path = config_file()
+    existing = path if path and os.path.lexists(path) else None
+    try:
+        settings = _settings(existing)
+        unstarted = Unstarted(settings, existing, given)
+    except ConfigError as error:
+        return [f"the configuration has a mistake: {error}"]
+    except PathError as error:
+        return [str(error)]
+    for row in (*inspected_rows(unstarted.inspected), *unstarted.rows()):
+        if row[0] != "config":  # It is shown already.
+            say(*row)
+    around = Surroundings(settings, os.environ, unstarted.directories() if shown else {}, shown)
+    missing = list(lacks(unstarted.inspected, None, around.trial))
+    _warn(settings, os.environ, say)
+    around.notify()
+    return missing
+
+
+def _settings(path: str | None) -> Settings:
+    """
+    Return the settings of a configuration file, as a start would read it; the defaults if None.
+
+    :raises ConfigError: if there is a mistake in it.
+    """
+    from palingenesis.monitor.settings import Settings, settings_of
+
+    if path is None:
+        return Settings()
+    check_trusted(path, os.geteuid())
+    return settings_of(read(path).tables)
+
+
+def _warn(
+    settings: Settings | None, inherited: Mapping[str, str], say: Callable[..., None]
+) -> None:
+    for doubt in () if settings is None else doubts(settings, inherited):
+        say("warning", printable(doubt), YELLOW)
 
 
 def _verdict(missing: list[str] | None, failing: list[str]) -> tuple[str, str]:

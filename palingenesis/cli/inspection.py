@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 
 from palingenesis import __version__
@@ -15,7 +14,7 @@ from palingenesis.cli.open_programs import open_program
 from palingenesis.client.errors import ClientError, ErrorReply
 from palingenesis.paths import home_directory
 from palingenesis.text import printable
-from palingenesis.words import OK_WORD, Key, Method
+from palingenesis.words import OK_WORD, Key, Method, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     #: A label, a value, and the value's colour.
     Row = tuple[str, str, str]
 
-#: Sessions with an open program that are shown, and characters of their ids.
-_SHOWN_OPEN = 5
-_ID = 8
+
+#: Sessions whose owners are named.
+_NAMED = 5
 
 
 def inspection(client: ControlClient) -> Iterator[Row]:
@@ -42,23 +41,27 @@ def inspection(client: ControlClient) -> Iterator[Row]:
         return
     if isinstance(inspected, dict):
         yield from rows(inspected)
-        yield from _open_programs(client)
+        yield from _owners(client)
     else:
         yield "monitor", "not known: the reply to INSPECT is not an object", YELLOW
 
 
-def _open_programs(client: ControlClient) -> Iterator[Row]:
-    """Yield what will be done for the sessions whose program is open."""
+def _owners(client: ControlClient) -> Iterator[Row]:
+    """Yield what has each of the most urgent sessions, and what will be done for it."""
     try:
         sessions = objects(client, SESSIONS)
     except ClientError:
-        return  # another row says that it does not answer
-    described = ((each, open_program(each, time.time())) for each in sessions)
-    found = [(each, sentence) for each, sentence in described if sentence]
-    for session, sentence in found[:_SHOWN_OPEN]:
-        yield "open", f"{printable(str(session.get(Key.ID)))[:_ID]}: {sentence}", PLAIN
-    if len(found) > _SHOWN_OPEN:
-        yield "open", f"{len(found) - _SHOWN_OPEN} more; `palingenesis sessions` shows them", PLAIN
+        return  # Another row shows what is wrong with the daemon.
+    now = time.time()
+    had = [each for each in sessions if isinstance(each.get(Key.WHO), str)]
+    for session in had[:_NAMED]:
+        directory = at_home(str(session.get(Key.DIRECTORY)))
+        has_it = "is unknown: " if session.get(Key.OWNER) == Owner.UNKNOWN else ""
+        sentence = open_program(session, now) or f"{has_it}{session[Key.WHO]}"
+        text = f"{session.get(Key.AGENT)} in {directory}: {sentence}"
+        yield Key.OWNER, printable(text), PLAIN
+    if len(had) > _NAMED:
+        yield Key.OWNER, f"{len(had) - _NAMED} more: `palingenesis sessions --json`", PLAIN
 
 
 def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
@@ -117,18 +120,17 @@ def _agents(agents: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, st
 def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object, str]]:
     if not commands:
         yield "revival", "no command is named, so no session is revived", PLAIN
-    for home, command in commands.items():
+    for name, command in commands.items():
+        home, _, method = name.partition(".")
+        words = " ".join(command[Key.COMMAND])
         if command[Key.TROUBLE]:
-            yield "revival", f"of {home} would fail: {command[Key.TROUBLE]}", RED
-            continue
-        if command[Key.COMMAND]:
-            yield "revival", f"of {home} by {' '.join(command[Key.COMMAND])}", PLAIN
-        if command.get(Method.QUEUE):
-            yield "handed", f"to an open {home} by {' '.join(command[Method.QUEUE])}", PLAIN
-        if command.get(Method.TYPE_INTO) and sys.platform == "linux":
+            yield "revival", f"of {name} would fail: {command[Key.TROUBLE]}", RED
+        elif method == Method.QUEUE:
+            yield "handed", f"to an open {home} by {words}", PLAIN
+        elif method == Method.TYPE_INTO:
             yield "typed", f"into the terminal of an open {home}, in tmux", PLAIN
-        elif command.get(Method.TYPE_INTO):
-            yield "typed", "nothing: the terminal of a program is only known on Linux", YELLOW
+        else:
+            yield "revival", f"of {home} by {words}", PLAIN
         if command[Key.PROGRAM]:
             yield Key.PROGRAM, at_home(command[Key.PROGRAM]), PLAIN
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from palingenesis.cli.columns import cut
+from palingenesis.cli.columns import cut, width
 from palingenesis.cli.format import (
     CLEAR_BELOW,
     CLEAR_LINE,
@@ -109,18 +109,25 @@ class _Screen:
         self._room = room
         self._top = max(0, min(self._top, len(self._lines) - room))
         shown = self._lines[self._top : self._top + room]
-        note = f"every {self._interval:g} s, {self._asked}; q ends, / filters"
-        if len(shown) < len(self._lines):
-            note = f"{self._top + 1}-{self._top + len(shown)} of {len(self._lines)}; {note}"
-        if self._typed is not None:
-            note = f"only what has: {self._typed}"
-        elif self._view.matching:
-            note = f"only {self._view.matching!r}; {note}"
-        label = labelled("live", cut(note, max(size.columns - 9, 20)), self._colour)
+        label = labelled("live", self._note(len(shown), max(size.columns - 9, 20)), self._colour)
         _write(
             # Overwriting does not flicker; clearing and drawing would.
             HOME + "".join(f"{line}{CLEAR_LINE}\n" for line in (*shown, "", label)) + CLEAR_BELOW
         )
+
+    def _note(self, shown: int, columns: int) -> str:
+        """Return which lines are shown, and as far as there is room, what keys do, and when."""
+        if self._typed is not None:
+            return cut(f"only what has: {self._typed}", columns)
+        parts = []
+        if self._view.matching:
+            parts.append(f"only {self._view.matching!r}")
+        if shown < len(self._lines):
+            parts.append(f"{self._top + 1}-{self._top + shown} of {len(self._lines)}")
+        for part in ("q ends, / filters", f"every {self._interval:g} s, {self._asked}"):
+            if width("; ".join([*parts, part])) <= columns:
+                parts.append(part)
+        return cut("; ".join(parts), columns)
 
     def take(self, key: str) -> bool:
         """Do what a key is for, and return whether the daemon need not be asked again."""

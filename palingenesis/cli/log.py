@@ -10,7 +10,7 @@ from palingenesis.cli.columns import at_home, cut
 from palingenesis.cli.format import complain, counted, is_time
 from palingenesis.cli.monitor import LOG, SESSIONS, list_line, objects
 from palingenesis.client.errors import ClientError
-from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
 from palingenesis.words import Event, Key, Method
 
 TYPE_CHECKING = False
@@ -210,7 +210,9 @@ def _begins(entry: dict[str, Any]) -> str:
 
 def _failed(entry: dict[str, Any]) -> str:
     text = _because(f"{_revival(entry)} failed")(entry)
-    return text if entry.get(Key.REASON) and not entry.get(Key.EXIT) else text + _exit(entry)
+    if not entry.get(Key.REASON) or entry.get(Key.EXIT):
+        text += _exit(entry)
+    return text + _output(entry)
 
 
 def _exit(entry: dict[str, Any]) -> str:
@@ -218,6 +220,11 @@ def _exit(entry: dict[str, Any]) -> str:
     if type(status) is not int:
         return " (exit unknown)"
     return f" (signal {-status})" if status < 0 else f" (exit {status})"
+
+
+def _output(entry: dict[str, Any]) -> str:
+    path = entry.get(Key.OUTPUT)
+    return f"; output in {printable(at_home(path), MESSAGE_LIMIT)}" if isinstance(path, str) else ""
 
 
 def _gave_up(entry: dict[str, Any]) -> str:
@@ -255,6 +262,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     Event.ON_HOLD: _by("on hold"),
     Event.RELEASED: _by(Event.RELEASED),
     Event.ASKED: _by("revival asked for"),
+    Event.DIGEST: lambda _: "the digest is sent",
     Event.KEPT: lambda _: "this daemon revives in a further home from now on",
     Event.PAUSED: _by(Event.PAUSED),
     Event.RESUMED: _by(Event.RESUMED),

@@ -5,18 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
+from types import SimpleNamespace
 
+from palingenesis.cli.command import CliCommand
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
-from palingenesis.cli.parser import (
-    CliCommand,
-    make_parser,
-    number_of_entries,
-    past_time,
-    seconds,
-    time_of_day,
-    word,
-)
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError, NotRunning
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
@@ -59,7 +52,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            options = make_parser(COMMANDS).parse_args(arguments)
+            options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
             return COMMANDS[options.command].run(options)
         finally:
             # Now: at exit, Python itself would complain about a closed pipe.
@@ -78,6 +71,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         complain(printable(f"cannot {what}: {in_short(error)}", MESSAGE_LIMIT))
         _discard(sys.stdout)
         return Exit.NO_ANSWER
+
+
+def _parsed(words: list[str]) -> Namespace:
+    if words in (["status"], ["status", "--short"]):
+        # For a prompt or a status bar, again and again: argparse takes a fifth of the time.
+        return SimpleNamespace(  # type: ignore[return-value]
+            command="status", short=len(words) > 1, json=False,
+            **dict.fromkeys(("watch", "socket", "timeout")),
+        )  # fmt: skip
+    from palingenesis.cli.parser import make_parser
+
+    # Only the parser of the command, which is made much sooner than those of all.
+    name = words[0] if words else ""
+    commands = {name: COMMANDS[name]} if name in COMMANDS else COMMANDS
+    return make_parser(commands).parse_args(words)
 
 
 def _client(options: Namespace) -> ControlClient:
@@ -126,6 +134,8 @@ def _sessions(options: Namespace) -> Exit:
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.parser import word
+
     parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
     parser.add_argument("--agent", type=word, metavar="AGENT", help="only sessions of this agent")
     parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
@@ -158,6 +168,8 @@ def _add_json_option(parser: ArgumentParser) -> None:
 
 
 def _add_view_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.parser import seconds
+
     _add_json_option(parser)
     parser.add_argument(
         "--watch",
@@ -184,6 +196,8 @@ def _log(options: Namespace) -> Exit:
 
 
 def _add_log_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.parser import number_of_entries, past_time
+
     parser.add_argument(
         "-n",
         metavar="N",
@@ -325,10 +339,16 @@ def _doctor(options: Namespace) -> Exit:
         return report()
     from palingenesis.cli.doctor import examine
 
-    return examine(options.socket, _timeout(options), _colour(), options.json)
+    return examine(options.socket, _timeout(options), _colour(), options.json, options.tries)
 
 
 def _add_doctor_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--try",
+        dest="tries",
+        action="store_true",
+        help="run each program with --version where it would revive, and notify you once",
+    )
     parser.add_argument(
         "--report",
         action="store_true",
@@ -408,6 +428,8 @@ def _report(options: Namespace) -> Exit:
 
 
 def _add_report_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.parser import time_of_day
+
     parser.add_argument(
         "--since",
         metavar="HH:MM",

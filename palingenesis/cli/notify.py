@@ -16,7 +16,10 @@ from palingenesis.words import Event, Key, Kind
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from palingenesis.cli.trial import Outcome
 
 URL_VARIABLE = "PALINGENESIS_NOTIFY_URL"
 TOKEN_VARIABLE = "PALINGENESIS_NOTIFY_TOKEN"  # noqa: S105 - a variable's name
@@ -83,12 +86,7 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
 
 def try_command(config: str | None) -> Exit:
     """Run the command of ``[notify]`` as the daemon does, and show what it prints."""
-    import subprocess
-
     from palingenesis.config import ConfigError, load_config
-    from palingenesis.monitor import child
-    from palingenesis.monitor.child import CommandError
-    from palingenesis.monitor.notify import LIMIT, SUMMARY_VARIABLE, summary_of
     from palingenesis.monitor.settings import TABLES, settings_of
     from palingenesis.paths import config_file
 
@@ -104,36 +102,32 @@ def try_command(config: str | None) -> Exit:
     if not command:
         complain(f"{printable(path)}: no command is named in [notify]")
         return Exit.USAGE
-    event = _made_up()
-    added = {SUMMARY_VARIABLE: summary_of(event, event[Key.DIRECTORY])}
-    environment = child.child_environment(os.environ, added)
-    try:
-        program = child.find_program(command[0], environment)
-        done = subprocess.run(  # noqa: S603 - an argument list, no shell
-            command,
-            executable=program,
-            env=environment,
-            cwd="/",
-            input=json.dumps(event).encode() + b"\n",
-            timeout=LIMIT,
-            check=False,
-        )
-    except CommandError as error:
-        complain(f"[notify] command: {error}")
-        return Exit.USAGE
-    except OSError as error:
-        complain(f"[notify] command: {printable(command[0])}: {in_short(error)}")
-        return Exit.USAGE
-    except subprocess.TimeoutExpired:
-        complain(f"[notify] command: it took longer than {LIMIT:.0f} seconds and was killed")
-        return Exit.NO_ANSWER
-    if done.returncode:
-        status = done.returncode
-        how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
-        complain(f"[notify] command: {how}")
-        return Exit.NO_ANSWER
-    print(f"sent: {added[SUMMARY_VARIABLE]}")
+    summary, outcome = send_once(command, os.environ)
+    if outcome.output:
+        print(outcome.output)
+    if outcome.trouble is not None:
+        complain(f"[notify] command: {outcome.trouble}")
+        return Exit.NO_ANSWER if outcome.was_run else Exit.USAGE
+    print(f"sent: {summary}")
     return Exit.DONE
+
+
+def send_once(command: Sequence[str], inherited: Mapping[str, str]) -> tuple[str, Outcome]:
+    """
+    Run the command of ``[notify]`` with an event made up for it.
+
+    :param inherited: the daemon's environment.
+    :returns: the text for people, and how the command ended.
+    """
+    from palingenesis.cli.trial import attempt
+    from palingenesis.monitor import child
+    from palingenesis.monitor.notify import LIMIT, SUMMARY_VARIABLE, summary_of
+
+    event = _made_up()
+    summary = summary_of(event, event[Key.DIRECTORY])
+    environment = child.child_environment(inherited, {SUMMARY_VARIABLE: summary})
+    line = json.dumps(event).encode() + b"\n"
+    return summary, attempt(command, environment, LIMIT, event=line)
 
 
 def _made_up() -> dict[str, Any]:

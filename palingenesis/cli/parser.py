@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import namedtuple
 
 from palingenesis import __version__
 from palingenesis.cli.exit_status import Exit
@@ -12,8 +11,10 @@ from palingenesis.text import MESSAGE_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any, NoReturn
+
+    from palingenesis.cli.command import CliCommand
 
 DESCRIPTION = (
     "Bring the sessions of coding agents back: start and stop the daemon, and control it\n"
@@ -37,23 +38,6 @@ EPILOG = "\n".join(
         *(f"  {name:<20} {meaning}" for name, meaning in ENVIRONMENT),
     )
 )
-
-
-class CliCommand(namedtuple("CliCommand", ("run", "summary", "add_options"), defaults=(None,))):
-    """
-    A command of the command line.
-
-    :ivar run: runs it with the options, and returns the exit status.
-    :ivar summary: what it does, in a few words.
-    :ivar add_options: adds its own options to its parser; None if it has none.
-    """
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        run: Callable[[argparse.Namespace], Exit]
-        summary: str
-        add_options: Callable[[argparse.ArgumentParser], None] | None
 
 
 def make_parser(commands: Mapping[str, CliCommand]) -> argparse.ArgumentParser:

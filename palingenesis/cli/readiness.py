@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 from palingenesis.cli.columns import at_home
-from palingenesis.text import in_short, printable
-from palingenesis.words import OK_WORD, Key
+from palingenesis.cli.format import PLAIN, RED
+from palingenesis.cli.trial import attempt
+from palingenesis.text import printable
+from palingenesis.words import OK_WORD, Key, Method, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
+
+    from palingenesis.monitor.settings import Settings
 
     #: Tries the program of a home's command; returns why it does not run, or None.
     Trial = Callable[[str, str], str | None]
 
 #: Seconds that a program has for ``--version``.
 VERSION_TIMEOUT = 10.0
+#: Directories of sessions in which the program of a home is tried.
+DIRECTORIES = 5
+
+#: The states of sessions that may be brought back tonight.
+_OPEN = (State.REVIVING, State.WAITING, State.WORKING, State.QUIET)
 
 
 def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[str]:
     """
     Yield what a daemon lacks to bring a session back, in words.
 
-    :param inspected: what ``INSPECT`` replies.
+    :param inspected: what ``INSPECT`` replies; what a daemon would reply if it were started
+        says nothing of the keeper.
     :param scan: what ``STATUS`` replies as ``scan``; None if it does not.
     :param trial: called with a home's name and the path of its command's program.
     :raises AttributeError, KeyError, TypeError: when it replies something else.
     """
-    if mistake := inspected[Key.CONFIGURATION][Key.MISTAKE]:
+    configuration = inspected[Key.CONFIGURATION]
+    if mistake := configuration[Key.MISTAKE]:
         yield f"the configuration has a mistake, and a restart would fail: {mistake}"
     if inspected[Key.LEDGER] != OK_WORD:
         yield f"the ledger cannot be written: {inspected[Key.LEDGER]}"
@@ -46,77 +56,142 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         yield f"{at_home(directory)} cannot be read"
     if scan not in (None, OK_WORD):
         yield f"the last scan failed: {scan}"
-    commands = {name: each for name, each in inspected[Key.COMMANDS].items() if name in homes}
+    commands = {
+        name: each
+        for name, each in inspected[Key.COMMANDS].items()
+        if name.partition(".")[0] in homes
+    }
     if not commands:
-        yield "no command is named; `palingenesis config init` or `config edit` names one"
+        action = "edit" if configuration[Key.EXISTS] else "init"
+        yield f"no command is named; `palingenesis config {action}` names one"
     for name, command in commands.items():
         program = command[Key.PROGRAM]
         reason = command[Key.TROUBLE] or (trial(name, program) if program else None)
         if reason:
             yield f"the command of {name} does not run: {reason}"
-    if inspected[Key.KEEPER] is not True:
+    if inspected.get(Key.KEEPER, True) is not True:
         yield "another daemon revives"
     if inspected[Key.PAUSED]:
         yield "it is paused; `palingenesis resume` ends the pause"
 
 
-def trial_in(pid: object, config: str | None) -> Trial:
+class Surroundings:
     """
-    Return a trial of programs in the environment that a revival gets.
+    What a daemon gives to the commands that it starts, and trials in it.
 
-    :param pid: the daemon's; its environment is used if it can be read, else our own.
-    :param config: the path of its configuration.
+    :param settings: those of the configuration; None if it has a mistake.
+    :param inherited: the daemon's environment.
+    :param directories: those of sessions that may be brought back, by the home's name.
+    :param say: called with each trial's row; None if the trials are not shown.
     """
-    inherited = _environment_of(pid) or dict(os.environ)
 
-    def trial(home: str, program: str) -> str | None:
-        from palingenesis.cli.config import read
-        from palingenesis.config import ConfigError
-        from palingenesis.monitor import child
-        from palingenesis.monitor.settings import settings_of
+    def __init__(
+        self,
+        settings: Settings | None,
+        inherited: Mapping[str, str],
+        directories: Mapping[str, Sequence[str]],
+        say: Callable[..., None] | None = None,
+    ) -> None:
+        from palingenesis.monitor.homes import default_homes
 
-        added: Mapping[str, str] = {}
-        try:
-            if config is not None:
-                settings = settings_of(read(config).tables)
-                if home in settings.revive:
-                    added = settings.revive[home].environment
-        except ConfigError:
-            pass  # The daemon works with what it read before, and the mistake is reported.
-        return version_trouble(program, child.child_environment(inherited, added))
+        self._settings = settings
+        self._inherited = inherited
+        self._directories = directories
+        self._say = say
+        self._homes = {**default_homes(inherited), **(settings.homes if settings else {})}
 
-    return trial
-
-
-def version_trouble(program: str, environment: Mapping[str, str]) -> str | None:
-    """Run a program with ``--version``, and return in words why that fails; None if it works."""
-    try:
-        done = subprocess.run(  # noqa: S603 - an argument list, no shell
-            [program, "--version"],
-            env=environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=VERSION_TIMEOUT,
-            check=False,
-        )
-    except OSError as error:
-        return f"{at_home(program)}: {in_short(error)}"
-    except subprocess.TimeoutExpired:
-        return f"{at_home(program)} --version took longer than {VERSION_TIMEOUT:g} s"
-    if done.returncode == 0:
+    def trial(self, name: str, program: str) -> str | None:
+        """Try the program of a home's command in each of its directories: a `Trial`."""
+        for directory in self._directories.get(name.partition(".")[0]) or ["/"]:
+            if reason := self._trial(name, program, directory):
+                return reason
         return None
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    said = printable(lines[-1]) if lines else "nothing"
-    return f"{at_home(program)} --version ended with {done.returncode}, and printed: {said}"
+
+    def _trial(self, name: str, program: str, directory: str) -> str | None:
+        from palingenesis.monitor import child, revive
+        from palingenesis.monitor.child import CommandError
+
+        if directory != "/":
+            try:
+                revive.check_directory(directory)
+            except CommandError as error:
+                return str(error)
+        home, _, method = name.partition(".")
+        revival = self._settings.revival_of(home, directory) if self._settings else None
+        command = revival.run_for(Method(method or Method.COMMAND)) if revival else None
+        if command is None:
+            # The daemon works with what it read before.
+            environment = child.child_environment(self._inherited)
+        else:
+            environment = revive.environment_for(
+                command, self._homes[home], directory, self._inherited
+            )
+        option = "-V" if method == Method.TYPE_INTO else "--version"
+        trouble, version = version_of(program, environment, directory, option)
+        if self._say is not None:
+            where = "" if directory == "/" else f" in {at_home(directory)}"
+            self._say(
+                "tried",
+                printable(f"{name}{where}: {trouble or version}"),
+                RED if trouble else PLAIN,
+            )
+        return trouble
+
+    def notify(self) -> None:
+        """Send a notification, and show how that ended."""
+        from palingenesis.cli.notify import send_once
+
+        if self._say is None or self._settings is None:
+            return
+        if not self._settings.notify:
+            self._say("notify", "no command is named in [notify], so nobody is notified")
+            return
+        summary, outcome = send_once(self._settings.notify, self._inherited)
+        if outcome.trouble is None:
+            self._say("notify", printable(f"sent: {summary}"))
+            return
+        said = f", and printed: {outcome.last_line}" if outcome.output else ""
+        self._say("notify", printable(f"[notify] command: {outcome.trouble}{said}"), RED)
 
 
-def _environment_of(pid: object) -> dict[str, str]:
+def version_of(
+    program: str, environment: Mapping[str, str], directory: str, option: str
+) -> tuple[str | None, str]:
+    """
+    Ask a program for its version; return why that fails or None, and what it printed.
+
+    :param option: that asks for it; tmux has ``-V``.
+    """
+    trouble, output, *_ = outcome = attempt(
+        [program, option], environment, VERSION_TIMEOUT, directory=directory
+    )
+    if trouble is None:
+        return None, printable(output.partition("\n")[0]) or "works"
+    said = f", and printed: {outcome.last_line}" if output else ""
+    return f"{at_home(program)} {option}: {trouble}{said}", ""
+
+
+def environment_of(pid: object) -> dict[str, str]:
+    """Return the environment that a process was started with; our own if it cannot be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             variables = os.fsdecode(file.read()).split("\0")
     except OSError:
-        return {}
+        return dict(os.environ)
     pairs = (each.partition("=") for each in variables)
     return {name: value for name, equals, value in pairs if equals}
+
+
+def directories_of(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """
+    Return the directories of sessions that may be brought back, by the home's name.
+
+    :param sessions: as ``SESSIONS`` replies them, the urgent first.
+    """
+    found: dict[str, list[str]] = {}
+    for session in sessions:
+        if session[Key.STATE] in _OPEN:
+            places = found.setdefault(session[Key.HOME], [])
+            if session[Key.DIRECTORY] not in places and len(places) < DIRECTORIES:
+                places.append(session[Key.DIRECTORY])
+    return found

@@ -11,11 +11,13 @@ from palingenesis.cli.columns import at_home
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain, in_words
 from palingenesis.config import ConfigError, load_config
-from palingenesis.monitor.homes import default_homes
+from palingenesis.monitor.forecast import Forecast
 from palingenesis.monitor.ledger.file import LEDGER_NAME, LedgerFile
 from palingenesis.monitor.ledger.history import fold
-from palingenesis.monitor.report import SPAN, facts, last_time, reasons_of, sentence
+from palingenesis.monitor.report import SPAN, facts, last_time, sentence
 from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
+from palingenesis.monitor.times import Times
+from palingenesis.monitor.world import World
 from palingenesis.paths import PathError, config_file, state_directory
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.web.night import clock, description, rows, svg
@@ -77,15 +79,9 @@ def read_night(directory: str, settings: Settings, since: float, now: float) -> 
         # No daemon has run yet.
         contents = []
     sums, entries = fold(contents)
-    why_not = reasons_of(settings, default_homes(os.environ).values())
-    return facts(
-        entries,
-        sums.sessions,
-        paused=sums.paused,
-        since=since,
-        now=now,
-        why_not=why_not,
-    )
+    times = Times()
+    forecast = Forecast(settings, sums, World(directory, lambda _: None, times), times)
+    return facts(entries, paused=sums.paused, since=since, now=now, forecasts=forecast.outlook)
 
 
 def lines(night: Mapping[str, Any]) -> list[str]:

@@ -94,7 +94,7 @@ def start(
     try:
         if foreground:
             _become([*twistd_command(), "-n", "--pidfile=", *options])
-        pidfile, logfile = _files(path if given is not None else None, directory)
+        pidfile, logfile = daemon_files(path if given is not None else None, directory)
         command = [*twistd_command(), f"--pidfile={pidfile}", f"--logfile={logfile}", *options]
         return _start(command, client, logfile, report)
     except PathError as error:
@@ -102,6 +102,17 @@ def start(
     except OSError as error:
         complain(f"cannot start the daemon: {printable(str(error.filename))}: {in_short(error)}")
     return Exit.USAGE
+
+
+def daemon_files(given: str | None, state: str) -> tuple[str, str]:
+    """Return the PID file and the log file; named by the socket's file name if that is given."""
+    uid = os.geteuid()
+    runtime, _source = runtime_directories(uid)[0]
+    check_runtime(runtime, uid)
+    pid, log = "palingenesis", "twistd"
+    if given is not None:
+        pid = log = os.path.basename(given).removesuffix(".sock") or pid
+    return os.path.join(runtime, f"{pid}.pid"), os.path.join(state, f"{log}.log")
 
 
 def _running(client: ControlClient, location: Location, state: str, report: Report) -> Exit | None:
@@ -279,17 +290,6 @@ def _state_directory(given: str | None) -> str:
             directory, f"no home directory is known; give --state DIR, or set {STATE_VARIABLE}"
         )
     return directory
-
-
-def _files(given: str | None, state: str) -> tuple[str, str]:
-    """Name the PID file and the log file; by the socket's file name if that is given."""
-    uid = os.geteuid()
-    runtime, _source = runtime_directories(uid)[0]
-    check_runtime(runtime, uid)
-    pid, log = "palingenesis", "twistd"
-    if given is not None:
-        pid = log = os.path.basename(given).removesuffix(".sock") or pid
-    return os.path.join(runtime, f"{pid}.pid"), os.path.join(state, f"{log}.log")
 
 
 def _is_activated() -> bool:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 from typing import IO, cast
 
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, textFileLogObserver
 from twisted.python.logfile import LogFile
 
-from palingenesis.paths import PathError
-from palingenesis.procfs import user_in_words
-from palingenesis.text import in_short
-
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from palingenesis.trust import open_log
 
 
 class PrivateLogFile(LogFile):
@@ -29,7 +24,7 @@ class PrivateLogFile(LogFile):
 
     def _openFile(self) -> None:  # noqa: N802
         self.closed = False
-        self._file = os.fdopen(_open(self.path), "ab", buffering=0)
+        self._file = os.fdopen(open_log(self.path, os.O_CREAT), "ab", buffering=0)
         self.size = self._file.tell()
 
 
@@ -40,24 +35,3 @@ def log_observer(file: PrivateLogFile) -> ILogObserver:
     threads = cast(IReactorFromThreads, reactor)
     signal.signal(signal.SIGUSR1, lambda *_: threads.callFromThread(file.rotate))
     return cast(ILogObserver, textFileLogObserver(cast(IO[str], file)))
-
-
-def _open(path: str) -> int:
-    try:
-        descriptor = os.open(path, _FLAGS, 0o600)
-    except OSError as error:
-        reason = "is a symbolic link" if os.path.islink(path) else in_short(error)
-        raise PathError(path, f"the log cannot be opened: {reason}") from error
-    try:
-        found = os.fstat(descriptor)
-        # A device, such as /dev/null, keeps its owner and mode.
-        if not stat.S_ISCHR(found.st_mode):
-            if not stat.S_ISREG(found.st_mode):
-                raise PathError(path, "the log is not a regular file")
-            if found.st_uid != os.geteuid():
-                raise PathError(path, f"the log belongs to {user_in_words(found.st_uid)}")
-            os.fchmod(descriptor, 0o600)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

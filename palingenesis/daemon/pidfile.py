@@ -24,16 +24,13 @@ _PID_LIMIT = 2**31 - 1
 _COMMAND_WORDS = 5
 
 
-def clear_unusable(path: str, advice: str) -> list[str]:
+def check(path: str, advice: str) -> bytes | None:
     """
-    Remove a PID file that no living daemon keeps.
-
-    A file that is longer than a PID is some other file, and is moved aside.
+    Check that no living daemon keeps a PID file, and return what is in it; None if it is missing.
 
     :param advice: how to name another PID file.
-    :returns: what to log.
     :raises PathError: when a living daemon keeps it, or when it is no regular file, or cannot
-        be read or removed.
+        be read.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -41,10 +38,9 @@ def clear_unusable(path: str, advice: str) -> list[str]:
                 raise PathError(path, f"is not a regular file; {advice}")
             content = file.read(_TORN_LIMIT + 1)
     except FileNotFoundError:
-        return []
+        return None
     except OSError as error:
         raise PathError(path, f"cannot be read: {in_short(error)}; {advice}") from error
-    shown = printable(path, VALUE_LIMIT)
     pid = _parse(content)
     if pid is not None and _is_kept_by(pid, path):
         name = command_of(pid) or "command unknown"
@@ -53,6 +49,23 @@ def clear_unusable(path: str, advice: str) -> list[str]:
             f"the PID file of pid {pid} ({name}), which runs with another socket; "
             f"stop it, or {advice}",
         )
+    return content
+
+
+def clear_unusable(path: str, advice: str) -> list[str]:
+    """
+    Remove a PID file that no living daemon keeps.
+
+    A file that is longer than a PID is some other file, and is moved aside.
+
+    :param advice: how to name another PID file.
+    :returns: what to log.
+    :raises PathError: as `check` does, and when it cannot be removed.
+    """
+    content = check(path, advice)
+    if content is None:
+        return []
+    shown = printable(path, VALUE_LIMIT)
     try:
         if len(content) > _TORN_LIMIT:
             moved = printable(move_aside(path), VALUE_LIMIT)
@@ -60,6 +73,7 @@ def clear_unusable(path: str, advice: str) -> list[str]:
         os.unlink(path)
     except OSError as error:
         raise PathError(path, f"cannot be replaced: {in_short(error)}; {advice}") from error
+    pid = _parse(content)
     held = "held no PID" if pid is None else f"named pid {pid}, which is no such daemon"
     return [f"The PID file {shown} {held}: removed it"]
 

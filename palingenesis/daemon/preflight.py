@@ -24,7 +24,13 @@ from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import MESSAGE_LIMIT, printable
-from palingenesis.trust import distrusted, make_private, remove_made
+from palingenesis.trust import (
+    check_writable,
+    distrusted,
+    existing,
+    make_private,
+    remove_made,
+)
 
 _log = get_logger(__name__)
 
@@ -98,27 +104,10 @@ def _twistd_files(twistd: Mapping[str, Any]) -> dict[str, str]:
     return {option: os.path.abspath(name) for option, name in files.items() if name and name != "-"}
 
 
-def _existing(path: str) -> str:
-    """Return a path, or the nearest directory above it that exists."""
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    return path
-
-
 def check_files(twistd: Mapping[str, Any], starter: Starter) -> None:
     """Check that twistd will be able to write its own files; nothing is made."""
     for option, path in _twistd_files(twistd).items():
-        advice = _advice(option, starter)
-        if os.path.isdir(path):
-            raise PathError(path, f"is a directory; {advice}")
-        if not os.access(_existing(path), os.W_OK):
-            raise PathError(path, f"cannot be written; {advice}")
-
-
-def check_state(directory: str, uid: int) -> None:
-    """Check that the state directory is, or can be, the user's own."""
-    if reason := distrusted(directory, uid):
-        raise PathError(directory, f"cannot be the state directory: {reason}; give --state DIR")
+        check_writable(path, _advice(option, starter))
 
 
 def prepare_files(twistd: Mapping[str, Any], starter: Starter) -> PrivateLogFile | None:
@@ -169,7 +158,7 @@ def check_user(twistd: Mapping[str, Any], state: str) -> None:
     advice = "set HOME to the home of that user"
     if not os.path.isdir(home) or os.stat(home).st_uid != uid:
         raise PathError(home, f"is not the home of uid {uid}; {advice}")
-    place = _existing(state)
+    place = existing(state)
     with _as_user(uid, twistd.get("gid")):
         if not os.access(place, os.W_OK, effective_ids=True):
             raise PathError(state, f"uid {uid} cannot write there; {advice}, or give --state DIR")

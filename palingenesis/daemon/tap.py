@@ -22,6 +22,7 @@ from palingenesis.paths import PathError, config_file, expand_home, state_direct
 from palingenesis.server.clock import use_monotonic_time
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import in_short
+from palingenesis.trust import check_own_state
 from palingenesis.web.settings import TABLES as HTTP_TABLES
 
 
@@ -115,7 +116,7 @@ class Options(usage.Options):
             self["config"] = os.path.abspath(expand_home(self["config"]))
         self.config = self.read_config()
         preflight.check_user(twistd, self.state_directory)
-        preflight.check_state(self.state_directory, self.uid)
+        check_own_state(self.state_directory, self.uid)
         preflight.check_files(twistd, self.starter)
         if self["endpoint"] is None:
             location = locate_socket(self["socket"], self["config"], self.uid)

@@ -340,7 +340,7 @@ class Assessment:
 
 def assess(case: Case) -> Assessment:
     """Assess a case."""
-    held = next(_reasons(case), None)
+    held = next(reasons_against(case), None)
     return Assessment(case.kind, _state(case, held), case.due, held, case.method)
 
 
@@ -350,14 +350,15 @@ def shown_reason(case: Case) -> Reason | None:
 
     So a session whose program is open says so at once, and not when its limit ends.
     """
-    reasons = _reasons(case)
+    reasons = reasons_against(case)
     first = next(reasons, None)
     if first is not Reason.NOT_DUE:
         return first
     return next((reason for reason in reasons if reason in _LASTING), first)
 
 
-def _reasons(case: Case) -> Iterator[Reason]:
+def reasons_against(case: Case) -> Iterator[Reason]:
+    """Yield each reason not to revive a session now, in the gate's order."""
     gate = GATE if not case.is_asked else ASKED_GATE
     return (reason for reason, forbids in gate if forbids(case))
 
@@ -462,7 +463,7 @@ def _state(case: Case, held: Reason | None) -> State:
             return State.STOPPED
         if case.is_given_up:
             return State.GIVEN_UP
-    return State.WAITING if held in _PASSING else State.STOPPED
+    return State.WAITING if held in PASSING else State.STOPPED
 
 
 def _is_too_far(case: Case) -> bool:
@@ -489,9 +490,18 @@ def _is_not_due(case: Case) -> bool:
 def _is_outside_hours(case: Case) -> bool:
     if case.settings.hours is None:
         return False
-    begin, end = case.settings.hours
-    clock = case.circumstances.clock
-    return not (begin <= clock < end if begin < end else clock >= begin or clock < end)
+    return not is_within(case.settings.hours, case.circumstances.clock)
+
+
+def is_within(hours: tuple[int, int], clock: int) -> bool:
+    """
+    Return whether a time of day is within some hours, which may go beyond midnight.
+
+    :param hours: when they begin and end, in minutes since midnight.
+    :param clock: in minutes since midnight.
+    """
+    begin, end = hours
+    return begin <= clock < end if begin < end else clock >= begin or clock < end
 
 
 def _is_one_too_many_windows(case: Case) -> bool:
@@ -582,7 +592,7 @@ OVERRIDDEN = frozenset(
 )
 ASKED_GATE = tuple(each for each in GATE if each[0] not in OVERRIDDEN)
 #: The reasons that hold a session which goes on by itself, sooner or later.
-_PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
+PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
 #: The reasons that hold a session when it is due, and can be known before.
 _LASTING = frozenset({Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY})
 #: The reasons that a look at processes, directories and programs cannot change.

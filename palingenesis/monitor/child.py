@@ -147,3 +147,28 @@ def start(
         raise CommandError(f"{error.filename or program}: {error.strerror}") from None
     except (ValueError, subprocess.SubprocessError) as error:
         raise CommandError(f"{program}: {error}") from None
+
+
+def start_with(
+    given: bytes,
+    arguments: Sequence[str],
+    program: str,
+    environment: Mapping[str, str],
+    output: int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """
+    Start a command in ``/`` as `start` does, with a text on its standard input.
+
+    :param given: the text, far shorter than a pipe's buffer.
+    """
+    # The reading end is open here, so this write neither waits nor fails.
+    reader, writer = os.pipe()
+    try:
+        try:
+            os.set_blocking(writer, False)
+            os.write(writer, given)
+        finally:
+            os.close(writer)
+        return start(arguments, program, environment, "/", stdin=reader, output=output)
+    finally:
+        os.close(reader)

@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
@@ -45,6 +45,28 @@ class Home:
     def holds(self, transcript: str) -> bool:
         """Return whether a transcript is in this home."""
         return transcript.startswith(os.path.join(self.directory, ""))
+
+    def others(self, environment: Mapping[str, str]) -> Iterator[str]:
+        """
+        Yield the homes of the same agent that an environment names, or that have a name like this.
+
+        ``~/.claude-work`` is like ``~/.claude`` if there are transcripts' directories in it.
+        """
+        named = self.kind.home(environment)
+        if os.path.isdir(named):
+            yield named
+        parent, name = os.path.split(self.directory)
+        inner, slash, _ = self.kind.transcripts.partition("/")
+        try:
+            names = sorted(os.listdir(parent)) if slash else []
+        except OSError:
+            return
+        for each in names:
+            place = os.path.join(parent, each)
+            if each.startswith((f"{name}-", f"{name}_", f"{name}.")) and os.path.isdir(
+                os.path.join(place, inner)
+            ):
+                yield place
 
     @property
     def environment(self) -> Mapping[str, str]:

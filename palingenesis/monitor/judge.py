@@ -20,8 +20,9 @@ from palingenesis.monitor.case import (
     shown_reason,
 )
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.ledger import Entry, Ledger
 from palingenesis.monitor.needs import needs
 from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
 from palingenesis.monitor.revive import Command
@@ -178,6 +179,7 @@ class Judge:
             if wanted and self._world.stamp(session.home, session.path) == session.stamp:
                 _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
+            session.wants_permission = living.wants_permission(session.home, session.identity)
             session.left = session.left or _has_left(session, living)
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
@@ -339,6 +341,16 @@ class Judge:
             {name: self._revivals.load(name) for name in self.kept},
             self._times.clock(),
         )
+
+    def outlook(self, session: Session, stop: Entry) -> Outlook:
+        """
+        Return what becomes of a session that has stopped.
+
+        :param stop: the ledger's entry of its last stop.
+        """
+        case = self._case(session, self.circumstances())
+        known = (stop.key, case.history.found)
+        return outlook(replace(case, newer_record=session.verdict.key not in known))
 
     def _newest_resets(self) -> dict[str, Statement]:
         """Return the newest statement of each home's limit, by the home's name."""

@@ -37,7 +37,7 @@ def needs(case: Case, assessment: Assessment) -> str | None:
     if case.running:
         return _MESSAGES[case.session.is_queued] if _has_taken_nothing(case) else None
     if case.kind in _KINDS:
-        return _KINDS[case.kind]
+        return "permission" if _lacks_permission(case) else _KINDS[case.kind]
     if assessment.held is Reason.GIVEN_UP and case.history.needs == case.history.key:
         # What it needs was said when it was given up.
         return case.history.need or _REASONS[Reason.GIVEN_UP]
@@ -59,6 +59,13 @@ def _has_taken_nothing(case: Case) -> bool:
         and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
         and case.circumstances.now - attempt.at > SELF_RESUME
     )
+
+
+def _lacks_permission(case: Case) -> bool:
+    """Return whether a session waits for a permission, or stopped for want of one."""
+    verdict = case.session.verdict
+    # Only the process knows what it waits for in the middle of a turn.
+    return verdict.permission or (verdict.kind is None and case.session.wants_permission)
 
 
 def _is_stuck(case: Case, assessment: Assessment) -> bool:

@@ -158,7 +158,8 @@ class Notifier:
         full = child.child_environment(inherited, added)
         try:
             program = child.find_program(self.command[0], full)
-            self._running.append(_Run(self._start(program, full, event), now + LIMIT))
+            process = child.start_with(event, self.command, program, full)
+            self._running.append(_Run(process, now + LIMIT))
         except CommandError as error:
             return self._warning(str(error))
         except OSError as error:
@@ -187,22 +188,6 @@ class Notifier:
             else:
                 self._warned.clear()
         return [line for problem in problems if (line := self._warning(problem)) is not None]
-
-    def _start(
-        self, program: str, environment: Mapping[str, str], event: bytes
-    ) -> subprocess.Popen[bytes]:
-        # An event is far smaller than a pipe's buffer and the reading end is open here, so this
-        # write neither waits nor fails.
-        reader, writer = os.pipe()
-        try:
-            try:
-                os.set_blocking(writer, False)
-                os.write(writer, event)
-            finally:
-                os.close(writer)
-            return child.start(self.command, program, environment, "/", stdin=reader)
-        finally:
-            os.close(reader)
 
     def _warning(self, problem: str) -> str | None:
         line = printable(f"[notify] command: {problem}", MESSAGE_LIMIT)

@@ -31,6 +31,10 @@ class Session:
     """
 
     def __init__(self, identity: str) -> None:
+        # First: the demo removes its directories once no agent has the pipe open.
+        self._alive = os.open(os.environ[ALIVE_VARIABLE], os.O_RDONLY | os.O_NONBLOCK)
+        if not _is_held_open(self._alive):
+            raise SystemExit(1)
         self._id = identity
         self._directory = os.getcwd()
         home = os.environ["CLAUDE_CONFIG_DIR"]
@@ -39,7 +43,6 @@ class Session:
             os.makedirs(os.path.join(home, below), exist_ok=True)
         self.path = os.path.join(home, "projects", name, f"{identity}.jsonl")
         self._entry = os.path.join(home, "sessions", f"{os.getpid()}.json")
-        self._alive = os.open(os.environ[ALIVE_VARIABLE], os.O_RDONLY | os.O_NONBLOCK)
 
     def enter(self) -> None:
         """Enter this process in the registry of living ones."""
@@ -107,6 +110,14 @@ class Session:
         }
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def _is_held_open(pipe: int) -> bool:
+    """Return whether a pipe has a writer; select(2) does not report one that has had none."""
+    try:
+        return bool(os.read(pipe, 1))
+    except BlockingIOError:
+        return True
 
 
 def main(arguments: list[str]) -> int:

@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from palingenesis.monitor.homes import Home
-from palingenesis.monitor.ledger import Entry, History, Name
-from palingenesis.monitor.settings import Settings
+from palingenesis.monitor.forecast import Outlook
+from palingenesis.monitor.ledger import Entry, Name
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, State
 
-#: Returns why a session is never revived, or None; by its agent, transcript and directory.
-WhyNot = Callable[[str, str | None, str | None], str | None]
+#: Returns what becomes of a session, by the entry of its last stop; None if that is not known.
+Forecasts = Callable[[Entry], Outlook | None]
 
 #: Seconds that a report looks back by default.
 SPAN = 12 * 3600.0
@@ -43,19 +42,17 @@ _MARKS = frozenset(
 
 def facts(
     entries: Iterable[Entry],
-    histories: Mapping[Name, History],
     *,
     paused: bool,
     since: float,
     now: float,
-    why_not: WhyNot = lambda *_: None,
+    forecasts: Forecasts = lambda _: None,
 ) -> dict[str, Any]:
     """
     Return the facts of the time from ``since`` to ``now``.
 
     :param entries: the ledger's entries, the oldest first.
-    :param histories: what follows from all its entries, by session.
-    :param why_not: returns why the configuration keeps a session from being revived.
+    :param forecasts: returns what becomes of a session that has stopped.
     """
     stories: dict[Name, _Story] = {}
     for entry in entries:
@@ -64,9 +61,8 @@ def facts(
             stories.setdefault(name, _Story(name)).add(entry)
     told = [story for story in stories.values() if story.last >= since or story.is_open]
     for story in told:
-        history = histories.get(story.name, History())
-        story.held = history.on_hold
-        story.why_not = why_not(story.name[0], story.transcript, story.directory)
+        if story.stop is not None:
+            story.outlook = forecasts(story.stop)
     return {
         Key.SINCE: since,
         "now": now,
@@ -75,7 +71,7 @@ def facts(
         Event.FAILED: [each for story in told if (each := story.failure(since))],
         "went_on": [each for story in told for each in story.spells(since, now)],
         State.WAITING: [each for story in told if (each := story.wait())],
-        "forecast": [each for story in told if (each := story.forecast(paused=paused))],
+        "forecast": [each for story in told if (each := story.forecast())],
         "lanes": [story.lane(since, now) for story in told if story.last >= since or story.due],
     }
 
@@ -116,7 +112,7 @@ def digest(night: Mapping[str, Any]) -> dict[str, Any]:
     needs = [f"{name_of(each)}: needs you: {each[Key.REASON]}" for each in night[Key.NEEDS_YOU]]
     failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night[Event.FAILED]]
     first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
-    return {Key.AT: night["now"], Key.EVENT: "digest", "summary": "\n".join(first)}
+    return {Key.AT: night["now"], Key.EVENT: Event.DIGEST, "summary": "\n".join(first)}
 
 
 def clock(at: float) -> str:
@@ -136,56 +132,38 @@ class _Story:
     def __init__(self, name: Name) -> None:
         self.name = name
         self.directory: str | None = None
-        self.transcript: str | None = None
         self.last = 0.0
         self.due: float | None = None
-        self.held = False
-        self.why_not: str | None = None
+        self.stop: Entry | None = None
+        self.outlook: Outlook | None = None
         self._entries: list[Entry] = []
-        self._stop: Entry | None = None
         self._call: Entry | None = None
         self._failed: Entry | None = None
-        self._gave_up = False
-        self._is_left = False
 
     def add(self, entry: Entry) -> None:
         """Take an entry into account."""
         self._entries.append(entry)
         self.last = entry.at
         self.directory = entry.directory or self.directory
-        self.transcript = entry.transcript or self.transcript
         match entry.event:
             case Event.STOPPED:
-                self._stop, self.due = entry, entry.due
+                self.stop, self.due = entry, entry.due
                 self._call = self._failed = None
-                self._gave_up = self._is_left = False
             case Event.FAILED:
                 self._failed = entry
             case Event.WORKED:
-                self._stop = self._call = self._failed = self.due = None
-                self._gave_up = False
+                self.stop = self._call = self._failed = self.due = None
             case Event.GAVE_UP:
-                self._gave_up, self.due = True, None
-                self._call = entry
+                self._call, self.due = entry, None
             case Event.NEEDS_YOU:
                 self._call = entry
             case Event.LEFT | Event.CONTINUED:
-                self._stop = self._call = self.due = None
-                self._is_left = True
+                self.stop = self._call = self.due = None
 
     @property
     def is_open(self) -> bool:
         """Whether the session waits for a person or for a time."""
-        return self._call is not None or (self._stop is not None and self.due is not None)
-
-    @property
-    def _waits(self) -> bool:
-        stop = self._stop
-        return stop is not None and stop.kind in REVIVABLE and not self._gave_up
-
-    @property
-    def _comes_back(self) -> bool:
-        return self._waits and not self.held and self.why_not is None
+        return self._call is not None or (self.stop is not None and self.due is not None)
 
     def need(self) -> dict[str, Any] | None:
         """Return what it needs from a person; None if nothing."""
@@ -249,28 +227,24 @@ class _Story:
 
     def wait(self) -> dict[str, Any] | None:
         """Return for what it waits, and until when; None if nothing would bring it back."""
-        if self._stop is None or not self._comes_back:
+        if self.stop is None or not self._comes_back:
             return None
-        return {**self._who(), Key.KIND: _kind(self._stop), Key.DUE: self.due}
+        return {**self._who(), Key.KIND: _kind(self.stop), Key.DUE: self._at}
 
-    def forecast(self, *, paused: bool) -> dict[str, Any] | None:
+    def forecast(self) -> dict[str, Any] | None:
         """Return whether it will be brought back, when, or why not; None if it does not stop."""
-        stop = self._stop
-        if stop is None:
+        if self.stop is None or self.outlook is None:
             return None
-        reason = None
-        if stop.kind not in REVIVABLE:
-            reason = f"waiting does not cure {_kind(stop)}"
-        elif self._gave_up:
-            reason = "it is given up"
-        elif self.held:
-            reason = "it is on hold"
-        elif self.why_not is not None:
-            reason = self.why_not
-        elif paused:
-            reason = "the monitor is paused"
-        at = self.due if reason is None else None
-        return {**self._who(), "comes_back": reason is None, Key.DUE: at, Key.REASON: reason}
+        known = {"comes_back": self._comes_back, Key.DUE: self._at}
+        return {**self._who(), **known, Key.REASON: self.outlook.reason}
+
+    @property
+    def _comes_back(self) -> bool:
+        return self.outlook is not None and self.outlook.reason is None
+
+    @property
+    def _at(self) -> float | None:
+        return None if self.outlook is None else self.outlook.at
 
     def lane(self, since: float, now: float) -> dict[str, Any]:
         """Return its lane in the picture: segments, marks, and what is planned."""
@@ -287,7 +261,7 @@ class _Story:
             for each in self._entries
             if each.at >= since and each.event in _MARKS
         ]
-        planned = self.due if self._comes_back else None
+        planned = self._at if self._comes_back else None
         return {**self._who(), "segments": segments, "marks": marks, "planned": planned}
 
     def _who(self) -> dict[str, Any]:
@@ -342,24 +316,3 @@ def _attempt(entry: Entry) -> tuple[str | None, int | None]:
 
 def _kind(entry: Entry) -> str:
     return (entry.kind or Kind.UNKNOWN).value
-
-
-def reasons_of(settings: Settings, defaults: Iterable[Home]) -> WhyNot:
-    """
-    Return a function for why the configuration keeps a session from being revived, for `facts`.
-
-    :param defaults: the home that each agent uses by default.
-    """
-    homes = [*settings.homes.values(), *defaults]
-
-    def why_not(agent: str, transcript: str | None, directory: str | None) -> str | None:
-        project = None if directory is None else settings.project_of(directory)
-        if project is not None and not project.revive:
-            return "[[projects]] says so for its directory"
-        mine = [home for home in homes if home.agent == agent]
-        holding = [home for home in mine if transcript is not None and home.holds(transcript)]
-        if any(home.name in settings.revive for home in holding[:1] or mine):
-            return None
-        return f"no command is named in [revive.{holding[0].name if holding else agent}]"
-
-    return why_not

@@ -114,6 +114,18 @@ def find_program(command: Command, environment: Mapping[str, str] | None = None)
     )
 
 
+def environment_for(
+    command: Command, home: Home, directory: str, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """
+    Return the environment that a command gets for a session in a directory.
+
+    :param inherited: the daemon's environment.
+    """
+    added = {**home.environment, **command.environment, "PWD": directory}
+    return child.child_environment({n: v for n, v in inherited.items() if n not in _HIDDEN}, added)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """
@@ -264,9 +276,8 @@ def start(
     arguments = arguments_for(command, session)
     program = find_program(command, environment)
     check_directory(session.directory)
-    added = {**home.environment, **command.environment, "PWD": session.directory}
     inherited = os.environ if environment is None else environment
-    full = child.child_environment({n: v for n, v in inherited.items() if n not in _HIDDEN}, added)
+    full = environment_for(command, home, session.directory, inherited)
     descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use, keep)
     try:
         source, sink = os.pipe()

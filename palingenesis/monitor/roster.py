@@ -36,6 +36,7 @@ class Session:
     :ivar doubt: why no prompt can be typed into the terminal of its program, when that was last
         asked; None if one can.
     :ivar doubt_asked: when that was, in seconds of the clock that is never set back.
+    :ivar wants_permission: whether its process said last that it waits for a permission.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
@@ -58,6 +59,7 @@ class Session:
     is_queued: bool | None = None
     doubt: str | None = None
     doubt_asked: float = -math.inf
+    wants_permission: bool = False
     left: bool = False
     state: State = State.WORKING
     due: float | None = None

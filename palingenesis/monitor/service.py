@@ -17,23 +17,22 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from palingenesis.monitor.case import TOO_FAR
-from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
 from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
-from palingenesis.monitor.report import SPAN, digest, facts, last_time, reasons_of
+from palingenesis.monitor.report import SPAN, digest, facts, last_time
 from palingenesis.monitor.revivals import Revivals
-from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
-from palingenesis.monitor.settings import HomeRevival, Settings
+from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
-from palingenesis.redacted import redacted
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
-from palingenesis.words import OK_WORD, Event, Key, Method, Reason, State
+from palingenesis.words import OK_WORD, Event, Key, Reason, State
 
 #: Seconds by which the two clocks may disagree between two ticks: more is a sleep or a step.
 STEP = 60.0
@@ -41,6 +40,8 @@ STEP = 60.0
 PATIENCE = 2.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
+#: Seconds after its time at which a digest that was missed is still sent.
+LATE = 6 * 3600.0
 #: Different warnings that are logged; further ones are not.
 _WARNING_LIMIT = 1000
 
@@ -182,7 +183,8 @@ class Monitor(Service):
         self._settings = self._judge.settings = settings
         self._notifier.command = settings.notify
         self._notifier.events = settings.notify_events
-        self._digested = None
+        if settings.digest is not None:
+            self._digested = last_time(settings.digest, self._times.wall())
         self._judge.unsettle()
         self._judge.restate()
         self._summarize()
@@ -351,48 +353,14 @@ class Monitor(Service):
 
     def inspect(self) -> dict[str, Any]:
         """Return what only the monitor knows about its surroundings."""
-        settings = self._settings
-        monitored = {home.name for home in self._homes()}
-        every = {**self._world.default_homes(), **settings.homes}
         return {
-            Key.AGENTS: {
-                name: {
-                    Key.DIRECTORY: home.directory,
-                    Key.EXISTS: os.path.isdir(home.directory),
-                    Key.MONITORED: name in monitored,
-                    Key.KEEPER: self._kept_by.get(name),
-                }
-                for name, home in every.items()
-            },
-            Key.COMMANDS: {
-                name: self._inspect(revival) for name, revival in settings.revive.items()
-            },
+            **inspect(self._settings, self._world, self._kept_by),
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
             Key.LEDGER: self.ledger_trouble or OK_WORD,
             Key.SCAN: self.scan_warning or OK_WORD,
             Key.PAUSED: self.paused,
         }
-
-    def _inspect(self, revival: HomeRevival) -> dict[str, Any]:
-        """Return the methods that a home names, and where the first one's program is."""
-        found: dict[str, Any] = {
-            Key.COMMAND: redacted(revival.command),
-            Method.QUEUE: redacted(revival.queue),
-            Method.TYPE_INTO: revival.type_into,
-            Key.PROGRAM: None,
-            Key.TROUBLE: None,
-        }
-        try:
-            for method in revival.methods:
-                if (command := revival.run_for(method)) is not None:
-                    program = self._world.program(command)
-                    found[Key.PROGRAM] = found[Key.PROGRAM] or program
-                elif method is Method.TYPE_INTO:
-                    self._world.program(Command(("tmux",)))
-        except CommandError as error:
-            found[Key.TROUBLE] = str(error)
-        return found
 
     # One tick
 
@@ -647,22 +615,38 @@ class Monitor(Service):
         """Return the facts of the time since then; see `report.facts`."""
         return facts(
             self._ledger.entries(),
-            self._ledger.sums.sessions,
             paused=self.paused,
             since=since,
             now=self._times.wall(),
-            why_not=reasons_of(self._settings, self._world.default_homes().values()),
+            forecasts=self._outlook,
         )
 
+    def _outlook(self, stop: Entry) -> Outlook:
+        session = self._roster.sessions.get((stop.agent or "", stop.session or ""))
+        if session is None:
+            return Outlook("its transcript is gone, or is not monitored", None)
+        return self._judge.outlook(session, stop)
+
     def _send_digest(self) -> None:
-        """Notify of the night, at the first tick after the time of day that is set."""
+        """
+        Notify of the night, at the first tick after the time of day that is set.
+
+        A daemon that starts soon after it sends the one that was missed. The ledger knows the
+        last one, so that none is sent twice.
+        """
         if self._settings.digest is None or not self._keeper.held:
             return
         now = self._times.wall()
-        latest, before = last_time(self._settings.digest, now), self._digested
+        latest, sent = last_time(self._settings.digest, now), self._ledger.sums.digested
+        if sent is None or sent > now:
+            # There was none, or a clock was wrong: the next one is the first.
+            before = latest if self._digested is None else self._digested
+        else:
+            before = max(sent, self._digested or 0.0, now - LATE)
         # A clock that is set back repeats no digest.
-        self._digested = latest if before is None else max(latest, before)
-        if before is not None and latest > before:
+        self._digested = latest if self._digested is None else max(latest, self._digested)
+        if latest > before and (sent is None or abs(now - sent) >= SPAN):
+            self._ledger.digested()
             event = digest(self.night(now - SPAN))
             warning = self._notifier.digest(event, self._times.monotonic())
             if warning is not None:

@@ -77,6 +77,7 @@ class Verdict:
     :ivar goes_on: whether the program has said that it goes on by itself when a limit ends, and
         has not taken it back.
     :ivar spends: whether going on costs more than the plan, as the record says.
+    :ivar permission: whether what the session needs of a person is a permission.
     :ivar calling: whether a call of a tool has no result yet.
     :ivar progress: when the agent last did something that is no error, in seconds since the
         epoch; None if no such time was read.
@@ -94,6 +95,7 @@ class Verdict:
     last_typed: bool = False
     goes_on: bool = False
     spends: bool = False
+    permission: bool = False
 
     def believed(self, now: float) -> Verdict:
         """

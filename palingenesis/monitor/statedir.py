@@ -21,14 +21,24 @@ def prepare_directory(path: str) -> None:
     """
     Make the state directory and its parents, private, if they are missing.
 
-    :raises StateError: if it cannot be made, belongs to another user, or lets the group or
-        others in (any bit of mode 0077).
+    :raises StateError: if it cannot be made, or is not private; see `check_directory`.
     """
     try:
         _make(path)
-        found = os.stat(path)
+        check_directory(path)
     except OSError as error:
         raise StateError(path, f"cannot make the state directory: {error.strerror}") from None
+
+
+def check_directory(path: str) -> None:
+    """
+    Check that the state directory is private.
+
+    :raises StateError: if it belongs to another user, or lets the group or others in (any bit of
+        mode 0077).
+    :raises OSError: if it is not there.
+    """
+    found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise StateError(path, "the state directory is not a directory; move it aside")
     if found.st_uid != os.geteuid():

@@ -63,6 +63,11 @@ class Living:
         owners = self._owners.get(home.name)
         return None if owners is None else owners.is_queued(session)
 
+    def wants_permission(self, home: Home, session: Identity) -> bool:
+        """Return whether what a session's process waits for is a permission."""
+        owners = self._owners.get(home.name)
+        return owners is not None and owners.wants_permission(session)
+
     def has_left(self, home: Home, session: Identity, since: float) -> bool:
         """Return whether a person has left a session; see `Owners.has_left`."""
         owners = self._owners.get(home.name)

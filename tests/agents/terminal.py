@@ -59,14 +59,14 @@ class Tmux:
             client.kill()
             client.communicate()
 
-    def open(self, command: Sequence[str], directory: str) -> Window:
-        """Start a program in a window of its own."""
+    def open(self, command: Sequence[str], directory: str, size: tuple[int, int] = SIZE) -> Window:
+        """Start a program in a window of its own, of so many columns and lines."""
         self._number += 1
         name = f"w{self._number}"
-        width, height = map(str, SIZE)
-        size = ("-x", width, "-y", height)
+        width, height = map(str, size)
+        shape = ("-x", width, "-y", height)
         # Not by a shell, which would stay beside it.
-        self.tmux("new-session", "-d", "-s", name, *size, "-c", directory, "env", *command)
+        self.tmux("new-session", "-d", "-s", name, *shape, "-c", directory, "env", *command)
         return Window(self, name)
 
 

@@ -218,7 +218,7 @@ class ClaudeTests(scenarios.Scenarios):
         window.type("please do the work")
         window.wait_for("Left or right?")
         self.bed.daemon(backlog=True)
-        self.assert_told(kind="asking")
+        self.assert_told(kind="asking", needs="an answer")
 
     def test_a_permission_that_is_asked_for(self) -> None:
         call = Call("WebFetch", {"url": "https://example.org", "prompt": "What is it?"})
@@ -227,7 +227,7 @@ class ClaudeTests(scenarios.Scenarios):
         window.type("please do the work")
         window.wait_for("Do you want to")
         self.bed.daemon(backlog=True)
-        self.assert_told(kind="asking")
+        self.assert_told(kind="asking", needs="permission")
 
     # One session after another, and beside another.
 

@@ -96,6 +96,15 @@ class InitTests(ConfigTestCase):
         self.assertEqual(self.run_command("config", "check").stderr, b"")
         self.assertIn(b"queue", self.run_command("config", "show").stdout)
 
+    def test_its_notification_needs_no_path_of_a_shell(self) -> None:
+        self.run_command("config", "init")
+        with open(self.file, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        first = lines.index("# [notify]")
+        self.written("\n".join(line.removeprefix("# ") for line in lines[first : first + 2]))
+        done = self.run_command("config", "check", variables={"PATH": "/usr/bin:/bin"})
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+
     def test_an_existing_file_is_not_touched(self) -> None:
         self.written("# mine\n")
         self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
 
+from palingenesis.cli.demo import GRACE
 from palingenesis.client.blocking import ControlClient
+from palingenesis.monitor import pretend
 from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.checkout import ROOT
+from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, wait_until
 
 #: The news of a demo, in their order.
@@ -26,10 +35,26 @@ NEWS = (
 )
 
 
-class DemoTests(ProcessTestCase):
-    def start(self, **variables: str) -> subprocess.Popen[str]:
+class PretendTests(ProcessTestCase):
+    def test_an_agent_that_starts_when_the_demo_is_over_makes_nothing(self) -> None:
+        alive, app = self.place.path("alive"), self.place.path("app")
+        os.mkdir(app)
+        for is_there in (False, True):
+            if is_there:
+                os.mkfifo(alive)
+            agent = self.place.spawn(
+                [sys.executable, "-I", pretend.__file__, "--resume", "an-id", "continue"],
+                {"CLAUDE_CONFIG_DIR": self.place.path("claude"), pretend.ALIVE_VARIABLE: alive},
+                cwd=app,
+            )
+            self.assertEqual(agent.wait(), 1)
+            self.assertFalse(os.path.exists(self.place.path("claude")))
+
+
+class DemoTestCase(ProcessTestCase):
+    def spawn(self, command: Sequence[str], **variables: str) -> subprocess.Popen[str]:
         demo = subprocess.Popen(
-            [*COMMAND, "demo"],
+            command,
             env=self.place.environment(**variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -43,6 +68,11 @@ class DemoTests(ProcessTestCase):
         if demo.poll() is None:
             demo.kill()
         demo.communicate()
+
+
+class DemoTests(DemoTestCase):
+    def start(self) -> subprocess.Popen[str]:
+        return self.spawn([*COMMAND, "demo"])
 
     def end_daemon(self, directory: str) -> None:
         """End the daemon of a demo that was killed, and remove its directory."""
@@ -81,14 +111,22 @@ class DemoTests(ProcessTestCase):
         self.assert_nothing_is_left(demo)
 
     def test_nothing_is_left_after_ctrl_c_or_a_kill_in_the_middle(self) -> None:
-        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)):
+        for number, moment in (
+            (signal.SIGINT, "A pretend agent works"),
+            (signal.SIGTERM, "working"),
+            (signal.SIGINT, "revival 1 begins"),
+            (signal.SIGTERM, "revival 1 started, pid"),
+        ):
             demo = self.start()
             assert demo.stdout is not None
-            while "started, pid" not in (line := demo.stdout.readline()):
+            while moment not in (line := demo.stdout.readline()):
                 self.assertNotEqual(line, "", demo.stderr)
             os.killpg(demo.pid, number)
+            began = time.monotonic()
             _, errors = demo.communicate(timeout=2 * PATIENCE)
-            self.assertEqual((demo.returncode, errors), (status, ""))
+            self.assertEqual((demo.returncode, errors), (128 + number, ""))
+            # It waits for its processes, and never until it loses patience with one.
+            self.assertLess(time.monotonic() - began, GRACE, moment)
             self.assert_nothing_is_left(demo)
 
     def test_its_agents_end_with_it_even_if_it_cannot_clean_up(self) -> None:
@@ -102,3 +140,35 @@ class DemoTests(ProcessTestCase):
         self.assertEqual(len(os.listdir(entries)), 1)
         demo.kill()
         wait_until(lambda: not os.listdir(entries), "the pretend agent has ended")
+
+
+@needs_root
+@needs_linux
+class ContainerTests(DemoTestCase):
+    def test_where_tmp_proves_nothing_the_state_directory_is_used(self) -> None:
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        if shutil.which("unshare") is None or subprocess.call([*unshare, "true"]) != 0:
+            self.skipTest("no namespaces can be made here")
+        beside = tempfile.mkdtemp(prefix="pal-", dir="/var/tmp")
+        self.addCleanup(shutil.rmtree, beside)
+        state, stash = os.path.join(beside, "state"), os.path.join(beside, "stash")
+        os.mkdir(stash)
+        if os.stat(beside).st_dev != os.stat("/").st_dev:
+            self.skipTest("/var/tmp is a file system of its own")
+        # A volume at /tmp, which others than this container may share.
+        script = (
+            f"mount --bind {ROOT} {stash} && mount -t tmpfs tmpfs /tmp && mkdir -p {ROOT} && "
+            f"mount --bind {stash} {ROOT} && cd / && exec {shlex.join(COMMAND)} demo"
+        )
+        demo = self.spawn(
+            [*unshare, "sh", "-c", script], PALINGENESIS_STATE=state, PYTHONPATH=str(ROOT)
+        )
+        assert demo.stdout is not None
+        while "working" not in (line := demo.stdout.readline()):
+            self.assertNotEqual(line, "", demo.stderr)
+        (directory,) = os.listdir(state)
+        self.assertRegex(directory, "^demo-")
+        output, errors = demo.communicate(timeout=3 * PATIENCE)
+        self.assertEqual((demo.returncode, errors), (0, ""), output)
+        self.assertIn("It came back by itself.", output)
+        self.assertEqual(os.listdir(state), [])

@@ -174,7 +174,7 @@ class PurposeTests(DoctorTestCase):
     def test_a_program_that_does_not_run_is_seen_before_the_night(self) -> None:
         found = self.configured(self.program("echo no node here; exit 127"))
         self.assertIn("the command of claude does not run: ", found["verdict"])
-        self.assertIn("ended with 127, and printed: no node here", found["verdict"])
+        self.assertIn("exit status 127, and printed: no node here", found["verdict"])
         self.assertEqual(found["status"], "1")
 
     def test_a_program_that_is_not_there_is_seen_too(self) -> None:

@@ -441,6 +441,21 @@ class SpeedTests(CommandTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(set(SLOW_IMPORTS) & set(done.stderr.decode().split()), set())
 
+    def test_what_reads_the_configuration_and_the_ledger_imports_no_twisted(self) -> None:
+        os.makedirs(self.place.path(".config", "palingenesis"))
+        self.place.write(".config/palingenesis/config.toml", "")
+        told = ["config", "check"], ["config", "show"], ["report"], ["doctor", "--json"]
+        for arguments in told:
+            done = subprocess.run(
+                program("imported", "palingenesis.__main__:run", *arguments, isolated=True),
+                env=self.environment(),
+                capture_output=True,
+                timeout=PATIENCE,
+            )
+            imported = set(done.stderr.decode().split())
+            self.assertIn("palingenesis.monitor.settings", imported, arguments)
+            self.assertEqual(imported & {"twisted", "zope"}, set(), arguments)
+
 
 class ConsoleScriptTests(CommandTestCase):
     def test_the_installed_command_is_the_same(self) -> None:

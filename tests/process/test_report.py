@@ -10,22 +10,25 @@ import subprocess
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any, cast
 
-from palingenesis.words import Event
+from palingenesis.words import Event, Kind
 from tests.support.browser import start_browser
 from tests.support.cases import COMMAND, ProcessTestCase
+from tests.support.needs import needs_revivals
 from tests.support.night import END, entry, staged_night
 from tests.support.patience import PATIENCE
 
 #: A configuration that revives the sessions of the staged night.
 CONFIGURATION = """\
-[homes.mine]
-agent = "claude"
-directory = "/home/you/.claude"
-
-[revive.mine]
+[sessions]
+agents = ["claude"]
+[revive.claude]
 command = ["claude", "-p", "--resume", "{id}", "{prompt}"]
 """
+
+#: The id of a session that has a transcript.
+DOCS = "0d0c5000-0000-4000-8000-000000000001"
 
 
 class Page(HTMLParser):
@@ -66,12 +69,19 @@ class NightTestCase(ProcessTestCase):
         with open(os.path.join(self.place.state, "ledger.jsonl"), "wb") as file:
             for each in staged_night():
                 due = None if each.due is None else each.due + ahead
-                file.write(replace(each, at=each.at + ahead, due=due).line())
+                directory, transcript = map(self.here, (each.directory, each.transcript))
+                os.makedirs(directory, exist_ok=True)
+                moved = replace(each, directory=directory, transcript=transcript)
+                file.write(replace(moved, at=each.at + ahead, due=due).line())
 
         path = self.place.path(".config", "palingenesis")
         os.makedirs(path)
         with open(os.path.join(path, "config.toml"), "w", encoding="utf-8") as file:
             file.write(CONFIGURATION)
+
+    def here(self, path: str | None) -> str:
+        """Return a path of the staged night as it is in this place."""
+        return (path or "").replace("/home/you", self.place.directory)
 
     def report(self, *options: str, status: int = 0) -> str:
         done = subprocess.run(
@@ -87,14 +97,15 @@ class NightTestCase(ProcessTestCase):
 
 
 class ReportTests(NightTestCase):
+    @needs_revivals
     def test_the_text_has_each_part_in_its_order(self) -> None:
         told = self.report()
         titles = re.findall(r"^\w.*", told, re.MULTILINE)
         self.assertIn("2 need you, 1 failed, 1 went on, 1 waits until", titles[0])
         self.assertEqual(titles[1:], ["needs you", "failed", "went on", "waits", "tonight"])
         for words in (
-            "claude /home/you/api  given up",
-            "cd /home/you/api && claude --resume api-id",
+            "claude ~/api  given up",
+            f"cd {self.here('/home/you/api')} && claude --resume api-id",
             "revival 1 at",
             "palingenesis output api-id",
             "2 hours in all",
@@ -106,12 +117,48 @@ class ReportTests(NightTestCase):
         self.report()
         self.assertEqual(sorted(os.listdir(self.place.state)), before)
 
+    @needs_revivals
     def test_the_forecast_follows_the_configuration(self) -> None:
-        self.assertIn("claude /home/you/docs  is brought back at", self.report())
-        empty = self.place.write("c.toml", "")
+        self.assertIn("claude ~/docs  is brought back at", self.report())
+        empty = self.place.write("c.toml", '[sessions]\nagents = ["claude"]\n')
         told = self.report("--config", empty)
-        self.assertIn("no command is named in [revive.claude]", told)
+        self.assertIn("no method that fits is named in [revive.claude]", told)
         self.assertNotIn("waits", told)
+
+    @needs_revivals
+    def test_the_forecast_knows_what_only_the_transcript_says(self) -> None:
+        path = self.here("/home/you/.claude/projects/-/docs.jsonl")
+        os.makedirs(os.path.dirname(path))
+        with open(os.path.join(self.place.state, "ledger.jsonl"), "ab") as file:
+            stopped = entry("docs", 0, Event.STOPPED, kind=Kind.LIMIT, key="0000-record-1")
+            at = time.time() - 60
+            place = self.here("/home/you/docs")
+            moved = replace(stopped, session=DOCS, directory=place, transcript=path)
+            file.write(replace(moved, at=at, due=at + 7200).line())
+
+        def write(key: str, **figures: Any) -> None:
+            limits = {"status": "rejected", "resetsAt": at + 7200, **figures}
+            record = {
+                "type": "assistant", "uuid": key, "sessionId": DOCS, "cwd": place,
+                "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)),
+                "isSidechain": False, "isApiErrorMessage": True, "error": "rate_limit",
+                "quotaLimits": limits,
+                "message": {"role": "assistant", "content": [], "model": "<synthetic>"},
+            }  # fmt: skip
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+        def told() -> str | None:
+            found = json.loads(self.report("--json"))["forecast"]
+            reasons = {each["session"]: each["reason"] for each in found}
+            return cast(str | None, reasons[DOCS])
+
+        write("0000-record-1")
+        self.assertIsNone(told())
+        write("0000-record-2")
+        self.assertEqual(told(), "its transcript has grown since")
+        write("0000-record-1", isUsingOverage=True)
+        self.assertIn("`spend` is not set", told() or "")
 
     def test_json_is_one_object(self) -> None:
         night = json.loads(self.report("--json"))
@@ -132,7 +179,8 @@ class ReportTests(NightTestCase):
             text = file.read()
         page = Page(text)
         self.assertEqual((page.loaded, page.open), ([], []))
-        self.assertIn("cd '/home/you/<b>&site' && claude --resume '<b>&site-id'", page.texts)
+        place = self.here("/home/you/<b>&site")
+        self.assertIn(f"cd '{place}' && claude --resume '<b>&site-id'", page.texts)
         self.assertIn("<svg", text)
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
 

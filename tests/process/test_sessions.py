@@ -326,6 +326,25 @@ class StatusTests(CommandTestCase):
 
 
 class DoctorTests(MonitoredTestCase):
+    def test_what_has_a_session_is_named_in_words(self) -> None:
+        self.monitored(
+            SESSIONS=[
+                session(owner="program", who="pid 77 (claude) at /dev/pts/3"),
+                session(owner="unknown", who="its file system is shared", agent="codex"),
+                session(owner="gone", who=None),
+            ],
+            INSPECT={"keeper": True},
+        )
+        done = self.run_command("doctor", "--socket", self.path)
+        owners = [line for line in done.stdout.decode().splitlines() if line.startswith("owner")]
+        self.assertEqual(
+            owners,
+            [
+                "owner      claude in /srv/app: pid 77 (claude) at /dev/pts/3",
+                "owner      codex in /srv/app: is unknown: its file system is shared",
+            ],
+        )
+
     def examine(self) -> dict[str, str]:
         """Examine the socket of an application, and return what is told by label."""
         shown = self.run_command("doctor", "--socket", self.path).stdout.decode()

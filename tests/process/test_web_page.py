@@ -137,7 +137,7 @@ class ShownTests(PageTestCase):
         for agent in AGENTS:
             directory = "/srv/it's here"
             asked = Entry(1.0, Event.NEEDS_YOU, "a-1", agent, directory=directory, reason="you")
-            (told,) = facts([asked], {}, paused=False, since=0.0, now=2.0)["needs_you"]
+            (told,) = facts([asked], paused=False, since=0.0, now=2.0)["needs_you"]
             shown = self.browser.execute_async_script(
                 "const done = arguments[1];"
                 "import('/sessions.js').then((told) => done(told.continuation(arguments[0])));",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SLOW_IMPORTS = (
+    "argparse",
     "dataclasses",
     "datetime",
     "importlib.metadata",

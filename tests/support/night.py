@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
 
+from palingenesis.monitor.forecast import Forecast
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry
 from palingenesis.monitor.ledger.history import Sums
+from palingenesis.monitor.owners import NOTHING, Witness
 from palingenesis.monitor.report import facts
+from palingenesis.monitor.sessions import Identity
+from palingenesis.monitor.settings import HomeRevival, Settings
+from palingenesis.monitor.times import Times
+from palingenesis.monitor.world import Living, World
 from palingenesis.words import Event, Kind
 
 #: When it begins and ends, in seconds since the epoch: 2026-11-26, 22:00 to 07:00 UTC.
 BEGIN = 1_795_730_400.0
 END = BEGIN + 9 * 3600
 HOUR = 3600.0
+#: Settings that bring the sessions of the staged night back.
+REVIVES = Settings(agents=("claude",), revive={"claude": HomeRevival(command=("claude", "{id}"))})
 
 
 def entry(session: str, hours: float, event: Event, **known: Any) -> Entry:
@@ -52,10 +62,39 @@ def staged_night() -> list[Entry]:
     return sorted(night, key=lambda each: each.at)
 
 
-def night_of(entries: list[Entry], **known: Any) -> dict[str, Any]:
-    """Return the facts of a night."""
+class _Nothing(Living):
+    """The living, if nothing lives."""
+
+    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        return NOTHING
+
+
+class _Nowhere(World):
+    """A world in which nothing runs, and every directory can be used."""
+
+    def look(self, homes: Iterable[Home], commands: Container[int]) -> Living:  # noqa: ARG002
+        return _Nothing({})
+
+    def directory_trouble(self, path: str) -> str | None:  # noqa: ARG002
+        return None
+
+
+class _Then(Times):
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def wall(self) -> float:
+        return self._now
+
+
+def night_of(
+    entries: list[Entry], *, settings: Settings = REVIVES, now: float = END, since: float = BEGIN
+) -> dict[str, Any]:
+    """Return the facts of a night after which nothing runs."""
     sums = Sums()
     for each in entries:
         sums.add(each)
-    told: dict[str, Any] = {"paused": False, "since": BEGIN, "now": END, **known}
-    return facts(entries, sums.sessions, **told)
+    times = _Then(now)
+    world = _Nowhere("/none", lambda _: None, times, environment={"HOME": "/home/you"})
+    forecast = Forecast(settings, sums, world, times)
+    return facts(entries, paused=sums.paused, since=since, now=now, forecasts=forecast.outlook)

@@ -61,15 +61,26 @@ FOR_THE_COMMAND_LINE = {
     f"{PACKAGE}.{name}"
     for name in (
         *(
+            "daemon.pidfile",
             "monitor.agents",
             "monitor.child",
+            "monitor.forecast",
             "monitor.homes",
+            "monitor.inspection",
+            "monitor.ledger.file",
+            "monitor.ledger.history",
             "monitor.notify",
             "monitor.owners",
             "monitor.pretend",
+            "monitor.report",
+            "monitor.revive",
+            "monitor.settings",
+            "monitor.statedir",
+            "monitor.times",
+            "monitor.world",
+            "web.night",
+            "web.settings",
         ),
-        *("monitor.report", "monitor.settings", "web.night", "web.settings"),
-        *("monitor.ledger.file", "monitor.ledger.history"),
     )
 }
 

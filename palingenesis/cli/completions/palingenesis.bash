@@ -40,7 +40,7 @@ _shtab_palingenesis_web_option_strings=(-h --help --socket --timeout --open --cl
 _shtab_palingenesis_metrics_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_path_option_strings=(-h --help --socket --timeout)
 _shtab_palingenesis_completion_option_strings=(-h --help --socket --timeout)
-_shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --report --json)
+_shtab_palingenesis_doctor_option_strings=(-h --help --socket --timeout --try --report --json)
 _shtab_palingenesis_option_strings=(-h --help --version --socket --timeout)
 
 _shtab_palingenesis_demo___socket_COMPGEN=_shtab_compgen_files
@@ -165,6 +165,7 @@ _shtab_palingenesis_completion__h_nargs=0
 _shtab_palingenesis_completion___help_nargs=0
 _shtab_palingenesis_doctor__h_nargs=0
 _shtab_palingenesis_doctor___help_nargs=0
+_shtab_palingenesis_doctor___try_nargs=0
 _shtab_palingenesis_doctor___report_nargs=0
 _shtab_palingenesis_doctor___json_nargs=0
 _shtab_palingenesis_pos_0_nargs=A...

@@ -209,5 +209,6 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
+complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l try -d 'run each program with --version where it would revive, and notify you once'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l report -d 'print versions and what holds on this system, with nothing private in it'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l json -d 'print an object, with each row'

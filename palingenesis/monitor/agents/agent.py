@@ -73,6 +73,7 @@ class Step:
     :ivar typed: whether it was typed into a terminal.
     :ivar calling: whether it calls a tool.
     :ivar spends: whether going on costs more than the plan.
+    :ivar permission: whether what the session needs of a person is a permission.
     """
 
     what: What
@@ -86,6 +87,7 @@ class Step:
     calling: bool = False
     spends: bool = False
     typed: bool = False
+    permission: bool = False
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
@@ -97,6 +99,7 @@ class Step:
             prompt=None if self.typed else self.prompt,
             calling=self.calling,
             spends=self.spends,
+            permission=self.permission,
         )
 
 
@@ -164,6 +167,10 @@ class Owners(ABC):
 
     def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
         """Return whether the session's process said last that it waits for a person."""
+        return False
+
+    def wants_permission(self, session: Identity) -> bool:  # noqa: ARG002
+        """Return whether what the session's process waits for is a permission."""
         return False
 
     def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002

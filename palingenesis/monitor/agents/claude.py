@@ -116,6 +116,8 @@ _STATUSES = {
     **dict.fromkeys((*range(500, 505), 529), Kind.TRANSIENT),
 }
 _CONTEXT = re.compile(r"prompt is too long|context window limit", re.IGNORECASE)
+#: What ``waitingFor`` of the registry says of a permission (2.1.150 to 2.1.332).
+_PERMISSIONS = frozenset({"permission prompt", "sandbox request", "worker request"})
 #: A limit that no waiting cures, unless a reset is stated beside it.
 _REFUSED = re.compile(
     r"out of usage|monthly spend limit|credit balance is too low|not logged in"
@@ -287,6 +289,7 @@ class Entry:
     start: str | None = None
     status: str | None = None
     kind: str | None = None
+    waiting_for: str | None = None
 
 
 class Registry(Owners):
@@ -310,7 +313,7 @@ class Registry(Owners):
         self._home = home
         self._directory = os.path.join(home, "sessions")
         self._exits: dict[str, float] | None = None
-        self._asking: set[str] | None = None
+        self._asking: dict[str, str | None] | None = None
         self._dead: list[int] = []
         self._living: list[tuple[Entry, Process]] = []
         self._every_job: list[Job] | None = None
@@ -330,11 +333,23 @@ class Registry(Owners):
 
     def is_asking(self, session: Identity) -> bool:
         """Return whether the session's process said last that it waits for a person."""
+        return session.id in self._waiting()
+
+    def wants_permission(self, session: Identity) -> bool:
+        """Return whether what the session's process waits for is a permission."""
+        return self._waiting().get(session.id) in _PERMISSIONS
+
+    def _waiting(self) -> dict[str, str | None]:
+        """Return for what the processes of sessions wait, by the session's id."""
         if self._asking is None:
             entries = [entry for entry, _ in self._living]
             entries += filter(None, map(self._entry_of_the_dead, self._newest_dead()))
-            self._asking = {e.session for e in entries if e.session and e.status == "waiting"}
-        return session.id in self._asking
+            self._asking = {
+                each.session: each.waiting_for
+                for each in entries
+                if each.session and each.status == "waiting"
+            }
+        return self._asking
 
     def has_left(self, session: Identity, since: float) -> bool:
         """
@@ -545,15 +560,15 @@ def _entry(path: str, pid: int) -> Entry:
     :raises ValueError: if it names neither a session nor a directory.
     """
     entry = _object(path)
-    session, directory, status, kind = (
+    session, directory, status, kind, waiting_for = (
         given if isinstance(given := entry.get(name), str) else None
-        for name in ("sessionId", "cwd", "status", "kind")
+        for name in ("sessionId", "cwd", "status", "kind", "waitingFor")
     )
     if not session and not directory:
         raise ValueError(f"{path}: names no session")
     # A number of ticks on Linux, a date in UTC on macOS.
     start = str(entry["procStart"]) if entry.get("procStart") else None
-    return Entry(pid, session, directory, start, status, kind)
+    return Entry(pid, session, directory, start, status, kind, waiting_for)
 
 
 def _only(home: str, session: Identity) -> tuple[Entry, Process]:

@@ -209,7 +209,8 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     if subject in ("permission", "user_input", "elicitation", "exit_plan_mode"):
         request = _text(data.get("requestId"))
         if event == "requested":
-            return Step(What.WORK, key, at, Kind.ASKING, parent=request)
+            needed = subject == "permission"
+            return Step(What.WORK, key, at, Kind.ASKING, parent=request, permission=needed)
         return Step(What.OUTPUT, key, at, parent=request)
     return None
 

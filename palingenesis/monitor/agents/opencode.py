@@ -441,7 +441,9 @@ def _step(record: Record, local: tzinfo | None) -> Step:
         return Step(What.END, key, at, kind, reset)
     if finish in (None, "tool-calls", "unknown"):
         # The next message follows at once, but not after a refusal of a person's.
-        return Step(What.WORK, key, at, _turned_down(value), progress=finish is not None)
+        end, progress = _turned_down(value), finish is not None
+        needed = end is Kind.REFUSED
+        return Step(What.WORK, key, at, end, progress=progress, permission=needed)
     kind = Kind.FINISHED if finish == "stop" else Kind.UNKNOWN
     return Step(What.END, key, at, kind, progress=True)
 

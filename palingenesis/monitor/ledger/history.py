@@ -256,6 +256,7 @@ class Sums:
     :ivar kept: when another daemon's home was taken over, by the home's directory.
     :ivar sessions: the history of each session, by agent and id; those of the last entries last.
     :ivar entries: how many entries there were; the number of the last one.
+    :ivar digested: when the last digest was sent, in seconds since the epoch; None for never.
     """
 
     first_at: float | None = None
@@ -267,6 +268,7 @@ class Sums:
     seconds: float = 0.0
     kept: dict[str, float] = field(default_factory=dict)
     entries: int = 0
+    digested: float | None = None
 
     def add(self, entry: Entry) -> None:
         """Take one more entry into account; a repetition of the last ones is only counted."""
@@ -277,6 +279,8 @@ class Sums:
             self.paused = entry.event is Event.PAUSED
         elif entry.event is Event.KEPT:
             self.kept[entry.directory or ""] = entry.at
+        elif entry.event is Event.DIGEST:
+            self.digested = entry.at
         elif entry.agent is not None and entry.session is not None:
             self._add(entry, self._touch((entry.agent, entry.session)))
 
@@ -351,6 +355,7 @@ class Sums:
             list(self.kept.items()),
             list(self.intents),
             self.entries,
+            self.digested,
         )
         return render(asdict(header))
 
@@ -370,6 +375,7 @@ class _Header:
     kept: list[tuple[str, float]] = field(default_factory=list)
     starts: list[tuple[float, str]] = field(default_factory=list)
     entries: int = 0
+    digested: float | None = None
 
     def sums(self) -> Sums:
         return Sums(
@@ -382,6 +388,7 @@ class _Header:
             self.seconds,
             dict(self.kept),
             self.entries,
+            self.digested,
         )
 
 

@@ -269,6 +269,8 @@ class Ledger:
             found=found,
             reason=reason,
             waited=waited or None,
+            # Where a person looks for the cause.
+            output=attempt.output,
         )
         self._append(entry)
 
@@ -286,6 +288,10 @@ class Ledger:
     def kept(self, directory: str) -> None:
         """Record that a home is kept from here on, which another daemon kept until now."""
         self._append(Entry(self._times.wall(), Event.KEPT, directory=directory))
+
+    def digested(self) -> None:
+        """Record that the digest is sent."""
+        self._append(Entry(self._times.wall(), Event.DIGEST))
 
     def ended(self, attempt: Attempt, status: int | None, seconds: float) -> None:
         """

@@ -27,6 +27,7 @@ _IF_KNOWN = (
     Key.SECONDS,
     Key.SUCCESSOR,
     Key.METHOD,
+    Key.OUTPUT,
 )
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Entry:
         shown: dict[str, Any] = {key.value: getattr(self, key) for key in _ALWAYS}
         for key in _IF_KNOWN:
             value = getattr(self, key)
-            if value is not None or (key is Key.EXIT and self.event is Event.FAILED):
+            if value not in (None, "") or (key is Key.EXIT and self.event is Event.FAILED):
                 shown[key.value] = value
         return shown
 

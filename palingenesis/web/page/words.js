@@ -63,6 +63,7 @@ export const EVENTS = {
   asked: (entry) => by("revival asked for", entry),
   paused: (entry) => by("paused", entry),
   resumed: (entry) => by("resumed", entry),
+  digest: () => "the digest is sent",
   kept: () => "this daemon revives in a further home from now on",
 };
 

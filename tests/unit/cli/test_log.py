@@ -90,6 +90,10 @@ class StoryTests(SynchronousTestCase):
         told = self.told("started", attempt=1, method="type_into")
         self.assertTrue(told.endswith("  revival 1 has typed its prompt"), told)
 
+    def test_a_failure_says_where_its_output_is(self) -> None:
+        told = self.told("failed", attempt=2, exit=1, output="/var/o/1-claude-x.log")
+        self.assertTrue(told.endswith("failed (exit 1); output in /var/o/1-claude-x.log"), told)
+
     def test_the_end_of_a_revival_that_worked_is_shown_with_its_exit_status(self) -> None:
         told = self.told("ended", attempt=1, exit=0)
         self.assertTrue(told.endswith("  revival 1 ended (exit 0)"), told)

@@ -590,6 +590,19 @@ class OwnerTests(SynchronousTestCase):
         owners = AGENT.owners(self.home, Snapshot({}))
         self.assertTrue(owners.is_asking(self.identity))
         self.assertFalse(owners.is_asking(Identity("other", "/")))
+        self.assertFalse(owners.wants_permission(self.identity))
+
+    def test_a_process_that_waited_for_a_permission(self) -> None:
+        for words, wanted in (
+            ("permission prompt", True),
+            ("sandbox request", True),
+            ("input needed", False),
+            ("dialog open", False),
+            (7, False),
+        ):
+            self.entry(status="waiting", waitingFor=words)
+            owners = AGENT.owners(self.home, Snapshot({}))
+            self.assertEqual(owners.wants_permission(self.identity), wanted, words)
 
     def history(self, *lines: object) -> None:
         with open(os.path.join(self.home, "history.jsonl"), "w") as file:

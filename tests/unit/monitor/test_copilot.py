@@ -140,7 +140,10 @@ class VerdictTests(SynchronousTestCase):
                 ([answered, DONE], None),
                 ([answered, OVER, BEGUN], None),
             ):
-                self.assertEqual(self.verdict(CALL, TOOL, asked, *after).kind, kind, after)
+                verdict = self.verdict(CALL, TOOL, asked, *after)
+                self.assertEqual(verdict.kind, kind, after)
+                wanted = kind is Kind.ASKING and name == "permission"
+                self.assertEqual(verdict.permission, wanted)
 
     def test_a_question(self) -> None:
         question = event("tool.execution_start", toolCallId="call_1", toolName="ask_user")

@@ -278,11 +278,19 @@ class LogTests(LedgerTestCase):
             [
                 ("stopped", {"due"}),
                 ("intent", {"attempt"}),
-                ("started", {"attempt", "pid"}),
-                ("failed", {"attempt", "exit", "pid"}),
+                ("started", {"attempt", "pid", "output"}),
+                ("failed", {"attempt", "exit", "pid", "output"}),
                 ("paused", {"by"}),
             ],
         )
+
+    def test_a_start_and_a_failure_say_where_the_output_is(self) -> None:
+        attempt = self.ledger.intent(stop())
+        self.ledger.started(attempt, 77, "1", "/var/o/1.log")
+        attempt = self.ledger.history("claude", "one").open or attempt
+        self.ledger.failed(attempt, 1)
+        outputs = [each.get("output") for each in self.ledger.last(3)]
+        self.assertEqual(outputs, [None, "/var/o/1.log", "/var/o/1.log"])
 
     def test_log_shows_an_unknown_exit_as_null(self) -> None:
         self.run_once(stop())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palingenesis.words import Kind, Owner
+from tests.unit.monitor.fake_world import FakeLiving
 from tests.unit.monitor.test_service import MonitorTestCase
 
 
@@ -32,6 +35,21 @@ class NeedsTests(MonitorTestCase):
         self.world.owners["claude", "s"] = Owner.PROGRAM
         self.pass_time(60)
         self.assert_needs("an answer")
+
+    def test_a_permission_that_only_the_process_knows_of(self) -> None:
+        self.patch(FakeLiving, "wants_permission", lambda *_: True)
+        self.world.write("s", None)
+        self.world.waiting.add("s")
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.pass_time(60)
+        self.assert_needs("permission")
+
+    def test_a_permission_that_the_records_tell_of(self) -> None:
+        for kind in (Kind.ASKING, Kind.REFUSED):
+            file = self.world.write("s", kind)
+            file.verdict = replace(file.verdict, permission=True)
+            self.pass_time(20)
+            self.assertEqual(self.told("needs"), ("permission",))
 
     def test_a_person_is_called_once_a_stop_even_after_a_restart(self) -> None:
         self.world.write("s", Kind.REFUSED)

@@ -152,7 +152,9 @@ class VerdictTests(OpencodeTestCase):
             ("The user dismissed this question", Kind.USER),
         ):
             parts = [tool("error", error=error), tool("completed")]
-            self.assertEqual(self.verdict(USER, assistant("tool-calls"), parts=parts).kind, kind)
+            verdict = self.verdict(USER, assistant("tool-calls"), parts=parts)
+            self.assertEqual(verdict.kind, kind)
+            self.assertEqual(verdict.permission, kind is Kind.REFUSED)
             # The turn went on.
             later = self.verdict(USER, assistant("tool-calls"), assistant("stop"))
             self.assertEqual(later.kind, Kind.FINISHED)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.report import digest, last_time, reasons_of, sentence
-from palingenesis.monitor.settings import HomeRevival, Project, Settings
+from palingenesis.monitor.report import digest, last_time, sentence
+from palingenesis.monitor.settings import Project
 from palingenesis.words import Event, Kind
-from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
+from tests.support.night import BEGIN, END, HOUR, REVIVES, entry, night_of, staged_night
 
 
 class FactsTests(SynchronousTestCase):
@@ -87,15 +88,66 @@ class FactsTests(SynchronousTestCase):
         )
 
     def test_what_keeps_a_session_from_coming_back(self) -> None:
-        entries = staged_night()
-        for known, reason in (
-            ({"paused": True}, "the monitor is paused"),
-            ({"why_not": lambda *_: "it is so"}, "it is so"),
+        night = staged_night()
+        docs = Project(directory="/home/you/docs", revive=False)
+        for entries, settings, reason in (
+            ([*night, entry("docs", 8.5, Event.PAUSED)], REVIVES, "the monitor is paused"),
+            ([*night, entry("docs", 8.5, Event.ON_HOLD)], REVIVES, "it is on hold"),
+            (night, replace(REVIVES, revive={}), "no method that fits is named in [revive.claude]"),
+            (
+                night,
+                replace(REVIVES, projects=(docs,)),
+                "[[projects]] says so for its directory",
+            ),
         ):
-            self.assertEqual(night_of(entries, **known)["forecast"][-1]["reason"], reason)
-        self.assertEqual(night_of(entries, why_not=lambda *_: "so")["waiting"], [])
-        held = [*entries, entry("docs", 8.5, Event.ON_HOLD)]
-        self.assertEqual(night_of(held)["forecast"][-1]["reason"], "it is on hold")
+            found = night_of(entries, settings=settings)
+            self.assertEqual(found["forecast"][-1]["reason"], reason)
+            self.assertEqual(found["waiting"], [])
+
+    def test_a_crash_comes_back_only_if_that_is_asked_for(self) -> None:
+        died = [entry("s", 1, Event.STOPPED, kind=Kind.DIED, due=BEGIN + 1.1 * HOUR)]
+        (told,) = night_of(died)["forecast"]
+        self.assertIn("`crashes` is not set", told["reason"])
+        (told,) = night_of(died, settings=replace(REVIVES, crashes=True))["forecast"]
+        self.assertTrue(told["comes_back"])
+
+    def test_what_came_back_after_its_resets_comes_back_no_more(self) -> None:
+        limit = {"kind": Kind.LIMIT}
+        entries = []
+        for number, hours in enumerate((1, 3, 5)):
+            known = {"key": f"s-{number}", **limit}
+            entries.append(entry("s", hours, Event.STOPPED, due=BEGIN + hours * HOUR, **known))
+            if number < 2:
+                entries += [
+                    entry("s", hours + 1, Event.INTENT, attempt=1, home="claude", **known),
+                    entry("s", hours + 1, Event.STARTED, attempt=1, pid=5, **known),
+                    entry("s", hours + 1.1, Event.WORKED, attempt=1, **known),
+                    entry("s", hours + 1.2, Event.ENDED, attempt=1, exit=0, **known),
+                ]
+        (told,) = night_of(entries)["forecast"]
+        self.assertEqual(told["reason"], "it was brought back after `windows` resets already")
+
+    def test_a_command_belongs_to_the_home_that_holds_the_transcript(self) -> None:
+        work = Home("work", "claude", "/home/you/.claude-work", is_named=True)
+        settings = replace(REVIVES, homes={"work": work}, revive={"work": REVIVES.revive["claude"]})
+        at = {"kind": Kind.LIMIT, "due": END + HOUR}
+        told = night_of(
+            [
+                entry("a", 1, Event.STOPPED, transcript=f"{work.directory}/projects/-/a", **at),
+                entry("b", 2, Event.STOPPED, **at),
+            ],
+            settings=settings,
+        )["forecast"]
+        self.assertEqual(
+            [each["reason"] for each in told],
+            [None, "no method that fits is named in [revive.claude]"],
+        )
+
+    def test_an_agent_that_is_not_known_spoils_nothing(self) -> None:
+        odd = entry("s", 1, Event.STOPPED, agent="other", kind=Kind.LIMIT, due=END)
+        told = night_of([odd, *staged_night()])["forecast"]
+        self.assertEqual(told[0]["reason"], "other is not known")
+        self.assertEqual(len(told), 4)
 
     def test_a_session_that_was_settled_before_is_left_out(self) -> None:
         late = night_of(staged_night(), since=BEGIN + 6 * HOUR)
@@ -130,27 +182,6 @@ class FactsTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(sentence(night_of([])), "nothing happened")
-
-    def test_a_command_belongs_to_the_home_that_holds_the_transcript(self) -> None:
-        work = Home("work", "claude", "/home/you/.claude-work", is_named=True)
-        default = Home("claude", "claude", "/home/you/.claude")
-        settings = Settings(
-            homes={"work": work},
-            revive={"work": HomeRevival(("claude", "{id}"))},
-            projects=(Project(directory="/home/you/app", revive=False),),
-        )
-        why_not = reasons_of(settings, [default])
-        at = "projects/-x/s.jsonl"
-        self.assertIsNone(why_not("claude", f"{work.directory}/{at}", "/home/you"))
-        self.assertEqual(
-            why_not("claude", f"{default.directory}/{at}", None),
-            "no command is named in [revive.claude]",
-        )
-        self.assertIsNone(why_not("claude", None, None))
-        self.assertEqual(why_not("codex", None, None), "no command is named in [revive.codex]")
-        self.assertEqual(
-            why_not("claude", None, "/home/you/app/x"), "[[projects]] says so for its directory"
-        )
 
 
 class TimeOfDayTests(SynchronousTestCase):

@@ -1197,12 +1197,23 @@ class DigestTests(MonitorTestCase):
     settings = replace(SETTINGS, notify=("true",), digest=(7, 0))
 
     def setUp(self) -> None:
-        super().setUp()
         self.sent: list[str] = []
-        self.monitor._notifier.digest = self.note  # type: ignore[method-assign]
+        super().setUp()
 
     def note(self, event: Mapping[str, Any], now: float) -> None:  # noqa: ARG002
         self.sent.append(event["summary"])
+
+    def make(self, settings: Settings | None = None, **more: Any) -> Monitor:
+        monitor = super().make(settings, **more)
+        monitor._notifier.digest = self.note  # type: ignore[method-assign]
+        return monitor
+
+    def be_away(self, seconds: float) -> None:
+        """Have no daemon for some seconds."""
+        self.stop(self.monitor)
+        self.clock.advance(seconds)
+        self.restart()
+        self.pass_time(60)
 
     def until_seven(self) -> float:
         return last_time((7, 0), self.now()) + 86_400 - self.now()
@@ -1216,6 +1227,33 @@ class DigestTests(MonitorTestCase):
         self.clock_was_set -= 3600
         self.pass_time(3700)
         self.assertEqual(len(self.sent), 1)
+
+    def test_a_restart_sends_no_second_one(self) -> None:
+        self.pass_time(self.until_seven() + 60)
+        self.assertEqual(len(self.sent), 1)
+        self.be_away(5)
+        self.assertEqual(len(self.sent), 1)
+        self.assertEqual(self.story(), ["digest"])
+        # Nor does another time of the same morning.
+        later = replace(self.settings, digest=(8, 0))
+        self.stop(self.monitor)
+        self.restart(later)
+        self.pass_time(3 * 3600)
+        self.assertEqual(len(self.sent), 1)
+        self.pass_time(86_400)
+        self.assertEqual(len(self.sent), 2)
+
+    def test_one_that_was_missed_is_sent_soon_after_its_time_only(self) -> None:
+        self.pass_time(self.until_seven() + 60)
+        self.be_away(self.until_seven() + 3600)
+        self.assertEqual(len(self.sent), 2)
+        self.be_away(self.until_seven() + 12 * 3600)
+        self.assertEqual(len(self.sent), 2)
+
+    def test_the_first_daemon_waits_for_its_time(self) -> None:
+        self.pass_time(self.until_seven() - 3600)
+        self.be_away(2 * 3600)
+        self.assertEqual(self.sent, [])
 
     def test_a_reload_sends_none(self) -> None:
         self.monitor.configure(replace(self.settings, digest=(6, 0)))
