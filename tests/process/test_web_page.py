@@ -130,7 +130,7 @@ class ShownTests(PageTestCase):
     def test_what_needs_you_has_its_reason_and_the_command(self) -> None:
         shown = self.wait_for("needs", "a question waits for you")
         self.assertIn("claude --resume question1", shown)
-        failed = self.wait_for("failed", "exit status 1")
+        failed = self.wait_for("failed", "exit status 1; the next attempt is at ")
         self.assertIn("palingenesis output waiting-1", failed)
 
     def test_the_command_is_that_of_the_report(self) -> None:
@@ -352,7 +352,7 @@ class NightTests(AgentTestCase):
         wait_for_text(browser, "count", lambda text: text == "0 of 0 sessions")
         self.begin("s", "limit:6", "finish").wait()
         wait_for_text(browser, "sentence", lambda text: text.startswith("1 waits until "))
-        wait_for_text(browser, "sessions", lambda text: "a usage limit; due " in text)
+        wait_for_text(browser, "sessions", lambda text: "a usage limit; revived at " in text)
         shown = wait_for_text(browser, "log", lambda text: "revival 1 ended" in text)
         for words in ("stopped: a usage limit", "revival 1 begins", "revival 1 worked"):
             self.assertIn(words, shown)

@@ -87,9 +87,10 @@ function drawNeeds(names) {
   at("needs-none").hidden = needing.length > 0;
   const failures = told.failuresIn(log.entries);
   const key = (entry) => `${entry.agent} ${entry.session}`;
-  showList(at("failed"), failures, key, JSON.stringify, (entry) => {
+  const look = (entry) => JSON.stringify(entry) + told.nextAttempt(entry, sessions);
+  showList(at("failed"), failures, key, look, (entry) => {
     const line = `palingenesis output ${entry.session}`;
-    const cause = `the last revival failed: ${entry.cause}`;
+    const cause = `the last revival failed: ${entry.cause}${told.nextAttempt(entry, sessions)}`;
     return card(nameIn(entry, names), cause, "at ", entry.at, line);
   });
   at("failed-title").hidden = failures.length === 0;
@@ -148,7 +149,7 @@ function sessionElement(session) {
     element("span", { class: "note" }, `${session.directory ?? ""} ${told.shortId(session)}`),
   );
   if (isTime(session.since)) {
-    made.append(element("span", { class: "note" }, `grew ${clock(session.since)}`));
+    made.append(element("span", { class: "note" }, `last active ${clock(session.since)}`));
   }
   const buttons = ACTIONS.filter(
     (each) => mayChange && commands.has(each.command) && each.fits(session),

@@ -58,6 +58,13 @@ export function failuresIn(entries, now = Date.now() / 1000) {
   return [...failures.values()].filter((entry) => now - entry.at < 86_400);
 }
 
+/** Return when a session is revived again after a failure, as the end of a sentence. */
+export function nextAttempt(entry, sessions) {
+  const session = sessions.find((each) => keyOf(each) === `${entry.agent} ${entry.session}`);
+  const waits = session?.state === "waiting" && isTime(session.due);
+  return waits ? `; the next attempt is at ${clock(session.due)}` : "";
+}
+
 /** Return the line with which a person goes on with a session. */
 export function continuation(session) {
   if (!Object.hasOwn(CONTINUE, session.agent)) {
@@ -117,10 +124,11 @@ export function storyOf(session) {
   if (session.kind) {
     parts.push(KINDS[session.kind] ?? session.kind);
   }
+  const waits = session.held === "not-due" && isTime(session.due);
   if (isTime(session.due)) {
-    parts.push(`due ${clock(session.due)}`);
+    parts.push(`${waits ? "revived at" : "due"} ${clock(session.due)}`);
   }
-  if (session.held && session.held !== "kind") {
+  if (session.held && session.held !== "kind" && !waits) {
     parts.push(REASONS[session.held] ?? session.held);
   }
   if (session.who) {
