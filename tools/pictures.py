@@ -32,16 +32,16 @@ from tests.support.place import Place
 
 #: In the morning of 2026-11-26, in UTC, which is the zone of daemon and browser.
 NOW = datetime(2026, 11, 26, 7, 4, tzinfo=UTC).timestamp()
-#: Each picture: the theme, the width and height in pixels, and the element at the top.
+#: Each picture: the theme, the width and height in pixels, and the element at its top.
 PICTURES = {
-    "page-light.png": ("light", 1100, 805, "status"),
-    "page-dark.png": ("dark", 1100, 805, "status"),
-    "page-narrow.png": ("light", 320, 805, "status"),
+    "page-light.png": ("light", 1100, 805, None),
+    "page-dark.png": ("dark", 1100, 805, None),
+    "page-narrow.png": ("light", 320, 805, None),
     "page-sessions.png": ("light", 1100, 860, "sessions-title"),
 }
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
 #: Colours of a picture: the few of the page, and the edges of its letters.
-COLOURS = 64
+COLOURS = 256
 CONFIG = """\
 [sessions]
 agents = ["claude", "codex"]
@@ -295,14 +295,15 @@ def open_page(browser: Any, url: str) -> str:
     return wait_for_text(browser, "sentence", lambda text: " work" in text)
 
 
-def take(browser: Any, theme: str, width: int, height: int, top: str) -> bytes:
-    """Return a picture of the page as a PNG, from an element on; see `PICTURES`."""
+def take(browser: Any, theme: str, width: int, height: int, top: str | None) -> bytes:
+    """Return a picture of the page as a PNG; see `PICTURES`."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     colours = {"name": "prefers-color-scheme", "value": theme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [colours]})
     browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
-    browser.execute_script("document.getElementById(arguments[0]).scrollIntoView()", top)
+    script = "(document.getElementById(arguments[0]) ?? document.body).scrollIntoView()"
+    browser.execute_script(script, top)
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
     small = io.BytesIO()

@@ -90,8 +90,7 @@ function drawNeeds(names) {
     needing,
     told.keyOf,
     (each) => told.need(each) + told.continuation(each),
-    (each) =>
-      card(told.nameOf(each), told.need(each), "since ", each.since, told.continuation(each)),
+    (each) => card(told.nameOf(each), told.need(each), each.since, told.continuation(each)),
   );
   at("needs-none").hidden = needing.length > 0;
   const failures = told.failuresIn(log.entries);
@@ -99,16 +98,22 @@ function drawNeeds(names) {
   const look = (entry) => JSON.stringify(entry) + told.nextAttempt(entry, sessions);
   showList(at("failed"), failures, key, look, (entry) => {
     const line = `palingenesis output ${entry.session}`;
-    const cause = `the last revival failed: ${entry.cause}${told.nextAttempt(entry, sessions)}`;
-    return card(nameIn(entry, names), cause, "at ", entry.at, line);
+    const when = isTime(entry.at) ? ` at ${clock(entry.at)}` : "";
+    const next = told.nextAttempt(entry, sessions);
+    return card(
+      nameIn(entry, names),
+      `the revival${when} failed: ${entry.cause}${next}`,
+      null,
+      line,
+    );
   });
   at("failed-title").hidden = failures.length === 0;
 }
 
-function card(name, reason, preposition, moment, line) {
+function card(name, reason, since, line) {
   const made = element("li", {}, element("strong", {}, name), ` ${reason} `);
-  if (isTime(moment)) {
-    made.append(element("span", { class: "note" }, preposition, timeElement(moment)));
+  if (isTime(since)) {
+    made.append(element("span", { class: "note" }, "since ", timeElement(since)));
   }
   if (line !== null) {
     const copy = element("button", { type: "button", "data-action": "copy" }, "Copy");
@@ -197,11 +202,23 @@ function say(text) {
   at("outcome").textContent = text;
 }
 
+/** Show a text on top, whose commands are between backticks. */
+function showNews(text) {
+  const news = at("news");
+  if (news.dataset.text !== text) {
+    news.dataset.text = text;
+    const parts = text.split("`");
+    news.replaceChildren(
+      ...parts.map((part, number) => (number % 2 ? element("code", {}, part) : part)),
+    );
+  }
+}
+
 /** Say that nothing new comes, and why; what is there stays, and is marked as old. */
 function mark(text) {
   oldSince ??= Date.now() / 1000;
   const old = sessions === null ? "" : ` What you see is from ${clock(oldSince)}.`;
-  setText(at("news"), text + old);
+  showNews(text + old);
   document.body.classList.add("gone");
   drawNext();
 }
@@ -231,18 +248,18 @@ const events = new Events({
   open() {
     oldSince = null;
     at("login").hidden = true;
-    setText(at("news"), "Live");
+    showNews("Live");
     document.body.classList.remove("gone");
     readRest();
   },
   gone(why) {
-    mark(`${why}. Trying again; after a restart, type palingenesis web in a terminal.`);
+    mark(`${why}. Trying again; after a restart, type \`palingenesis web\` in a terminal.`);
   },
   denied() {
     forgetKey();
     askForCode(
       "This log-in has ended, as each one does when the daemon restarts. " +
-        "Type palingenesis web in a terminal for a new code.",
+        "Type `palingenesis web` in a terminal for a new code.",
     );
   },
   status(value) {
@@ -268,7 +285,7 @@ async function enter(code) {
   } else if (oldSince === null && status !== null) {
     say(why);
   } else {
-    askForCode(`${why} Type palingenesis web in a terminal for a new code.`);
+    askForCode(`${why} Type \`palingenesis web\` in a terminal for a new code.`);
   }
 }
 
@@ -311,6 +328,6 @@ if (!enterByAddress()) {
   if (hasKey() || (await read("api/v1/status")) !== null) {
     events.follow();
   } else {
-    askForCode("Type palingenesis web in a terminal for a code.");
+    askForCode("Type `palingenesis web` in a terminal for a code.");
   }
 }

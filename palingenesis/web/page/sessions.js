@@ -84,9 +84,13 @@ export function sentence(sessions) {
   const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
-  const dues = waiting.map((each) => each.due).filter(isTime);
-  const until = dues.length > 0 ? `until ${clock(Math.min(...dues))}` : "";
-  const next = until && (waiting.length === 1 ? ` ${until}` : ` (the next ${until})`);
+  const due = waiting.filter((each) => isTime(each.due)).sort((a, b) => a.due - b.due)[0];
+  const next =
+    due === undefined
+      ? ""
+      : waiting.length === 1
+        ? ` until ${clock(due.due)}`
+        : ` (the next is ${nameOf(due)}, at ${clock(due.due)})`;
   const waits = counted(waiting.length, "waits", "wait");
   const parts = [
     counted(needing.length, "needs you", "need you"),
