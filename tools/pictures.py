@@ -27,6 +27,7 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.ledger import Attempt, Ledger, Stop
 from palingenesis.monitor.times import Times
+from tests.support.browser import lacking as lacking_browser
 from tests.support.browser import start_browser, wait_for_text
 from tests.support.place import Place
 
@@ -251,8 +252,7 @@ def lacking() -> str:
     """Return what the pictures need and is not here, in one line; empty if nothing."""
     if not FAKETIME:
         return "the clock cannot be set: install Debian's faketime"
-    programs = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    return f"there is no {' and no '.join(programs)}" if programs else ""
+    return lacking_browser()
 
 
 class Stage(ExitStack):
