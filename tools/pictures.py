@@ -14,7 +14,6 @@ import glob
 import io
 import json
 import os
-import shutil
 import sys
 import uuid
 from contextlib import ExitStack
