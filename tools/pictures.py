@@ -46,6 +46,8 @@ CONFIG = """\
 [sessions]
 agents = ["claude", "codex"]
 margin = 30
+# The monotonic clock does not stand still, and nothing grows any more.
+quiet = 300
 stagger = 0
 
 [revive.claude]
@@ -65,6 +67,12 @@ Date = class extends Real {
     return %(now)d;
   }
 };
+"""
+#: Scrolls to an element, or to the top, and waits until that is drawn.
+SCROLL = """
+const [top, done] = arguments;
+(document.getElementById(top) ?? document.body).scrollIntoView();
+requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0)));
 """
 
 
@@ -287,6 +295,7 @@ def open_page(browser: Any, url: str) -> str:
     script = {"source": CLOCK % {"now": int(NOW * 1000)}}
     browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
     browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "UTC"})
+    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     browser.get(url)
     wait_for_text(browser, "count", lambda text: text.startswith("7 of 7 "))
     wait_for_text(browser, "night-rows", lambda text: "planned" in text)
@@ -300,9 +309,9 @@ def take(browser: Any, theme: str, width: int, height: int, top: str | None) -> 
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     colours = {"name": "prefers-color-scheme", "value": theme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [colours]})
-    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
-    script = "(document.getElementById(arguments[0]) ?? document.body).scrollIntoView()"
-    browser.execute_script(script, top)
+    for _ in range(2):
+        # What was out of sight before gets its true height only once it is drawn.
+        browser.execute_async_script(SCROLL, top)
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
     small = io.BytesIO()
