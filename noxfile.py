@@ -59,9 +59,14 @@ def trial(session: nox.Session, suite: str) -> None:
 
 @nox.session(python=False)
 def lint(session: nox.Session) -> None:
-    """Check style and format."""
+    """Check style and format, and what the workflows may do."""
     python(session, "-m", "ruff", "check")
     python(session, "-m", "ruff", "format", "--check")
+    zizmor = os.path.join(os.path.dirname(sys.executable), "zizmor")
+    if not os.path.exists(zizmor):
+        session.warn("zizmor is not installed: the workflows are not audited")
+    elif os.path.isdir(".github"):
+        session.run(zizmor, "--offline", "--quiet", ".github/workflows", external=True)
 
 
 @nox.session(name="web-lint", python=False)
@@ -97,13 +102,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def docs(session: nox.Session) -> None:
-    """Build the handbook, and check that the other pages parse and have the kept figures."""
-    built = str(session.cache_dir / "handbook")
+    """Build the handbook, into the directory after ``--`` if one is given; check other pages."""
+    built = os.path.abspath((session.posargs or [str(session.cache_dir / "handbook")])[0])
     python(session, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "docs", built)
-    session.log(f"The handbook is at {os.path.abspath(built)}/index.html")
     for page in sorted(glob("*.rst") + glob("benchmarks/*.rst")):
         python(session, "-m", "docutils", "--halt=2", "--syntax-highlight=none", page, os.devnull)
     python(session, "benchmarks/run.py", "--check")
+    session.log(f"The handbook is at {built}/index.html")
 
 
 @nox.session(python=False)

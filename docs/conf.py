@@ -7,7 +7,8 @@ author = "The palingenesis developers"
 release = version = palingenesis.__version__
 extensions = ["sphinx.ext.autodoc"]
 html_theme = "alabaster"
-html_theme_options = {"description": "The watchman for coding agents, and a control socket"}
+html_theme_options = {"description": "Brings coding agents' sessions back"}
+html_show_copyright = False
 exclude_patterns = ["_build"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"

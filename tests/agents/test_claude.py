@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from tests.agents import claude_server, scenarios
+from tests.agents import claude_server, permissions, scenarios
 from tests.agents.answers import Break, Call, Hold, Say
 from tests.agents.claude import ClaudeCode
 from tests.agents.scenarios import FAR, LONG, NEAR
@@ -447,3 +447,11 @@ class ClaudeTests(scenarios.Scenarios):
             last = [json.loads(line) for line in file][-1]
         self.assertEqual(last["display"].strip(), "/exit")
         self.assertEqual(last["sessionId"], self.bed.session())
+
+
+class PermissionsTests(permissions.Permissions):
+    kind = ClaudeCode
+    title = "Claude Code"
+
+    def apply(self) -> None:
+        self.bed.write(self.shown("json"), "home", ".claude", "settings.json")

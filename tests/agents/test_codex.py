@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.agents import codex_server, scenarios
+import os
+import shlex
+
+from tests.agents import codex_server, permissions, scenarios
 from tests.agents.answers import Answer, Break, Call, Cut, Hold, Say
 from tests.agents.codex import Codex
 from tests.agents.scenarios import LONG, NEAR
@@ -253,3 +256,22 @@ class CodexTests(scenarios.Scenarios):
         self.assert_event("failed")
         self.assertNotIn("worked", self.story())
         self.assert_told(kind="limit")
+
+
+class PermissionsTests(permissions.Permissions):
+    kind = Codex
+    title = "Codex"
+    allowed = "touch tested"
+
+    def apply(self) -> None:
+        # Below /tmp everything may be written, and the beds are there; no network is allowed.
+        address = ("127.0.0.1", self.bed.server.port)
+        connect = f"import socket; socket.create_connection({address})"
+        self.forbidden = f"python3 -c {shlex.quote(connect)} && touch forbidden"
+        path = os.path.join(self.bed.home, ".codex", "config.toml")
+        with open(path, encoding="utf-8") as file:
+            own, table, tables = file.read().partition("\n[")
+        replaced = ("approval_policy", "sandbox_mode")
+        kept = [line for line in own.splitlines() if not line.startswith(replaced)]
+        text = "\n".join([*kept, self.shown("text"), table + tables])
+        self.bed.write(text, "home", ".codex", "config.toml")

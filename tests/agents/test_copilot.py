@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from tests.agents import basics
+import tomllib
+
+from tests.agents import basics, permissions
 from tests.agents.copilot import Copilot
 
 
 class CopilotTests(basics.Basics):
     kind = Copilot
     open_owner = "owner-alive"
+
+
+class PermissionsTests(permissions.Permissions):
+    kind = Copilot
+    title = "GitHub Copilot CLI"
+
+    def apply(self) -> None:
+        """Do nothing: the permissions are arguments of the command."""
+
+    def command(self) -> list[str]:
+        command: list[str] = tomllib.loads(self.shown("toml"))["revive"]["copilot"]["command"]
+        return command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.agents import basics
+from tests.agents import basics, permissions
 from tests.agents.answers import Hold, Say
 from tests.agents.opencode import Opencode
 from tests.agents.terminal import Window
@@ -47,3 +47,11 @@ class OpencodeTests(basics.Basics):
         self.bed.open(directory=self.bed.make("home", "other"))
         self.bed.daemon(backlog=True)
         self.assert_told(limited, kind="limit", held="owner-unknown")
+
+
+class PermissionsTests(permissions.Permissions):
+    kind = Opencode
+    title = "opencode"
+
+    def apply(self) -> None:
+        self.bed.write(self.shown("json"), "home", "app", "opencode.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.agents import basics
+from tests.agents import basics, permissions
 from tests.agents.answers import Answer, Fail, Say
 from tests.agents.qwen import Qwen
 from tests.agents.scenarios import FAR
@@ -47,3 +47,11 @@ class QwenTests(basics.Basics):
         self.assertEqual(self.story().count("started"), 1)
         self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
         self.assertGreater(len(self.bed.server.asked), asked)
+
+
+class PermissionsTests(permissions.Permissions):
+    kind = Qwen
+    title = "Qwen Code"
+
+    def apply(self) -> None:
+        self.bed.write(self.shown("json"), "home", "app", ".qwen", "settings.json")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
 from datetime import UTC, datetime
+
+import docutils.nodes
 
 import palingenesis
 from palingenesis import ControlService, IDaemonState, Limits
@@ -34,6 +39,7 @@ from tests.support.pages import (
     Shell,
     blocks,
     console_blocks,
+    document,
     section,
     table,
 )
@@ -43,12 +49,15 @@ from tests.support.sockets import ask
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.rst"))
 
+#: What ends a command of a shell.
+SIGNS = (">", ">>", "|", "&&", "&")
 #: Each section with commands to type, by its page.
 TYPED = {
     "embedding.rst": {"A minimal application", "Start and stop"},
     "first-steps.rst": {"First steps"},
     "howto.rst": {"Jobs without a terminal", "Two accounts", "Reading it by ssh"},
     "install.rst": {"With pip", "With pipx", "With uv", "Upgrade", "Removal"},
+    "macos.rst": {"As a LaunchAgent", "Sleep"},
     "operations.rst": {
         "As a user's service",
         "Inherited sockets",
@@ -105,19 +114,62 @@ class CommandTests(PageTestCase):
         self.follow("operations.rst", "Finding a daemon")
 
     def test_the_unit_is_installed_as_shown(self) -> None:
-        # The examples of the checkout, and a manager that only takes down what it is told.
-        (self.home / "examples").symlink_to(ROOT / "examples")
-        stubs = self.home / "bin"
-        stubs.mkdir()
-        for name in ("systemctl", "loginctl"):
-            (stubs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> ~/told\n')
-            (stubs / name).chmod(0o755)
-        shell = Shell(self, self.home)
-        shell.type(f"PATH={stubs}:$PATH")
+        shell = self.shell_with_stubs("systemctl", "loginctl")
         self.type_all(shell, console_blocks(DOCS / "operations.rst")["As a user's service"])
         unit = self.home / ".config/systemd/user/palingenesis.service"
         self.assertIn("Type=notify", unit.read_text())
         self.assertIn("enable --now palingenesis\n", (self.home / "told").read_text())
+
+    def shell_with_stubs(self, *names: str) -> Shell:
+        """Make a shell with the examples, and with programs that only note their arguments."""
+        (self.home / "examples").symlink_to(ROOT / "examples")
+        stubs = self.home / "bin"
+        stubs.mkdir()
+        for name in names:
+            (stubs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> ~/told\n')
+            (stubs / name).chmod(0o755)
+        shell = Shell(self, self.home)
+        shell.type(f"PATH={stubs}:$PATH")
+        return shell
+
+    def test_the_launch_agent_is_installed_as_shown(self) -> None:
+        shell = self.shell_with_stubs("launchctl", "caffeinate")
+        agents = self.home / "Library/LaunchAgents"
+        agents.mkdir(parents=True)
+        found = console_blocks(DOCS / "macos.rst")
+        self.type_all(shell, [*found["As a LaunchAgent"], *found["Sleep"]])
+        shell.type("wait")
+        self.assertIn("KeepAlive", (agents / "palingenesis.plist").read_text())
+        told = (self.home / "told").read_text().splitlines()
+        self.assertEqual(
+            [line.split()[:2] for line in told],
+            [
+                ["launchctl", "bootstrap"],
+                ["launchctl", "kickstart"],
+                ["launchctl", "bootout"],
+                ["caffeinate", "-s"],
+            ],
+        )
+
+    def test_every_command_in_a_sentence_is_one(self) -> None:
+        parser, found = make_parser(COMMANDS), 0
+        for page in (*PAGES, ROOT / "README.rst", ROOT / "SECURITY.rst"):
+            for node in document(page).findall(docutils.nodes.literal):
+                program, *words = node.astext().split() or [""]
+                if program != "palingenesis" or not words or "=" in words[0]:
+                    continue
+                found += 1
+                # What follows a sign of the shell is not the command's.
+                end = next((at for at, word in enumerate(words) if word in SIGNS), len(words))
+                said = io.StringIO()
+                with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+                    try:
+                        parser.parse_args(words[:end])
+                    except SystemExit as exit_:
+                        # A sentence about the command need not have its arguments.
+                        if exit_.code and "arguments are required" not in said.getvalue():
+                            self.fail(f"{page.name}: {words}: {said.getvalue()}")
+        self.assertGreater(found, 50)
 
     def test_jobs_without_a_terminal_are_shown(self) -> None:
         self.follow("howto.rst", "Jobs without a terminal")
@@ -398,6 +450,17 @@ class ApiTests(PageTestCase):
     def test_every_public_name_is_there(self) -> None:
         for name in palingenesis.__all__:
             self.assertIn(f":: palingenesis.{name}", self.page)
+
+    def test_each_section_has_a_table_of_its_names(self) -> None:
+        for title in ("From the package", "From its modules", "For tests", "Over HTTP"):
+            text = self.page.partition(f"\n{title}\n")[2]
+            text = re.split(r"\n\n[^\n]+\n---", text)[0]
+            directives = re.findall(
+                r"^\.\. (?:auto|py:)\w+:: palingenesis\.([\w.]+)", text, re.MULTILINE
+            )
+            prefix = "" if title == "From the package" else "palingenesis."
+            named = [row[0] for row in table(DOCS / "api.rst", title)]
+            self.assertEqual(named, [f"{prefix}{name}" for name in directives])
 
     def test_the_methods_of_a_state_are_described_in_the_interface_s_words(self) -> None:
         for name in IDaemonState.names():

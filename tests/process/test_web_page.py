@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import statistics
+import subprocess
+import sys
 import time
+import uuid
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
@@ -20,6 +25,20 @@ from tests.support.monitored import entry, session
 from tests.support.patience import wait_until
 
 HOSTILE = "<img src=x onerror=document.title='broken'>"
+#: Seconds of processor time that a frame may take.
+FRAME = 0.1
+#: Types words into the filter; ``n`` is the number of the frame.
+FILTER = (
+    "const field = document.getElementById('words'); field.value = %s;"
+    "field.dispatchEvent(new Event('input', { bubbles: true }))"
+)
+#: Calls the last argument once what is pending is drawn.
+DRAWN = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(arguments[1], 0)))"
+#: The milliseconds to the first paint, and how many more than those of a plain page they may be.
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+PAINTED = 300
+#: Shows the sessions that the page leaves out.
+COMMAND = "palingenesis sessions --all"
 WIDTHS = (320, 1280)
 THEMES = ("light", "dark")
 
@@ -130,7 +149,7 @@ class ShownTests(PageTestCase):
     def test_what_needs_you_has_its_reason_and_the_command(self) -> None:
         shown = self.wait_for("needs", "a question waits for you")
         self.assertIn("claude --resume question1", shown)
-        failed = self.wait_for("failed", "exit status 1")
+        failed = self.wait_for("failed", "exit status 1; the next attempt is at ")
         self.assertIn("palingenesis output waiting-1", failed)
 
     def test_the_command_is_that_of_the_report(self) -> None:
@@ -290,7 +309,8 @@ class GoneTests(PageTestCase):
             self.prefer(theme)
             self.assertEqual(axe.violations(self.browser, script), [], theme)
 
-    def test_a_killed_daemon_is_said_and_the_page_goes_on_with_the_next_one(self) -> None:
+    def lose_the_daemon(self) -> None:
+        """Show the page, and kill its daemon."""
         now = time.time()
         self.stage(staged(now))
         self.record(night(now))
@@ -298,8 +318,11 @@ class GoneTests(PageTestCase):
         self.wait_for("log", "failed")
         self.process.kill()
         self.wait_for("news", "does not answer")
+
+    def test_a_killed_daemon_is_said_and_the_page_goes_on_with_the_next_one(self) -> None:
+        self.lose_the_daemon()
         self.assertEqual(self.text("status"), "not connected")
-        self.record([entry("gave-up", now, session="waiting-1")])
+        self.record([entry("gave-up", time.time(), session="waiting-1")])
         self.start()
         self.wait_for("news", "new code")
         self.run_script("document.getElementById('code').value = arguments[0]", self.code())
@@ -308,6 +331,32 @@ class GoneTests(PageTestCase):
         shown = self.wait_for("log", "given up")
         self.assertEqual(shown.count("given up"), 1)
         self.assertEqual(shown.count("failed"), 1)
+
+    def test_what_it_goes_on_showing_is_marked_as_old_with_the_command_to_type(self) -> None:
+        self.lose_the_daemon()
+        title = "return document.title"
+        for words in ("does not answer", "new code"):
+            said = self.wait_for("news", words)
+            self.assertIn("type palingenesis web in a terminal", said.replace("T", "t"))
+            self.assertRegex(said, r"What you see is from \d\d:\d\d\.$")
+            self.assertIn("shop", self.text("sessions"))
+            wait_until(lambda: self.run_script(title).startswith("Old: "), "the title is marked")
+            if words == "does not answer":
+                self.start()
+        # A new address in the same tab.
+        self.browser.get(f"{self.address}/#code={self.code()}")
+        self.assertEqual(self.wait_for("news", "Live"), "Live")
+        wait_until(lambda: self.run_script(title).startswith("1 needs"), "the title is new")
+        self.assertEqual(self.browser.current_url, f"{self.address}/")
+
+    def test_a_used_code_takes_nobody_out_who_is_in(self) -> None:
+        self.log_in()
+        code = self.code()
+        for _ in range(2):
+            self.browser.get(f"{self.address}/#code={code}")
+        self.wait_for("outcome", "used, old or wrong")
+        self.assertEqual(self.text("news"), "Live")
+        self.assertTrue(self.run_script("return document.getElementById('login').hidden"))
 
 
 class ManyTests(PageTestCase):
@@ -330,12 +379,55 @@ class ManyTests(PageTestCase):
                 ),
                 f"{1000 * (batch + 1)} entries are taken",
             )
-        shown = self.run_script("return document.querySelectorAll('#log > li').length")
+        shown = self.count_of("#log > li")
         self.assertLess(shown, 1000)
-        # A person types on; what is drawn for one letter is far below a second even here.
-        self.run_script("document.getElementById('words').focus()")
-        self.browser.find_element("id", "words").send_keys("srv/499")
+        while self.run_script("return !document.getElementById('more').hidden"):
+            self.click("#more")
+            self.cost_of("")
+        self.assertEqual(self.count_of("#log > li"), 10_000)
+        self.browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+        for action in ("scrollTo(0, 2000 * n)", FILTER % "n % 2 ? '' : 'srv/499'"):
+            costs = [self.cost_of(action, number) for number in range(20)]
+            self.assertLess(statistics.median(costs), FRAME, action)
+        self.run_script(FILTER % "'srv/499'")
         self.wait_for("count", "1 of 500")
+
+    def cost_of(self, action: str, number: int = 0) -> float:
+        """Return the processor time in seconds that the page takes to do and to draw something."""
+        before = self.busy()
+        self.browser.execute_async_script(f"const n = arguments[0]; {action}; {DRAWN}", number)
+        return self.busy() - before
+
+    def busy(self) -> float:
+        metrics = self.browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return float(next((e["value"] for e in metrics if e["name"] == "TaskDuration"), 0.0))
+
+    def test_it_says_where_the_older_entries_are(self) -> None:
+        now = time.time()
+        self.record([entry("worked", now + number, attempt=number) for number in range(1200)])
+        self.log_in()
+        self.wait_for("log", "revival 1199 worked")
+        hidden = "return document.getElementById('log-rest').hidden"
+        while self.run_script("return !document.getElementById('more').hidden"):
+            self.assertTrue(self.run_script(hidden))
+            self.click("#more")
+            self.cost_of("")
+        self.assertEqual(self.count_of("#log > li"), 1000)
+        self.assertFalse(self.run_script(hidden))
+
+    def test_it_is_painted_soon(self) -> None:
+        plain, paints = [], []
+        for _ in range(5):
+            # A page without anything, since other programs hold up both.
+            self.browser.get(f"{self.address}/health")
+            plain.append(self.painted())
+            self.log_in()
+            paints.append(self.painted())
+        self.assertLess(min(paints) - min(plain), PAINTED, (plain, paints))
+
+    def painted(self) -> float:
+        paint = wait_until(lambda: self.run_script(f"return {PAINT}"), "the page is painted")
+        return float(paint)
 
 
 class NightTests(AgentTestCase):
@@ -352,7 +444,7 @@ class NightTests(AgentTestCase):
         wait_for_text(browser, "count", lambda text: text == "0 of 0 sessions")
         self.begin("s", "limit:6", "finish").wait()
         wait_for_text(browser, "sentence", lambda text: text.startswith("1 waits until "))
-        wait_for_text(browser, "sessions", lambda text: "a usage limit; due " in text)
+        wait_for_text(browser, "sessions", lambda text: "a usage limit; revived at " in text)
         shown = wait_for_text(browser, "log", lambda text: "revival 1 ended" in text)
         for words in ("stopped: a usage limit", "revival 1 begins", "revival 1 worked"):
             self.assertIn(words, shown)
@@ -360,3 +452,27 @@ class NightTests(AgentTestCase):
         browser.execute_script("document.getElementById('pause').click()")
         wait_for_text(browser, "status", lambda text: text == "paused")
         self.assertEqual(self.reply("STATUS")["state"], "paused")
+
+    def test_it_says_how_many_sessions_are_left_out_and_how_to_see_them(self) -> None:
+        number = 400
+        for each in range(number):
+            directory = f"/home/you/{'deep/' * 30}{each}"
+            path = self.place.path("claude", "projects", f"p{each}", f"{uuid.uuid4()}.jsonl")
+            os.makedirs(os.path.dirname(path))
+            record = {"type": "user", "cwd": directory, "sessionId": f"session-{each}"}
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(json.dumps({**record, "message": {"content": "Begin."}}) + "\n")
+        browser = start_browser(self, self.place.path("profile"))
+        self.start_daemon(self.configure())
+        browser.get(self.reply("WEB open")["url"])
+        said = wait_for_text(browser, "count", lambda text: "left out" in text)
+        ((shown, left),) = re.findall(r"of (\d+) sessions\. The (\d+) ", said)
+        self.assertEqual((int(shown) + int(left), said.partition("type ")[2]), (number, COMMAND))
+        listed = subprocess.run(
+            [os.path.join(os.path.dirname(sys.executable), "palingenesis"), *COMMAND.split()[1:]],
+            env=self.place.environment(**self.variables),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertEqual(listed.stdout.count("  claude  "), number)

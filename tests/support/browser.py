@@ -27,6 +27,16 @@ _FLAGS = (
 )
 
 
+def _programs() -> tuple[str | None, str | None]:
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    return binary, shutil.which("chromedriver")
+
+
+def lacking() -> str:
+    """Return which program is not here, in one line; empty if none."""
+    return "" if all(_programs()) else "there is no chromium with its chromedriver"
+
+
 def start_browser(case: SynchronousTestCase, profile: str) -> Any:
     """
     Start a browser that ends with the test.
@@ -34,10 +44,9 @@ def start_browser(case: SynchronousTestCase, profile: str) -> Any:
     :param profile: a directory of its own, which it makes.
     :raises SkipTest: if there is no browser, no driver, or no module that speaks to it.
     """
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
+    binary, driver = _programs()
     if binary is None or driver is None:
-        raise SkipTest("there is no chromium with its chromedriver")
+        raise SkipTest(lacking())
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service

@@ -1,43 +1,63 @@
-"""The workflow that runs the tests elsewhere has no right and no code that it does not need."""
+"""No workflow has a right or code that it does not need."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.checkout import ROOT
 
-WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+WORKFLOWS = ROOT / ".github" / "workflows"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+
+
+#: What a job may do, by the workflow, beside reading the checkout.
+RIGHTS = {"ci.yml": set(), "macos.yml": set(), "handbook.yml": {"pages", "id-token"}}
 
 
 class WorkflowTests(SynchronousTestCase):
     def setUp(self) -> None:
-        if not WORKFLOW.exists():
+        if not WORKFLOWS.exists():
             self.skipTest("a source distribution has no workflow")
-        self.text = WORKFLOW.read_text()
+        self.texts = {path.name: path.read_text() for path in WORKFLOWS.iterdir()}
 
     def test_each_action_is_named_by_its_digest(self) -> None:
-        used = re.findall(r"uses: (\S+)", self.text)
-        self.assertGreater(len(used), 1)
-        for action in used:
-            self.assertRegex(action, r"^[\w/-]+@[0-9a-f]{40}$")
+        for name, text in self.texts.items():
+            used = re.findall(r"uses: (\S+)", text)
+            self.assertGreater(len(used), 1)
+            for action in used:
+                self.assertRegex(action, r"^[\w/-]+@[0-9a-f]{40}$", name)
 
-    def test_no_job_may_do_more_than_read(self) -> None:
-        self.assertIn("\npermissions: {}\n", self.text)
-        granted = set(re.findall(r"^ {6}(\w+): (?:read|write)$", self.text, re.MULTILINE))
-        self.assertEqual(granted, {"contents"})
-        self.assertNotIn(": write", self.text)
+    def test_no_job_may_do_more_than_it_has_to(self) -> None:
+        self.assertEqual(set(self.texts), set(RIGHTS))
+        for name, text in self.texts.items():
+            self.assertIn("\npermissions: {}\n", text, name)
+            granted = set(re.findall(r"^ {6}([\w-]+: (?:read|write))\b", text, re.MULTILINE))
+            writes = {f"{right}: write" for right in RIGHTS[name]}
+            self.assertEqual(granted, {"contents: read"} | writes, name)
 
     def test_no_checkout_leaves_credentials_behind(self) -> None:
-        checkouts = self.text.count("actions/checkout@")
-        self.assertEqual(self.text.count("persist-credentials: false"), checkouts)
+        for name, text in self.texts.items():
+            checkouts = text.count("actions/checkout@")
+            self.assertEqual(text.count("persist-credentials: false"), checkouts, name)
+
+    def test_the_handbook_is_published_from_where_it_is_built(self) -> None:
+        text = self.texts["handbook.yml"]
+        (built,) = re.findall(r"nox -s docs -- (\S+)", text)
+        self.assertIn(f"path: {built}\n", text)
 
     def test_what_is_installed_has_its_version_in_the_checkout(self) -> None:
         lines = [line for line in CONSTRAINTS.read_text().splitlines() if line[0] != "#"]
         self.assertGreater(len(lines), 10)
         for line in lines:
             self.assertRegex(line, r"^[\w.-]+==[\w.]+$")
+        pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        extras = project["optional-dependencies"]
+        wanted = [*project["dependencies"], *extras["test"], *extras["docs"], *extras["dev"]]
+        names = {re.split(r"[\[=><]", each)[0].lower() for each in wanted} - {"palingenesis"}
+        self.assertEqual(names - pinned, set())
         self.assertIn("--constraint .ci/constraints.txt", (ROOT / ".ci" / "run").read_text())
-        self.assertIn("pip-audit", self.text)
+        self.assertIn("pip-audit", self.texts["ci.yml"])

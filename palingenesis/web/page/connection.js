@@ -4,6 +4,7 @@
 // this host, RFC 6265 section 8.5.
 const KEY = "palingenesis-key";
 const RETRY_MS = 2000;
+const GONE = "The daemon does not answer";
 /** A comment comes each 15 seconds; after three without one the daemon is gone. */
 const SILENCE_MS = 45_000;
 
@@ -47,7 +48,7 @@ export async function change(path, body) {
     const response = await ask(path, options);
     return response.ok ? "" : await reasonOf(response);
   } catch {
-    return "The daemon does not answer.";
+    return `${GONE}.`;
   }
 }
 
@@ -69,7 +70,7 @@ export async function logIn(code) {
       body: JSON.stringify({ code }),
     });
   } catch {
-    return "The daemon does not answer.";
+    return `${GONE}.`;
   }
   if (response.status === 401) {
     return "The code is used, old or wrong.";
@@ -88,39 +89,45 @@ export async function logIn(code) {
  */
 export class Events {
   #lastId = null;
+  #follows = false;
 
-  /** @param on functions by event: `open`, `gone`, `denied`, and the daemon's own. */
+  /** @param on functions by event: `open`, `gone` with the reason, `denied`, the daemon's own. */
   constructor(on) {
     this.on = on;
   }
 
-  /** Read events, and connect again whenever the daemon has gone. */
+  /** Read events, and connect again whenever the daemon has gone; once is enough. */
   async follow() {
+    if (this.#follows) {
+      return;
+    }
+    this.#follows = true;
     for (;;) {
+      let why = GONE;
       try {
-        if (!(await this.#read())) {
-          this.on.denied();
-          return;
-        }
+        why = await this.#read();
       } catch {
         // The daemon is gone, or the connection: both may come back.
       }
-      this.on.gone();
+      if (why === null) {
+        break;
+      }
+      this.on.gone(why);
       await new Promise((done) => setTimeout(done, RETRY_MS));
     }
+    this.#follows = false;
+    this.on.denied();
   }
 
+  /** Read events until they end; return why they do, or null if the key is not right. */
   async #read() {
     const aborted = new AbortController();
     let silence = setTimeout(() => aborted.abort(), SILENCE_MS);
     try {
       const headers = this.#lastId === null ? {} : { "Last-Event-ID": this.#lastId };
       const response = await ask("api/v1/events", { headers, signal: aborted.signal });
-      if (response.status === 401) {
-        return false;
-      }
       if (!response.ok) {
-        throw new Error(response.statusText);
+        return response.status === 401 ? null : `The daemon says: ${await reasonOf(response)}`;
       }
       this.on.open();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -128,7 +135,7 @@ export class Events {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) {
-          return true;
+          return GONE;
         }
         clearTimeout(silence);
         silence = setTimeout(() => aborted.abort(), SILENCE_MS);

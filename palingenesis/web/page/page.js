@@ -35,6 +35,12 @@ let status = null;
 let mayChange = false;
 let commands = new Set();
 let drawing = false;
+/** Since when the page shows what may have changed meanwhile; null while it is live. */
+let oldSince = null;
+/** Whether the daemon may have recorded more than it has sent. */
+let isCut = false;
+/** Entries that the daemon has at most. */
+const ENTRIES = 1000;
 
 /** Draw once for all that has come since the last frame. */
 function drawNext() {
@@ -58,20 +64,23 @@ function draw() {
   const older = log.show(at("log"), names);
   at("log-none").hidden = log.entries.length > 0;
   at("more").hidden = older === 0;
+  at("log-rest").hidden = older > 0 || !isCut;
 }
 
 function drawStatus() {
-  const state = status?.state ?? "not connected";
-  const trouble = [status?.ledger, status?.scan].filter((each) => each && each !== "ok");
-  setText(at("status"), [state, ...trouble].join("; "));
-  at("pause").hidden = !mayChange || status === null;
+  const isLive = oldSince === null && status !== null;
+  const state = isLive ? status.state : "not connected";
+  const trouble = isLive ? [status.ledger, status.scan] : [];
+  const words = [state, ...trouble.filter((each) => each && each !== "ok")];
+  setText(at("status"), words.join("; "));
+  at("pause").hidden = !mayChange || !isLive;
   setText(at("pause"), state === "paused" ? "Resume" : "Pause");
 }
 
 function drawSentence() {
   const sentence = told.sentence(sessions);
   setText(at("sentence"), sentence);
-  document.title = `${sentence} - palingenesis`;
+  document.title = `${oldSince === null ? "" : "Old: "}${sentence} - palingenesis`;
 }
 
 function drawNeeds(names) {
@@ -81,24 +90,30 @@ function drawNeeds(names) {
     needing,
     told.keyOf,
     (each) => told.need(each) + told.continuation(each),
-    (each) =>
-      card(told.nameOf(each), told.need(each), "since ", each.since, told.continuation(each)),
+    (each) => card(told.nameOf(each), told.need(each), each.since, told.continuation(each)),
   );
   at("needs-none").hidden = needing.length > 0;
   const failures = told.failuresIn(log.entries);
   const key = (entry) => `${entry.agent} ${entry.session}`;
-  showList(at("failed"), failures, key, JSON.stringify, (entry) => {
+  const look = (entry) => JSON.stringify(entry) + told.nextAttempt(entry, sessions);
+  showList(at("failed"), failures, key, look, (entry) => {
     const line = `palingenesis output ${entry.session}`;
-    const cause = `the last revival failed: ${entry.cause}`;
-    return card(nameIn(entry, names), cause, "at ", entry.at, line);
+    const when = isTime(entry.at) ? ` at ${clock(entry.at)}` : "";
+    const next = told.nextAttempt(entry, sessions);
+    return card(
+      nameIn(entry, names),
+      `the revival${when} failed: ${entry.cause}${next}`,
+      null,
+      line,
+    );
   });
   at("failed-title").hidden = failures.length === 0;
 }
 
-function card(name, reason, preposition, moment, line) {
+function card(name, reason, since, line) {
   const made = element("li", {}, element("strong", {}, name), ` ${reason} `);
-  if (isTime(moment)) {
-    made.append(element("span", { class: "note" }, preposition, timeElement(moment)));
+  if (isTime(since)) {
+    made.append(element("span", { class: "note" }, "since ", timeElement(since)));
   }
   if (line !== null) {
     const copy = element("button", { type: "button", "data-action": "copy" }, "Copy");
@@ -119,13 +134,22 @@ async function copyLine(line) {
 }
 
 function drawSessions() {
+  showList(at("sessions"), told.byUrgency(sessions), told.keyOf, lookOf, sessionElement);
+  filterSessions();
+}
+
+/** Hide the sessions that do not fit: to make their elements again takes too long. */
+function filterSessions() {
   const words = at("words").value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = sessions.filter((each) => told.matches(each, at("state").value, words));
-  const ordered = told.byUrgency(chosen);
+  const keys = new Set(chosen.map(told.keyOf));
+  for (const child of at("sessions").children) {
+    child.hidden = !keys.has(child.dataset.key);
+  }
   const left = (status?.known_sessions ?? 0) - sessions.length;
-  const rest = left > 0 ? `; the ${left} least urgent ones are not sent` : "";
-  setText(at("count"), `${ordered.length} of ${sessions.length} sessions${rest}`);
-  showList(at("sessions"), ordered, told.keyOf, lookOf, sessionElement);
+  const rest = `. The ${left} least urgent ones are left out: type palingenesis sessions --all`;
+  const shown = `${chosen.length} of ${sessions.length} sessions`;
+  setText(at("count"), left > 0 ? shown + rest : shown);
 }
 
 function lookOf(session) {
@@ -148,7 +172,7 @@ function sessionElement(session) {
     element("span", { class: "note" }, `${session.directory ?? ""} ${told.shortId(session)}`),
   );
   if (isTime(session.since)) {
-    made.append(element("span", { class: "note" }, `grew ${clock(session.since)}`));
+    made.append(element("span", { class: "note" }, `last active ${clock(session.since)}`));
   }
   const buttons = ACTIONS.filter(
     (each) => mayChange && commands.has(each.command) && each.fits(session),
@@ -178,9 +202,29 @@ function say(text) {
   at("outcome").textContent = text;
 }
 
+/** Show a text on top, whose commands are between backticks. */
+function showNews(text) {
+  const news = at("news");
+  if (news.dataset.text !== text) {
+    news.dataset.text = text;
+    const parts = text.split("`");
+    news.replaceChildren(
+      ...parts.map((part, number) => (number % 2 ? element("code", {}, part) : part)),
+    );
+  }
+}
+
+/** Say that nothing new comes, and why; what is there stays, and is marked as old. */
+function mark(text) {
+  oldSince ??= Date.now() / 1000;
+  const old = sessions === null ? "" : ` What you see is from ${clock(oldSince)}.`;
+  showNews(text + old);
+  document.body.classList.add("gone");
+  drawNext();
+}
+
 function askForCode(text) {
-  forgetKey();
-  setText(at("news"), text);
+  mark(text);
   at("login").hidden = false;
   at("code").value = "";
 }
@@ -195,26 +239,28 @@ async function readRest() {
   mayChange = access?.changes === true;
   commands = new Set(Object.keys(help ?? {}).map((usage) => usage.split(" ")[0]));
   log.add(entries ?? []);
+  isCut ||= (entries ?? []).length >= ENTRIES;
   drawNext();
   drawSoon();
 }
 
 const events = new Events({
   open() {
+    oldSince = null;
     at("login").hidden = true;
-    setText(at("news"), "Live");
+    showNews("Live");
     document.body.classList.remove("gone");
     readRest();
   },
-  gone() {
-    setText(at("news"), "The daemon does not answer. Trying again.");
-    document.body.classList.add("gone");
-    status = null;
-    drawNext();
+  gone(why) {
+    mark(`${why}. Trying again; after a restart, type \`palingenesis web\` in a terminal.`);
   },
   denied() {
-    askForCode("Log in: type palingenesis web in a terminal for a new code.");
-    document.body.classList.add("gone");
+    forgetKey();
+    askForCode(
+      "This log-in has ended, as each one does when the daemon restarts. " +
+        "Type `palingenesis web` in a terminal for a new code.",
+    );
   },
   status(value) {
     status = value;
@@ -234,10 +280,12 @@ const events = new Events({
 
 async function enter(code) {
   const why = await logIn(code);
-  if (why) {
-    askForCode(why);
-  } else {
+  if (why === "") {
     events.follow();
+  } else if (oldSince === null && status !== null) {
+    say(why);
+  } else {
+    askForCode(`${why} Type \`palingenesis web\` in a terminal for a new code.`);
   }
 }
 
@@ -254,7 +302,7 @@ at("pause").addEventListener("click", async () => {
   const action = status?.state === "paused" ? "resume" : "pause";
   say((await change(`api/v1/${action}`)) || `${action === "pause" ? "Paused" : "Resumed"}.`);
 });
-at("filter").addEventListener("input", drawNext);
+at("filter").addEventListener("input", filterSessions);
 at("more").addEventListener("click", () => {
   log.showMore();
   drawNext();
@@ -262,13 +310,24 @@ at("more").addEventListener("click", () => {
 STATES.forEach((state) => at("state").append(element("option", { value: state }, state)));
 setText(at("zone"), zone());
 
-const code = new URLSearchParams(location.hash.slice(1)).get("code");
-if (code !== null) {
+/** Log in with the code in the address, and return whether there is one. */
+function enterByAddress() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (code === null) {
+    return false;
+  }
   // The code must not stay in the history.
   history.replaceState(null, "", location.pathname);
   enter(code);
-} else if (hasKey() || (await read("api/v1/status")) !== null) {
-  events.follow();
-} else {
-  askForCode("Type palingenesis web in a terminal for a code.");
+  return true;
+}
+
+// A new address in the same tab loads nothing.
+window.addEventListener("hashchange", enterByAddress);
+if (!enterByAddress()) {
+  if (hasKey() || (await read("api/v1/status")) !== null) {
+    events.follow();
+  } else {
+    askForCode("Type `palingenesis web` in a terminal for a code.");
+  }
 }

@@ -58,6 +58,13 @@ export function failuresIn(entries, now = Date.now() / 1000) {
   return [...failures.values()].filter((entry) => now - entry.at < 86_400);
 }
 
+/** Return when a session is revived again after a failure, as the end of a sentence. */
+export function nextAttempt(entry, sessions) {
+  const session = sessions.find((each) => keyOf(each) === `${entry.agent} ${entry.session}`);
+  const waits = session?.state === "waiting" && isTime(session.due);
+  return waits ? `; the next attempt is at ${clock(session.due)}` : "";
+}
+
 /** Return the line with which a person goes on with a session. */
 export function continuation(session) {
   if (!Object.hasOwn(CONTINUE, session.agent)) {
@@ -77,9 +84,13 @@ export function sentence(sessions) {
   const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
-  const dues = waiting.map((each) => each.due).filter(isTime);
-  const until = dues.length > 0 ? `until ${clock(Math.min(...dues))}` : "";
-  const next = until && (waiting.length === 1 ? ` ${until}` : ` (the next ${until})`);
+  const due = waiting.filter((each) => isTime(each.due)).sort((a, b) => a.due - b.due)[0];
+  const next =
+    due === undefined
+      ? ""
+      : waiting.length === 1
+        ? ` until ${clock(due.due)}`
+        : ` (the next is ${nameOf(due)}, at ${clock(due.due)})`;
   const waits = counted(waiting.length, "waits", "wait");
   const parts = [
     counted(needing.length, "needs you", "need you"),
@@ -117,10 +128,11 @@ export function storyOf(session) {
   if (session.kind) {
     parts.push(KINDS[session.kind] ?? session.kind);
   }
+  const waits = session.held === "not-due" && isTime(session.due);
   if (isTime(session.due)) {
-    parts.push(`due ${clock(session.due)}`);
+    parts.push(`${waits ? "revived at" : "due"} ${clock(session.due)}`);
   }
-  if (session.held && session.held !== "kind") {
+  if (session.held && session.held !== "kind" && !waits) {
     parts.push(REASONS[session.held] ?? session.held);
   }
   if (session.who) {
