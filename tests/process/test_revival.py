@@ -14,6 +14,7 @@ from palingenesis.monitor.ledger import LEDGER_NAME
 from palingenesis.monitor.processes import look_at
 from palingenesis.monitor.revive import OUTPUT_DIRECTORY
 from tests.support.agents import AGENTS, AgentTestCase
+from tests.support.cases import COMMAND
 from tests.support.needs import needs_linux
 from tests.support.patience import wait_until
 
@@ -280,6 +281,19 @@ class BadSurroundingsTests(AgentTestCase):
         self.wait_for_session("s", kind="limit", held="ledger")
         self.assertIn("0755", self.reply("STATUS")["ledger"])
         self.assertIn("chmod 700", self.reply("STATUS")["ledger"])
+
+    def test_what_a_scan_misses_is_told_and_hides_no_session_of_another_home(self) -> None:
+        projects = self.place.path("claude", "projects")
+        os.symlink(projects, projects)
+        self.monitor()
+        self.begin("s", "limit:0", "finish", agent="codex").wait()
+        self.wait_for_session("s", kind="finished")
+        warning = f"{projects}: cannot be read: "
+        self.assertIn(warning, self.reply("STATUS")["scan"])
+        environment = self.place.environment(**self.variables)
+        done = subprocess.run([*COMMAND, "doctor"], env=environment, capture_output=True, text=True)
+        self.assertIn(f"\nscan       {warning}", done.stdout)
+        self.assertEqual(done.returncode, 1)
 
     def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:
         self.monitor()

@@ -172,7 +172,7 @@ class Codex(Agent):
 
     def growth(self, home: str, session: Identity, transcript: str) -> Growth:
         """Return the growth of the rollout and of its sub-agents' rollouts of the newest day."""
-        walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
+        walk = files.Walk(lambda _: None, files.Bounds(directory=_SUBAGENTS))
         found = walk.files(_newest_day(os.path.join(home, "sessions")), "rollout-*.jsonl")
         stamps = [
             (path, status.st_size, status.st_mtime_ns)
