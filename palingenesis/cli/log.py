@@ -226,13 +226,19 @@ def _revival(entry: dict[str, Any]) -> str:
     return f"revival {_text(entry, Key.ATTEMPT)}"
 
 
+def _failed(entry: dict[str, Any]) -> str:
+    if entry.get(Key.REASON) is not None:
+        return f"{_revival(entry)} not started: {_text(entry, Key.REASON)}"
+    return f"{_revival(entry)} failed{_exit(entry)}"
+
+
 #: How each event is described; one that is not here is shown by its name.
 _EVENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     Event.STOPPED: _stopped,
     Event.INTENT: lambda entry: f"{_revival(entry)} begins",
     Event.STARTED: _started,
     Event.WORKED: lambda entry: f"{_revival(entry)} worked",
-    Event.FAILED: lambda entry: f"{_revival(entry)} failed{_exit(entry)}",
+    Event.FAILED: _failed,
     Event.GAVE_UP: _gave_up,
     Event.LEFT: lambda _: "left by its user",
     Event.ENDED: lambda entry: f"{_revival(entry)} ended{_exit(entry)}",

@@ -33,7 +33,7 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
     if mistake := inspected[Key.CONFIGURATION][Key.MISTAKE]:
         yield f"the configuration has a mistake, and a restart would fail: {mistake}"
     if inspected[Key.LEDGER] != OK_WORD:
-        yield f"the ledger cannot be written: {inspected[Key.LEDGER]}"
+        yield f"nothing can be recorded or started: {inspected[Key.LEDGER]}"
     homes = {name: home for name, home in inspected[Key.AGENTS].items() if home[Key.MONITORED]}
     unreadable = [
         home[Key.DIRECTORY]

@@ -17,7 +17,7 @@ _REASONS = {
     Reason.GIVEN_UP: "given up",
     Reason.TOO_FAR: "its reset is over 8 days away",
     Reason.DIRECTORY: "its directory cannot be used",
-    Reason.NO_BINARY: "its program is not found",
+    Reason.NO_BINARY: "its program cannot be run",
 }
 
 

@@ -210,6 +210,8 @@ class _Story:
         status = failed.exit
         if killed is not None:
             cause = f"ended by the daemon: {killed}"
+        elif failed.reason is not None:
+            cause = f"not started: {failed.reason}"
         elif status is None:
             cause = "its exit status is unknown"
         else:

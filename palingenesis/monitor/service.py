@@ -261,7 +261,8 @@ class Monitor(Service):
                 if self._revivals.reviving(session.name):
                     self._summarize()
                     return
-                raise SteeringError(f"{named(session.name)}: it could not be started; see the log")
+                why = self._revivals.trouble or "see the log"
+                raise SteeringError(f"{named(session.name)}: it could not be started; {why}")
         raise SteeringError(f"{named(session.name)}: {reason}", reason)
 
     def _steered(self, beginning: str) -> Session:
@@ -303,7 +304,7 @@ class Monitor(Service):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the last tick succeeded and the ledger can be read and written."""
+        """Whether the last tick succeeded, and sessions can be revived."""
         return not self._tick_failed and self.ledger_trouble is None
 
     def observe(self, observer: Callable[[Entry], object]) -> None:
@@ -323,8 +324,8 @@ class Monitor(Service):
 
     @property
     def ledger_trouble(self) -> str | None:
-        """What is wrong with the ledger or its directory, in one line; None if nothing is."""
-        return self._keeper.warning or self._ledger.warning
+        """Why nothing can be recorded or started, in one line; None if everything can."""
+        return self._keeper.warning or self._ledger.warning or self._revivals.trouble
 
     def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
         """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
@@ -528,7 +529,7 @@ class Monitor(Service):
         if warning != self._ledger_warning:
             self._ledger_warning = warning
             if warning is None:
-                self._log.info("The ledger can be written again")
+                self._log.info("Sessions can be revived again")
             else:
                 self._log.error("Nothing is revived: {warning}", warning=warning)
 

@@ -273,6 +273,23 @@ class BadSurroundingsTests(AgentTestCase):
         self.assertIn(b"ERR: Paused, but not for after a restart: ", self.ask(b"PAUSE\n"))
         self.assertEqual(self.reply("STATUS")["state"], "paused")
 
+    def test_a_file_in_the_place_of_the_output_starts_nothing_counts_nothing_and_is_told(
+        self,
+    ) -> None:
+        os.mkdir(self.state, 0o700)
+        path = os.path.join(self.state, OUTPUT_DIRECTORY)
+        with open(path, "w"):
+            pass
+        daemon = self.monitor()
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", held="ledger", attempts=0)
+        self.assertIn(f"{path}: not a directory", self.reply("STATUS")["ledger"])
+        daemon.wait_for_log(f"Nothing is revived: {path}: not a directory")
+        self.assertEqual(self.story(), ["stopped"])
+        os.unlink(path)
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(self.reply("STATUS")["ledger"], "ok")
+
     def test_a_state_directory_that_lets_others_in_starts_nothing_and_is_told(self) -> None:
         os.mkdir(self.state)
         os.chmod(self.state, 0o755)

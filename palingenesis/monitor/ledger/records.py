@@ -64,7 +64,7 @@ class Entry:
     :ivar home: the name of the home in which a command is about to be started.
     :ivar person: whether a person wrote in the session since the intent before this one.
     :ivar found: the key of the last record that a failed command left in the transcript.
-    :ivar reason: why a command is killed, or what a session needs.
+    :ivar reason: why a command is killed or could not be started, or what a session needs.
     :ivar seconds: how long a command that worked ran.
     :ivar successor: the id under which a session goes on.
     """

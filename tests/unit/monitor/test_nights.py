@@ -42,7 +42,7 @@ STRIDE = int(os.environ.get("PALINGENESIS_TEST_STRIDE", "25"))
 
 HAPPENS = (
     *("started", "killed", "ended", "sleep", "paused", "on hold", "second daemon"),
-    *("user came back", "left", "supervised", "sub-agents", "new id"),
+    *("user came back", "left", "supervised", "sub-agents", "new id", "not started"),
 )
 
 
