@@ -421,7 +421,7 @@ class IdentityTests(SynchronousTestCase):
             self.assertIsNone(self.identity({**PROMPT, "sessionId": session}), session)
 
     def test_directories_that_are_no_places(self) -> None:
-        for directory in ("app", "", "/a\0b", "/a\nb", "/" + "a" * 5000, "/\ud800", 5):
+        for directory in ("app", "", "/a\0b", "/" + "a" * 5000, "/\ud800", 5):
             self.assertIsNone(self.identity({**PROMPT, "cwd": directory}), directory)
 
     def test_a_first_record_that_is_not_parsed(self) -> None:
