@@ -53,6 +53,9 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         reason = command[Key.TROUBLE] or trial(name, command[Key.PROGRAM])
         if reason:
             yield f"the command of {name} does not run: {reason}"
+    # An older daemon does not reply it.
+    if (notify := inspected.get(Key.NOTIFY)) and notify[Key.TROUBLE]:
+        yield f"nobody is notified: {notify[Key.TROUBLE]}"
     if inspected[Key.KEEPER] is not True:
         yield "another daemon revives"
     if inspected[Key.PAUSED]:

@@ -364,6 +364,12 @@ class Monitor(Service):
                 agent: {Key.COMMAND: redacted(command.arguments), **self._find(command)}
                 for agent, command in settings.revive.items()
             },
+            Key.NOTIFY: None
+            if not settings.notify
+            else {
+                Key.COMMAND: redacted(settings.notify),
+                **self._find(Command(settings.notify)),
+            },
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
             Key.LEDGER: self.ledger_trouble or OK_WORD,

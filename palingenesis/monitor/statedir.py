@@ -6,6 +6,7 @@ import os
 import stat
 
 from palingenesis.paths import PathError
+from palingenesis.trust import make_private
 
 
 class StateError(PathError):
@@ -21,17 +22,20 @@ def prepare_directory(path: str) -> None:
     """
     Make the state directory and its parents, private, if they are missing.
 
-    :raises StateError: if it cannot be made, belongs to another user, or lets the group or
-        others in (any bit of mode 0077).
+    :raises StateError: if it cannot be made, if others can change it or a directory above it, or
+        if it lets the group or others in (any bit of mode 0077).
     """
+    uid = os.geteuid()
     try:
-        _make(path)
+        make_private(path, uid, "name another with --state")
         found = os.stat(path)
     except OSError as error:
         raise StateError(path, f"cannot make the state directory: {error.strerror}") from None
+    except PathError as error:
+        raise StateError(path, f"the state directory: {error.reason}") from None
     if not stat.S_ISDIR(found.st_mode):
         raise StateError(path, "the state directory is not a directory; move it aside")
-    if found.st_uid != os.geteuid():
+    if found.st_uid != uid:
         raise StateError(
             path, f"the state directory belongs to uid {found.st_uid}; name another with --state"
         )
@@ -41,19 +45,3 @@ def prepare_directory(path: str) -> None:
             f"the state directory has mode {stat.S_IMODE(found.st_mode):04o}, which lets other "
             "users in; run chmod 700 on it",
         )
-
-
-def _make(path: str) -> None:
-    # os.makedirs gives its mode only to the last directory.
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        if parent == path:
-            raise
-        _make(parent)
-        os.mkdir(path, 0o700)
-    # A umask can take even the owner's bits.
-    os.chmod(path, 0o700)
