@@ -318,6 +318,12 @@ class ResourceTests(ReviveCase):
         told = as_user(NOBODY, lambda: output_trouble(self.state))
         self.assertEqual(told, f"{self.output()}: no command's output can be written there")
 
+    def test_the_daemon_s_python_is_gone(self) -> None:
+        """pypa/pipx#146."""
+        self.patch(revive.sys, "executable", "/none/python")
+        self.assertIn("no process for a command's output: /none/python", self.lacking())
+        self.assertEqual(os.listdir(self.output()), [])
+
     def test_the_disk_has_no_room_for_a_file(self) -> None:
         def full(path: str, flags: int, mode: int = 0o777) -> int:
             if flags & os.O_EXCL:

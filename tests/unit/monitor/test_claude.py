@@ -638,7 +638,8 @@ class OwnerTests(SynchronousTestCase):
 
     def test_names_that_are_no_pids_are_left_alone(self) -> None:
         for name in ("x.json", "1.txt", "٣.json", "-1.json", "9" * 50 + ".json"):
-            with open(os.path.join(self.home, "sessions", name), "w"):
+            # As bytes: not every locale can have each of them in a path.
+            with open(os.path.join(os.fsencode(self.home), b"sessions", name.encode()), "w"):
                 pass
         self.assertEqual(self.owner(self.process("anything")), Owner.GONE)
 
