@@ -2,7 +2,7 @@
 What must hold before a change lands: ``nox`` runs it all, ``nox -s unit`` one part of it.
 
 Every part runs in the environment that nox is installed in (see CONTRIBUTING.rst), so a part
-starts at once; only ``others`` makes environments, one for each further Python.
+starts at once; only ``others`` and ``conditions`` make environments, one for each further Python.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from glob import glob
 
 import nox
@@ -31,6 +32,9 @@ nox.options.sessions = [
 
 #: The Pythons that are supported.
 PYTHONS = ("3.11", "3.12", "3.13")
+
+#: What the unit tests run under; together it is every condition of ``tools/conditions.py``.
+CONDITIONS = ("root pid-namespace umask-0 locale-C", "ordinary umask-077 locale-latin-1")
 
 #: Tests at once: most of them wait for processes, and two hold up nobody on two cores.
 WORKERS = "--jobs=2"
@@ -149,28 +153,50 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+def under_conditions(session: nox.Session, pythons: Sequence[tuple[str, str]]) -> None:
+    """Run the unit tests by several Pythons, side by side: each under its own conditions."""
+    runs = []
+    for number, (own, conditions) in enumerate(pythons):
+        log = session.cache_dir / f"conditions-{number}.log"
+        command = [own, "tools/conditions.py", *conditions.split()]
+        with log.open("wb") as output:
+            runs.append((subprocess.Popen(command, stdout=output, stderr=output), log))
+    statuses = [run.wait() for run, _ in runs]
+    for _, log in runs:
+        print(log.read_text(encoding="utf-8", errors="replace"), flush=True)
+    if any(statuses):
+        session.error("The unit tests fail under these conditions")
+
+
+def prepared(session: nox.Session, version: str) -> str | None:
+    """Return a Python of a version with the package and what its tests need; None if none is."""
+    if version == "{}.{}".format(*sys.version_info):
+        return sys.executable
+    found = interpreter(version)
+    if found is None:
+        session.warn(f"Python {version} is not installed: the unit tests are not run on it")
+        return None
+    base = str(session.cache_dir / version)
+    own = os.path.join(base, "bin", "python")
+    session.run(found, "-m", "venv", base, external=True)
+    session.run(own, "-m", "pip", "install", "--quiet", ".[test]", external=True)
+    return own
+
+
 @nox.session(python=False)
 def others(session: nox.Session) -> None:
-    """Run the unit tests on the other supported Pythons, as far as they are installed."""
-    failed = []
-    for version in PYTHONS:
-        if version == "{}.{}".format(*sys.version_info):
-            continue
-        found = interpreter(version)
-        if found is None:
-            session.warn(f"Python {version} is not installed: the unit tests are not run on it")
-            continue
-        base = str(session.cache_dir / version)
-        own = os.path.join(base, "bin", "python")
-        session.run(found, "-m", "venv", base, external=True)
-        session.run(own, "-m", "pip", "install", "--quiet", ".[test]", external=True)
-        command = [own, "-m", "twisted.trial", WORKERS, f"--temp-directory={base}/trial"]
-        try:
-            session.run(*command, "tests.unit", external=True)
-        except nox.command.CommandFailed:
-            failed.append(version)
-    if failed:
-        session.error(f"The unit tests fail on Python {', '.join(failed)}")
+    """Run the unit tests on the other supported Pythons, each under half of the conditions."""
+    versions = [each for each in PYTHONS if each != "{}.{}".format(*sys.version_info)]
+    pythons = filter(None, (prepared(session, version) for version in versions))
+    under_conditions(session, list(zip(pythons, CONDITIONS, strict=False)))
+
+
+@nox.session(python=False)
+def conditions(session: nox.Session) -> None:
+    """Run the unit tests on every supported Python under all conditions."""
+    pythons = list(filter(None, (prepared(session, version) for version in PYTHONS)))
+    for each in CONDITIONS:
+        under_conditions(session, [(own, each) for own in pythons])
 
 
 @nox.session(python=False)

@@ -214,6 +214,7 @@ class Key(StrEnum):
     PROGRAM = "program"
     TROUBLE = "trouble"
     STATE_DIRECTORY = "state_directory"
+    NOTIFY = "notify"
     WEB = "web"
     LISTENING = "listening"
     FAILURES = "failures"

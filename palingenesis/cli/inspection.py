@@ -135,6 +135,15 @@ def _commands(commands: dict[str, dict[str, Any]]) -> Iterator[tuple[str, object
             yield Key.PROGRAM, at_home(command[Key.PROGRAM]), PLAIN
 
 
+def _notify(notify: dict[str, Any] | None) -> Iterator[tuple[str, object, str]]:
+    if notify is None:
+        return
+    if notify[Key.TROUBLE]:
+        yield Key.NOTIFY, f"nobody is notified: {notify[Key.TROUBLE]}", RED
+    else:
+        yield Key.NOTIFY, " ".join(notify[Key.COMMAND]), PLAIN
+
+
 def _state_directory(path: str) -> Iterator[tuple[str, object, str]]:
     yield Key.STATE, at_home(path), PLAIN
 
@@ -174,6 +183,7 @@ _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
     Key.CONFIGURATION: _configuration,
     Key.AGENTS: _agents,
     Key.COMMANDS: _commands,
+    Key.NOTIFY: _notify,
     Key.STATE_DIRECTORY: _state_directory,
     Key.KEEPER: _keeper,
     Key.LEDGER: _ledger,

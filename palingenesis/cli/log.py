@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import sys
 import time
 from collections import Counter
 
@@ -88,7 +90,7 @@ def follow(client: ControlClient, filters: Sequence[str], as_json: bool) -> NoRe
         shown = {json.dumps(each) for each in entries if each.get(Key.AT) == latest} | (
             shown if not fresh else set()
         )
-        time.sleep(FOLLOW_INTERVAL)
+        _pause()
         try:
             entries = objects(client, LOG, *chosen, f"{Key.SINCE}={latest}")
             complained = ""
@@ -97,6 +99,25 @@ def follow(client: ControlClient, filters: Sequence[str], as_json: bool) -> NoRe
             if str(error) != complained:
                 complained = str(error)
                 complain(complained)
+
+
+def _pause() -> None:
+    """
+    Wait for the next question.
+
+    :raises BrokenPipeError: as soon as the reader of the output has gone: the next entry may be
+        hours away.
+    """
+    waits = select.poll()
+    try:
+        waits.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        time.sleep(FOLLOW_INTERVAL)
+        return
+    for _, event in waits.poll(FOLLOW_INTERVAL * 1000):
+        if event & (select.POLLERR | select.POLLHUP):
+            raise BrokenPipeError
+        time.sleep(FOLLOW_INTERVAL)  # A kind of output that cannot be waited for.
 
 
 def point_in_time(text: str) -> float:

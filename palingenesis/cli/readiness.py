@@ -43,7 +43,7 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
     if mistake := configuration[Key.MISTAKE]:
         yield f"the configuration has a mistake, and a restart would fail: {mistake}"
     if inspected[Key.LEDGER] != OK_WORD:
-        yield f"the ledger cannot be written: {inspected[Key.LEDGER]}"
+        yield f"nothing can be recorded or started: {inspected[Key.LEDGER]}"
     homes = {name: home for name, home in inspected[Key.AGENTS].items() if home[Key.MONITORED]}
     unreadable = [
         home[Key.DIRECTORY]
@@ -69,6 +69,9 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         reason = command[Key.TROUBLE] or (trial(name, program) if program else None)
         if reason:
             yield f"the command of {name} does not run: {reason}"
+    # An older daemon does not reply it.
+    if (notify := inspected.get(Key.NOTIFY)) and notify[Key.TROUBLE]:
+        yield f"nobody is notified: {notify[Key.TROUBLE]}"
     if inspected.get(Key.KEEPER, True) is not True:
         yield "another daemon revives"
     if inspected[Key.PAUSED]:

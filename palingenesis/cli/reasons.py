@@ -23,7 +23,7 @@ REASONS: dict[str, str] = {
     Reason.NO_METHOD: "no command is named; name one in {tables}, and the session is revived when "
     "it is due, unless there is another reason not to",
     Reason.NOT_THE_KEEPER: "another daemon of yours revives; `palingenesis doctor` names it",
-    Reason.LEDGER: "the ledger cannot be written; `palingenesis doctor` shows why",
+    Reason.LEDGER: "nothing can be recorded or started; `palingenesis doctor` shows why",
     Reason.KIND: "waiting does not cure this stop; continue the session yourself",
     Reason.CRASHES: "a crash may be a closed terminal; `crashes = true` in [sessions] revives it",
     Reason.ON_HOLD: "you want it left alone; `palingenesis release` ends that",

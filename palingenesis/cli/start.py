@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from shlex import quote
 
 from palingenesis.cli.exit_status import Exit, exit_status
@@ -184,6 +184,11 @@ class _Daemon:
         with suppress(TimeoutError, subprocess.TimeoutExpired):
             self.listen(Deadline(INTERRUPT_TIMEOUT))
 
+    def close(self) -> None:
+        """Close what connects it with this process."""
+        self._output.close()
+        self._connection.close()
+
     def last_words(self) -> str:
         """Return the last line that twistd has printed."""
         self._output.seek(0)
@@ -203,33 +208,33 @@ class _Daemon:
 
 def _start(command: list[str], client: ControlClient, logfile: str, report: Report) -> Exit:
     deadline = Deadline(client.timeout)
-    daemon = _Daemon(command)
-    try:
-        daemon.listen(deadline)
-    except (TimeoutError, subprocess.TimeoutExpired):
+    with closing(_Daemon(command)) as daemon:
+        try:
+            daemon.listen(deadline)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            complain(
+                f"the daemon has not started after {client.timeout:g} s, and may still do so; "
+                f"its log is {printable(logfile)}"
+            )
+            return Exit.NO_ANSWER
+        except KeyboardInterrupt:
+            return _interrupted(daemon)
+        if daemon.pid:
+            report(STARTED, daemon.pid, client.path)
+            return Exit.DONE
+        # Another start may have been first: its daemon has the lock before it answers.
+        other = _await_other(client, deadline)
+        if other is not None:
+            return _running_already(other, client, report)
+        if daemon.reason:
+            complain(printable(daemon.reason, MESSAGE_LIMIT))
+            return Exit.USAGE
+        reason = daemon.error or daemon.last_words() or "it gave no reason"
         complain(
-            f"the daemon has not started after {client.timeout:g} s, and may still do so; "
-            f"its log is {printable(logfile)}"
+            f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}; "
+            f"see {printable(logfile)}"
         )
-        return Exit.NO_ANSWER
-    except KeyboardInterrupt:
-        return _interrupted(daemon)
-    if daemon.pid:
-        report(STARTED, daemon.pid, client.path)
-        return Exit.DONE
-    # Another start may have been first: its daemon has the lock before it answers.
-    other = _await_other(client, deadline)
-    if other is not None:
-        return _running_already(other, client, report)
-    if daemon.reason:
-        complain(printable(daemon.reason, MESSAGE_LIMIT))
-        return Exit.USAGE
-    reason = daemon.error or daemon.last_words() or "it gave no reason"
-    complain(
-        f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}; "
-        f"see {printable(logfile)}"
-    )
-    return Exit.NOT_RUNNING
+        return Exit.NOT_RUNNING
 
 
 def _interrupted(daemon: _Daemon) -> Exit:

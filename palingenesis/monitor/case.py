@@ -103,7 +103,7 @@ class Circumstances:
     :ivar resets: of each home, by name, the newest statement of when its limit ends.
     :ivar loads: of each home, by name, what is being revived there.
     :ivar clock: the local time of day, in minutes since midnight.
-    :ivar ledger: whether the ledger can be written.
+    :ivar ledger: whether the ledger can be written, and a command can be started.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
     :ivar starts: commands started in the last hour, by the home's name.
     """
@@ -273,6 +273,11 @@ class Case:
     def is_quiet(self) -> bool:
         """Whether the session has not grown for long enough that its end can be read."""
         return self.circumstances.monotonic - self.session.grown >= self.settings.quiet
+
+    @property
+    def is_unstartable(self) -> bool:
+        """Whether its command could not be executed lately."""
+        return self.circumstances.monotonic < self.session.unstartable_until
 
     @property
     def is_given_up(self) -> bool:

@@ -30,6 +30,10 @@ class CommandError(Exception):
         super().__init__(printable(reason, MESSAGE_LIMIT))
 
 
+class ResourceError(CommandError):
+    """What any command needs is missing: a process, a descriptor, or a file for its output."""
+
+
 def child_environment(
     inherited: Mapping[str, str], added: Mapping[str, str] | None = None
 ) -> dict[str, str]:
@@ -125,10 +129,11 @@ def start(
     :param output: the descriptor of its standard output and standard error.
     :param umask: its umask; the daemon's own if negative.
     :raises CommandError: if it cannot be started.
+    :raises ResourceError: if no command can be.
     """
     if signal.pthread_sigmask(signal.SIG_BLOCK, ()) & _STOPPING:
         # The command would inherit the mask, and only SIGKILL could end it.
-        raise CommandError("the daemon is starting or stopping")
+        raise ResourceError("the daemon is starting or stopping")
     try:
         return subprocess.Popen(  # noqa: S603 - an argument list, no shell
             list(arguments),
@@ -144,7 +149,10 @@ def start(
             start_new_session=True,
         )
     except OSError as error:
-        raise CommandError(f"{error.filename or program}: {error.strerror}") from None
+        if error.filename is None:
+            # Not the program: fork(2), or the descriptors to it.
+            raise ResourceError(f"no process can be started: {error.strerror}") from None
+        raise CommandError(f"{error.filename}: {error.strerror}") from None
     except (ValueError, subprocess.SubprocessError) as error:
         raise CommandError(f"{program}: {error}") from None
 

@@ -14,35 +14,36 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import NamedTuple
 
-#: Names that are looked at in one directory, and in a whole walk.
-DIRECTORY_LIMIT = 20_000
-WALK_LIMIT = 50_000
+
+class Bounds(NamedTuple):
+    """How many names are looked at in one directory, and in a whole walk."""
+
+    directory: int = 20_000
+    walk: int = 50_000
+
+
+BOUNDS = Bounds()
 #: Names that are looked at between two pauses: some tenths of a millisecond.
 STRIDE = 64
 
 
 class Walk:
     """
-    One walk through the directories of all agents.
+    One walk through the directories of a home.
 
     :param warn: called with one line for everything that keeps the walk from being whole.
     :ivar warn: that function, for what an agent finds besides.
     :ivar cut_short: whether a limit has ended it before its end.
     """
 
-    def __init__(
-        self,
-        warn: Callable[[str], None],
-        *,
-        directory_limit: int = DIRECTORY_LIMIT,
-        walk_limit: int = WALK_LIMIT,
-    ) -> None:
+    def __init__(self, warn: Callable[[str], None], bounds: Bounds = BOUNDS) -> None:
         self.warn = warn
         self._skipped = 0
-        self._directory_limit = directory_limit
-        self._walk_limit = walk_limit
+        self._bounds = bounds
         self._names = 0
+        self._top = ""
         self._uid = os.geteuid()
         self.cut_short = False
 
@@ -58,6 +59,7 @@ class Walk:
         :param whole: whether the files of a directory that need not be read again are yielded all
             the same; see :meth:`skip`.
         """
+        self._top = top
         levels = pattern.split("/")
         fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
         matchers = [re.compile(fnmatch.translate(level)) for level in levels[fixed:]]
@@ -137,18 +139,16 @@ class Walk:
 
     def _is_over(self, directory: str, count: int) -> bool:
         """Return whether the walk has to leave a directory after so many of its names."""
-        if self._names >= self._walk_limit:
-            self.warn(
-                f"More than {self._walk_limit} files in the agents' directories; the rest is not"
-                " monitored. Move old transcripts elsewhere."
-            )
-        elif count >= self._directory_limit:
-            self.warn(
-                f"{directory}: more than {self._directory_limit} files; the rest is not monitored."
-                " Move old transcripts elsewhere."
-            )
+        if self._names >= self._bounds.walk:
+            place, bound = self._top, self._bounds.walk
+        elif count >= self._bounds.directory:
+            place, bound = directory, self._bounds.directory
         else:
             return False
+        self.warn(
+            f"{place}: more than {bound} files; the rest is not monitored."
+            " Move old transcripts elsewhere."
+        )
         self.cut_short = True
         return True
 

@@ -18,7 +18,9 @@ def inspect(
     settings: Settings, world: World, kept_by: Mapping[str, bool | int | None]
 ) -> dict[str, Any]:
     """
-    Return each home, and by its name each method; one that is no command has its name too.
+    Return each home, and by its name each method, and what notifies a person.
+
+    A method that is no command has its own name after the home's.
 
     :param kept_by: True for a home that this daemon keeps; else the pid that does, if known.
     """
@@ -43,6 +45,7 @@ def inspect(
             for name, revival in settings.revive.items()
             for method in revival.methods
         },
+        Key.NOTIFY: _found(Command(settings.notify), world) if settings.notify else None,
     }
 
 

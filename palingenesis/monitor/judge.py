@@ -334,7 +334,7 @@ class Judge:
             self.settings,
             self._ledger.paused,
             self.kept,
-            self._ledger.warning is None and self._keeper.warning is None,
+            (self._keeper.warning or self._ledger.warning) is None and self._revivals.may_start,
             self._ledger.sums.first_at,
             self._ledger.starts,
             self._resets,

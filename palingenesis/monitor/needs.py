@@ -14,7 +14,7 @@ _REASONS = {
     Reason.GIVEN_UP: "given up",
     Reason.TOO_FAR: "its reset is over 8 days away",
     Reason.DIRECTORY: "its directory cannot be used",
-    Reason.NO_BINARY: "its program is not found",
+    Reason.NO_BINARY: "its program cannot be run",
 }
 _STUCK = "its open program does not go on"
 #: By whether the message still waits in the queue of the agent.

@@ -268,9 +268,9 @@ class _Story:
         return {Key.AGENT: self.name[0], Key.SESSION: self.name[1], Key.DIRECTORY: self.directory}
 
     def _line(self) -> str | None:
-        """Return the line with which a person goes on with the session."""
+        """Return the line with which a person goes on with the session; None if none is safe."""
         words = _CONTINUE.get(self.name[0])
-        if words is None:
+        if words is None or not (self.directory or "").isprintable():
             return None
         line = shlex.join(word.replace("{id}", self.name[1]) for word in words)
         return line if self.directory is None else f"cd {shlex.quote(self.directory)} && {line}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from palingenesis.monitor.case import Case, Load, has_run_out
-from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
 from palingenesis.monitor.roster import Session
@@ -27,6 +27,10 @@ LEAD = 60.0
 GONE = 120.0
 #: Seconds from Enter within which the agent has to write a record.
 RECORD = 30.0
+#: Seconds after which a start is tried again if any command lacked something, and if only this
+#: session's could not be executed.
+RETRY = 60.0
+RETRY_OF_ONE = 600.0
 _GONE = Ended(None, False, False)
 
 
@@ -89,6 +93,7 @@ class Revivals:
 
     :param recorded: called for each event that is recorded.
     :ivar running: by agent and session.
+    :ivar trouble: what any command lacks, in one line; None if nothing is known to be missing.
     """
 
     def __init__(self, ledger: Ledger, world: World, times: Times, recorded: Recorded) -> None:
@@ -99,7 +104,16 @@ class Revivals:
         self._recovered = False
         #: The newest reset after which a session of each home went first, by the home's name.
         self._led: dict[str, float] = {}
+        self._has_output = True
+        self._retry_at = 0.0
+        self._lacking: str | None = None
         self.running: dict[tuple[str, str], Running] = {}
+        self.trouble: str | None = None
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it is worth a try to start a command."""
+        return self._has_output and self._times.monotonic() >= self._retry_at
 
     def reviving(self, name: tuple[str, str]) -> bool:
         """Return whether a session is being revived, and its revival has not worked yet."""
@@ -124,6 +138,7 @@ class Revivals:
         """Leave everything to another daemon, which is the keeper."""
         self.running.clear()
         self._recovered = False
+        self._lacking = self.trouble = None
 
     def load(self, home: str) -> Load:
         """Return what is being revived in a home; a message that nothing comes of is left out."""
@@ -149,6 +164,10 @@ class Revivals:
         That is done before any transcript is read, so that all that a command has written is
         known when its end is judged.
         """
+        if self._times.monotonic() >= self._retry_at + RETRY:
+            self._lacking = None
+        output = self._world.output_trouble()
+        self._has_output, self.trouble = output is None, output or self._lacking
         self._recover(settings)
         for running in self.running.values():
             revival = running.revival
@@ -169,19 +188,26 @@ class Revivals:
         """
         Start what the session's method runs; the intent is on disk before.
 
+        A start that cannot be is not an attempt.
+
         :param others: the sessions in the same directory.
         :return: why nothing was started, in one line; None if it was.
         """
         session, stop, command = case.session, stop_of(case), case.command
-        if command is None and case.method is not Method.TYPE_INTO:
-            return "its method is not there yet"
-        try:
+        attempt: Attempt | None = None
+
+        def intend() -> None:
+            nonlocal attempt
             attempt = self._ledger.intent(
                 stop, case.due, home=session.home.name, method=case.method, person=case.has_person
             )
-        except LedgerError as error:
-            return str(error)
+
         if command is None:
+            try:
+                intend()
+            except LedgerError as error:
+                return str(error)
+            assert attempt is not None  # noqa: S101 - it was just written down
             self._type(case, attempt)
             return None
         in_use = [
@@ -191,11 +217,20 @@ class Revivals:
         ]
         try:
             revival = self._world.start(
-                command, session.home, session.identity, in_use, case.settings.outputs
+                command, session.home, session.identity, in_use, case.settings.outputs, intend
             )
-        except (CommandError, OSError) as error:
-            self._fail(attempt, _GONE, found=prompt_in(session))
-            return str(error)
+        except (CommandError, LedgerError) as error:
+            now, reason = self._times.monotonic(), str(error)
+            if isinstance(error, ResourceError):
+                self._retry_at, self._lacking, self.trouble = now + RETRY, reason, reason
+            elif attempt is not None:
+                session.unstartable_until = now + RETRY_OF_ONE
+            if attempt is not None:
+                self._ledger.not_started(attempt, reason, prompt_in(session))
+                self._recorded(Event.FAILED, stop, f"not started: {reason}")
+            return reason
+        assert attempt is not None  # noqa: S101 - a command starts after its intent
+        self._lacking = self.trouble = None
         self.running[session.name] = Running(
             attempt,
             revival,
@@ -409,10 +444,11 @@ class Revivals:
                 continue
             progress = session.verdict.believed(self._times.wall()).progress
             if progress is not None and progress >= attempt.at:
-                self._ledger.worked(attempt)
-                self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
+                # First: a daemon that is killed in between must not try the session again.
                 self._ledger.continued(attempt.stop, session.identity.id)
                 self._recorded(Event.CONTINUED, attempt.stop, f"as {session.identity.id}")
+                self._ledger.worked(attempt)
+                self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
                 return True
         return False
 

@@ -14,13 +14,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from palingenesis.monitor import child, output, processes
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt
 from palingenesis.monitor.sessions import Identity
@@ -99,6 +99,8 @@ def check_directory(path: str) -> None:
         raise CommandError(f"{path}: not a directory")
     if found.st_uid != os.geteuid():
         raise CommandError(f"{path}: belongs to uid {found.st_uid}, not to the daemon's user")
+    if not os.access(path, os.X_OK):
+        raise CommandError(f"{path}: cannot be entered (mode {stat.S_IMODE(found.st_mode):04o})")
 
 
 def find_program(command: Command, environment: Mapping[str, str] | None = None) -> str:
@@ -257,6 +259,7 @@ def start(
     session: Identity,
     state_directory: str,
     times: Times,
+    intend: Callable[[], object],
     *,
     in_use: Iterable[str] = (),
     keep: int = OUTPUT_FILES,
@@ -264,36 +267,27 @@ def start(
     umask: int = -1,
 ) -> Revival:
     """
-    Start the command that revives a session. The intent must be in the ledger before.
+    Start the command that revives a session.
 
+    :param intend: writes the intent; called when all is ready, immediately before the start. What
+        it raises ends the start.
     :param home: where the session is; a named one is named in the command's environment.
     :param keep: how many files of output are kept, beside those.
     :param in_use: the output files of the revivals that run.
     :param environment: the daemon's environment; that of this process if None.
     :param umask: the command's umask; the daemon's own if negative.
     :raises CommandError: if it cannot be started; then nothing runs.
+    :raises ResourceError: if no command can be.
     """
     arguments = arguments_for(command, session)
     program = find_program(command, environment)
     check_directory(session.directory)
     inherited = os.environ if environment is None else environment
     full = environment_for(command, home, session.directory, inherited)
-    descriptor, path = _open_output(state_directory, f"{home.agent}-{session.id}", in_use, keep)
-    try:
-        source, sink = os.pipe()
-        try:
-            writer = _start_writer(source, descriptor)
-            process = child.start(
-                arguments, program, full, session.directory, output=sink, umask=umask
-            )
-        finally:
-            os.close(source)
-            os.close(sink)
-    except (CommandError, OSError):
-        os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
+    name = f"{home.agent}-{session.id}"
+    with _output(state_directory, name, in_use, keep) as (sink, path, writer):
+        intend()
+        process = child.start(arguments, program, full, session.directory, output=sink, umask=umask)
     found = processes.look_at(process.pid)
     began = None if found is None else found.began
     return Revival(process.pid, began, path, times, process, writer=writer)
@@ -340,10 +334,67 @@ def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process 
     return None
 
 
+def output_trouble(state_directory: str) -> str | None:
+    """Return why no command's output can be kept, in one line; None if nothing is known."""
+    directory = os.path.join(state_directory, OUTPUT_DIRECTORY)
+    try:
+        found = os.stat(directory)
+    except FileNotFoundError:
+        return None  # It is made when it is needed.
+    except OSError as error:
+        return f"{directory}: {error.strerror}"
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{directory}: not a directory, so no command's output can be kept; move it aside"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"{directory}: no command's output can be written there"
+    return None
+
+
+@contextmanager
+def _output(
+    state_directory: str, name: str, in_use: Iterable[str], keep: int
+) -> Iterator[tuple[int, str, subprocess.Popen[bytes]]]:
+    """
+    Give a descriptor for a command's output, the file that takes it, and the process between.
+
+    If the command is not started, file and process are gone afterwards.
+    """
+    descriptor, path = _open_output(state_directory, name, in_use, keep)
+    try:
+        source, sink = _pipe()
+        try:
+            writer = _start_writer(source, descriptor)
+            try:
+                yield sink, path, writer
+            except BaseException:
+                writer.kill()
+                writer.wait()
+                raise
+        finally:
+            os.close(source)
+            os.close(sink)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _pipe() -> tuple[int, int]:
+    try:
+        return os.pipe()
+    except OSError as error:
+        raise ResourceError(f"no pipe for a command's output: {error.strerror}") from None
+
+
 def _start_writer(source: int, file: int) -> subprocess.Popen[bytes]:
     """Start the process that copies a command's output to its file, until the command ends."""
     python = [sys.executable, "-I", "-S", "-c", _OUTPUT_SOURCE, str(OUTPUT_SIZE)]
-    return child.start(python, sys.executable, {}, "/", stdin=source, output=file)
+    try:
+        return child.start(python, sys.executable, {}, "/", stdin=source, output=file)
+    except CommandError as error:
+        raise ResourceError(f"no process for a command's output: {error}") from None
 
 
 def _open_output(
@@ -358,7 +409,7 @@ def _open_output(
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
         return os.open(path, flags, 0o600), path
     except OSError as error:
-        raise CommandError(
+        raise ResourceError(
             f"{directory}: cannot make the file for the command's output: {error.strerror}"
         ) from None
 

@@ -43,6 +43,8 @@ class Session:
         epoch; None if nothing is planned.
     :ivar unusable: why it cannot be revived in its directory, when that was last asked; None
         if it can.
+    :ivar unstartable_until: until when its command is not tried again, which could not be
+        executed, in seconds of a clock that is never set back.
     :ivar settled: whether nothing can change about it until it grows.
     """
 
@@ -64,6 +66,7 @@ class Session:
     state: State = State.WORKING
     due: float | None = None
     unusable: str | None = None
+    unstartable_until: float = 0.0
     settled: bool = False
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from zlib import crc32
 
-from palingenesis.monitor.files import DIRECTORY_LIMIT, STRIDE, WALK_LIMIT, Walk
+from palingenesis.monitor.files import BOUNDS, STRIDE, Bounds, Walk
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
@@ -67,14 +67,11 @@ class Scans:
         self,
         warn: Callable[[str], None],
         times: Times | None = None,
-        *,
-        directory_limit: int = DIRECTORY_LIMIT,
-        walk_limit: int = WALK_LIMIT,
+        bounds: Bounds = BOUNDS,
     ) -> None:
         self._warn = warn
         self._times = times or Times()
-        self._directory_limit = directory_limit
-        self._walk_limit = walk_limit
+        self._bounds = bounds
         self._homes: tuple[Home, ...] = ()
         self._known: dict[str, tuple[Home, Stamp]] = {}
         #: What is known, by its directory.
@@ -93,15 +90,11 @@ class Scans:
         if homes != self._homes:
             self._directories.clear()
             self._homes = homes
-        walk = _Walk(
-            self._warn,
-            self._times,
-            self._directories,
-            directory_limit=self._directory_limit,
-            walk_limit=self._walk_limit,
-        )
         seen: set[str] = set()
+        walks: dict[Home, _Walk] = {}
         for home in homes:
+            # Each home has the bounds to itself: one with many files hides no other.
+            walk = walks[home] = _Walk(self._warn, self._times, self._directories, self._bounds)
             for found in home.kind.sessions(home.directory, walk):
                 if found is None:
                     yield None
@@ -113,7 +106,7 @@ class Scans:
                     yield self._changed(home, transcript, stamp)
             walk.end()
             yield from self._awake(home, walk)
-        yield from self._gone(seen, walk)
+        yield from self._gone(seen, walks)
 
     def forget(self, transcript: str) -> None:
         """Have the next scan report a session anew, such as one that could not be read."""
@@ -132,7 +125,7 @@ class Scans:
     def _awake(self, home: Home, walk: _Walk) -> Iterator[Change | None]:
         """Yield what has grown in the directories of a home that were not read."""
         count = 0
-        for directory in walk.of_this_home():
+        for directory in walk.skipped.values():
             for transcript in directory.awake:
                 count += 1
                 if count % STRIDE == 0:
@@ -141,17 +134,20 @@ class Scans:
                 if stamp is not None and self._known.get(transcript) != (home, stamp):
                     yield self._changed(home, transcript, stamp)
 
-    def _gone(self, seen: set[str], walk: _Walk) -> Iterator[Change | None]:
-        """Yield what is gone; after a scan that was cut short, only what is proven so."""
+    def _gone(self, seen: set[str], walks: Mapping[Home, _Walk]) -> Iterator[Change | None]:
+        """Yield what is gone; in a home whose walk was cut short, only what is proven so."""
+        skipped = frozenset[str]().union(*(walk.skipped for walk in walks.values()))
         missing = [
             transcript
             for directory, within in self._within.items()
-            if directory not in walk.skipped
+            if directory not in skipped
             for transcript in within - seen
         ]
         for number, transcript in enumerate(missing, 1):
             home, _ = self._known[transcript]
-            if not walk.cut_short or home.kind.stamp(transcript) is None:
+            walk = walks.get(home)
+            whole = walk is None or not walk.cut_short
+            if whole or home.kind.stamp(transcript) is None:
                 self.forget(transcript)
                 yield Change(home, transcript, None)
             if number % STRIDE == 0:
@@ -162,10 +158,10 @@ class Scans:
 
 class _Walk(Walk):
     """
-    The walk of one scan, which leaves out what need not be read again.
+    The walk of one scan through a home, which leaves out what need not be read again.
 
     :param directories: those that were read to their ends before.
-    :ivar skipped: the directories that were not read.
+    :ivar skipped: the directories that were not read, by their paths.
     """
 
     def __init__(
@@ -173,17 +169,14 @@ class _Walk(Walk):
         warn: Callable[[str], None],
         times: Times,
         directories: dict[str, _Directory],
-        *,
-        directory_limit: int,
-        walk_limit: int,
+        bounds: Bounds,
     ) -> None:
-        super().__init__(warn, directory_limit=directory_limit, walk_limit=walk_limit)
+        super().__init__(warn, bounds)
         self._directories = directories
         self._now = times.monotonic()
         self._wall = times.wall()
         self._reads: _Directory | None = None
-        self._here: list[_Directory] = []
-        self.skipped: set[str] = set()
+        self.skipped: dict[str, _Directory] = {}
 
     def skip(self, directory: str) -> int | None:
         """Return how many transcripts a directory has if it need not be read; None if it must."""
@@ -195,9 +188,7 @@ class _Walk(Walk):
         stamp = (status.st_dev, status.st_ino, status.st_mtime_ns)
         known = self._directories.pop(directory, None)
         if known is not None and known.stamp == stamp and self._now < known.due:
-            self._directories[directory] = known
-            self._here.append(known)
-            self.skipped.add(directory)
+            self._directories[directory] = self.skipped[directory] = known
             return known.names
         # A file that appears right after another does not always change the time once more.
         if self._wall - status.st_mtime > _SETTLED:
@@ -218,8 +209,3 @@ class _Walk(Walk):
         if self._reads is not None and not self.cut_short:
             self._directories[self._reads.path] = self._reads
         self._reads = None
-
-    def of_this_home(self) -> list[_Directory]:
-        """Return the directories that were not read since this was last asked."""
-        here, self._here = self._here, []
-        return here

@@ -266,7 +266,8 @@ class Monitor(Service):
                 if self._revivals.reviving(session.name):
                     self._summarize()
                     return
-                raise SteeringError(f"{named(session.name)}: it could not be started; see the log")
+                why = self._revivals.trouble or "see the log"
+                raise SteeringError(f"{named(session.name)}: it could not be started; {why}")
         doubt = session.doubt if reason is Reason.OWNER_ALIVE else None
         why = reason if doubt is None else f"{reason}: {doubt}"
         raise SteeringError(f"{named(session.name)}: {why}", reason)
@@ -310,7 +311,7 @@ class Monitor(Service):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the last tick succeeded and the ledger can be read and written."""
+        """Whether the last tick succeeded, and sessions can be revived."""
         return not self._tick_failed and self.ledger_trouble is None
 
     def observe(self, observer: Callable[[Entry], object]) -> None:
@@ -330,8 +331,8 @@ class Monitor(Service):
 
     @property
     def ledger_trouble(self) -> str | None:
-        """What is wrong with the ledger or its directory, in one line; None if nothing is."""
-        return self._keeper.warning or self._ledger.warning
+        """Why nothing can be recorded or started, in one line; None if everything can."""
+        return self._keeper.warning or self._ledger.warning or self._revivals.trouble
 
     def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
         """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
@@ -532,7 +533,7 @@ class Monitor(Service):
         if warning != self._ledger_warning:
             self._ledger_warning = warning
             if warning is None:
-                self._log.info("The ledger can be written again")
+                self._log.info("Sessions can be revived again")
             else:
                 self._log.error("Nothing is revived: {warning}", warning=warning)
 

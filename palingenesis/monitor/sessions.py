@@ -49,13 +49,19 @@ def identified(id: object, directory: object) -> Identity | None:  # noqa: A002
     Return the identity in a record's values, which may be anything.
 
     None unless the id is a name that no command takes for an option and no system for a path,
-    and the directory is an absolute path that can be printed.
+    and the directory is an absolute path. It may have any characters that a path can have, so
+    it is escaped where it is shown.
     """
     if not isinstance(id, str) or not isinstance(directory, str):
         return None
     if _ID.fullmatch(id) is None or not os.path.isabs(directory):
         return None
-    if len(directory) > _DIRECTORY_LIMIT or not directory.isprintable():
+    if len(directory) > _DIRECTORY_LIMIT or "\0" in directory:
+        return None
+    try:
+        # What a file system's bytes are as a text, and nothing else.
+        directory.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
         return None
     return Identity(id, directory)
 

@@ -20,6 +20,7 @@ from palingenesis.monitor.notify import CHOICES, DEFAULT_EVENTS
 from palingenesis.monitor.revive import PLACEHOLDERS, Command
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.trust import distrusted
 from palingenesis.words import Event, Method, Owner
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
@@ -445,6 +446,8 @@ def _environment_file(name: str, value: object) -> Mapping[str, str]:
         raise ValueError(f"{name}: {path}: not a file of the daemon's user")
     if status.st_mode & 0o077:
         raise ValueError(f"{name}: {path}: others may read it; run chmod 600 on it")
+    if reason := distrusted(path, status.st_uid):
+        raise ValueError(f"{name}: {path}: others could name variables in it: {reason}")
     if len(content) > _ENVIRONMENT_SIZE:
         raise ValueError(f"{name}: {path}: larger than {_ENVIRONMENT_SIZE} bytes")
     variables = {}

@@ -6,6 +6,7 @@ import os
 import stat
 
 from palingenesis.paths import PathError
+from palingenesis.trust import make_private
 
 
 class StateError(PathError):
@@ -21,13 +22,18 @@ def prepare_directory(path: str) -> None:
     """
     Make the state directory and its parents, private, if they are missing.
 
-    :raises StateError: if it cannot be made, or is not private; see `check_directory`.
+    :raises StateError: if it cannot be made, or if others can change it or a directory above it;
+        see also `check_directory`.
     """
     try:
-        _make(path)
+        make_private(path, os.geteuid(), "name another with --state")
         check_directory(path)
     except OSError as error:
         raise StateError(path, f"cannot make the state directory: {error.strerror}") from None
+    except StateError:
+        raise
+    except PathError as error:
+        raise StateError(path, f"the state directory: {error.reason}") from None
 
 
 def check_directory(path: str) -> None:
@@ -51,19 +57,3 @@ def check_directory(path: str) -> None:
             f"the state directory has mode {stat.S_IMODE(found.st_mode):04o}, which lets other "
             "users in; run chmod 700 on it",
         )
-
-
-def _make(path: str) -> None:
-    # os.makedirs gives its mode only to the last directory.
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        if parent == path:
-            raise
-        _make(parent)
-        os.mkdir(path, 0o700)
-    # A umask can take even the owner's bits.
-    os.chmod(path, 0o700)

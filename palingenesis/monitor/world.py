@@ -191,6 +191,10 @@ class World:
         """
         return revive.find_program(command, self._environment)
 
+    def output_trouble(self) -> str | None:
+        """Return why no command's output can be kept, in one line; None if nothing is known."""
+        return revive.output_trouble(self._state_directory)
+
     def start(
         self,
         command: Command,
@@ -198,11 +202,13 @@ class World:
         session: Identity,
         in_use: Iterable[str],
         keep: int,
+        intend: Callable[[], object],
     ) -> Revival:
         """
         Start the command that revives a session; see `revive.start`.
 
         :raises CommandError: if it cannot be started; then nothing runs.
+        :raises ResourceError: if no command can be.
         """
         return revive.start(
             command,
@@ -210,6 +216,7 @@ class World:
             session,
             self._state_directory,
             self._times,
+            intend,
             in_use=in_use,
             keep=keep,
             environment=self._environment,

@@ -61,7 +61,7 @@ class DoctorTests(DoctorTestCase):
         self.place.daemon()
         found = self.examine(Exit.ERROR_REPLY)
         self.assertIn("the state directory has mode 0755", found["ledger"])
-        self.assertIn("no session back: the ledger cannot be written", found["verdict"])
+        self.assertIn("no session back: nothing can be recorded or started", found["verdict"])
 
     def test_the_rule_that_led_to_the_path_is_told(self) -> None:
         path = self.place.path("p.sock")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from palingenesis.cli.exit_status import Exit
 from palingenesis.procfs import arguments_of
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.checkout import PROGRAMS
@@ -105,6 +106,31 @@ class OutputTests(ProcessTestCase):
             daemon.send_signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(PATIENCE), 0)
 
+    def test_a_command_that_follows_ends_with_the_reader_of_its_output(self) -> None:
+        """Backblaze/B2_Command_Line_Tool#1071, Sherin-SEF-AI/CanLab#24."""
+        self.place.daemon()
+        self.assertEqual(self.ask(b"PAUSE\n"), b"OK\n")
+        command = [*COMMAND, "log", "-f"]
+        environment = self.place.environment()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        ) as following:
+            self.addCleanup(following.kill)
+            assert following.stdout is not None
+            assert following.stderr is not None
+            self.assertNotEqual(following.stdout.readline(), b"")
+            following.stdout.close()
+            self.assertEqual(following.wait(PATIENCE), Exit.CLOSED_PIPE)
+            self.assertEqual(following.stderr.read(), b"")
+
+
+class DirectoryTests(ProcessTestCase):
+    def test_a_directory_in_the_place_of_the_socket_stays_and_is_named(self) -> None:
+        """moby/moby#30348."""
+        os.mkdir(self.place.socket)
+        self.assert_refused(self.place.twistd(), "there is a directory; remove it")
+        self.assertEqual(os.listdir(self.place.socket), [])
+
 
 class ClientTests(ProcessTestCase):
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -123,6 +149,30 @@ class ClientTests(ProcessTestCase):
             done = self.run_command(command)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_a_start_warns_of_nothing_and_leaves_nothing_open(self) -> None:
+        """python/cpython#90650 is one of many that show what Python prints about itself."""
+        for command in ("start", "status", "stop"):
+            done = subprocess.run(
+                [*COMMAND, command],
+                env=self.place.environment(PYTHONWARNINGS="error", PYTHONDEVMODE="1"),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""), command)
+
+    def test_a_stop_of_a_daemon_that_is_suspended_leaves_its_socket(self) -> None:
+        """yang1ming/android-harness#5, shisa-ai/shisad#135."""
+        daemon = self.place.daemon()
+        before = identity(self.place.socket)
+        daemon.send(signal.SIGSTOP)
+        done = self.run_command("--timeout", "1", "stop")
+        self.assertEqual(done.returncode, Exit.NO_ANSWER)
+        self.assertIn("it may be stopped, hung or overloaded", done.stderr)
+        daemon.send(signal.SIGCONT)
+        self.assertEqual(identity(self.place.socket), before)
+        self.assert_serves()
 
     def test_a_hundred_clients_that_never_read_hold_up_nobody(self) -> None:
         """lima-vm/socket_vmnet#173, TragicWarrior/vwm#89."""

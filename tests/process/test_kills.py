@@ -173,8 +173,8 @@ class WorkTests(AgentTestCase):
         self.wait_for_session("s", kind="continued")
         self.wait_for_looks()
         self.assertEqual(len(self.runs("s")), 2)
-        self.assertEqual(self.story(), ["stopped", "intent", "started", "worked", "continued"])
-        successor = self.reply("LOG")[-1]["successor"]
+        self.assertEqual(self.story(), ["stopped", "intent", "started", "continued", "worked"])
+        successor = self.reply("LOG")[-2]["successor"]
         ids = {each["id"]: each["kind"] for each in self.reply("SESSIONS")}
         self.assertEqual(ids[successor], "finished")
 

@@ -8,12 +8,14 @@ import shutil
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 from palingenesis.monitor.keeper import LOCK_NAME
 from palingenesis.monitor.ledger import LEDGER_NAME
 from palingenesis.monitor.processes import look_at
 from palingenesis.monitor.revive import OUTPUT_DIRECTORY
-from tests.support.agents import AGENTS, AgentTestCase
+from tests.support.agents import AGENTS, RESUME, AgentTestCase
+from tests.support.cases import COMMAND
 from tests.support.needs import needs_linux
 from tests.support.patience import wait_until
 
@@ -53,6 +55,52 @@ class ComingBackTests(AgentTestCase):
         )
         self.assertEqual({entry["session"] for entry in entries}, {self.id_of("s")})
         self.assertEqual(entries[2]["pid"], self.runs("s")[1]["pid"])
+
+    def test_a_directory_with_characters_that_cannot_be_shown_is_one_like_any_other(self) -> None:
+        odd = {"space": "\xa0", "joined": "\N{MAN}\u200d\N{PERSONAL COMPUTER}", "private": "\ue000"}
+        told = self.place.path("told")
+        script = self.place.write("tell", f'#!/bin/sh\necho "$PALINGENESIS_SUMMARY" >> {told}\n')
+        os.chmod(script, 0o755)
+        homes = {"claude": f"claude-{odd['space']}", "codex": f"codex-{odd['private']}"}
+        for agent, name in homes.items():
+            os.rename(self.place.path(agent), self.place.path(name))
+        config = Path(self.configure(notify=[script]))
+        project = self.place.path(f"project-{odd['private']}")
+        lines = [config.read_text(encoding="utf-8")]
+        for agent, name in homes.items():
+            directory = json.dumps(self.place.path(name), ensure_ascii=False)
+            lines += [f"[homes.{agent}-2]", f'agent = "{agent}"', f"directory = {directory}"]
+            lines += [f"[revive.{agent}-2]", f"command = {json.dumps(RESUME[agent])}"]
+        lines += ["[[projects]]", f"directory = {json.dumps(project, ensure_ascii=False)}"]
+        lines += ['prompt = "for this project"']
+        config.write_text("\n".join(lines), encoding="utf-8")
+        variables = {
+            **self.variables,
+            "CLAUDE_CONFIG_DIR": self.place.path(homes["claude"]),
+            "CODEX_HOME": self.place.path(homes["codex"]),
+        }
+        self.patch(type(self), "variables", variables)
+        daemon = self.start_daemon(str(config))
+        for name, character in odd.items():
+            directory = self.place.path(f"project-{character}")
+            self.begin(name, "limit:1", "finish", directory=directory).wait()
+        for name, character in odd.items():
+            shown = self.wait_for_session(name, kind="finished", state="stopped")
+            self.assertEqual(shown["directory"], self.place.path(f"project-{character}"))
+            self.assertEqual(self.runs(name)[1]["directory"], shown["directory"])
+        self.assertEqual(self.runs("private")[1]["arguments"][-1], "for this project")
+        environment = self.place.environment(**variables)
+        for command in ("sessions", "log", "report", "status", "doctor"):
+            done = subprocess.run([*COMMAND, command], env=environment, capture_output=True)
+            text = done.stdout.decode() + done.stderr.decode()
+            self.assertTrue(text.replace("\n", "").isprintable(), text)
+            if command in ("sessions", "log"):
+                for escaped in ("\\xa0", "\\u200d", "\\ue000"):
+                    self.assertIn("project-", text)
+                    self.assertIn(escaped, text)
+        wait_until(lambda: Path(told).read_text().count("works again") == 3, "three are told")
+        self.assertIn("project-\\ue000: works again", Path(told).read_text())
+        self.assertTrue(daemon.log.replace("\n", "").isprintable(), daemon.log)
 
     def test_a_commands_umask_is_the_users(self) -> None:
         config = self.configure()
@@ -272,6 +320,23 @@ class BadSurroundingsTests(AgentTestCase):
         self.assertIn(b"ERR: Paused, but not for after a restart: ", self.ask(b"PAUSE\n"))
         self.assertEqual(self.reply("STATUS")["state"], "paused")
 
+    def test_a_file_in_the_place_of_the_output_starts_nothing_counts_nothing_and_is_told(
+        self,
+    ) -> None:
+        os.mkdir(self.state, 0o700)
+        path = os.path.join(self.state, OUTPUT_DIRECTORY)
+        with open(path, "w"):
+            pass
+        daemon = self.monitor()
+        self.begin("s", "limit:0", "finish").wait()
+        self.wait_for_session("s", held="ledger", attempts=0)
+        self.assertIn(f"{path}: not a directory", self.reply("STATUS")["ledger"])
+        daemon.wait_for_log(f"Nothing is revived: {path}: not a directory")
+        self.assertEqual(self.story(), ["stopped"])
+        os.unlink(path)
+        self.wait_for_session("s", kind="finished")
+        self.assertEqual(self.reply("STATUS")["ledger"], "ok")
+
     def test_a_state_directory_that_lets_others_in_starts_nothing_and_is_told(self) -> None:
         os.mkdir(self.state)
         os.chmod(self.state, 0o755)
@@ -280,6 +345,19 @@ class BadSurroundingsTests(AgentTestCase):
         self.wait_for_session("s", kind="limit", held="ledger")
         self.assertIn("0755", self.reply("STATUS")["ledger"])
         self.assertIn("chmod 700", self.reply("STATUS")["ledger"])
+
+    def test_what_a_scan_misses_is_told_and_hides_no_session_of_another_home(self) -> None:
+        projects = self.place.path("claude", "projects")
+        os.symlink(projects, projects)
+        self.monitor()
+        self.begin("s", "limit:0", "finish", agent="codex").wait()
+        self.wait_for_session("s", kind="finished")
+        warning = f"{projects}: cannot be read: "
+        self.assertIn(warning, self.reply("STATUS")["scan"])
+        environment = self.place.environment(**self.variables)
+        done = subprocess.run([*COMMAND, "doctor"], env=environment, capture_output=True, text=True)
+        self.assertIn(f"\nscan       {warning}", done.stdout)
+        self.assertEqual(done.returncode, 1)
 
     def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:
         self.monitor()

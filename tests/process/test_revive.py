@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -16,25 +20,29 @@ from twisted.internet.utils import getProcessValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from palingenesis.monitor import child, output, processes, revive
-from palingenesis.monitor.child import CommandError, find_program
+from palingenesis.monitor.child import CommandError, ResourceError, find_program
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.revive import (
     GRACE,
+    OUTPUT_DIRECTORY,
     Command,
     Ended,
     Revival,
     adopt,
     arguments_for,
     check_directory,
+    output_trouble,
     start,
 )
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.times import Times
 from palingenesis.words import Kind
+from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE
 from tests.support.processes import program
 from tests.support.times import StagedTimes
+from tests.support.users import NOBODY, as_user
 
 STALL = 600.0
 HOME = Home("claude", "claude", "/none")
@@ -65,6 +73,7 @@ class ReviveCase(SynchronousTestCase):
         os.makedirs(self.directory)
         self.told = os.path.join(base, "told.json")
         self.now = 0.0
+        self.intended = False
         self.times = StagedTimes(time.time, lambda: self.now)
 
     def poll(self, revival: Revival, now: float) -> Ended | None:
@@ -76,9 +85,22 @@ class ReviveCase(SynchronousTestCase):
 
     def start(self, command: Command, **known: Any) -> Revival:
         session = Identity(ID, self.directory)
-        revival = start(command, HOME, session, self.state, self.times, **known)
+        revival = start(command, HOME, session, self.state, self.times, self.intend, **known)
         self.addCleanup(self.kill, revival)
         return revival
+
+    def give_away(self) -> None:
+        """Have state and directory be where another user has access, and the directory theirs."""
+        base = tempfile.mkdtemp(prefix="pal-", dir="/tmp")
+        self.addCleanup(shutil.rmtree, base)
+        self.state, self.directory = os.path.join(base, "state"), os.path.join(base, "project")
+        for path in (base, self.state, self.directory):
+            os.makedirs(path, exist_ok=True)
+            os.chown(path, NOBODY, NOBODY)
+            os.chmod(path, 0o755)
+
+    def intend(self) -> None:
+        self.intended = True
 
     def kill(self, revival: Revival) -> None:
         if revival._process is not None and revival._process.poll() is None:
@@ -265,6 +287,91 @@ class NotStartedTests(ReviveCase):
         self.assertRaises(CommandError, find_program, "program", {"PATH": relative})
 
 
+class ResourceTests(ReviveCase):
+    """What any command needs is missing, so that no intent is written and nothing is left."""
+
+    def lacking(self) -> str:
+        with self.assertRaises(ResourceError) as caught:
+            self.start(Command(["/bin/sh"]))
+        self.assertNotIn("\n", str(caught.exception))
+        self.assertFalse(self.intended)
+        return str(caught.exception)
+
+    def output(self) -> str:
+        return os.path.join(self.state, OUTPUT_DIRECTORY)
+
+    def test_the_place_of_the_output_is_a_file(self) -> None:
+        self.assertIsNone(output_trouble(self.state))
+        with open(self.output(), "w"):
+            pass
+        self.assertIn(f"{self.output()}: not a directory", output_trouble(self.state) or "")
+        self.assertIn(self.output(), self.lacking())
+
+    def test_the_place_of_the_output_is_a_link_that_leads_nowhere(self) -> None:
+        os.symlink("nowhere", self.output())
+        self.assertIn(self.output(), self.lacking())
+
+    @needs_root
+    def test_the_place_of_the_output_cannot_be_written_to(self) -> None:
+        self.give_away()
+        os.mkdir(self.output(), 0o755)
+        told = as_user(NOBODY, lambda: output_trouble(self.state))
+        self.assertEqual(told, f"{self.output()}: no command's output can be written there")
+
+    def test_the_daemon_s_python_is_gone(self) -> None:
+        """pypa/pipx#146."""
+        self.patch(revive.sys, "executable", "/none/python")
+        self.assertIn("no process for a command's output: /none/python", self.lacking())
+        self.assertEqual(os.listdir(self.output()), [])
+
+    def test_the_disk_has_no_room_for_a_file(self) -> None:
+        def full(path: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_EXCL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            return opened(path, flags, mode)
+
+        opened = os.open
+        self.patch(os, "open", full)
+        self.assertIn("No space left on device", self.lacking())
+
+    def test_no_descriptor_is_left_whichever_it_is_wanted_for(self) -> None:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        taken = max(map(int, os.listdir("/dev/fd")))
+        while (filled := os.dup(0)) < taken:
+            self.addCleanup(os.close, filled)
+        os.close(filled)
+        for further in range(2, 20):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken + further, before[1]))
+            try:
+                self.start(Command(["/bin/sh"]))
+            except ResourceError as error:
+                self.assertIn("Too many open files", str(error))
+            else:
+                break
+            self.assertIn(os.listdir(self.state), ([], [OUTPUT_DIRECTORY]))
+        self.assertGreater(further, 4)
+        self.assertLess(further, 19)
+        self.assertEqual(len(os.listdir(self.output())), 1)
+
+    @needs_root
+    def test_the_system_has_no_process_left(self) -> None:
+        self.give_away()
+
+        def lacking() -> list[object]:
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+            return [self.lacking(), os.listdir(self.output())]
+
+        told, left = as_user(NOBODY, lacking)
+        self.assertIn("no process can be started: Resource temporarily unavailable", str(told))
+        self.assertEqual(left, [])
+
+    def test_an_intent_that_cannot_be_written_ends_the_start(self) -> None:
+        self.patch(self, "intend", self.fail)
+        self.assertRaises(self.failureException, self.start, self.command("report"))
+        self.assertEqual(os.listdir(self.output()), [])
+
+
 class DirectoryTests(ReviveCase):
     def refused(self, path: str) -> str:
         with self.assertRaises(CommandError) as caught:
@@ -297,6 +404,13 @@ class DirectoryTests(ReviveCase):
             self.skipTest("needs root")
         os.chown(self.directory, 65534, 65534)
         self.assertIn("belongs to uid 65534", self.refused(self.directory))
+
+    @needs_root
+    def test_one_of_ours_that_cannot_be_entered(self) -> None:
+        self.give_away()
+        os.chmod(self.directory, 0o600)
+        told = as_user(NOBODY, lambda: self.refused(self.directory))
+        self.assertIn("cannot be entered (mode 0600)", told)
 
     def test_a_relative_one(self) -> None:
         self.assertIn("not an absolute path", self.refused("."))
@@ -415,7 +529,8 @@ class ReactorTests(TestCase):
         state = os.path.realpath(self.mktemp())
         os.mkdir(state, 0o700)
         command = Command(program("behaving", "exit", "3"))
-        revivals = [start(command, HOME, Identity(ID, state), state, Times()) for _ in range(3)]
+        session, times = Identity(ID, state), Times()
+        revivals = [start(command, HOME, session, state, times, lambda: None) for _ in range(3)]
         python, *arguments = program("behaving", "exit", "4")
         theirs = [getProcessValue(python, arguments, os.environ) for _ in range(3)]
 

@@ -165,6 +165,16 @@ class ShownTests(PageTestCase):
             # Python's quoting is another one, and a shell reads the same words.
             self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
 
+    def test_a_directory_that_cannot_be_shown_is_escaped_and_not_to_be_copied(self) -> None:
+        for odd, escaped in (("\u00a0", "a0"), ("\u200d", "200d"), ("\ue000", "e000")):
+            named = session(directory=f"/srv/a{odd}b c", id="a-1")
+            shown = self.browser.execute_async_script(
+                "const [session, done] = arguments; import('/sessions.js').then("
+                "(told) => done([told.nameOf(session), told.continuation(session)]));",
+                named,
+            )
+            self.assertEqual(shown, [f"claude a\\u{{{escaped}}}b c", None])
+
     def test_text_from_a_session_stays_text(self) -> None:
         self.assertIn(HOSTILE, self.wait_for("log", HOSTILE))
         self.assertIn(HOSTILE, self.text("sessions"))

@@ -21,6 +21,7 @@ def main() -> None:
         Identity(session, directory),
         state,
         Times(),
+        lambda: None,
     )
     print(json.dumps([revival.pid, revival.began, revival.output]), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -26,6 +26,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 
+from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.revive import Command, Revival
@@ -145,15 +146,23 @@ class NightWorld(FakeWorld):
         session: Identity,
         in_use: Iterable[str],
         keep: int,
+        intend: Callable[[], object],
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
         hands_over = command.arguments[0] == QUEUE
-        self.night.check(home.agent, session, self.daemon, hands_over=hands_over)
-        if self.night.random.random() < 0.02:
-            self.daemon.die()
-            raise Killed  # just before it starts
-        revival = super().start(command, home, session, in_use, keep)
+
+        def intend_and_check() -> None:
+            intend()
+            self.night.check(home.agent, session, self.daemon, hands_over=hands_over)
+            if self.night.random.random() < 0.02:
+                self.daemon.die()
+                raise Killed  # just before it starts
+            if self.night.random.random() < 0.04:
+                self.night.counts["not started"] += 1
+                raise self.night.random.choice([CommandError, ResourceError])("on purpose")
+
+        revival = super().start(command, home, session, in_use, keep, intend_and_check)
         assert isinstance(revival, FakeRevival)
         self.night.began(session.id, revival, self.daemon.state, hands_over=hands_over)
         if self.night.random.random() < 0.05:
@@ -207,8 +216,11 @@ class Night:
         self.hung: dict[int, float] = {}
         #: How many daemons had been killed when a command began, by its pid.
         self.deaths: dict[int, int] = {}
-        #: The sessions that go on under another id: the last record, and the deaths until then.
-        self.moved: dict[str, tuple[str, int]] = {}
+        #: The daemons' state when a command began, by its pid.
+        self.states: dict[int, str] = {}
+        #: The sessions that go on under another id: the last record, the deaths until then, and
+        #: the daemon's state.
+        self.moved: dict[str, tuple[str, int, str]] = {}
         self.settled: set[str] = set()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
@@ -347,6 +359,7 @@ class Night:
         self.tries[state, session] += 1
         self.grown[revival.pid] = self.clock.seconds()
         self.deaths[revival.pid] = self.counts["killed"]
+        self.states[revival.pid] = state
         if hands_over:
             self.hand_over(session, revival)
             return
@@ -431,7 +444,8 @@ class Night:
         self.write(other, Kind.FINISHED, by=revival.pid, progress=True, directory=directory)
         revival.finish(0)
         if self.tries[STATES[0], session] or self.tries[STATES[1], session]:
-            self.moved[session] = self.key_of(session), self.deaths[revival.pid]
+            deaths, state = self.deaths[revival.pid], self.states[revival.pid]
+            self.moved[session] = self.key_of(session), deaths, state
 
     # The machine, and the daemons
 
@@ -517,7 +531,7 @@ class Night:
         if not self.daemons:
             state = STATES[0] if self.random.random() < 0.8 else STATES[1]
             self.daemons.append(Daemon(self, state))
-        for session, (_, deaths) in list(self.moved.items()):
+        for session, (_, deaths, _) in list(self.moved.items()):
             if session in self.settled:
                 continue
             if deaths != self.counts["killed"]:
@@ -573,7 +587,8 @@ class Night:
             # One that began later cannot know who kept the home before.
             if key == verdict.key and keeper != state and daemon.began < at - 2 * STEP:
                 raise Broken(f"{session}: stopped under a daemon of another state directory")
-            if session in self.settled and self.moved[session][0] == verdict.key:
+            moved, _, seen_by = self.moved.get(session, ("", 0, ""))
+            if session in self.settled and (moved, seen_by) == (verdict.key, state):
                 raise Broken(f"{session}: goes on under another id")
         if self.tries[state, session] >= SETTINGS.attempts:
             raise Broken(f"{session}: attempt {self.tries[state, session] + 1} without progress")

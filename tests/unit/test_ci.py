@@ -38,9 +38,16 @@ class WorkflowTests(SynchronousTestCase):
             writes = {f"{right}: write" for right in RIGHTS[name]}
             self.assertEqual(granted, {"contents: read"} | writes, name)
 
+    def test_no_workflow_runs_with_the_rights_of_its_target(self) -> None:
+        for name, text in self.texts.items():
+            self.assertNotIn("pull_request_target", text, name)
+            self.assertNotIn("workflow_run", text, name)
+            self.assertNotIn("secrets.", text, name)
+
     def test_no_checkout_leaves_credentials_behind(self) -> None:
         for name, text in self.texts.items():
             checkouts = text.count("actions/checkout@")
+            self.assertGreater(checkouts, 0, name)
             self.assertEqual(text.count("persist-credentials: false"), checkouts, name)
 
     def test_the_handbook_is_published_from_where_it_is_built(self) -> None:
@@ -59,5 +66,8 @@ class WorkflowTests(SynchronousTestCase):
         wanted = [*project["dependencies"], *extras["test"], *extras["docs"], *extras["dev"]]
         names = {re.split(r"[\[=><]", each)[0].lower() for each in wanted} - {"palingenesis"}
         self.assertEqual(names - pinned, set())
-        self.assertIn("--constraint .ci/constraints.txt", (ROOT / ".ci" / "run").read_text())
-        self.assertIn("pip-audit", self.texts["ci.yml"])
+        for text in ((ROOT / ".ci" / "run").read_text(), self.texts["macos.yml"]):
+            installs = re.findall(r"pip install .*", text)
+            self.assertEqual(len(installs), 1)
+            self.assertIn("--constraint .ci/constraints.txt", installs[0])
+        self.assertRegex(self.texts["ci.yml"], r"pip-audit==[\d.]+ .*\.ci/constraints\.txt")

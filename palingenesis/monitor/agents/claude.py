@@ -231,7 +231,7 @@ class Claude(Agent):
     def growth(self, home: str, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
         """Return the growth of the transcript and of the sub-agents' files beside it."""
         below = os.path.join(os.path.dirname(transcript), session.id, "subagents")
-        walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
+        walk = files.Walk(lambda _: None, files.Bounds(directory=_SUBAGENTS))
         found = [each for each in walk.files(below, "*.jsonl") if each is not None]
         stamps = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
         return growth_of(self.stamp(transcript), stamps)

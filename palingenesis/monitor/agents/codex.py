@@ -183,7 +183,7 @@ class Codex(Agent):
 
     def growth(self, home: str, session: Identity, transcript: str) -> Growth:
         """Return the growth of the rollout and of its sub-agents' rollouts of the newest day."""
-        walk = files.Walk(lambda _: None, directory_limit=_SUBAGENTS, walk_limit=_SUBAGENTS)
+        walk = files.Walk(lambda _: None, files.Bounds(directory=_SUBAGENTS))
         found = walk.files(_newest_day(os.path.join(home, "sessions")), "rollout-*.jsonl")
         stamps = [
             (path, status.st_size, status.st_mtime_ns)
@@ -296,7 +296,7 @@ class Locks(Owners):
     def _queued(self) -> frozenset[object] | None:
         """The ids of the sessions for which messages wait; None if that cannot be told."""
         try:
-            names = files.names_in(self._home, files.DIRECTORY_LIMIT)
+            names = files.names_in(self._home, files.BOUNDS.directory)
             if any(_OTHER_QUEUE.fullmatch(name) for name in names):
                 return None
             with database.opened(os.path.join(self._home, _QUEUE)) as opened:

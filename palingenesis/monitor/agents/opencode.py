@@ -37,7 +37,7 @@ _TABLES: Mapping[str, Collection[str]] = {
     "event_sequence": {"aggregate_id", "seq"},
 }
 #: Sessions of a database, messages of a session, and parts of a message that are looked at.
-SESSIONS = files.DIRECTORY_LIMIT
+SESSIONS = files.BOUNDS.directory
 _MESSAGES = 20
 _PARTS = 16
 
@@ -332,7 +332,7 @@ class Openers(Owners):
 def _files_in(home: str) -> frozenset[str] | None:
     """Return the files of the databases in a home; None if they cannot be listed."""
     try:
-        names = files.names_in(home, files.DIRECTORY_LIMIT)
+        names = files.names_in(home, files.BOUNDS.directory)
     except OSError:
         return None
     of_databases = re.compile(r".*\.db(?:-wal|-shm)?", re.DOTALL)

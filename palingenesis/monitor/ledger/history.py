@@ -172,8 +172,11 @@ class History:
         return True
 
     def fail(self, entry: Entry) -> None:
-        """Close the open attempt, which failed."""
+        """Close the open attempt, which failed, or was never started."""
         if not self._close(entry):
+            return
+        if entry.unstarted:
+            self.attempts, self.found = max(0, (entry.attempt or 1) - 1), entry.found
             return
         self.attempts = max(self.attempts, entry.attempt or 0)
         self.failed_at, self.found = entry.at, entry.found
@@ -301,6 +304,8 @@ class Sums:
                 self.worked += history.work(entry)
             case Event.FAILED:
                 history.fail(entry)
+                if entry.unstarted:
+                    self._take_back(history.intended_at)
             case Event.GAVE_UP:
                 history.give_up()
             case Event.LEFT:
@@ -320,6 +325,13 @@ class Sums:
                 history.release()
             case Event.ASKED:
                 history.ask(entry)
+
+    def _take_back(self, at: float | None) -> None:
+        """Have an intent not count as a start, since its command was never started."""
+        for number in range(len(self.intents) - 1, -1, -1):
+            if self.intents[number][0] == at:
+                del self.intents[number]
+                return
 
     def _touch(self, name: Name) -> History:
         history = self.sessions.setdefault(name, History())

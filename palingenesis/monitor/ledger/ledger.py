@@ -253,8 +253,7 @@ class Ledger:
         """
         Record that an attempt failed.
 
-        :param status: the command's exit status, negative for a signal; None if it is unknown,
-            or the command never started.
+        :param status: the command's exit status, negative for a signal; None if it is unknown.
         :param quick: whether it ended soon after its start and left no record.
         :param found: the key of the transcript's last record, if that is only the command's
             own prompt.
@@ -273,6 +272,16 @@ class Ledger:
             output=attempt.output,
         )
         self._append(entry)
+
+    def not_started(self, attempt: Attempt, reason: str, found: str | None = None) -> None:
+        """
+        Record that the command of an intent could not be started, so that it was no attempt.
+
+        :param reason: why, in a few words.
+        :param found: as in :meth:`failed`.
+        """
+        text = f"not started: {reason}"[:REASON_LIMIT]
+        self._append(self._outcome(Event.FAILED, attempt, found=found, reason=text, unstarted=True))
 
     def gave_up(self, stop: Stop) -> None:
         """Record that a session is given up, until it makes progress by other means."""
@@ -481,7 +490,8 @@ class Ledger:
         for attempt in self.unfinished():
             if _attempt_id(attempt) in self._refused:
                 # Its line reached the disk although its write failed: nothing was started.
-                self._waiting.append(self._outcome(Event.FAILED, attempt))
+                reason = "the ledger could not be written"
+                self._waiting.append(self._outcome(Event.FAILED, attempt, reason=reason))
                 self._count(self._waiting[-1])
         self._refused.clear()
         while self._waiting:

@@ -68,7 +68,9 @@ class Entry:
     :ivar person: whether a person wrote in the session since the intent before this one.
     :ivar found: the key of the last record that a failed command left in the transcript.
     :ivar waited: whether the attempt after a failed one needs no further wait.
-    :ivar reason: why a command is killed or an attempt has failed, or what a session needs.
+    :ivar unstarted: whether the command of a failed one was never started.
+    :ivar reason: why a command is killed or could not be started, why an attempt has failed, or
+        what a session needs.
     :ivar seconds: how long a command that worked ran.
     :ivar successor: the id under which a session goes on.
     """
@@ -92,6 +94,7 @@ class Entry:
     quick: bool | None = None
     found: str | None = None
     waited: bool | None = None
+    unstarted: bool | None = None
     home: str | None = None
     method: Method | None = None
     person: bool | None = None

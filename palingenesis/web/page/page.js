@@ -169,7 +169,11 @@ function sessionElement(session) {
       String(session.state),
     ),
     element("span", {}, told.storyOf(session)),
-    element("span", { class: "note" }, `${session.directory ?? ""} ${told.shortId(session)}`),
+    element(
+      "span",
+      { class: "note" },
+      `${told.printable(session.directory ?? "")} ${told.shortId(session)}`,
+    ),
   );
   if (isTime(session.since)) {
     made.append(element("span", { class: "note" }, `last active ${clock(session.since)}`));

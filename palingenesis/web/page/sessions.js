@@ -4,6 +4,7 @@ import { clock, isTime } from "./times.js";
 import { KINDS, REASONS, exit } from "./words.js";
 
 const CALLING = ["asking", "refused", "context"];
+const UNPRINTABLE = /(?! )[\p{C}\p{Z}]/gu;
 const BLOCKED = ["given-up", "directory", "no-binary", "too-far"];
 /** How a person goes on with a session. */
 const CONTINUE = {
@@ -22,7 +23,14 @@ export function keyOf(session) {
 /** Return how a session is called: by its agent and the end of its directory. */
 export function nameOf(session) {
   const directory = String(session.directory ?? "").replace(/\/+$/, "");
-  return `${session.agent ?? ""} ${directory.split("/").pop() || shortId(session)}`.trim();
+  return printable(
+    `${session.agent ?? ""} ${directory.split("/").pop() || shortId(session)}`,
+  ).trim();
+}
+
+/** Escape what a page cannot show or what changes how the rest is shown, as the daemon does. */
+export function printable(text) {
+  return text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
 }
 
 /** Return the beginning of an id, which is enough for a command. */
@@ -71,6 +79,10 @@ export function continuation(session) {
     return null;
   }
   const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");
+  const directory = session.directory ?? "";
+  if (printable(directory) !== directory) {
+    return null;
+  }
   return session.directory ? `cd ${quoted(session.directory)} && ${line}` : line;
 }
 

@@ -19,7 +19,7 @@ export const REASONS = {
   paused: "the monitor is paused",
   "no-method": "no command is named for it in the configuration",
   "not-the-keeper": "another daemon of yours revives",
-  ledger: "the ledger cannot be written",
+  ledger: "nothing can be recorded or started",
   kind: "waiting does not cure this stop",
   crashes: "a crash may be a closed terminal, and is not revived unless the configuration says so",
   "on-hold": "on hold: you want it left alone",
@@ -39,7 +39,7 @@ export const REASONS = {
   attempts: "it has used up its attempts; continue it yourself",
   "at-once": "another session of its home goes first",
   "hourly-limit": "it is revived within the hour",
-  "no-binary": "its command's program is not found; install it",
+  "no-binary": "its command's program cannot be run; install it",
 };
 
 /** The states, the most urgent first. */

@@ -67,6 +67,10 @@ class StoryTests(SynchronousTestCase):
     def test_a_stop_without_a_due_time_is_told_by_its_kind(self) -> None:
         self.assertTrue(self.told("stopped", kind="asking").endswith("  stopped: asking"))
 
+    def test_a_start_that_could_not_be_is_told_with_its_reason(self) -> None:
+        line = self.told("failed", attempt=2, exit=None, reason="no process\x1b")
+        self.assertIn("revival 2 not started: no process\\x1b", line)
+
     def test_a_failure_is_told_with_the_exit_status(self) -> None:
         for status, words in (
             (1, "exit 1"),

@@ -171,6 +171,22 @@ class CommandTests(StateTestCase):
                 self.assertIn(b"only the daemon's own user and root", reply)
         self.assertEqual(self.monitor.log(10)[-1]["event"], "stopped")
 
+    def test_revive_alone_of_all_commands_starts_a_program(self) -> None:
+        revival = HomeRevival(("claude", "--resume", "{id}"))
+        self.monitor.configure(Settings(revive={"claude": revival}))
+        self.world.write("4f1c-a", Kind.LIMIT, reset=self.now() + 100_000)
+        self.pass_time(20)
+        own = Credentials(os.getpid(), os.geteuid(), os.getegid())
+        usages = [*self.ask(b"HELP")]
+        usages.sort(key=lambda usage: usage.startswith("REVIVE"))
+        for usage in usages:
+            self.assertEqual(self.world.starts, [], usage)
+            name, *arguments = usage.split()
+            line = f"{name} 4f1c" if arguments == ["ID"] else name
+            self.successResultOf(maybeDeferred(self.table.run, line.encode(), own))
+            self.pass_time(20)
+        self.assertEqual(len(self.world.starts), 1)
+
     def test_a_session_is_steered_by_the_beginning_of_its_id(self) -> None:
         self.world.write("4f1c-a", Kind.LIMIT, reset=self.now() + 1000)
         self.pass_time(20)

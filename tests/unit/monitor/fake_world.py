@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home, HomeLocks
 from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.owners import Witness
@@ -199,7 +199,8 @@ class FakeWorld(World):
         self.unreadable: set[str] = set()
         self.bad_directories: set[str] = set()
         self.no_program = False
-        self.start_error: str | None = None
+        self.start_error: CommandError | None = None
+        self.no_output: str | None = None
         self.checks: list[Callable[[str, Identity], None]] = []
         self.on_look: list[Callable[[], None]] = []
         self._known: dict[str, Stamp] = {}
@@ -320,6 +321,9 @@ class FakeWorld(World):
             raise CommandError(f"{command.arguments[0]}: no such program")
         return f"/bin/{command.arguments[0]}"
 
+    def output_trouble(self) -> str | None:
+        return self.no_output
+
     def start(
         self,
         command: Command,
@@ -327,9 +331,13 @@ class FakeWorld(World):
         session: Identity,
         in_use: Iterable[str],
         keep: int,  # noqa: ARG002
+        intend: Callable[[], object],
     ) -> Revival:
+        if isinstance(self.start_error, ResourceError):
+            raise self.start_error
+        intend()
         if self.start_error is not None:
-            raise CommandError(self.start_error)
+            raise self.start_error
         for check in self.checks:
             check(home.agent, session)
         pid = 1000 + len(self.starts)

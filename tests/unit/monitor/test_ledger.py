@@ -25,6 +25,21 @@ class SumsTests(LedgerTestCase):
         self.ledger.failed(self.ledger.intent(stop()))
         self.assertEqual(self.opened().sums.started, 0)
 
+    def test_an_intent_whose_command_could_not_be_started_is_no_attempt(self) -> None:
+        self.run_once(stop(key="a"), "failed")
+        attempt = self.ledger.intent(stop(key="a"), home="claude")
+        self.assertEqual((attempt.attempt, self.ledger.starts("claude")), (2, 2))
+        self.ledger.not_started(attempt, "no process")
+        for ledger in (self.ledger, self.opened()):
+            history = ledger.history("claude", "one")
+            self.assertEqual((history.attempts, history.open), (1, None))
+            self.assertEqual((ledger.sums.started, ledger.starts("claude")), (1, 1))
+        (entry,) = self.ledger.last(1)
+        self.assertEqual((entry["event"], entry["reason"]), ("failed", "no process"))
+        again = self.ledger.intent(stop(key="a"))
+        self.ledger.started(again, 42, "7@boot", "/o/1.log")
+        self.assertEqual(self.opened().history("claude", "one").attempts, 2)
+
     def test_an_attempt_that_worked_counts_as_started_without_a_record_of_its_start(self) -> None:
         self.ledger.worked(self.ledger.intent(stop()))
         sums = self.opened().sums

@@ -75,7 +75,7 @@ class NeedsTests(MonitorTestCase):
         self.world.bad_directories.clear()
         self.world.no_program = True
         self.pass_time(60)
-        self.assertEqual(self.told("needs"), ("its program is not found",))
+        self.assertEqual(self.told("needs"), ("its program cannot be run",))
         # That is the same stop.
         self.assertEqual(len(self.calls()), 1)
         self.limited(9 * 86400)

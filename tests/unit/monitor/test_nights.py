@@ -42,7 +42,8 @@ STRIDE = int(os.environ.get("PALINGENESIS_TEST_STRIDE", "25"))
 
 HAPPENS = (
     *("started", "killed", "ended", "sleep", "paused", "on hold", "second daemon"),
-    *("user came back", "left", "supervised", "sub-agents", "new id", "handed over"),
+    *("user came back", "left", "supervised", "sub-agents", "new id", "not started"),
+    "handed over",
 )
 
 

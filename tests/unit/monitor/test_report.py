@@ -55,6 +55,11 @@ class FactsTests(SynchronousTestCase):
         (failed,) = night_of(entries)["failed"]
         self.assertEqual(failed["cause"], "its program ended")
 
+    def test_a_start_that_could_not_be_has_its_reason(self) -> None:
+        failed = entry("api", 7, Event.FAILED, attempt=1, reason="not started: no process")
+        told = night_of([*staged_night(), failed])["failed"]
+        self.assertEqual([each["cause"] for each in told], ["not started: no process"])
+
     def test_a_failure_that_the_daemon_caused_has_its_reason(self) -> None:
         entries = [
             entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),

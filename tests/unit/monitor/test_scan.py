@@ -6,7 +6,7 @@ import time
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor.files import STRIDE, Walk
+from palingenesis.monitor.files import STRIDE, Bounds, Walk
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import DORMANT, TURN, Change, Scans
 from tests.support.times import StagedTimes
@@ -22,7 +22,7 @@ class ScanTests(SynchronousTestCase):
         os.makedirs(os.path.join(self.home, "projects"))
 
     def make_scans(self, **limits: int) -> Scans:
-        return Scans(self.warnings.append, **limits)
+        return Scans(self.warnings.append, bounds=Bounds(**limits))
 
     def write(self, name: str, content: str = "{}\n") -> str:
         path = os.path.join(self.home, name)
@@ -193,7 +193,7 @@ class ScanTests(SynchronousTestCase):
         self.assertIn("cannot be read: Permission denied", self.warnings[0])
 
     def test_a_directory_with_too_many_names_is_cut_short_and_warned_about(self) -> None:
-        self.scans = self.make_scans(directory_limit=10)
+        self.scans = self.make_scans(directory=10)
         for n in range(30):
             self.write(f"projects/-a/{n}.jsonl")
         self.write("projects/-b/1.jsonl")
@@ -202,19 +202,36 @@ class ScanTests(SynchronousTestCase):
         self.assertIn("more than 10 files", self.warnings[0])
 
     def test_too_many_names_in_all_are_cut_short_and_warned_about(self) -> None:
-        self.scans = self.make_scans(walk_limit=10)
+        self.scans = self.make_scans(walk=10)
         for n in range(30):
             self.write(f"projects/-{n}/1.jsonl")
         self.scan()
         self.scan()
         self.assertEqual(len(set(self.warnings)), 1)
-        self.assertIn("More than 10 files", self.warnings[0])
+        self.assertIn(f"{self.home}: more than 10 files", self.warnings[0])
+
+    def test_a_home_with_too_many_names_hides_nothing_of_another(self) -> None:
+        self.scans = self.make_scans(walk=10)
+        for n in range(30):
+            self.write(f"projects/-{n}/1.jsonl")
+        first, self.home = self.home_of("claude"), os.path.abspath(self.mktemp())
+        paths = [self.write(f"sessions/2026/11/27/rollout-{n}.jsonl") for n in range(5)]
+        homes = [first, self.home_of("codex")]
+        self.assertEqual(self.found_in(homes, "codex"), paths)
+        self.assertEqual([first.directory in warning for warning in set(self.warnings)], [True])
+        os.unlink(paths[0])
+        self.assertEqual(self.found_in(homes, "codex"), paths[:1])
+
+    def found_in(self, homes: list[Home], name: str) -> list[str]:
+        """Scan several homes, and return what has changed in one of them."""
+        changes = [change for change in self.scans.changes(homes) if change is not None]
+        return sorted(change.transcript for change in changes if change.home.name == name)
 
     def test_a_scan_that_is_cut_short_takes_nothing_for_gone_that_is_there(self) -> None:
         paths = [self.write(f"projects/-a/{n}.jsonl") for n in range(5)]
         self.scan()
         os.unlink(paths[0])
-        self.scans._directory_limit = 0
+        self.scans._bounds = Bounds(directory=0)
         self.assertEqual(self.scan(), [Change(self.home_of("claude"), paths[0], None)])
 
     def test_a_scan_pauses_after_so_many_names(self) -> None:
@@ -330,7 +347,7 @@ class DormantTests(SynchronousTestCase):
         self.assertEqual(found[False], [])
 
     def test_a_directory_that_was_cut_short_is_read_again(self) -> None:
-        self.scans = Scans(lambda _: None, self.scans._times, directory_limit=1)
+        self.scans = Scans(lambda _: None, self.scans._times, Bounds(directory=1))
         self.write("-a/2.jsonl")
         self.write("-b/3.jsonl")
         self.settle()

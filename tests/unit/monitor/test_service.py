@@ -17,11 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from palingenesis.monitor import judge, revivals, service
+from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.owners import NOTHING, Witness
 from palingenesis.monitor.report import last_time
+from palingenesis.monitor.revivals import LEAD, RETRY, RETRY_OF_ONE
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Settings
@@ -102,8 +104,9 @@ class MonitorTestCase(SynchronousTestCase):
         (session,) = self.monitor.sessions()
         return session
 
-    def told(self, *keys: str) -> tuple[Any, ...]:
-        session = self.only()
+    def told(self, *keys: str, id: str | None = None) -> tuple[Any, ...]:  # noqa: A002
+        named = [each for each in self.monitor.sessions() if each["id"] == id]
+        session = named[0] if named else self.only()
         return tuple(session[key] for key in keys)
 
     def story(self) -> list[str]:
@@ -526,13 +529,71 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(3600)
         self.assertEqual(len(self.world.starts), 8)
 
-    def test_a_command_that_cannot_be_started_is_a_failed_attempt_said_once(self) -> None:
-        self.world.start_error = "/output: no space left on device"
+    def test_a_start_for_which_something_is_missing_is_no_attempt_and_said(self) -> None:
+        self.world.start_error = ResourceError("/output: no space left on device")
         self.limited(10)
+        self.limited(10, "other", agent="codex")
         self.pass_time(3000)
         self.assertEqual(self.monitor.started, 0)
-        self.assertEqual(self.logged().count("no space left on device"), 1)
-        self.assertEqual(self.story()[:3], ["stopped", "intent", "failed"])
+        self.assertEqual(self.monitor.ledger_trouble, "/output: no space left on device")
+        self.assertFalse(self.monitor.is_healthy)
+        for session in ("s", "other"):
+            self.assertEqual(self.told("held", "attempts", id=session), ("ledger", 0))
+        self.assertEqual(self.story(), ["stopped", "stopped"])
+        nothing = "Nothing is revived: /output: no space left on device"
+        self.assertEqual(self.logged().count(nothing), 1)
+        self.world.start_error = None
+        self.pass_time(RETRY + 5)
+        self.assertEqual(self.monitor.started, 2)
+        self.assertIsNone(self.monitor.ledger_trouble)
+        self.assertEqual(self.logged().count("Sessions can be revived again"), 1)
+
+    def test_what_was_missing_at_a_start_is_forgotten_if_nothing_starts_any_more(self) -> None:
+        self.world.start_error = ResourceError("no process can be started")
+        self.limited(10)
+        self.pass_time(30)
+        self.monitor.pause("a person")
+        self.assertIsNotNone(self.monitor.ledger_trouble)
+        self.pass_time(2 * RETRY)
+        self.assertIsNone(self.monitor.ledger_trouble)
+
+    def test_without_a_place_for_output_nothing_starts_and_it_is_said_before(self) -> None:
+        self.world.no_output = "/output: not a directory"
+        self.pass_time(6)
+        self.assertEqual(self.monitor.ledger_trouble, "/output: not a directory")
+        self.limited(10)
+        self.pass_time(3000)
+        self.assertEqual(self.story(), ["stopped"])
+        self.assertEqual(self.told("held", "attempts"), ("ledger", 0))
+        self.world.no_output = None
+        self.pass_time(12)
+        self.assertEqual(self.monitor.started, 1)
+
+    def test_a_command_that_cannot_be_executed_is_no_attempt_and_holds_no_other(self) -> None:
+        self.world.start_error = CommandError("/bin/claude: Exec format error")
+        self.limited(10)
+        self.pass_time(60)
+        self.world.start_error = None
+        self.limited(10, "other")
+        self.pass_time(60 + LEAD)
+        (start,) = self.world.starts
+        self.assertEqual(start.session.id, "other")
+        self.assertIn("/bin/claude: Exec format error", self.logged())
+        self.assertEqual(self.told("held", "attempts", id="s"), ("no-binary", 0))
+        self.assertEqual(self.told("needs", id="s"), ("its program cannot be run",))
+        self.assertEqual(self.story()[:4], ["stopped", "intent", "failed", "needs-you"])
+        self.pass_time(RETRY_OF_ONE)
+        self.assertEqual(len(self.world.starts), 2)
+
+    def test_starts_that_failed_take_nothing_from_the_hour(self) -> None:
+        self.restart(replace(self.settings, hourly=1))
+        self.world.start_error = CommandError("/bin/claude: Exec format error")
+        self.limited(10)
+        self.pass_time(3 * RETRY_OF_ONE)
+        self.assertGreater(self.story().count("failed"), 1)
+        self.world.start_error = None
+        self.pass_time(RETRY_OF_ONE)
+        self.assertEqual(len(self.world.starts), 1)
 
     def test_crashes_are_revived_only_where_that_is_asked_for(self) -> None:
         self.world.write("s", None, progress=True)
@@ -749,9 +810,9 @@ class RestartTests(MonitorTestCase):
         self.world.write("s", None)
         self.pass_time(30)
         revival.finish(1)
-        self.world.start_error = "no"
+        self.world.start_error = CommandError("no")
         self.pass_time(1000)
-        self.assertEqual(self.told("kind", "attempts"), ("limit", 2))
+        self.assertEqual(self.told("kind", "attempts"), ("limit", 1))
 
 
 class ClockTests(MonitorTestCase):

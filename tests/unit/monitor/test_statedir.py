@@ -53,10 +53,19 @@ class PrepareTests(SynchronousTestCase):
         with open(self.base, "w"):
             self.assertRaisesRegex(StateError, "not a directory", prepare_directory, self.base)
 
+    def test_one_that_others_can_change_or_move_is_refused(self) -> None:
+        path = os.path.join(self.base, "state")
+        for opened in (self.base, path):
+            os.makedirs(path, 0o700, exist_ok=True)
+            os.chmod(opened, 0o777)
+            told = f"{opened} can be written to by all .mode 0777."
+            self.assertRaisesRegex(StateError, told, prepare_directory, path)
+            os.chmod(opened, 0o700)
+
     def test_a_file_in_the_way_is_refused(self) -> None:
         with open(self.base, "w"):
             path = os.path.join(self.base, "state")
-            self.assertRaisesRegex(StateError, "Not a directory", prepare_directory, path)
+            self.assertRaisesRegex(StateError, "not a directory", prepare_directory, path)
 
     def test_the_error_is_one_line_whatever_the_path(self) -> None:
         self.assertNotIn("\n", str(StateError("/a\nb", "why")))

@@ -161,8 +161,8 @@ class KernelTests(SynchronousTestCase):
         self.assertIn("135 bytes and not 136", str(error))
 
     def test_the_program_is_found_where_it_is(self) -> None:
-        kernel = self.kernel(program="/Users/me/Äpp/versions/2.1.121".encode())
-        self.assertEqual(kernel.program(42), "/Users/me/Äpp/versions/2.1.121")
+        path = "/Users/me/Äpp/versions/2.1.121".encode()
+        self.assertEqual(self.kernel(program=path).program(42), os.fsdecode(path))
 
     def test_the_program_of_a_process_that_is_gone_is_an_error(self) -> None:
         self.assertRaises(ProcessLookupError, self.kernel().program, 43)

@@ -468,9 +468,10 @@ class SocketPathTests(SynchronousTestCase):
         )
 
     def test_bytes_count_and_not_characters(self) -> None:
-        fits = "/" + "é" * ((PATH_LIMIT - 1) // 2)
+        wide = os.fsdecode("é".encode())
+        fits = "/" + wide * ((PATH_LIMIT - 1) // 2)
         self.assertEqual(socket_path(fits), fits)
-        self.assertRaises(PathError, socket_path, fits + "é")
+        self.assertRaises(PathError, socket_path, fits + wide)
 
     def test_a_name_that_is_no_utf_8_is_counted_as_it_is(self) -> None:
         name = os.fsdecode(b"\xff")
