@@ -6,6 +6,7 @@ import os
 import sys
 from io import TextIOWrapper
 
+from palingenesis.agents import CONTINUE
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
 from palingenesis.cli.parser import (
@@ -15,7 +16,6 @@ from palingenesis.cli.parser import (
     past_time,
     seconds,
     time_of_day,
-    word,
 )
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError, NotRunning
@@ -127,7 +127,7 @@ def _sessions(options: Namespace) -> Exit:
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
     parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
-    parser.add_argument("--agent", type=word, metavar="AGENT", help="only sessions of this agent")
+    parser.add_argument("--agent", choices=tuple(CONTINUE), help="only sessions of this agent")
     parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
     _add_view_options(parser)
 

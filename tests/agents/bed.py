@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor.agents import AGENTS
 from tests.agents.agent import Agent
 from tests.agents.install import Program
 from tests.agents.terminal import Tmux, Window
@@ -147,7 +148,8 @@ class Bed:
         """
         lines = ["[sessions]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **sessions}.items()]
-        revived = {"command": self.agent.revive, **(revive or {})}
+        preset = AGENTS[self.agent.name].preset
+        revived = {"command": [self.agent.name, *preset], **(revive or {})}
         lines += [f"[revive.{self.agent.name}]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in revived.items()]
         config = self.write("\n".join(lines) + "\n", "palingenesis.toml")

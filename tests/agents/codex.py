@@ -43,7 +43,6 @@ class Codex(Agent):
     name = "codex"
     server = codex_server.CodexServer
     transcripts = ".codex/sessions/*/*/*/rollout-*.jsonl"
-    revive = ("codex", "exec", "resume", "--skip-git-repo-check", "{id}", "{prompt}")
     empty = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
 
     def environment(self, port: int) -> Mapping[str, str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import plistlib
+import re
 import stat
 import sys
 import tomllib
 
 from palingenesis.cli.exit_status import Exit
+from palingenesis.monitor.agents import AGENTS
 from tests.support.cases import COMMAND, CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
@@ -78,6 +80,20 @@ class InitTests(ConfigTestCase):
         program = os.path.join(os.path.dirname(node), "claude")
         self.assertEqual(table["command"][0], program)
         self.assertTrue(table["environment"]["PATH"].startswith(f"{os.path.dirname(node)}:"))
+        self.assertEqual(self.run_command("config", "check").stderr, b"")
+
+    def test_each_agent_gets_its_command(self) -> None:
+        programs = {name: self.program(".local", "bin", name) for name in AGENTS}
+        self.run_command("config", "init", stdin=-3)
+        with open(self.file, encoding="utf-8") as file:
+            commented = re.findall(r"^# (\[revive\..*|command = .*)", file.read(), re.MULTILINE)
+        self.written("\n".join(commented[: 2 * len(AGENTS)]))
+        with open(self.file, "rb") as file:
+            revive = tomllib.load(file)["revive"]
+        self.assertEqual(
+            {name: table["command"] for name, table in revive.items()},
+            {name: [program, *AGENTS[name].preset] for name, program in programs.items()},
+        )
         self.assertEqual(self.run_command("config", "check").stderr, b"")
 
     def test_an_existing_file_is_not_touched(self) -> None:

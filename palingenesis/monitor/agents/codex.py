@@ -110,6 +110,7 @@ class Codex(Agent):
     home_name = ".codex"
     #: Compressed rollouts (``.jsonl.zst``) are old ones.
     transcripts = "sessions/[0-9]*/[0-9]*/[0-9]*/rollout-*.jsonl"
+    preset = ("exec", "resume", "--skip-git-repo-check", "{id}", "{prompt}")
 
     def directory(self, transcript: Transcript) -> object:
         """Return the directory of the newest turn."""

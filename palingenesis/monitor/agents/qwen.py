@@ -53,6 +53,7 @@ class Qwen(Claude):
     home_variable = "QWEN_HOME"
     home_name = ".qwen"
     transcripts = "projects/*/chats/*.jsonl"
+    preset = ("--resume", "{id}", "-p", "{prompt}")
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether a transcript is named by its session."""
