@@ -284,16 +284,26 @@ class Opencode(Agent):
         with database.opened(path) as opened:
             opened.check(_TABLES)
             rows = frozenset(opened.rows(_SEQUENCES, SESSIONS + 1))
-            for session, _ in old.rows - rows:
-                grown.pop(str(session), None)
+            changed = {str(session) for session, _ in rows ^ old.rows}
+            before = [grown.pop(session, None) for session in changed]
             for each in _grown(opened, rows - old.rows, {}):
                 if each is None:
                     yield None
                 else:
                     grown[each[0]] = each[1]
-        stamps = old.stamps
-        if rows != old.rows or _place(old.files[0]) != _place(now[0]):
-            stamps = _stamps(now[0], grown)
+        after = [grown.get(session) for session in changed]
+        changed |= {each.parent for each in (*before, *after) if each and each.parent is not None}
+        # The others keep their stamps: thousands of new ones cost more than all the rest.
+        family = grown
+        stamps = {}
+        if _place(old.files[0]) == _place(now[0]):
+            family = {
+                session: each
+                for session, each in grown.items()
+                if session in changed or each.parent in changed
+            }
+            stamps = {each: stamp for each, stamp in old.stamps.items() if each not in changed}
+        stamps |= _stamps(now[0], family)
         listing = Listing(now, old.files == now, rows, grown, stamps)
         self._listings[path] = listing
         return listing
