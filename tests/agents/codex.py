@@ -70,6 +70,8 @@ class Codex(Agent):
     def failed(self, records: Sequence[Mapping[str, Any]]) -> bool:
         events = [record["payload"] for record in records if record["type"] == "event_msg"]
         ends = [event for event in events if event["type"] in ("task_started", "task_complete")]
+        if not ends:
+            return False
         return ends[-1]["type"] == "task_complete" and ends[-1]["last_agent_message"] is None
 
     def prompts(self, records: Sequence[Mapping[str, Any]], text: str) -> int:

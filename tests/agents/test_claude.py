@@ -17,6 +17,8 @@ from tests.support.patience import wait_until
 
 #: Since this version an open program goes on by itself at the reset of a limit.
 CONTINUES = (2, 1, 190)
+#: Seconds without growth after which a revival is ended.
+STALL = 8
 
 
 class ClaudeTests(scenarios.Scenarios):
@@ -345,6 +347,17 @@ class ClaudeTests(scenarios.Scenarios):
         self.bed.run("stop", short).wait()
         self.assert_left()
 
+    def test_a_session_that_continues_in_the_background(self) -> None:
+        """It goes on under another id, which a record of the older one names."""
+        self.needs(CONTINUES, "this version has no background sessions")
+        window = self.at_a_limit()
+        older = self.bed.session()
+        window.type("/background")
+        self.bed.written("continued-in")
+        self.bed.daemon(backlog=True)
+        self.assert_told(older, kind="continued", state="stopped")
+        self.assertNotIn("started", self.story())
+
     # By itself.
 
     def test_it_goes_on_by_itself_while_it_lives(self) -> None:
@@ -374,6 +387,20 @@ class ClaudeTests(scenarios.Scenarios):
         self.assert_event("worked")
         with open(os.path.join(self.bed.project, "counted"), encoding="ascii") as file:
             self.assertEqual(file.read(), "once\n")
+
+    def test_a_sub_agent_that_works_is_no_stall(self) -> None:
+        """The session's own transcript rests meanwhile, longer than the daemon waits."""
+        task = {"description": "look", "prompt": "look there", "subagent_type": "general-purpose"}
+        name = "Agent" if self.agent.release >= (2, 1, 63) else "Task"
+        works = [self.agent.runs(f"python3 -c 'import time; time.sleep({STALL / 2})'")] * 5
+        limited = self.agent.limited(self.reset(NEAR))
+        self.bed.server.answers(limited, Call(name, task), *works, Say("Looked."), Say())
+        self.bed.daemon(stall=STALL, stall_tool=STALL)
+        self.bed.begin().wait()
+        self.assert_event("ended")
+        self.assertEqual(self.story().count("started"), 1)
+        self.assertNotIn("killed", self.story())
+        self.assert_told(self.bed.session(), kind="finished")
 
     def test_revived_by_typing(self) -> None:
         """An open program that does not go on by itself gets its prompt in its input line."""

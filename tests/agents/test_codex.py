@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.agents import codex_server, scenarios
 from tests.agents.answers import Answer, Break, Call, Cut, Hold, Say
 from tests.agents.codex import Codex
+from tests.agents.editor_server import EditorServer
 from tests.agents.scenarios import LONG, NEAR
 from tests.agents.terminal import Window
 from tests.support.patience import wait_until
@@ -13,6 +14,8 @@ from tests.support.patience import wait_until
 SAYS_WHY = (0, 145)
 #: Since this version a server of its own runs the turns of all terminals.
 HAS_SERVER = (0, 171)
+#: Since this version a process that writes to a session holds a lock of its own.
+HAS_LOCKS = (0, 150)
 
 
 class CodexTests(scenarios.Scenarios):
@@ -212,6 +215,43 @@ class CodexTests(scenarios.Scenarios):
         wait_until(lambda: self.agent.failed(self.bed.records()), "a turn without a reply")
         self.bed.daemon(backlog=True)
         self.assert_told(kind="finished")
+
+    # What waits for a person.
+
+    def test_a_question_in_plan_mode(self) -> None:
+        """Only this mode has the tool that asks."""
+        options = [{"label": side, "description": side} for side in ("Left", "Right")]
+        question = {
+            "id": "side",
+            "header": "Side",
+            "question": "Left or right?",
+            "options": options,
+        }
+        self.bed.server.answers(Call("request_user_input", {"questions": [question]}), Hold())
+        window = self.bed.open()
+        window.type("/plan")
+        window.wait_for("Plan mode")
+        window.type("please do the work")
+        window.wait_for("Left or right?")
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="asking", state="stopped")
+
+    # A server of an editor's.
+
+    def test_an_editor_s_server_at_a_limit(self) -> None:
+        """It may go on with the session as long as it lives, and nobody can say whether it will."""
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
+        server = EditorServer(self.bed)
+        server.turn("please do the work")
+        self.bed.session()
+        wait_until(lambda: self.agent.failed(self.bed.records()), "the limit in a record")
+        self.bed.daemon(backlog=True)
+        held = "owner-alive" if self.agent.release >= HAS_LOCKS else "owner-unknown"
+        self.assert_told(kind="limit", held=held)
+        self.assertNotIn("started", self.story())
+        server.kill()
+        self.assert_event("worked")
+        self.assertEqual(len(self.bed.server.asked), 2)
 
     # Revived.
 

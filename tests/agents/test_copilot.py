@@ -9,3 +9,4 @@ from tests.agents.copilot import Copilot
 class CopilotTests(basics.Basics):
     kind = Copilot
     open_owner = "owner-alive"
+    closed = "died"
