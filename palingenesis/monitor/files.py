@@ -92,16 +92,9 @@ class Walk:
         """Take note of a file that is not there, in a directory that fits the pattern."""
 
     def _below(
-        self, directory: str, levels: _Levels, number: int
+        self, directory: str, level: re.Pattern[str], levels: _Levels, deeper: int
     ) -> Iterator[tuple[str, os.stat_result] | None]:
-        """Yield what is below a directory, in which a level is looked for."""
-        level, deeper = levels.between[number], number + 1
-        if isinstance(level, str):
-            path = os.path.join(directory, level)
-            if os.path.islink(path) and not list(self._followed([path], [])):
-                return
-            yield from self._entered(path, levels, deeper)
-            return
+        """Yield what is below the names in a directory that fit a level."""
         is_last = deeper == len(levels.between)
         below, links = [], []
         try:
@@ -144,12 +137,18 @@ class Walk:
         self, directory: str, levels: _Levels, number: int
     ) -> Iterator[tuple[str, os.stat_result] | None]:
         """Return what is below a directory that fits the levels so far, if it must be read."""
-        is_last = number + 1 == len(levels.between)
-        if not is_last or levels.whole or (names := self.skip(directory)) is None:
-            return self._below(directory, levels, number)
-        self._names += names
-        self._skipped += 1
-        return iter((None,) if self._skipped % STRIDE == 0 else ())
+        named = False
+        while isinstance(level := levels.between[number], str):
+            directory, number, named = f"{directory}/{level}", number + 1, True
+        deeper = number + 1
+        is_last = deeper == len(levels.between)
+        if is_last and not levels.whole and (names := self.skip(directory)) is not None:
+            self._names += names
+            self._skipped += 1
+            return iter((None,) if self._skipped % STRIDE == 0 else ())
+        if named and os.path.islink(directory) and not list(self._followed([directory], [])):
+            return iter(())
+        return self._below(directory, level, levels, deeper)
 
     def _files_in(
         self, directories: list[str], tail: str, directory: str

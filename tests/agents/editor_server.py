@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -28,6 +27,7 @@ class EditorServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,
         )
         self._number = 0
         client = {"name": "editor", "title": "An editor", "version": "1"}
@@ -40,9 +40,8 @@ class EditorServer:
         self._ask("turn/start", threadId=self._thread, input=[{"type": "text", "text": prompt}])
 
     def kill(self) -> None:
-        """Kill it, and what it has started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGKILL)
+        """Kill it: the program that was started is only the parent of the real one."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def _ask(self, method: str, **parameters: Any) -> Any:

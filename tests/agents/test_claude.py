@@ -11,7 +11,7 @@ import time
 from tests.agents import claude_server, scenarios
 from tests.agents.answers import Break, Call, Hold, Say
 from tests.agents.claude import ClaudeCode
-from tests.agents.scenarios import FAR, LONG, NEAR
+from tests.agents.scenarios import FAR, LONG, NEAR, SOON
 from tests.agents.terminal import Window
 from tests.support.patience import wait_until
 
@@ -275,7 +275,8 @@ class ClaudeTests(scenarios.Scenarios):
 
     def test_resumed_inside_another(self) -> None:
         """A session that a person resumes inside the program has a living owner."""
-        self.bed.server.answers(self.agent.limited(self.reset(12)), Say("Second."))
+        resets = self.reset(2 * SOON)
+        self.bed.server.answers(self.agent.limited(resets), Say("Second."))
         self.bed.daemon()
         self.bed.begin().wait()
         first = self.bed.session()
@@ -284,6 +285,7 @@ class ClaudeTests(scenarios.Scenarios):
         window.wait_for("Second.")
         window.type(f"/resume {first}")
         wait_until(lambda: "Second." not in window.screen, "the other session")
+        wait_until(lambda: time.time() > resets + 2, "the reset is past")
         self.assert_told(first, held="owner-alive")
         self.assertNotIn("started", self.story())
 

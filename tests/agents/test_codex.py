@@ -238,20 +238,35 @@ class CodexTests(scenarios.Scenarios):
 
     # A server of an editor's.
 
-    def test_an_editor_s_server_at_a_limit(self) -> None:
-        """It may go on with the session as long as it lives, and nobody can say whether it will."""
+    def edited(self) -> EditorServer:
+        """Bring a session of an editor's server to a limit that is soon over."""
         self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
         server = EditorServer(self.bed)
         server.turn("please do the work")
         self.bed.session()
         wait_until(lambda: self.agent.failed(self.bed.records()), "the limit in a record")
+        return server
+
+    def test_an_editor_s_server_at_a_limit(self) -> None:
+        """It has the session as long as it lives."""
+        server = self.edited()
         self.bed.daemon(backlog=True)
-        held = "owner-alive" if self.agent.release >= HAS_LOCKS else "owner-unknown"
-        self.assert_told(kind="limit", held=held)
+        self.assert_told(kind="limit", held="owner-alive", owner="server")
         self.assertNotIn("started", self.story())
         server.kill()
         self.assert_event("worked")
         self.assertEqual(len(self.bed.server.asked), 2)
+
+    def test_another_editor_s_server(self) -> None:
+        """It may open any session; only a lock that nobody holds shows that it has not."""
+        self.edited().kill()
+        EditorServer(self.bed)
+        self.bed.daemon(backlog=True)
+        if self.agent.release >= HAS_LOCKS:
+            self.assert_event("worked")
+        else:
+            self.assert_told(kind="limit", held="owner-unknown")
+            self.assertNotIn("started", self.story())
 
     # Revived.
 
