@@ -244,6 +244,14 @@ class SessionsTests(OpencodeTestCase):
             self.agent.stamp(self.transcript)
         self.assertEqual(found[1:], found[:-1])
 
+    def test_no_database_stays_open(self) -> None:
+        self.scan()
+        self.agent.read(self.transcript)
+        self.agent.stamp(self.transcript)
+        places = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        opened = {os.readlink(place) for place in places if os.path.lexists(place)}
+        self.assertEqual({path for path in opened if path.startswith(self.path)}, set())
+
     def test_no_session_is_found(self) -> None:
         for column, value in (("parent_id", "x"), ("time_archived", AT), ("directory", "app")):
             self.setUp()
