@@ -14,8 +14,6 @@ from tests.support.patience import wait_until
 SAYS_WHY = (0, 145)
 #: Since this version a server of its own runs the turns of all terminals.
 HAS_SERVER = (0, 171)
-#: Since this version a process that writes to a session holds a lock of its own.
-HAS_LOCKS = (0, 150)
 
 
 class CodexTests(scenarios.Scenarios):
@@ -258,15 +256,12 @@ class CodexTests(scenarios.Scenarios):
         self.assertEqual(len(self.bed.server.asked), 2)
 
     def test_another_editor_s_server(self) -> None:
-        """It may open any session; only a lock that nobody holds shows that it has not."""
+        """It may open any session, and deletes the locks that a killed one has left."""
         self.edited().kill()
         EditorServer(self.bed)
         self.bed.daemon(backlog=True)
-        if self.agent.release >= HAS_LOCKS:
-            self.assert_event("worked")
-        else:
-            self.assert_told(kind="limit", held="owner-unknown")
-            self.assertNotIn("started", self.story())
+        self.assert_told(kind="limit", held="owner-unknown")
+        self.assertNotIn("started", self.story())
 
     # Revived.
 
