@@ -179,8 +179,8 @@ def scans_table(figures: Figures) -> Table:
 SECTIONS = (
     Section(
         "scans",
-        "Processor time of scans: in each second, at the default interval, of transcripts that do"
-        " not grow; of one scan of a database.",
+        "Processor time of scans: in each second, at the default interval, of transcripts that do\n"
+        "not grow; and of one scan of a database, to which opencode writes.",
         measure_scans,
         scans_table,
     ),
