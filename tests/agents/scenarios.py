@@ -21,6 +21,8 @@ FAR = 3600
 NEAR = 4
 #: Seconds until a stated reset before which a test does something.
 SOON = 15
+#: Seconds without growth after which a revival is ended, for what grows more often.
+STALL = 8
 #: A command that takes long; Claude Code refuses a plain sleep(1).
 LONG = "python3 -c 'import time; time.sleep(600)'"
 

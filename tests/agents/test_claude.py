@@ -11,14 +11,12 @@ import time
 from tests.agents import claude_server, scenarios
 from tests.agents.answers import Break, Call, Hold, Say
 from tests.agents.claude import ClaudeCode
-from tests.agents.scenarios import FAR, LONG, NEAR, SOON
+from tests.agents.scenarios import FAR, LONG, NEAR, SOON, STALL
 from tests.agents.terminal import Window
 from tests.support.patience import wait_until
 
 #: Since this version an open program goes on by itself at the reset of a limit.
 CONTINUES = (2, 1, 190)
-#: Seconds without growth after which a revival is ended.
-STALL = 8
 
 
 class ClaudeTests(scenarios.Scenarios):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tests.agents import codex_server, scenarios
 from tests.agents.answers import Answer, Break, Call, Cut, Hold, Say
 from tests.agents.codex import Codex
 from tests.agents.editor_server import EditorServer
-from tests.agents.scenarios import LONG, NEAR
+from tests.agents.scenarios import LONG, NEAR, STALL
 from tests.agents.terminal import Window
 from tests.support.patience import wait_until
 
@@ -185,6 +189,27 @@ class CodexTests(scenarios.Scenarios):
         told = self.assert_headless(call, self.agent.limited(resets), kind="limit", due=resets)
         self.assertEqual(len(self.bed.transcripts()), 2)
         self.assertEqual([told["id"]], [entry["id"] for entry in self.bed.reply("SESSIONS")])
+
+    def test_a_sub_agent_that_works_is_no_stall(self) -> None:
+        """The session's own turn waits meanwhile, longer than the daemon does."""
+        self.needs(HAS_SERVER, "the tool has another name in this version")
+        hold = Hold()
+        spawn = Call("spawn_agent", {"message": "look there"}, "multi_agent_v1")
+        work: list[Answer] = [self.agent.limited(self.reset(NEAR)), spawn, hold]
+        there: list[Answer] = [self.agent.runs(f"sleep {STALL / 2}")] * 5
+
+        def decide(body: Mapping[str, Any]) -> Answer:
+            script = work if "please do the work" in json.dumps(body) else there
+            return script.pop(0) if script else Say()
+
+        self.bed.server.decide(decide)
+        self.bed.daemon(stall=STALL, stall_tool=STALL)
+        self.bed.begin().wait()
+        wait_until(lambda: not there, "the work of the sub-agent")
+        hold.released.set()
+        self.assert_event("ended")
+        self.assertEqual(self.story().count("started"), 1)
+        self.assertNotIn("killed", self.story())
 
     def test_a_limit_while_compacting(self) -> None:
         """Its turn has no figures: the reset is in its words, in minutes."""
