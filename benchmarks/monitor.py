@@ -18,13 +18,9 @@ from tables import Table, middle, ratio
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import Scans
-from palingenesis.monitor.times import Times
 
 DIRECTORIES = 300
 TRANSCRIPTS = 6_000
-DORMANT_TRANSCRIPTS = 20_000
-#: Seconds between two scans, as by default.
-INTERVAL = 5.0
 OLD_SESSIONS = 2_000
 LARGE = 300 * 2**20
 
@@ -84,42 +80,6 @@ def _seconds(do: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-class _Ahead(Times):
-    """Clocks that a benchmark sets ahead."""
-
-    ahead = 0.0
-
-    def wall(self) -> float:
-        return super().wall() + self.ahead
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-
-def _dormant(home: str) -> Callable[[], float]:
-    """
-    Write sessions of which none grows.
-
-    :return: returns the processor time that their scans take in a second, in seconds.
-    """
-    _fill(home, DORMANT_TRANSCRIPTS, DIRECTORIES)
-    times, homes = _Ahead(), [Home("claude", "claude", home)]
-    times.ahead = _DAY  # long after they were written
-    scans = Scans(print, times)
-
-    def minute() -> float:
-        begin = time.process_time()
-        for _ in range(int(60 / INTERVAL)):
-            times.ahead += INTERVAL
-            if any(change is not None for change in scans.changes(homes)):
-                raise AssertionError("transcripts changed by themselves")
-        return (time.process_time() - begin) / 60
-
-    list(scans.changes(homes))
-    minute()  # until they are read in turn
-    return minute
-
-
 def measure_look(bench: Bench) -> Figures:
     home = os.path.join(bench.directory, "look")
     _fill(home, TRANSCRIPTS, DIRECTORIES)
@@ -140,9 +100,6 @@ def measure_look(bench: Bench) -> Figures:
     things: dict[str, Callable[[], float]] = {
         "a first look at 6,000 transcripts": lambda: _seconds(first),
         "a look at 6,000 transcripts, none changed": lambda: _seconds(unchanged),
-        "processor time in a second, 20,000 transcripts that do not grow": _dormant(
-            os.path.join(bench.directory, "dormant")
-        ),
         "the last record of a transcript of 300 MiB": lambda: _seconds(lambda: _CLAUDE.read(large)),
     }
     rows = bench.time_in_turns("look", list(things), 5, lambda label: things[label]())

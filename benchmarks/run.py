@@ -20,13 +20,14 @@ import figures
 import footprint
 import monitor
 import report
+import scans
 import web
 from bench import Bench
 from figures import QUICK, Figures, Scale
 from harness import BenchmarkError
 
 #: Each module has its sections in `SECTIONS`; a further one is added here, and nowhere else.
-MODULES = (control, command_line, footprint, monitor, web)
+MODULES = (control, command_line, footprint, monitor, scans, web)
 SECTIONS = {section.name: section for module in MODULES for section in module.SECTIONS}
 
 

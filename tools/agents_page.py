@@ -10,12 +10,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(ROOT, "docs", "agents.rst")
-NAMES = {"claude": "Claude Code", "codex": "Codex"}
+#: The agents' own names, in the order of the monitor's table.
+NAMES = {
+    "claude": "Claude Code",
+    "codex": "Codex",
+    "opencode": "opencode",
+    "copilot": "GitHub Copilot CLI",
+    "qwen": "Qwen Code",
+}
+ABSENT = "\N{EN DASH}"
 
 #: What no file of an agent's says, so that the monitor cannot know it.
 NOT_TOLD = {
@@ -37,6 +45,24 @@ NOT_TOLD = {
         "A message of the queue that ``codex exec`` takes as it ends leaves a turn that was cut "
         "off, like one that its user interrupted.",
     ),
+    "opencode": (
+        "The waits between its own attempts are not written down: a session that waits looks like "
+        "one in the middle of a turn, until the last attempt has failed.",
+        "Esc, Ctrl-C and a closed window leave the same message: each counts as the user's end.",
+        "No file says which process has which session. While any process has the database open, "
+        "no session is proven to be without one.",
+    ),
+    "copilot": (
+        "A reset is stated only as a span, which counts from the error. A limit that states none "
+        "is tried again five times before it is written down.",
+        "After a limit, ``/exit`` leaves the same events as a session without a terminal.",
+    ),
+    "qwen": (
+        "An error after which the program tries again is written like its last one. The end of "
+        "the process tells them apart.",
+        "Esc before a tool runs leaves no record: the session looks like one that died in the "
+        "middle of a turn.",
+    ),
 }
 
 INTRODUCTION = """\
@@ -52,24 +78,49 @@ end of that test. A dash: the situation does not exist in that version. An aster
 does not yet do what the test expects.
 """
 
+#: The cells of one agent: by situation, and by version.
+Cells = dict[str, dict[str, str]]
+
 
 def page(rows: Iterable[Mapping[str, object]]) -> str:
-    """Make the page's text."""
-    cells: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    """Make the page's text; an agent without a row is left out."""
+    tables: dict[str, Cells] = {agent: {} for agent in NAMES}
     for row in rows:
         agent, name, version = (str(row[key]) for key in ("agent", "row", "version"))
-        cells[agent][name][version] = _cell(row)
+        tables[agent].setdefault(name, {})[version] = _cell(row)
     lines = [INTRODUCTION]
-    for agent, table in sorted(cells.items()):
-        versions = sorted({v for cell in table.values() for v in cell}, key=_release, reverse=True)
-        lines += ["", NAMES[agent], "-" * len(NAMES[agent]), ""]
-        lines += [".. list-table::", "   :header-rows: 1", ""]
-        lines += _row(["Situation", *versions])
-        for name, cell in sorted(table.items()):
-            lines += _row([name, *(cell.get(version, "\N{EN DASH}") for version in versions)])
-        lines += ["", f"What {NAMES[agent]} does not tell:", ""]
-        lines += [f"- {text}" for text in NOT_TOLD[agent]]
+    for agent, cells in tables.items():
+        if cells:
+            lines += _section(NAMES[agent], cells, NOT_TOLD[agent])
     return "\n".join(lines) + "\n"
+
+
+def _section(name: str, cells: Cells, not_told: Iterable[str]) -> Iterator[str]:
+    versions = sorted({v for cell in cells.values() for v in cell}, key=_release, reverse=True)
+    yield from ("", name, "-" * len(name), "")
+    yield from (".. list-table::", "   :header-rows: 1", "")
+    yield from _row(["Situation", *versions])
+    for situation, cell in sorted(cells.items()):
+        yield from _row([situation, *(cell.get(version, ABSENT) for version in versions)])
+    for newer, older in pairwise(versions):
+        yield from ("", f"What changed from {older} to {newer}:", "")
+        yield from _changes(cells, older, newer) or ("- Nothing.",)
+    yield from ("", f"What {name} does not tell:", "")
+    yield from (f"- {text}" for text in not_told)
+
+
+def _changes(cells: Cells, older: str, newer: str) -> list[str]:
+    """Return a line for each change, with the situations in which it was seen."""
+    found: dict[str, list[str]] = {}
+    for situation, cell in sorted(cells.items()):
+        before, after = (cell.get(version, ABSENT) for version in (older, newer))
+        if before == ABSENT != after:
+            found.setdefault("new", []).append(situation)
+        elif before != ABSENT == after:
+            found.setdefault("no longer there", []).append(situation)
+        elif before != after:
+            found.setdefault(f'from "{before}" to "{after}"', []).append(situation)
+    return [f"- {change}: {'; '.join(situations)}" for change, situations in sorted(found.items())]
 
 
 def _cell(row: Mapping[str, object]) -> str:

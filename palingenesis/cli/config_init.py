@@ -10,7 +10,7 @@ import sys
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.cli.launchd import LABEL, install
-from palingenesis.cli.programs import ARGUMENTS, QUEUE, find
+from palingenesis.cli.programs import find
 from palingenesis.cli.questions import ask, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.paths import PathError
@@ -56,7 +56,7 @@ def init(path: str) -> Exit:
     if os.path.lexists(path):
         complain(_printable(f"{path}: exists; `palingenesis config edit` changes it"))
         return Exit.USAGE
-    found = {name: find(name, os.environ) for name in AGENTS if name in ARGUMENTS}
+    found = {name: find(name, os.environ) for name in AGENTS}
     homes = {name: os.path.isdir(agent.home(os.environ)) for name, agent in AGENTS.items()}
     programs = {name: program for name, program in found.items() if program}
     for name, program in found.items():
@@ -131,12 +131,12 @@ def _text(
 
 
 def _revive(name: str, program: Found | None) -> Iterator[str]:
-    command = [f"/path/to/{name}" if program is None else program.path, *ARGUMENTS[name]]
+    command = [f"/path/to/{name}" if program is None else program.path, *AGENTS[name].preset]
     yield f"[revive.{name}]"
     yield f"command = {_toml(command)}"
-    if name in QUEUE:
+    if queue := AGENTS[name].queue_preset:
         yield "# This hands the prompt to a session whose program is open, too."
-        yield f"# queue = {_toml([command[0], *QUEUE[name]])}"
+        yield f"# queue = {_toml([command[0], *queue])}"
     if program is not None and program.search_path is not None:
         yield "# Its interpreter is not where a daemon that no shell has started looks."
         yield f"environment = {{ PATH = {_toml(program.search_path)} }}"

@@ -7,6 +7,7 @@ import sys
 from io import TextIOWrapper
 from types import SimpleNamespace
 
+from palingenesis.agents import CONTINUE
 from palingenesis.cli.command import CliCommand
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
@@ -134,10 +135,9 @@ def _sessions(options: Namespace) -> Exit:
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
-    from palingenesis.cli.parser import word
 
     parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
-    parser.add_argument("--agent", type=word, metavar="AGENT", help="only sessions of this agent")
+    parser.add_argument("--agent", choices=tuple(CONTINUE), help="only sessions of this agent")
     parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
     _add_view_options(parser)
 

@@ -96,13 +96,6 @@ def time_of_day(text: str) -> tuple[int, int]:
     raise argparse.ArgumentTypeError(f"{text!r} is not a time of day, such as 22:00")
 
 
-def word(text: str) -> str:
-    """Check that an argument is one word of a filter."""
-    if text and text.isprintable() and " " not in text and "=" not in text:
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is not a word")
-
-
 def past_time(text: str) -> float:
     """Convert an argument to a time, in seconds since the epoch."""
     from palingenesis.cli.log import point_in_time

@@ -12,27 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: The arguments that revive a session of each agent. None of them bypasses permissions.
-ARGUMENTS = {
-    "claude": ("-p", "--resume", "{id}", "{prompt}"),
-    "codex": ("exec", "resume", "--skip-git-repo-check", "{id}", "{prompt}"),
-    "opencode": ("run", "--session", "{id}", "--dir", "{directory}", "{prompt}"),
-    "copilot": ("--resume={id}", "-p", "{prompt}"),
-    "qwen": ("--resume", "{id}", "-p", "{prompt}"),
-}
-
-#: The arguments that hand an open program the prompt, for the agents that have such a command.
-QUEUE = {"codex": ("queue", "--thread", "{id}", "--message", "{prompt}")}
-
-#: What a person types to continue a session of each agent in its directory.
-CONTINUE = {
-    "claude": ("claude", "--resume", "{id}"),
-    "codex": ("codex", "resume", "{id}"),
-    "opencode": ("opencode", "--session", "{id}"),
-    "copilot": ("copilot", "--resume={id}"),
-    "qwen": ("qwen", "--resume", "{id}"),
-}
-
 #: Where programs are for every user, and so for a daemon that no shell has started.
 _SYSTEM = ("/usr/local/bin", "/usr/bin", "/bin")
 #: Where the installers of agents and the managers of Node.js versions put programs: a variable,

@@ -6,8 +6,8 @@ import json
 import time
 from collections import Counter
 from itertools import pairwise, takewhile
-from shlex import quote
 
+from palingenesis.agents import continuation
 from palingenesis.cli.columns import WIDTH, at_home, cut, padded, width, wrapped
 from palingenesis.cli.format import (
     DIM,
@@ -25,7 +25,6 @@ from palingenesis.cli.format import (
 from palingenesis.cli.inspection import agents_in_words
 from palingenesis.cli.monitor import INSPECT, SESSIONS, every_session, list_line, objects
 from palingenesis.cli.open_programs import open_program
-from palingenesis.cli.programs import CONTINUE
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
@@ -207,18 +206,17 @@ def _narrow(rows: Sequence[tuple[str, ...]], colour: bool, columns: int) -> list
 def advice(sessions: Sequence[dict[str, Any]]) -> list[str]:
     """Return the line to type to continue the first session that does not go on by itself."""
     for session in sessions:
-        program = CONTINUE.get(_text(session, Key.AGENT))
         id, directory = session.get(Key.ID), session.get(Key.DIRECTORY)  # noqa: A001
         if (
-            program is None
-            or session.get(Key.STATE) in _GO_ON
+            session.get(Key.STATE) in _GO_ON
             or not isinstance(id, str)
             or not isinstance(directory, str)
             or not (id + directory).isprintable()
         ):
             continue
-        typed = " ".join(word.format(id=quote(id)) for word in program)
-        return ["", f"continue it yourself: cd {quote(directory)} && {typed}"]
+        line = continuation(_text(session, Key.AGENT), id, directory)
+        if line is not None:
+            return ["", f"continue it yourself: {line}"]
     return []
 
 

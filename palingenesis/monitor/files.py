@@ -29,6 +29,20 @@ BOUNDS = Bounds()
 STRIDE = 64
 
 
+class _Levels(NamedTuple):
+    """
+    A pattern.
+
+    :ivar between: its levels up to the last one with a wildcard, a name or a compiled pattern each.
+    :ivar tail: the names after them, by which a file is found without listing its directory.
+    :ivar whole: see :meth:`Walk.files`.
+    """
+
+    between: tuple[re.Pattern[str] | str, ...]
+    tail: str
+    whole: bool
+
+
 class Walk:
     """
     One walk through the directories of a home.
@@ -45,6 +59,7 @@ class Walk:
         self._names = 0
         self._top = ""
         self._uid = os.geteuid()
+        self._foreign: set[str] = set()
         self.cut_short = False
 
     def files(
@@ -61,25 +76,27 @@ class Walk:
         """
         self._top = top
         levels = pattern.split("/")
-        fixed = next((n for n, level in enumerate(levels) if re.search(r"[*?[]", level)), 0)
-        matchers = [re.compile(fnmatch.translate(level)) for level in levels[fixed:]]
-        yield from self._below(os.path.join(top, *levels[:fixed]), matchers, whole=whole)
+        wild = [number for number, level in enumerate(levels) if re.search(r"[*?[]", level)]
+        first, last = wild[0], wild[-1] + 1
+        between = tuple(
+            re.compile(fnmatch.translate(level)) if number in wild else level
+            for number, level in enumerate(levels[:last])
+        )
+        below = _Levels(between, "/".join(levels[last:]), whole)
+        yield from self._entered(os.path.join(top, *levels[:first]), below, first)
 
     def skip(self, directory: str) -> int | None:  # noqa: ARG002
         """Return how many files a directory has if it need not be read; None if it must be."""
         return None
 
+    def miss(self, path: str) -> None:
+        """Take note of a file that is not there, in a directory that fits the pattern."""
+
     def _below(
-        self, directory: str, matchers: list[re.Pattern[str]], *, whole: bool
+        self, directory: str, level: re.Pattern[str], levels: _Levels, deeper: int
     ) -> Iterator[tuple[str, os.stat_result] | None]:
-        matcher, *deeper = matchers
-        if not (deeper or whole) and (names := self.skip(directory)) is not None:
-            self._names += names
-            self._skipped += 1
-            if self._skipped % STRIDE == 0:
-                yield None
-            return
-        foreign = False
+        """Yield what is below the names in a directory that fit a level."""
+        is_last = deeper == len(levels.between)
         below, links = [], []
         try:
             with os.scandir(directory) as entries:
@@ -89,9 +106,9 @@ class Walk:
                     self._names += 1
                     if self._names % STRIDE == 0:
                         yield None
-                    if matcher.match(entry.name) is None:
+                    if level.match(entry.name) is None:
                         continue
-                    if deeper:
+                    if levels.tail or not is_last:
                         if entry.is_dir(follow_symlinks=False):
                             below.append(entry.path)
                         elif entry.is_symlink():
@@ -101,23 +118,65 @@ class Walk:
                         status = entry.stat(follow_symlinks=False)
                     except OSError:
                         continue  # it vanished
-                    if not stat.S_ISREG(status.st_mode):
-                        continue
-                    if status.st_uid == self._uid:
+                    if self._is_ours(status, directory):
                         yield entry.path, status
-                    else:
-                        foreign = True
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             self.warn(f"{directory}: cannot be read: {error.strerror}")
             return
-        if foreign:
-            self.warn(f"{directory}: has transcripts of another user, which are left alone")
-        for path in [*below, *self._followed(links, below)]:
+        below += self._followed(links, below)
+        if is_last:
+            yield from self._files_in(below, levels.tail, directory)
+            return
+        for path in below:
             if self._is_over(directory, 0):
                 return
-            yield from self._below(path, deeper, whole=whole)
+            yield from self._entered(path, levels, deeper)
+
+    def _entered(
+        self, directory: str, levels: _Levels, number: int
+    ) -> Iterator[tuple[str, os.stat_result] | None]:
+        """Return what is below a directory that fits the levels so far, if it must be read."""
+        named = False
+        while isinstance(level := levels.between[number], str):
+            directory, number, named = f"{directory}/{level}", number + 1, True
+        deeper = number + 1
+        is_last = deeper == len(levels.between)
+        if is_last and not levels.whole and (names := self.skip(directory)) is not None:
+            self._names += names
+            self._skipped += 1
+            return iter((None,) if self._skipped % STRIDE == 0 else ())
+        if named and os.path.islink(directory) and not list(self._followed([directory], [])):
+            return iter(())
+        return self._below(directory, level, levels, deeper)
+
+    def _files_in(
+        self, directories: list[str], tail: str, directory: str
+    ) -> Iterator[tuple[str, os.stat_result] | None]:
+        """Yield the file that each directory below another one has."""
+        for count, path in enumerate(directories, 1):
+            if count % STRIDE == 0:
+                yield None
+            file = f"{path}/{tail}"
+            try:
+                status = os.lstat(file)
+            except OSError:
+                self.miss(file)
+                continue
+            if self._is_ours(status, directory):
+                yield file, status
+
+    def _is_ours(self, status: os.stat_result, directory: str) -> bool:
+        """Return whether it is a regular file of our user's, and warn if it is another user's."""
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        if status.st_uid == self._uid:
+            return True
+        if directory not in self._foreign:
+            self._foreign.add(directory)
+            self.warn(f"{directory}: has transcripts of another user, which are left alone")
+        return False
 
     def _followed(self, links: list[str], beside: list[str]) -> Iterator[str]:
         """Yield the links that lead to a directory of our user's which is not walked already."""

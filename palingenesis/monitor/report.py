@@ -6,11 +6,11 @@ Everything is plain values fit for JSON; times are in seconds since the epoch.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from palingenesis.agents import continuation
 from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.ledger import Entry, Name
 from palingenesis.text import NAME_LIMIT, printable
@@ -23,14 +23,6 @@ Forecasts = Callable[[Entry], Outlook | None]
 SPAN = 12 * 3600.0
 #: Lines of a digest after its first one.
 DIGEST_LINES = 5
-#: How a person goes on with a session.
-_CONTINUE = {
-    "claude": ("claude", "--resume", "{id}"),
-    "codex": ("codex", "resume", "{id}"),
-    "copilot": ("copilot", "--resume={id}"),
-    "opencode": ("opencode", "-s", "{id}"),
-    "qwen": ("qwen", "--resume", "{id}"),
-}
 #: The events that the picture marks.
 _MARKS = frozenset(
     {
@@ -170,7 +162,8 @@ class _Story:
         if self._call is None:
             return None
         reason = self._call.reason or "given up"
-        return {**self._who(), Key.AT: self._call.at, Key.REASON: reason, "line": self._line()}
+        line = continuation(*self.name, self.directory)
+        return {**self._who(), Key.AT: self._call.at, Key.REASON: reason, "line": line}
 
     def failure(self, since: float) -> dict[str, Any] | None:
         """Return its last failure, if it has not worked since; None if there is none."""
@@ -266,14 +259,6 @@ class _Story:
 
     def _who(self) -> dict[str, Any]:
         return {Key.AGENT: self.name[0], Key.SESSION: self.name[1], Key.DIRECTORY: self.directory}
-
-    def _line(self) -> str | None:
-        """Return the line with which a person goes on with the session; None if none is safe."""
-        words = _CONTINUE.get(self.name[0])
-        if words is None or not (self.directory or "").isprintable():
-            return None
-        line = shlex.join(word.replace("{id}", self.name[1]) for word in words)
-        return line if self.directory is None else f"cd {shlex.quote(self.directory)} && {line}"
 
 
 def _after(entry: Entry, before: str) -> str:

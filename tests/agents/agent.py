@@ -19,14 +19,12 @@ class Agent(ABC):
     :cvar name: the agent's name, as the configuration has it.
     :cvar server: the stand-in of its model server.
     :cvar transcripts: where its transcripts are, below the home directory.
-    :cvar revive: the command that the handbook names for it.
     :cvar empty: what its empty input line shows.
     """
 
     name: str
     server: Callable[[], ModelServer]
     transcripts: str
-    revive: Sequence[str]
     empty: str
 
     def __init__(self, version: str) -> None:

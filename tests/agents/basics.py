@@ -23,10 +23,12 @@ class Basics(AgentTestCase):
     The rows that these agents have.
 
     :cvar open_owner: why the session of an open program is left alone.
+    :cvar closed: what a session is told as whose window was closed in the middle of a turn.
     """
 
     agent: Opencode | Copilot | Qwen
     open_owner: str
+    closed: str
 
     def assert_headless(self, *answers: Answer, **expected: Any) -> dict[str, Any]:
         """Run a session without a terminal to its end, and check what is told of it."""
@@ -64,6 +66,36 @@ class Basics(AgentTestCase):
         text = "prompt is too long: the prompt token count of 210000 exceeds the limit of 128000"
         answer = chat_server.failed(400, text, "context_length_exceeded")
         self.assert_headless(answer, kind="context", state="stopped")
+
+    def test_an_error_of_the_server(self) -> None:
+        self.assert_headless(chat_server.INTERNAL, kind="transient", state="waiting")
+
+    def test_two_sessions_in_a_directory(self) -> None:
+        self.stopped_at(*self.agent.limits(None))
+        limited = self.bed.session()
+        self.bed.server.answers(Say())
+        self.bed.begin().wait()
+        self.bed.daemon(backlog=True, retry=[FAR])
+        self.assert_told(limited, kind="limit", state="waiting")
+        kinds = sorted(entry["kind"] for entry in self.bed.reply("SESSIONS"))
+        self.assertEqual(kinds, ["finished", "limit"])
+
+    def test_blanks_and_letters_in_a_directory(self) -> None:
+        directory = self.bed.make("home", "mein Büro", "日本 'x' [a]*")
+        self.bed.server.answers(Say())
+        self.bed.begin(directory=directory).wait()
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="finished", directory=directory)
+
+    def test_closed_in_a_turn(self) -> None:
+        self.in_a_turn(self.agent.runs(LONG), "time.sleep").close()
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind=self.closed)
+
+    def stopped_at(self, *answers: Answer) -> None:
+        """Run a session without a terminal until an error has stopped it."""
+        self.bed.server.answers(*answers)
+        self.bed.begin().wait()
 
     def test_interrupted_in_a_turn(self) -> None:
         window = self.in_a_turn(self.agent.runs(LONG), "time.sleep")

@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor.agents import AGENTS
 from tests.agents.agent import Agent
 from tests.agents.install import Program
 from tests.agents.terminal import Tmux, Window
@@ -42,6 +43,7 @@ class Bed:
 
     At the end, all that was started here is killed, whatever has become of it.
 
+    :ivar program: the agent's.
     :ivar server: the model server.
     :ivar home: the user's home directory.
     :ivar project: a directory to work in.
@@ -50,7 +52,7 @@ class Bed:
 
     def __init__(self, case: SynchronousTestCase, agent: Agent, program: Program) -> None:
         self.agent = agent
-        self._program = program
+        self.program = program
         # Not trial's own: the path of a socket must be short.
         self._directory = tempfile.mkdtemp(prefix="b", dir=os.environ.get(BEDS, "/tmp"))
         case.addCleanup(self._clean)
@@ -94,18 +96,21 @@ class Bed:
 
     # The agent.
 
-    def run(self, *arguments: str, directory: str | None = None) -> Process:
+    def run(self, *arguments: str, directory: str | None = None, **variables: str) -> Process:
         """Start the agent with arguments, and without a terminal."""
-        command = [self._program.path, *arguments]
-        return Process(command, env=self.environment, cwd=directory or self.project)
+        command = [self.program.path, *arguments]
+        environment = self.environment | variables
+        return Process(command, env=environment, cwd=directory or self.project)
 
-    def begin(self, prompt: str = "please do the work", directory: str | None = None) -> Process:
+    def begin(
+        self, prompt: str = "please do the work", directory: str | None = None, **variables: str
+    ) -> Process:
         """Start a session without a terminal."""
-        return self.run(*self.agent.headless(prompt), directory=directory)
+        return self.run(*self.agent.headless(prompt), directory=directory, **variables)
 
     def open(self, *arguments: str, directory: str | None = None) -> Window:
         """Start the agent on a terminal, and wait until it takes a prompt."""
-        command = [self._program.path, *arguments]
+        command = [self.program.path, *arguments]
         window = self._tmux.open(command, directory or self.project)
         window.wait_for(self.agent.empty)
         return window
@@ -143,6 +148,7 @@ class Bed:
         *,
         revive: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
+        work: str = "",
         **sessions: Any,
     ) -> Process:
         """
@@ -150,13 +156,18 @@ class Bed:
 
         :param revive: settings of the agent's table ``revive`` besides the command.
         :param environment: further variables.
+        :param work: the directory of a further home; none if empty.
         :param sessions: settings of the table ``sessions``.
         """
         lines = ["[sessions]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **sessions}.items()]
-        revived = {"command": self.agent.revive, **(revive or {})}
-        lines += [f"[revive.{self.agent.name}]"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in revived.items()]
+        preset = AGENTS[self.agent.name].preset
+        revived = {"command": [self.agent.name, *preset], **(revive or {})}
+        for home in [self.agent.name, *(["work"] if work else [])]:
+            lines += [f"[revive.{home}]"]
+            lines += [f"{key} = {json.dumps(value)}" for key, value in revived.items()]
+        if work:
+            lines += ["[homes.work]", f'agent = "{self.agent.name}"', f'directory = "{work}"']
         config = self.write("\n".join(lines) + "\n", "palingenesis.toml")
         pidfile = os.path.join(self._directory, "twistd.pid")
         start = [*twistd_command(), f"--pidfile={pidfile}", "-n", "palingenesis"]

@@ -61,6 +61,7 @@ def failed(status: int, message: str, code: str = "x", **headers: str) -> Fail:
 #: What an agent waits before it tries again.
 AT_ONCE = {"retry_after_ms": "1"}
 OVERLOADED = failed(529, "Overloaded", "overloaded_error", **AT_ONCE)
+INTERNAL = failed(500, "Internal server error", "server_error", **AT_ONCE)
 UNAUTHORIZED = failed(401, "Incorrect API key provided", "invalid_api_key")
 
 

@@ -21,7 +21,6 @@ class ClaudeCode(Agent):
     name = "claude"
     server = claude_server.ClaudeServer
     transcripts = ".claude/projects/*/*.jsonl"
-    revive = ("claude", "-p", "--resume", "{id}", "{prompt}")
     empty = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\N{NO-BREAK SPACE}"
 
     def statable(self, moment: float) -> int:

@@ -43,7 +43,6 @@ class Codex(Agent):
     name = "codex"
     server = codex_server.CodexServer
     transcripts = ".codex/sessions/*/*/*/rollout-*.jsonl"
-    revive = ("codex", "exec", "resume", "--skip-git-repo-check", "{id}", "{prompt}")
     empty = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
 
     def environment(self, port: int) -> Mapping[str, str]:
@@ -71,6 +70,8 @@ class Codex(Agent):
     def failed(self, records: Sequence[Mapping[str, Any]]) -> bool:
         events = [record["payload"] for record in records if record["type"] == "event_msg"]
         ends = [event for event in events if event["type"] in ("task_started", "task_complete")]
+        if not ends:
+            return False
         return ends[-1]["type"] == "task_complete" and ends[-1]["last_agent_message"] is None
 
     def prompts(self, records: Sequence[Mapping[str, Any]], text: str) -> int:

@@ -21,7 +21,6 @@ class Copilot(Agent):
     name = "copilot"
     server = chat_server.ChatServer
     transcripts = ".copilot/session-state/*/events.jsonl"
-    revive = ("copilot", "--resume={id}", "-p", "{prompt}")
     empty = "? help"
     #: What lets it run tools on a terminal without a question.
     unasked = ("--allow-all-tools",)

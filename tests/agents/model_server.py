@@ -51,6 +51,7 @@ class ModelServer(ABC):
         self.others: list[str] = []
         self._lock = threading.Lock()
         self._script: list[Answer | Callable[[], Answer]] = [Say()]
+        self._decision: Callable[[Mapping[str, Any]], Answer] | None = None
         self.port = 0
         self._http: ThreadingHTTPServer | None = None
         self.start()
@@ -58,7 +59,12 @@ class ModelServer(ABC):
     def answers(self, *script: Answer | Callable[[], Answer]) -> None:
         """Replace the script; an answer that depends on the time is made when it is due."""
         with self._lock:
-            self._script = list(script)
+            self._script, self._decision = list(script), None
+
+    def decide(self, decision: Callable[[Mapping[str, Any]], Answer]) -> None:
+        """Have each answer follow from what is asked: the script counts no more."""
+        with self._lock:
+            self._decision = decision
 
     def start(self) -> None:
         """Listen."""
@@ -105,8 +111,7 @@ class ModelServer(ABC):
                 _send(request, status, value)
             return
         with self._lock:
-            next_ = self._script.pop(0) if len(self._script) > 1 else self._script[0]
-            answer = next_() if callable(next_) else next_
+            answer = self._decision(body) if self._decision else self._next()
             self.asked.append(Asked(time.time(), body, answer))
         if isinstance(answer, Fail):
             _send(request, answer.status, answer.body, answer.headers)
@@ -124,6 +129,10 @@ class ModelServer(ABC):
             request.close_connection = True
         else:
             _stream(request, events)
+
+    def _next(self) -> Answer:
+        answer = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        return answer() if callable(answer) else answer
 
     def _answer_whole(
         self, request: BaseHTTPRequestHandler, body: Mapping[str, Any], answer: Answer

@@ -23,7 +23,6 @@ class Opencode(Agent):
     name = "opencode"
     server = chat_server.ChatServer
     transcripts = ".local/share/opencode/opencode.db"
-    revive = ("opencode", "run", "--session", "{id}", "--dir", "{directory}", "{prompt}")
     empty = "Ask anything"
     #: What lets it run tools on a terminal without a question.
     unasked = ()

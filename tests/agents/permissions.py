@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 
+from palingenesis.monitor.agents import AGENTS
 from tests.agents.answers import Say
 from tests.agents.case import AgentTestCase
 from tests.support.checkout import ROOT
@@ -40,7 +41,7 @@ class Permissions(AgentTestCase):
 
     def command(self) -> Sequence[str]:
         """Return the command that revives, as the configuration has it."""
-        return self.agent.revive
+        return (self.agent.name, *AGENTS[self.agent.name].preset)
 
     def exists(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.bed.project, name))

@@ -18,7 +18,6 @@ class Qwen(Agent):
     name = "qwen"
     server = chat_server.ChatServer
     transcripts = ".qwen/projects/*/chats/*.jsonl"
-    revive = ("qwen", "--resume", "{id}", "-p", "{prompt}")
     empty = "Type your message"
     #: What lets it run tools on a terminal without a question.
     unasked = ("--yolo",)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import Any
 
+from twisted.trial.unittest import SkipTest
+
+from palingenesis.monitor.agents import AGENTS
 from tests.agents.answers import Answer, Cut, Hold, Say
 from tests.agents.case import AgentTestCase
 from tests.agents.terminal import Window
@@ -17,6 +21,8 @@ FAR = 3600
 NEAR = 4
 #: Seconds until a stated reset before which a test does something.
 SOON = 15
+#: Seconds without growth after which a revival is ended, for what grows more often.
+STALL = 8
 #: A command that takes long; Claude Code refuses a plain sleep(1).
 LONG = "python3 -c 'import time; time.sleep(600)'"
 
@@ -164,6 +170,12 @@ class Scenarios(AgentTestCase):
 
     # Revived.
 
+    def always_limited(self) -> None:
+        """Have each answer be a limit that is over in two seconds."""
+        if self.agent.statable(1) != 1:
+            raise SkipTest("this version states a reset in whole minutes")
+        self.bed.server.answers(lambda: self.agent.limited(self.reset(2)))
+
     def test_revived_once(self) -> None:
         self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
         self.bed.daemon()
@@ -175,8 +187,31 @@ class Scenarios(AgentTestCase):
         self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), 1)
         self.assertEqual(len(self.bed.server.asked), 2)
 
+    def test_two_homes_under_one_daemon(self) -> None:
+        """Each session is revived in its own home, with the account that is there."""
+        agent = AGENTS[self.agent.name]
+        home = os.path.join(self.bed.home, agent.home_name)
+        work = os.path.join(self.bed.home, "work")
+        shutil.copytree(home, work)
+        self.bed.server.answers(*[self.agent.limited(self.reset(SOON))] * 2, Say())
+        self.bed.begin().wait()
+        first = self.bed.session()
+        self.bed.begin(**agent.variables(work)).wait()
+        self.bed.daemon(backlog=True, work=work)
+        self.assert_event("worked", 2)
+        told = {entry["home"]: entry for entry in self.bed.reply("SESSIONS")}
+        self.assertEqual(sorted(told), sorted([self.agent.name, "work"]))
+        self.assertEqual(told[self.agent.name]["id"], first)
+        self.assertTrue(told["work"]["transcript"].startswith(work))
+        for entry in told.values():
+            self.assertEqual(self.story(entry["id"]).count("started"), 1)
+            self.assertEqual(
+                self.agent.prompts(self.agent.read(entry["transcript"]), "continue"), 1
+            )
+        self.assertEqual(len(self.bed.server.asked), 4)
+
     def test_the_same_limit_again_and_again(self) -> None:
-        self.bed.server.answers(lambda: self.agent.limited(self.reset(2)))
+        self.always_limited()
         self.bed.daemon(attempts=3, windows=10)
         self.bed.begin().wait()
         told = self.assert_told(state="given-up")
@@ -187,7 +222,7 @@ class Scenarios(AgentTestCase):
         self.assertEqual(self.agent.prompts(self.bed.records(), "continue"), starts)
 
     def test_no_more_resets_than_windows_without_a_person(self) -> None:
-        self.bed.server.answers(lambda: self.agent.limited(self.reset(2)))
+        self.always_limited()
         self.bed.daemon()
         self.bed.begin().wait()
         self.assert_told(state="stopped", held="windows")

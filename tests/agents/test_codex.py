@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from tests.agents import codex_server, permissions, scenarios
 from tests.agents.answers import Answer, Break, Call, Cut, Hold, Say
 from tests.agents.codex import Codex
-from tests.agents.scenarios import LONG, NEAR
+from tests.agents.editor_server import EditorServer
+from tests.agents.scenarios import LONG, NEAR, STALL
 from tests.agents.terminal import Window
 from tests.support.patience import wait_until
 
@@ -188,6 +192,27 @@ class CodexTests(scenarios.Scenarios):
         self.assertEqual(len(self.bed.transcripts()), 2)
         self.assertEqual([told["id"]], [entry["id"] for entry in self.bed.reply("SESSIONS")])
 
+    def test_a_sub_agent_that_works_is_no_stall(self) -> None:
+        """The session's own turn waits meanwhile, longer than the daemon does."""
+        self.needs(HAS_SERVER, "the tool has another name in this version")
+        hold = Hold()
+        spawn = Call("spawn_agent", {"message": "look there"}, "multi_agent_v1")
+        work: list[Answer] = [self.agent.limited(self.reset(NEAR)), spawn, hold]
+        there: list[Answer] = [self.agent.runs(f"sleep {STALL / 2}")] * 5
+
+        def decide(body: Mapping[str, Any]) -> Answer:
+            script = work if "please do the work" in json.dumps(body) else there
+            return script.pop(0) if script else Say()
+
+        self.bed.server.decide(decide)
+        self.bed.daemon(stall=STALL, stall_tool=STALL)
+        self.bed.begin().wait()
+        wait_until(lambda: not there, "the work of the sub-agent")
+        hold.released.set()
+        self.assert_event("ended")
+        self.assertEqual(self.story().count("started"), 1)
+        self.assertNotIn("killed", self.story())
+
     def test_a_limit_while_compacting(self) -> None:
         """Its turn has no figures: the reset is in its words, in minutes."""
         self.needs(SAYS_WHY, "this version does not say why a turn failed")
@@ -215,6 +240,55 @@ class CodexTests(scenarios.Scenarios):
         wait_until(lambda: self.agent.failed(self.bed.records()), "a turn without a reply")
         self.bed.daemon(backlog=True)
         self.assert_told(kind="finished")
+
+    # What waits for a person.
+
+    def test_a_question_in_plan_mode(self) -> None:
+        """Only this mode has the tool that asks."""
+        options = [{"label": side, "description": side} for side in ("Left", "Right")]
+        question = {
+            "id": "side",
+            "header": "Side",
+            "question": "Left or right?",
+            "options": options,
+        }
+        self.bed.server.answers(Call("request_user_input", {"questions": [question]}), Hold())
+        window = self.bed.open()
+        window.type("/plan")
+        window.wait_for("Plan mode")
+        window.type("please do the work")
+        window.wait_for("Left or right?")
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="asking", state="stopped")
+
+    # A server of an editor's.
+
+    def edited(self) -> EditorServer:
+        """Bring a session of an editor's server to a limit that is soon over."""
+        self.bed.server.answers(self.agent.limited(self.reset(NEAR)), Say())
+        server = EditorServer(self.bed)
+        server.turn("please do the work")
+        self.bed.session()
+        wait_until(lambda: self.agent.failed(self.bed.records()), "the limit in a record")
+        return server
+
+    def test_an_editor_s_server_at_a_limit(self) -> None:
+        """It has the session as long as it lives."""
+        server = self.edited()
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="limit", held="owner-alive", owner="server")
+        self.assertNotIn("started", self.story())
+        server.kill()
+        self.assert_event("worked")
+        self.assertEqual(len(self.bed.server.asked), 2)
+
+    def test_another_editor_s_server(self) -> None:
+        """It may open any session, and deletes the locks that a killed one has left."""
+        self.edited().kill()
+        EditorServer(self.bed)
+        self.bed.daemon(backlog=True)
+        self.assert_told(kind="limit", held="owner-unknown")
+        self.assertNotIn("started", self.story())
 
     # Revived.
 

@@ -11,6 +11,7 @@ from tests.agents.copilot import Copilot
 class CopilotTests(basics.Basics):
     kind = Copilot
     open_owner = "owner-alive"
+    closed = "died"
 
 
 class PermissionsTests(permissions.Permissions):

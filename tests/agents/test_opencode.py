@@ -14,6 +14,7 @@ class OpencodeTests(basics.Basics):
     kind = Opencode
     agent: Opencode
     open_owner = "owner-unknown"
+    closed = "user"
 
     def interrupt(self, window: Window) -> None:
         window.keys("Escape")

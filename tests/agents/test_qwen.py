@@ -11,13 +11,14 @@ from tests.agents.scenarios import FAR
 from tests.agents.terminal import Window
 
 #: Statuses after which it asks again by itself, for minutes.
-ASKS_AGAIN = frozenset({429, 529})
+ASKS_AGAIN = frozenset({429, 500, 529})
 
 
 class QwenTests(basics.Basics):
     kind = Qwen
     agent: Qwen
     open_owner = "owner-alive"
+    closed = "died"
 
     def assert_headless(self, *answers: Answer, **expected: Any) -> dict[str, Any]:
         last = answers[-1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import plistlib
+import re
 import stat
 import sys
 import tomllib
 
 from palingenesis.cli.exit_status import Exit
+from palingenesis.monitor.agents import AGENTS
 from tests.support.cases import COMMAND, CommandTestCase
 from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
@@ -104,6 +106,20 @@ class InitTests(ConfigTestCase):
         self.written("\n".join(line.removeprefix("# ") for line in lines[first : first + 2]))
         done = self.run_command("config", "check", variables={"PATH": "/usr/bin:/bin"})
         self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+
+    def test_each_agent_gets_its_command(self) -> None:
+        programs = {name: self.program(".local", "bin", name) for name in AGENTS}
+        self.run_command("config", "init", stdin=-3)
+        with open(self.file, encoding="utf-8") as file:
+            commented = re.findall(r"^# (\[revive\..*|command = .*)", file.read(), re.MULTILINE)
+        self.written("\n".join(commented[: 2 * len(AGENTS)]))
+        with open(self.file, "rb") as file:
+            revive = tomllib.load(file)["revive"]
+        self.assertEqual(
+            {name: table["command"] for name, table in revive.items()},
+            {name: [program, *AGENTS[name].preset] for name, program in programs.items()},
+        )
+        self.assertEqual(self.run_command("config", "check").stderr, b"")
 
     def test_an_existing_file_is_not_touched(self) -> None:
         self.written("# mine\n")

@@ -29,6 +29,7 @@ from palingenesis.monitor.settings import TABLES, settings_of
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.web.settings import TABLES as HTTP_TABLES
 from palingenesis.words import REVIVABLE, Event, Kind, Reason, State
+from tests.agents.install import PACKAGES, VERSIONS
 from tests.process.test_web import free_port
 from tests.support.agents import AgentTestCase
 from tests.support.checkout import ROOT, copy_of_the_checkout
@@ -45,6 +46,7 @@ from tests.support.pages import (
 )
 from tests.support.patience import wait_until
 from tests.support.sockets import ask
+from tools.agents_page import NAMES
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.rst"))
@@ -392,6 +394,24 @@ class WordTests(PageTestCase):
     def test_every_agent_has_a_place(self) -> None:
         rows = table(DOCS / "monitor.rst", "The monitor")
         self.assertEqual([row[0] for row in rows], list(AGENTS))
+
+    def test_every_agent_has_the_versions_that_are_tried(self) -> None:
+        rows = table(DOCS / "monitor.rst", "The monitor")
+        tried = {name: (versions[-1], versions[0]) for name, versions in VERSIONS.items()}
+        told = {row[0]: tuple(row[2].split(" to ")) for row in rows}
+        self.assertEqual({name: (told[name][0], told[name][-1]) for name in told}, tried)
+        self.assertEqual(list(PACKAGES), list(tried))
+
+    def test_every_agent_has_its_command_its_permissions_and_its_rows(self) -> None:
+        texts = {name: (DOCS / f"{name}.rst").read_text() for name in ("monitor", "agents")}
+        texts["permissions"] = (DOCS / "permissions.rst").read_text()
+        self.assertEqual(list(NAMES), list(AGENTS))
+        for name, agent in AGENTS.items():
+            command = json.dumps([name, *agent.preset])
+            self.assertIn(f"[revive.{name}]\n   command = {command}\n", texts["monitor"])
+            title = f"\n{NAMES[name]}\n{'-' * len(NAMES[name])}\n"
+            self.assertIn(title, texts["permissions"])
+            self.assertIn(title, texts["agents"])
 
     def test_the_stated_resets_are_read_as_shown(self) -> None:
         def seconds(shown: str) -> float:

@@ -21,6 +21,7 @@ from tests.support.house import (
 )
 
 MAIN = f"{PACKAGE}.__main__"
+DATABASE = f"{PACKAGE}.monitor.database"
 TESTING = f"{PACKAGE}.testing"
 
 #: Each part, and the others from which it may import.
@@ -138,6 +139,10 @@ class BorderTests(SynchronousTestCase):
 
     def test_no_modules_import_each_other_in_a_circle_for_types_either(self) -> None:
         self.assertEqual(circle(), [])
+
+    def test_nothing_imports_sqlite_before_there_is_a_database(self) -> None:
+        self.assertEqual({m for m in modules() if "sqlite3" in libraries(m)}, {DATABASE})
+        self.assertNotIn("sqlite3", imported_at_once(DATABASE))
 
     def test_the_package_itself_imports_nothing_at_once(self) -> None:
         self.assertEqual(set(imported_at_once(PACKAGE)) - {"__future__"}, set())

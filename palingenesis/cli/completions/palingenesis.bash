@@ -71,6 +71,7 @@ _shtab_palingenesis_doctor___socket_COMPGEN=_shtab_compgen_files
 _shtab_palingenesis___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_palingenesis_sessions___state_choices=(working quiet stopped waiting reviving left given-up)
+_shtab_palingenesis_sessions___agent_choices=(claude codex opencode copilot qwen)
 _shtab_palingenesis_config_pos_0_choices=(init show check edit path)
 _shtab_palingenesis_notify_post___as_choices=(ntfy slack discord json)
 _shtab_palingenesis_notify_pos_0_choices=(post test)

@@ -94,7 +94,7 @@ complete -c palingenesis -n '_shtab_palingenesis_using sessions' -s h -l help -d
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l state -xka "working quiet stopped waiting reviving left given-up" -d 'only sessions in this state'
-complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l agent -x -d 'only sessions of this agent'
+complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l agent -xka "claude codex opencode copilot qwen" -d 'only sessions of this agent'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l all -d 'all sessions, not only the first'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using sessions' -l watch -x -d 'show it again every so many seconds (2), until interrupted'

@@ -204,6 +204,8 @@ class Agent(ABC):
         or believes that it is a child.
     :cvar home_name: its home's name in the user's home directory.
     :cvar transcripts: where its transcripts are; see `Walk.files`.
+    :cvar preset: the arguments that revive a session; none of them bypasses permissions.
+    :cvar queue_preset: those that hand its open program a prompt; empty if nothing does.
     """
 
     name: ClassVar[str]
@@ -212,6 +214,8 @@ class Agent(ABC):
     own_variables: ClassVar[frozenset[str]] = frozenset()
     home_name: ClassVar[str]
     transcripts: ClassVar[str]
+    preset: ClassVar[tuple[str, ...]]
+    queue_preset: ClassVar[tuple[str, ...]] = ()
 
     def home(self, environment: Mapping[str, str]) -> str:
         """Return the directory in which the agent keeps its files."""

@@ -158,6 +158,7 @@ class Claude(Agent):
     home_name = ".claude"
     #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
     transcripts = "projects/*/*.jsonl"
+    preset = ("-p", "--resume", "{id}", "{prompt}")
 
     def is_wanted(self, line: bytes) -> bool:
         """Return cheaply whether a line may hold a meaningful record."""

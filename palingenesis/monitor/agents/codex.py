@@ -121,6 +121,8 @@ class Codex(Agent):
     home_name = ".codex"
     #: Compressed rollouts (``.jsonl.zst``) are old ones.
     transcripts = "sessions/[0-9]*/[0-9]*/[0-9]*/rollout-*.jsonl"
+    preset = ("exec", "resume", "--skip-git-repo-check", "{id}", "{prompt}")
+    queue_preset = ("queue", "--thread", "{id}", "--message", "{prompt}")
 
     def directory(self, transcript: Transcript) -> object:
         """Return the directory of the newest turn."""

@@ -64,6 +64,7 @@ class Copilot(Agent):
     home_variable = "COPILOT_HOME"
     home_name = ".copilot"
     transcripts = "session-state/*/events.jsonl"
+    preset = ("--resume={id}", "-p", "{prompt}")
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether the events are in the session's directory."""

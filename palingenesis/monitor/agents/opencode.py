@@ -41,8 +41,8 @@ SESSIONS = files.BOUNDS.directory
 _MESSAGES = 20
 _PARTS = 16
 
-_IDS = "SELECT id FROM session LIMIT ?"
-_SEQUENCES = "SELECT aggregate_id, seq FROM event_sequence LIMIT ?"
+_SEQUENCES = """SELECT aggregate_id, seq FROM event_sequence
+    WHERE aggregate_id IN (SELECT id FROM session) LIMIT ?"""
 _FAMILY = """SELECT s.id, e.seq FROM session AS s
     JOIN event_sequence AS e ON e.aggregate_id = s.id WHERE s.id = ? OR s.parent_id = ?"""
 _PARENT = "SELECT parent_id FROM session WHERE id = ?"
@@ -109,17 +109,19 @@ class Listing(NamedTuple):
 
     :ivar files: the stamps of the database's files just before.
     :ivar settled: whether the listing before it found them the same.
+    :ivar rows: the id and the newest event's number of each session, as they were read.
     :ivar grown: each session's growth, by its id; those of sub-agents too.
     :ivar stamps: the stamp of each session that is no sub-agent's.
     """
 
     files: tuple[Stamp | None, Stamp | None]
     settled: bool
+    rows: frozenset[tuple[object, ...]]
     grown: Mapping[str, Grown]
     stamps: Mapping[str, Stamp]
 
 
-_NOTHING = Listing((None, None), False, {}, {})
+_NOTHING = Listing((None, None), False, frozenset(), {}, {})
 
 
 class Opencode(Agent):
@@ -135,6 +137,7 @@ class Opencode(Agent):
     home_name = ".local/share/opencode"
     #: Each release channel has a database of its own.
     transcripts = "*.db"
+    preset = ("run", "--session", "{id}", "--dir", "{directory}", "{prompt}")
 
     def __init__(self) -> None:
         self._listings: dict[str, Listing] = {}
@@ -183,9 +186,10 @@ class Opencode(Agent):
                     walk.warn(f"{path}: more than {SESSIONS} sessions; the rest is not monitored")
             for count, (session, stamp) in enumerate(stamps.items(), 1):
                 transcript = f"{path}{_MARK}{session}"
-                doubted = transcript in self._doubted
-                self._doubted.discard(transcript)
-                yield transcript, _other(stamp) if doubted else stamp
+                if transcript in self._doubted:
+                    self._doubted.discard(transcript)
+                    stamp = _other(stamp)
+                yield transcript, stamp
                 if count % files.STRIDE == 0:
                     yield None
 
@@ -276,17 +280,31 @@ class Opencode(Agent):
         now = database.stamps(path)
         if old.settled and old.files == now:
             return old
-        grown = {}
+        grown = dict(old.grown)
         with database.opened(path) as opened:
             opened.check(_TABLES)
-            sessions = {row[0] for row in opened.rows(_IDS, SESSIONS + 1)}
-            rows = [row for row in opened.rows(_SEQUENCES, 2 * SESSIONS) if row[0] in sessions]
-            for found in _grown(opened, rows, old.grown):
-                if found is None:
+            rows = frozenset(opened.rows(_SEQUENCES, SESSIONS + 1))
+            changed = {str(session) for session, _ in rows ^ old.rows}
+            before = [grown.pop(session, None) for session in changed]
+            for each in _grown(opened, rows - old.rows, {}):
+                if each is None:
                     yield None
                 else:
-                    grown[found[0]] = found[1]
-        listing = Listing(now, old.files == now, grown, _stamps(now[0], grown))
+                    grown[each[0]] = each[1]
+        after = [grown.get(session) for session in changed]
+        changed |= {each.parent for each in (*before, *after) if each and each.parent is not None}
+        # The others keep their stamps: thousands of new ones cost more than all the rest.
+        family = grown
+        stamps = {}
+        if _place(old.files[0]) == _place(now[0]):
+            family = {
+                session: each
+                for session, each in grown.items()
+                if session in changed or each.parent in changed
+            }
+            stamps = {each: stamp for each, stamp in old.stamps.items() if each not in changed}
+        stamps |= _stamps(now[0], family)
+        listing = Listing(now, old.files == now, rows, grown, stamps)
         self._listings[path] = listing
         return listing
 
@@ -368,7 +386,7 @@ def _grown(
 
 def _stamps(file: Stamp | None, grown: Mapping[str, Grown]) -> dict[str, Stamp]:
     """Return the stamp of each session: it changes with those of its sub-agents too."""
-    device, inode = (0, 0) if file is None else file[:2]
+    device, inode = _place(file)
     stamps = {
         session: Stamp(device, inode, seq, at * 1_000_000)
         for session, (seq, at, parent) in grown.items()
@@ -379,6 +397,10 @@ def _stamps(file: Stamp | None, grown: Mapping[str, Grown]) -> dict[str, Stamp]:
             newest = max(stamp.mtime_ns, at * 1_000_000)
             stamps[parent] = Stamp(device, inode, stamp.size + seq, newest)
     return stamps
+
+
+def _place(file: Stamp | None) -> tuple[int, int]:
+    return (0, 0) if file is None else (file.device, file.inode)
 
 
 def _other(stamp: Stamp) -> Stamp:

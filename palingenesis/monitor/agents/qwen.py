@@ -53,6 +53,7 @@ class Qwen(Claude):
     home_variable = "QWEN_HOME"
     home_name = ".qwen"
     transcripts = "projects/*/chats/*.jsonl"
+    preset = ("--resume", "{id}", "-p", "{prompt}")
     #: Its screen is not the one of Claude Code.
     input_line = Agent.input_line
 

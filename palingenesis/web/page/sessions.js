@@ -11,7 +11,7 @@ const CONTINUE = {
   claude: (id) => ["claude", "--resume", id],
   codex: (id) => ["codex", "resume", id],
   copilot: (id) => ["copilot", `--resume=${id}`],
-  opencode: (id) => ["opencode", "-s", id],
+  opencode: (id) => ["opencode", "--session", id],
   qwen: (id) => ["qwen", "--resume", id],
 };
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis.monitor import database
 from palingenesis.monitor.agents.opencode import Opencode
@@ -28,6 +28,7 @@ END = (AT + 2000) / 1000
 DATE = "Sat, 19 Sep 2026 12:25:00 GMT"
 ABORTED = {"name": "MessageAbortedError", "data": {"message": "Aborted"}}
 OTHER = "ses_other"
+NOBODY = 65534
 
 
 class OpencodeTestCase(SynchronousTestCase):
@@ -245,6 +246,14 @@ class SessionsTests(OpencodeTestCase):
             self.agent.stamp(self.transcript)
         self.assertEqual(found[1:], found[:-1])
 
+    def test_no_database_stays_open(self) -> None:
+        self.scan()
+        self.agent.read(self.transcript)
+        self.agent.stamp(self.transcript)
+        places = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        opened = {os.readlink(place) for place in places if os.path.lexists(place)}
+        self.assertEqual({path for path in opened if path.startswith(self.path)}, set())
+
     def test_no_session_is_found(self) -> None:
         for column, value in (("parent_id", "x"), ("time_archived", AT), ("directory", "app")):
             self.setUp()
@@ -278,6 +287,18 @@ class SessionsTests(OpencodeTestCase):
         os.symlink("elsewhere", self.path)
         self.assertEqual(self.scan(), {})
         self.assertRaises(OSError, self.agent.read, self.transcript)
+
+    def test_another_user_s_database_by_any_link_is_left_alone(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root gives files away")
+        theirs = os.path.join(self.home, "theirs")
+        os.rename(self.path, theirs)
+        os.chown(theirs, NOBODY, NOBODY)
+        for link in (os.symlink, os.link):
+            link(theirs, self.path)
+            self.assertEqual(self.scan(), {})
+            self.assertRaises(OSError, self.agent.read, self.transcript)
+            os.remove(self.path)
 
     def test_more_sessions_than_are_looked_at(self) -> None:
         databases.add(self.path, [USER], session=OTHER)
@@ -362,8 +383,8 @@ class SessionsTests(OpencodeTestCase):
         assert found is not None
         self.assertIsNone(found[1].kind)
 
-    def test_very_many_rows_in_a_session(self) -> None:
-        count = 50_000
+    def test_a_million_rows_in_a_session(self) -> None:
+        count = 500_000
         numbers = f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT {count})"
         self.run_sql(
             f"{numbers} INSERT INTO message SELECT 'm' || n, ?, n, n, '{{}}' FROM c", SESSION

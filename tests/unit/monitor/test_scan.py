@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import time
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from palingenesis.monitor.files import STRIDE, Bounds, Walk
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.scan import DORMANT, TURN, Change, Scans
+from palingenesis.monitor.scan import DORMANT, STALE, TURN, Change, Scans
 from tests.support.times import StagedTimes
 
 NOBODY = 65534
@@ -255,8 +258,16 @@ class ScanTests(SynchronousTestCase):
         self.assertEqual(len(rest), 4)
 
 
-class DormantTests(SynchronousTestCase):
-    """Transcripts that have not grown for a day, in directories in which nothing appears."""
+class UnreadTestCase(SynchronousTestCase):
+    """
+    :cvar agent: whose transcripts are written.
+    :cvar top: the directory of them all.
+    :cvar name: the name of one below it.
+    """
+
+    agent = "claude"
+    top = "projects"
+    name = "-a/1.jsonl"
 
     def setUp(self) -> None:
         self.home = os.path.abspath(self.mktemp())
@@ -264,11 +275,11 @@ class DormantTests(SynchronousTestCase):
         self.began = time.time()
         times = StagedTimes(lambda: self.began + self.clock.seconds(), self.clock.seconds)
         self.scans = Scans(self.fail, times)
-        self.old = self.write("-a/1.jsonl")
+        self.old = self.write(self.name)
         self.settle()
 
     def path(self, name: str) -> str:
-        return os.path.join(self.home, "projects", name)
+        return os.path.join(self.home, self.top, name)
 
     def write(self, name: str, age: float = 2 * DORMANT) -> str:
         path = self.path(name)
@@ -290,17 +301,48 @@ class DormantTests(SynchronousTestCase):
     def scan(self, *homes: Home) -> list[str]:
         """Scan five seconds later, and return the transcripts that have changed."""
         self.clock.advance(5)
-        changes = self.scans.changes(homes or [Home("claude", "claude", self.home)])
+        changes = self.scans.changes(homes or [Home(self.agent, self.agent, self.home)])
         return [change.transcript for change in changes if change is not None]
+
+
+class DormantTests(UnreadTestCase):
+    """Transcripts that have not grown for a day, in directories in which nothing appears."""
 
     def test_nothing_is_asked_about_them(self) -> None:
         asked: list[str] = []
         self.patch(Walk, "_is_over", lambda _walk, directory, _count: asked.append(directory))
+        self.clock.advance(TURN)
         self.assertEqual(self.scan(), [])
         self.assertNotIn(self.path("-a"), asked)
-        self.clock.advance(TURN)
+        self.clock.advance(STALE)
         self.scan()
         self.assertIn(self.path("-a"), asked)
+
+    def test_a_directory_whose_time_does_not_tell_of_a_new_one_is_read_again(self) -> None:
+        new = self.write("-a/2.jsonl")
+        os.utime(self.path("-a"), (self.began - 60, self.began - 60))
+        self.assertEqual(self.scan(), [])
+        self.clock.advance(STALE)
+        self.assertEqual(self.scan(), [new])
+
+    def test_a_directory_that_cannot_be_opened_for_a_moment_is_read_again(self) -> None:
+        self.write("-a/1.jsonl", age=0.0)
+        self.clock.advance(TURN)
+        with mock.patch("os.open", side_effect=OSError(errno.EMFILE, "Too many open files")):
+            self.assertEqual(self.scan(), [])
+        self.assertEqual(self.scan(), [self.old])
+
+    def test_a_scan_that_is_given_up_leaves_the_rest_for_the_next(self) -> None:
+        young = [self.write(f"-a/{number}.jsonl", age=0.0) for number in range(STRIDE + 2)]
+        self.scan()
+        self.settle()
+        for path in young:
+            self.write(os.path.relpath(path, self.path("")), age=-10.0)
+        self.clock.advance(TURN)
+        changes = self.scans.changes([Home("claude", "claude", self.home)])
+        first = next(change for change in changes if change is not None)
+        changes.close()
+        self.assertEqual(sorted([first.transcript, *self.scan()]), sorted(young))
 
     def test_a_new_one_is_seen_by_the_next_scan(self) -> None:
         new = self.write("-a/2.jsonl")
@@ -352,3 +394,97 @@ class DormantTests(SynchronousTestCase):
         self.write("-b/3.jsonl")
         self.settle()
         self.assertEqual(self.scans._directories, {})
+
+
+class OwnDirectoryTests(UnreadTestCase):
+    """Transcripts that have a directory each, as Copilot CLI's do."""
+
+    agent = "copilot"
+    top = "session-state"
+    name = "one/events.jsonl"
+
+    def test_their_directories_are_not_asked_about(self) -> None:
+        asked: list[object] = []
+        with (
+            mock.patch("os.scandir", side_effect=asked.append),
+            mock.patch("os.lstat", asked.append),
+        ):
+            self.assertEqual(self.scan(), [])
+        self.assertEqual(asked, [])
+
+    def test_a_new_one_is_seen_by_the_next_scan(self) -> None:
+        self.assertEqual(self.scan(), [])
+        new = self.write("two/events.jsonl", age=0.0)
+        self.assertEqual(self.scan(), [new])
+
+    def test_one_in_a_directory_that_was_there_before_is_seen_by_the_next_scan(self) -> None:
+        """A program makes the directory when it starts, and the file at the first prompt."""
+        os.mkdir(self.path("two"))
+        os.utime(self.path(""), (self.began - 30, self.began - 30))
+        for _ in range(2 * int(TURN / 5)):
+            self.assertEqual(self.scan(), [])
+        new = self.write("two/events.jsonl", age=0.0)
+        self.assertEqual([self.scan(), self.scan()], [[new], []])
+
+    def test_one_that_grows_again_is_seen_within_a_minute(self) -> None:
+        self.write(self.name, age=0.0)
+        seen = [self.scan() for _ in range(12)]
+        self.assertEqual([changed for changed in seen if changed], [[self.old]])
+        self.write(self.name, age=-1.0)
+        self.assertEqual(self.scan(), [self.old])
+
+    def test_one_that_is_gone_without_its_directory_is_seen_within_a_minute(self) -> None:
+        os.unlink(self.old)
+        seen = [self.scan() for _ in range(12)]
+        self.assertEqual([changed for changed in seen if changed], [[self.old]])
+
+    def test_one_whose_directory_is_gone_is_seen_by_the_next_scan(self) -> None:
+        shutil.rmtree(os.path.dirname(self.old))
+        self.assertEqual([self.scan(), self.scan()], [[self.old], []])
+
+    def test_what_is_no_file_of_ours_is_left_out(self) -> None:
+        os.mkdir(self.path("two"))
+        os.symlink(self.old, self.path("two/events.jsonl"))
+        os.makedirs(self.path("three/events.jsonl"))
+        self.write("four")
+        self.assertEqual(self.scan(), [])
+
+    def test_a_session_s_directory_may_be_a_link(self) -> None:
+        os.mkdir(self.path("../elsewhere"))
+        self.write("../elsewhere/events.jsonl")
+        os.symlink("../elsewhere", self.path("two"))
+        os.symlink("one", self.path("three"))
+        self.assertEqual(self.scan(), [self.path("two/events.jsonl")])
+
+
+class NamedLevelTests(UnreadTestCase):
+    """Transcripts in a directory of a known name below each project's, as Qwen Code's are."""
+
+    agent = "qwen"
+    name = "-a/chats/1.jsonl"
+
+    def test_the_project_s_directory_is_not_read(self) -> None:
+        with mock.patch("os.scandir", wraps=os.scandir) as read:
+            self.assertEqual(self.scan(), [])
+        self.assertEqual(
+            [call.args for call in read.call_args_list], [(os.path.join(self.home, self.top),)]
+        )
+
+    def test_a_new_one_is_seen_by_the_next_scan(self) -> None:
+        new = [self.write("-a/chats/2.jsonl"), self.write("-b/chats/3.jsonl")]
+        self.write("-b/other/4.jsonl")
+        self.assertEqual(sorted(self.scan()), new)
+
+    def test_the_directory_may_be_a_link_to_one_of_ours(self) -> None:
+        os.mkdir(self.path("-b"))
+        os.symlink("../-a/chats", self.path("-b/chats"))
+        self.assertEqual(self.scan(), [self.path("-b/chats/1.jsonl")])
+
+    def test_a_link_to_another_user_s_is_warned_about(self) -> None:
+        warnings: list[str] = []
+        self.scans = Scans(warnings.append, self.scans._times)
+        os.mkdir(self.path("-b"))
+        os.symlink("../-a/chats", self.path("-b/chats"))
+        with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
+            self.scan()
+        self.assertIn("leads to a directory of another user", "".join(warnings))
