@@ -115,6 +115,19 @@ class DoorTests(WebTestCase):
         self.assertFalse(os.path.lexists(self.local))
         self.assert_no_traceback(process)
 
+    def test_a_unix_socket_that_was_deleted_is_bound_anew(self) -> None:
+        process = self.start()
+        with socket.socket(socket.AF_UNIX) as before:
+            before.connect(self.local)
+            os.unlink(self.local)
+            process.wait_for_log(f"{self.local} was deleted: bound it anew")
+            self.assertTrue(accepts(self.local))
+            # Existing connections stay open.
+            before.sendall(b"GET /api/v1/status HTTP/1.0\r\n\r\n")
+            self.assertIn(b'"monitoring"', read_all(before))
+        self.assertEqual(process.stop(), 0)
+        self.assertFalse(os.path.lexists(self.local))
+
     def test_a_stop_ends_a_stream_as_http_has_it(self) -> None:
         process = self.start()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
