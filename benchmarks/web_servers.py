@@ -17,6 +17,7 @@ from twisted.web.server import Site
 
 from palingenesis import ControlService, DaemonState
 from palingenesis.web import ControlResource
+from palingenesis.web.resource import HEADERS
 from palingenesis.web.settings import Place
 from palingenesis.web.site import WebService
 
@@ -24,7 +25,7 @@ TOKEN = "a-token-of-forty-three-characters-is-as-usual"
 
 
 class Plain(Resource):
-    """The same bytes as they are, to whoever asks."""
+    """The same bytes, head and body, to any client."""
 
     isLeaf = True  # noqa: N815 - Twisted's name
     body = (
@@ -32,7 +33,11 @@ class Plain(Resource):
         b'"total_resumes": 0}\n'
     )
 
-    def render_GET(self, request: Any) -> bytes:  # noqa: N802, ARG002 - Twisted's name
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802 - Twisted's name
+        for name, value in HEADERS.items():
+            request.setHeader(name, value)
+        request.setHeader(b"content-type", b"application/json")
+        request.responseHeaders.removeHeader(b"server")
         return self.body
 
 

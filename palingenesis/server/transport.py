@@ -106,13 +106,13 @@ class Connection(tcp.Connection):
 
 class ListeningSocket(socket.socket):
     """
-    A listening Unix socket.
+    A listening stream socket, of the Unix family unless an instance says otherwise.
 
     The standard library computes these two anew for each ``accept``, which takes a
     twentieth of an exchange.
     """
 
-    family = socket.AF_UNIX
+    family: socket.AddressFamily = socket.AF_UNIX
     type = socket.SOCK_STREAM
 
 

@@ -48,7 +48,8 @@ OFFSET_LIMIT = 86_400
 
 _JSON = b"application/json"
 _SVG = b"image/svg+xml"
-_HEADERS = {
+#: The headers of every response.
+HEADERS = {
     b"Content-Security-Policy": (
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -58,7 +59,7 @@ _HEADERS = {
     b"Cross-Origin-Opener-Policy": b"same-origin",
     b"Cache-Control": b"no-store",
 }
-_FIXED_HEADERS = b"".join(b"%s: %s\r\n" % pair for pair in _HEADERS.items())
+_HEADER_LINES = b"".join(b"%s: %s\r\n" % pair for pair in HEADERS.items())
 _STATUSES = {
     Outcome.REFUSED: HTTPStatus.CONFLICT,
     Outcome.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -181,12 +182,6 @@ class ControlResource(Resource):
 
     def render(self, request: Any) -> Any:
         """Answer a request; never raises."""
-        if isinstance(request, BoundedRequest):
-            # A tenth of a request's time otherwise.
-            request.fixed_headers = _FIXED_HEADERS
-        else:
-            for name, value in _HEADERS.items():
-                request.responseHeaders.setRawHeaders(name, [value])
         request.responseHeaders.removeHeader(b"server")
         try:
             response = self._respond(request)
@@ -288,7 +283,7 @@ class ControlResource(Resource):
         return _SVG, night.svg(facts, None if offset is None else int(offset)).encode()
 
     def _get_events(self, request: Any, visitor: Visitor) -> Response:
-        request.setHeader(b"content-type", events.MEDIA_TYPE)
+        _set_headers(request, events.MEDIA_TYPE)
         if request.method == b"HEAD":
             request.finish()
             return None
@@ -469,17 +464,23 @@ def _send(request: Any, response: tuple[bytes, bytes]) -> None:
     if request._disconnected:  # noqa: SLF001 - a client that is gone has no other sign
         return
     media_type, body = response
+    if not body:
+        request.setResponseCode(HTTPStatus.NO_CONTENT)
+    if isinstance(request, BoundedRequest):
+        content_type = b"Content-Type: %s\r\n" % media_type if body else b""
+        request.answer(_HEADER_LINES + content_type, body)
+        return
+    _set_headers(request, media_type)
     if body:
-        if isinstance(request, BoundedRequest):
-            request.fixed_headers += b"Content-Type: %s\r\n" % media_type
-            request.defaultContentType = None
-        else:
-            request.setHeader(b"content-type", media_type)
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)
-    else:
-        request.setResponseCode(HTTPStatus.NO_CONTENT)
     request.finish()
+
+
+def _set_headers(request: Any, media_type: bytes) -> None:
+    for name, value in HEADERS.items():
+        request.setHeader(name, value)
+    request.setHeader(b"content-type", media_type)
 
 
 def _send_problem(request: Any, error: Problem) -> None:

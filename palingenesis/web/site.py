@@ -20,7 +20,7 @@ from twisted.web.server import Site
 from palingenesis.server.fileport import FilePort
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile, SocketFileError
-from palingenesis.server.transport import Connection, ControlPort
+from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
 from palingenesis.text import in_short, printable
 from palingenesis.web.channel import BoundedChannel, BoundedRequest
 from palingenesis.web.problem import Problem
@@ -187,6 +187,10 @@ class _Connection(Connection):
     def readConnectionLost(self, reason: Failure) -> None:
         self._send_after(super().readConnectionLost, reason)
 
+    def writeSomeData(self, data: bytes) -> Any:
+        # Twisted asks the kernel to send nothing before it closes.
+        return super().writeSomeData(data) if data else 0
+
     def startWriting(self) -> None:
         if self._sending is _Sending.NOTHING:
             self._sending = _Sending.WAITING
@@ -301,14 +305,7 @@ class WebService(Service):
             file = SocketFile(place.path, self.mode)
             port = FilePort(self._reactor, factory, file, self._serve)
         else:
-            family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-            try:
-                listening = socket.create_server(
-                    (place.host, place.port), family=family, backlog=BACKLOG
-                )
-            except OSError as error:
-                # Its text repeats the address.
-                raise OSError(error.errno, os.strerror(error.errno or 0)) from None
+            listening = _listening_socket(place)
             port = ControlPort(self._reactor, factory, listening, self._serve)
         port.startListening()
         return port
@@ -326,6 +323,14 @@ class WebService(Service):
             return
         connection.startReading()
         protocol.makeConnection(connection)
+        try:
+            # The request has mostly arrived by now. An end of the input is found again by the
+            # reactor.
+            connection.doRead()
+        except BaseException:
+            # As a reactor does, because the connection is registered with it.
+            _log.failure("A connection could not be served")
+            connection.connectionLost(Failure())
 
     def _close(self, place: Place) -> Deferred[Any]:
         port = self._ports.pop(place)
@@ -334,6 +339,26 @@ class WebService(Service):
             port.file.release()
         _log.info("HTTP is served no more at {place}", place=str(place))
         return closed
+
+
+def _listening_socket(place: Place) -> ListeningSocket:
+    """
+    Return a socket that listens on an address.
+
+    :raises OSError: if it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    listening = ListeningSocket(family, socket.SOCK_STREAM)
+    listening.family = family
+    try:
+        # Connections of before, which the kernel has not forgotten yet, are not in the way.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((place.host, place.port))
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 #: The services of this process that a forked child must not keep open.
