@@ -56,8 +56,14 @@ class Guard(Protocol):
 
     keys: Keys | None
 
-    def admit(self, request: Any, *, public: bool = False) -> Visitor:
+    def admit(self, request: Any) -> Visitor:
         """Return who sent a request, or raise a `Problem`."""
+
+    def admit_user(self, request: Any) -> Visitor:
+        """Return who sent a request that needs no key, or raise a `Problem`."""
+
+    def admit_public(self, request: Any) -> Visitor:
+        """Return who sent a request that needs neither key nor user, or raise a `Problem`."""
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """Raise a `Problem` unless a request may change something."""
@@ -99,22 +105,15 @@ class Access:
         #: Host headers that were right; most clients send the same one again and again.
         self._known_hosts: set[bytes] = set()
 
-    def admit(self, request: Any, *, public: bool = False) -> Visitor:
+    def admit(self, request: Any) -> Visitor:
         """
         Return who sent a request.
 
-        :param public: whether the request needs neither a user nor a key.
         :raises Problem: if it may not be answered.
         """
-        address = request.getClientAddress()
-        if isinstance(address, UNIXAddress):
-            return self._admit_local(request)
-        self._check_host(request)
-        if public:
-            return Visitor(f"http, {_shown(address)}")
-        visitor = self._visitors.get(request.transport)
-        if visitor is None:
-            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
+        visitor = self._visitor(request)
+        if visitor.is_local:
+            return visitor
         key = _bearer(request)
         if key is None:
             raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
@@ -124,6 +123,27 @@ class Access:
             has_ended = partial(self._has_ended, key)
             return visitor._replace(may_change=self._control, has_ended=has_ended)
         raise wrong_key(self._keys)
+
+    def admit_user(self, request: Any) -> Visitor:
+        """
+        Return who sent a request that needs no key.
+
+        :raises Problem: if it may not be answered.
+        """
+        visitor = self._visitor(request)
+        return visitor if visitor.is_local else visitor._replace(has_key=False)
+
+    def admit_public(self, request: Any) -> Visitor:
+        """
+        Return who sent a request that needs neither key nor user.
+
+        :raises Problem: if it may not be answered.
+        """
+        address = request.getClientAddress()
+        if isinstance(address, UNIXAddress):
+            return self._admit_local(request)
+        self._check_host(request)
+        return Visitor(f"http, {_shown(address)}")
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """
@@ -184,6 +204,17 @@ class Access:
         if len(self._known_hosts) < _KNOWN_HOSTS_LIMIT:
             self._known_hosts.add(sent[0])
 
+    def _visitor(self, request: Any) -> Visitor:
+        """Return who is at the other end of a connection, with the token if it is TCP."""
+        address = request.getClientAddress()
+        if isinstance(address, UNIXAddress):
+            return self._admit_local(request)
+        self._check_host(request)
+        visitor = self._visitors.get(request.transport)
+        if visitor is None:
+            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
+        return visitor
+
     def _find_visitor(self, request: Any, address: Any) -> Visitor:
         """Return who is at the other end of a connection, as far as the kernel reports it."""
         uid = self._find_owner(request, address)
@@ -196,9 +227,11 @@ class Access:
     def _find_owner(self, request: Any, address: Any) -> int | None:
         if not is_told() or not isinstance(address, IPv4Address | IPv6Address):
             return None
-        if not _is_loopback(address.host):
-            return None
         server = request.getHost()
+        # One end is enough: any process may connect to the loopback from the machine's own
+        # address in another network.
+        if not (_is_loopback(address.host) or _is_loopback(server.host)):
+            return None
         try:
             return owner_of((address.host, address.port), (server.host, server.port))
         except OwnerUnknown:
@@ -212,10 +245,18 @@ class Unguarded:
 
     keys: Keys | None = None
 
-    def admit(self, request: Any, *, public: bool = False) -> Visitor:
+    def admit(self, request: Any) -> Visitor:
         """Return who sent a request, as far as its address shows it."""
         by = f"http, {_shown(request.getClientAddress())}"
-        return Visitor(by, has_key=not public, may_change=True)
+        return Visitor(by, has_key=True, may_change=True)
+
+    def admit_user(self, request: Any) -> Visitor:
+        """Return who sent a request, as `admit` does."""
+        return self.admit(request)
+
+    def admit_public(self, request: Any) -> Visitor:
+        """Return who sent a request, as `admit` does."""
+        return self.admit(request)._replace(has_key=False)
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """Do nothing: the application has decided."""

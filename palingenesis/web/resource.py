@@ -207,21 +207,24 @@ class ControlResource(Resource):
             raise Problem(HTTPStatus.PERMANENT_REDIRECT, "The page is below a slash")
         path = path or (b"",)
         method = request.method
-        if path == (b"health",) or path in PAGE:
-            self._note(request, self.guard.admit(request, public=True))
-            _check_method(method, _READS)
-            return PAGE[path] if path in PAGE else self._get_health(request)
-        if path == (b"api", b"v1", b"login") and self.guard.keys is not None:
-            visitor = self.guard.admit(request, public=True)
-            self._note(request, visitor)
-            _check_method(method, _CHANGES)
-            return self._post_login(request, visitor, self.guard.keys)
+        is_public = path == (b"health",) or path in PAGE
+        keys = self.guard.keys if path == (b"api", b"v1", b"login") else None
+        if is_public:
+            admit = self.guard.admit_public
+        else:
+            admit = self.guard.admit if keys is None else self.guard.admit_user
         try:
-            visitor = self.guard.admit(request)
+            visitor = admit(request)
         except Problem:
             self._note(request, Visitor(""))
             raise
         self._note(request, visitor)
+        if is_public:
+            _check_method(method, _READS)
+            return PAGE[path] if path in PAGE else self._get_health(request)
+        if keys is not None:
+            _check_method(method, _CHANGES)
+            return self._post_login(request, visitor, keys)
         return self._respond_to(request, visitor, method, path)
 
     def _respond_to(self, request: Any, visitor: Visitor, method: bytes, path: Path) -> Response:
