@@ -71,6 +71,21 @@ class DaemonWebTestCase(CommandTestCase):
             return False
         return True
 
+    def log_in(self, url: str) -> str:
+        address, _, code = url.partition("/#code=")
+        port = int(address.rpartition(":")[2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request(
+            "POST",
+            "/api/v1/login",
+            json.dumps({"code": code}),
+            {"Content-Type": "application/json", "Origin": address},
+        )
+        reply = connection.getresponse()
+        self.assertEqual(reply.status, 200)
+        return str(json.loads(reply.read())["key"])
+
 
 class ConfigurationTests(DaemonWebTestCase):
     def test_without_it_no_module_of_the_web_is_there(self) -> None:
@@ -206,21 +221,6 @@ class ConfigurationTests(DaemonWebTestCase):
         wait_until(
             lambda: self.get("/api/v1/status", key, other)[0] == 401, "the session has ended"
         )
-
-    def log_in(self, url: str) -> str:
-        address, _, code = url.partition("/#code=")
-        port = int(address.rpartition(":")[2])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        self.addCleanup(connection.close)
-        connection.request(
-            "POST",
-            "/api/v1/login",
-            json.dumps({"code": code}),
-            {"Content-Type": "application/json", "Origin": address},
-        )
-        reply = connection.getresponse()
-        self.assertEqual(reply.status, 200)
-        return str(json.loads(reply.read())["key"])
 
     def test_an_address_of_elsewhere_is_one_line_that_says_how_else(self) -> None:
         process = self.place.twistd("--config", self.configure('[http]\nlisten = "0.0.0.0:80"\n'))
