@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.process.test_web_daemon import DaemonWebTestCase
+from tests.support.checkout import ROOT
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import Process
@@ -270,6 +271,16 @@ class OtherUserTests(AttackTestCase):
         for attempt in (read_token, connect):
             self.assertIn("PermissionError", self.as_nobody(attempt))
         os.chmod(self.place.state, 0o700)
+
+    def test_another_user_can_have_the_other_address_of_localhost(self) -> None:
+        # So no page tells a reader to send the token to that name.
+        def squat() -> None:
+            socket.create_server(("::1", self.port), family=socket.AF_INET6).close()
+
+        self.assertIsNone(self.as_nobody(squat))
+        pages = [ROOT / "README.rst", *(ROOT / "docs").glob("*"), *(ROOT / "examples").glob("*.*")]
+        for page in pages:
+            self.assertNotRegex(page.read_text(), "localhost:[0-9]", page.name)
 
 
 class OwnUserTests(AttackTestCase):
