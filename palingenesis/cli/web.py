@@ -9,6 +9,7 @@ import sys
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
+from palingenesis.text import in_short
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The name of the file that leads the browser to the page, beside the socket.
 LINK_NAME = "palingenesis-web.html"
+#: Seconds in which the program that starts the browser may fail.
+BROWSER_SECONDS = 2.0
 
 _LINK_BEGIN = '<!DOCTYPE html><meta charset="utf-8"><title>palingenesis</title>'
 
@@ -100,7 +103,11 @@ def write_link(url: str, directory: str) -> str:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
         file.write(f'{_LINK_BEGIN}<meta http-equiv="refresh" content="0; url={url}">')
-    os.rename(beside, path)
+    try:
+        os.rename(beside, path)
+    except OSError:
+        os.unlink(beside)
+        raise
     return path
 
 
@@ -122,12 +129,23 @@ def _start_browser(url: str, directory: str) -> Exit:
         return Exit.DONE
     import subprocess
 
+    program = "open" if sys.platform == "darwin" else "xdg-open"
+    nowhere = subprocess.DEVNULL
+    failed = None
     try:
         path = write_link(url, directory)
-        program = "open" if sys.platform == "darwin" else "xdg-open"
-        subprocess.run([program, path], check=True, stdin=subprocess.DEVNULL)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        complain(f"the browser cannot be started: {error}; open the address yourself")
+        started = subprocess.Popen(  # noqa: S603
+            [program, path], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        )
+        # If it is the browser itself, it runs as long as the browser.
+        if status := started.wait(BROWSER_SECONDS):
+            failed = f"{program} has failed with exit status {status}"
+    except OSError as error:
+        failed = f"{error.filename or program}: {in_short(error)}"
+    except subprocess.TimeoutExpired:
+        pass
+    if failed is not None:
+        complain(f"the browser cannot be started: {failed}; open the address yourself")
     return Exit.DONE
 
 

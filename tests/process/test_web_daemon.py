@@ -286,6 +286,39 @@ class CommandTests(DaemonWebTestCase):
         self.assertEqual(done.returncode, 0)
         self.assertIn(b"no browser is started", done.stderr)
 
+    def open_with(self, script: str) -> tuple[str, str]:
+        """Type ``web --open`` with such an xdg-open, and return the address and the errors."""
+        self.start()
+        path = self.place.write("xdg-open", f"#!/bin/sh\n{script}\n")
+        os.chmod(path, 0o755)
+        programs = os.pathsep.join((os.path.dirname(path), os.environ["PATH"]))
+        done = self.run_command("web", "--open", variables={"DISPLAY": ":9", "PATH": programs})
+        self.assertEqual(done.returncode, 0)
+        return done.stdout.decode().splitlines()[0], done.stderr.decode()
+
+    def test_open_gives_the_browser_a_file_that_is_ours_alone_and_no_code(self) -> None:
+        seen = self.place.path("seen")
+        url, said = self.open_with(f'(echo "$@"; stat -c %a "$1"; cat "$1") > {seen}')
+        self.assertEqual(said, "")
+        with open(seen, encoding="utf-8") as file:
+            arguments, mode, content = file.read().split("\n", 2)
+        self.assertNotIn("code=", arguments)
+        self.assertEqual(mode, "600")
+        self.assertIn(url, content)
+
+    def test_a_browser_that_does_not_start_is_one_line(self) -> None:
+        _, said = self.open_with("exit 3")
+        self.assertRegex(
+            said, r"^palingenesis: the browser cannot be started: xdg-open .* 3; .*\n$"
+        )
+
+    def test_a_browser_that_stays_keeps_nobody_waiting(self) -> None:
+        pid = self.place.path("pid")
+        _, said = self.open_with(f"echo $$ > {pid}; exec sleep 600")
+        self.assertEqual(said, "")
+        with open(pid, encoding="ascii") as file:
+            os.kill(int(file.read()), signal.SIGTERM)
+
     def test_metrics_are_prometheus_without_a_port(self) -> None:
         self.start()
         self.ask(b"PAUSE\n")
