@@ -272,6 +272,28 @@ class OtherUserTests(AttackTestCase):
             self.assertIn("PermissionError", self.as_nobody(attempt))
         os.chmod(self.place.state, 0o700)
 
+    def test_a_wide_socket_opens_no_page_and_revives_nothing_for_another_user(self) -> None:
+        for directory in (self.place.directory, self.place.runtime):
+            os.chmod(directory, 0o755)
+        self.configure(self.http + 'mode = "0666"\n')
+        self.ask(b"RELOAD\n")
+        wait_until(lambda: os.stat(self.local).st_mode & 0o777 == 0o666, "the socket is wide")
+
+        def send(name: str, argument: str) -> str:
+            body = json.dumps({"arguments": [argument]})
+            data = self.data("POST", f"/api/v1/commands/{name}", "", body=body)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(self.local)
+                connection.sendall(data)
+                return read_all(connection).decode()
+
+        for name, argument in (("WEB", "open"), ("WEB", "revoke"), ("REVIVE", "any-session")):
+            reply = self.as_nobody(lambda name=name, argument=argument: send(name, argument))
+            self.assertIn("HTTP/1.1 409 ", reply)
+            self.assertIn("nly the daemon's own user and root", reply)
+        self.assertEqual(self.get("/api/v1/status", self.key)[0], 200)
+
     def test_another_user_can_have_the_other_address_of_localhost(self) -> None:
         # So no page tells a reader to send the token to that name.
         def squat() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.web.keys import TOKEN_NAME
+from palingenesis.web.settings import DEFAULT_PORT
 from tests.process.test_web import free_port
 from tests.support.cases import CommandTestCase
 from tests.support.needs import needs_root
@@ -253,6 +255,17 @@ class CommandTests(DaemonWebTestCase):
         self.assertEqual(self.get("/health", port=port)[0], 200)
         self.assertEqual(self.said("web", "--close"), "closed\n")
         wait_until(lambda: not self.is_open(port), "the page is closed")
+
+    def test_the_page_is_at_another_port_if_the_usual_one_is_taken(self) -> None:
+        with socket.socket() as taken:
+            with contextlib.suppress(OSError):
+                # Else somebody has it already.
+                taken.bind(("127.0.0.1", DEFAULT_PORT))
+                taken.listen()
+            self.start()
+            port = int(self.said("web").split("/#")[0].rpartition(":")[2])
+            self.assertNotEqual(port, DEFAULT_PORT)
+            self.assertEqual(self.get("/health", port=port)[0], 200)
 
     def test_over_ssh_it_says_what_to_type_at_home(self) -> None:
         self.start(f'[http]\nlisten = "127.0.0.1:{self.port}"\n')
