@@ -7,9 +7,11 @@ import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 from typing import Any
+from unittest import skipUnless
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -385,3 +387,52 @@ class StopTests(DaemonWebTestCase):
         self.assert_no_traceback(process)
         self.assertFalse(os.path.lexists(self.local))
         self.assertEqual(idle.recv(1), b"")
+
+
+class ReactorTests(DaemonWebTestCase):
+    """The same on each of the reactors that a user may choose."""
+
+    def serve(self, reactor: str) -> None:
+        process = self.start(self.http, before=("-n", "--reactor", reactor))
+        wait_until(lambda: accepts(self.local), "the door listens")
+        request = (
+            f"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {self.token}\r\n\r\n"
+        ).encode()
+        for address in (("127.0.0.1", self.port), self.local):
+            family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+            with socket.socket(family) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(address)
+                # One after the other, then several in one segment.
+                for _ in range(3):
+                    connection.sendall(request)
+                    self.assertIn(b"200 OK", connection.recv(65_536))
+                connection.sendall(3 * request)
+                connection.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_all(connection).count(b'"monitoring"'), 3)
+        with connect(self.local) as stream:
+            stream.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            events = stream.makefile("rb")
+            while not events.readline().startswith(b"event: sessions"):
+                pass
+            self.ask(b"PAUSE\n")
+            while not events.readline().startswith(b"event: log"):
+                pass
+            self.assertEqual(process.stop(signal.SIGTERM), 0)
+            self.assertTrue(events.read().endswith(b"0\r\n\r\n"))
+        self.assert_no_traceback(process)
+
+    @skipUnless(hasattr(select, "epoll"), "there is no epoll(7)")
+    def test_it_is_served_on_epoll(self) -> None:
+        self.serve("epoll")
+
+    @skipUnless(hasattr(select, "poll"), "there is no poll(2)")
+    def test_it_is_served_on_poll(self) -> None:
+        self.serve("poll")
+
+    def test_it_is_served_on_select(self) -> None:
+        self.serve("select")
+
+    def test_it_is_served_on_asyncio(self) -> None:
+        self.serve("asyncio")
