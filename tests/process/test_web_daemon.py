@@ -20,6 +20,7 @@ from palingenesis.web.keys import TOKEN_NAME
 from palingenesis.web.settings import DEFAULT_PORT
 from tests.process.test_web import free_port
 from tests.support.cases import CommandTestCase
+from tests.support.impostors import answer, impostor
 from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import Process
@@ -373,6 +374,29 @@ class CommandTests(DaemonWebTestCase):
         self.start('mode = "0666"\n')
         reply = as_user(NOBODY, lambda: self.ask(b"WEB open\n").decode())
         self.assertIn("Only the daemon's own user and root", reply)
+
+
+class ImpostorTests(CommandTestCase):
+    """What is printed if something else listens at the socket."""
+
+    def test_a_reply_of_another_kind_is_one_line_and_nothing_of_it_is_printed_raw(self) -> None:
+        escape = rb"\u001b[2J"
+        url = b'{"address": "127.0.0.1:1", "url": "http://127.0.0.1:1/%s"}\n'
+        for arguments, reply in (
+            (["web"], b"OK\n"),
+            (["web"], b'{"address": 1}\n'),
+            (["web"], url % escape),
+            (["web", "--open"], url % rb"\"><script>"),
+            (["web", "--close"], b'{"listening": null}\n'),
+            (["web", "--revoke"], b'{"sessions": "%s"}\n' % escape),
+            (["metrics"], b'{"a": "%s"}\n' % escape),
+            (["metrics"], b"OK\n"),
+        ):
+            with impostor(self.place.socket, answer(reply)):
+                said = self.assert_fails(Exit.NO_ANSWER, *arguments)
+            self.assertIn("invalid reply", said)
+            self.assertNotIn("\x1b", said)
+            os.unlink(self.place.socket)
 
 
 class StopTests(DaemonWebTestCase):
