@@ -232,7 +232,9 @@ SECTIONS = (
         """\
 ``GET /api/v1/status`` over TCP with the token, on one kept connection and on a new one each time,
 against a plain resource of ``twisted.web`` that returns the same bytes, head and body, and checks
-nothing (``web_servers.py``).""",
+nothing (``web_servers.py``). On a kept connection a request takes 1.14 times the processor time if
+the reply is sent in the reactor's next turn, and 1.15 times if Twisted's own ``write`` makes its
+head.""",
         measure_http,
         http_table,
     ),

@@ -79,9 +79,9 @@ class BoundedRequest(Request):
 
     def answer(self, head: bytes, body: bytes) -> None:
         """
-        Send a whole response.
+        Send a whole response at once.
 
-        Twisted's own ``write`` and ``finish`` take a sixth of a request's time for the same.
+        Twisted's own ``write`` does the same; ``benchmarks`` has what that takes.
 
         :param head: lines of its head, beside those of ``responseHeaders`` and the body's length.
         :param body: its body; empty if its status code has none.

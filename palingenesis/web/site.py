@@ -164,7 +164,7 @@ class _Connection(Connection):
     """
     A connection that sends a reply in the turn of the reactor that reads the request.
 
-    Twisted's own sends it in the next turn, which takes a fifth of a request's time.
+    Twisted's own sends it in the next turn; ``benchmarks`` has what that takes.
     """
 
     _sending = _Sending.NOTHING
