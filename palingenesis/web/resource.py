@@ -286,7 +286,8 @@ class ControlResource(Resource):
         return _SVG, night.svg(facts, None if offset is None else int(offset)).encode()
 
     def _get_events(self, request: Any, visitor: Visitor) -> Response:
-        _set_headers(request, events.MEDIA_TYPE)
+        _set_headers(request)
+        request.setHeader(b"content-type", events.MEDIA_TYPE)
         if request.method == b"HEAD":
             request.finish()
             return None
@@ -473,17 +474,17 @@ def _send(request: Any, response: tuple[bytes, bytes]) -> None:
         content_type = b"Content-Type: %s\r\n" % media_type if body else b""
         request.answer(_HEADER_LINES + content_type, body)
         return
-    _set_headers(request, media_type)
+    _set_headers(request)
     if body:
+        request.setHeader(b"content-type", media_type)
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)
     request.finish()
 
 
-def _set_headers(request: Any, media_type: bytes) -> None:
+def _set_headers(request: Any) -> None:
     for name, value in HEADERS.items():
         request.setHeader(name, value)
-    request.setHeader(b"content-type", media_type)
 
 
 def _send_problem(request: Any, error: Problem) -> None:
