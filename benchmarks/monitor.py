@@ -28,7 +28,7 @@ _CLAUDE = AGENTS["claude"]
 _DAY = 86_400.0
 
 
-def _transcript(number: int) -> tuple[str, bytes]:
+def transcript(number: int) -> tuple[str, bytes]:
     """Make a finished session, by its id and its records."""
     session = f"{number:08x}-0000-4000-8000-000000000000"
     record = {
@@ -54,11 +54,11 @@ def _transcript(number: int) -> tuple[str, bytes]:
     return session, b"".join(json.dumps(each).encode() + b"\n" for each in turn)
 
 
-def _fill(home: str, sessions: int, directories: int) -> None:
+def fill(home: str, sessions: int, directories: int) -> None:
     """Write sessions that ended a day ago."""
     then = time.time() - _DAY
     for number in range(sessions):
-        session, records = _transcript(number)
+        session, records = transcript(number)
         path = os.path.join(home, "projects", f"-{number % directories}", f"{session}.jsonl")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
@@ -68,7 +68,7 @@ def _fill(home: str, sessions: int, directories: int) -> None:
 
 def _large(path: str, size: int) -> None:
     """Write a session of so many bytes."""
-    _, records = _transcript(0)
+    _, records = transcript(0)
     with open(path, "wb") as file:
         while file.tell() < size:
             file.write(records * 1000)
@@ -82,7 +82,7 @@ def _seconds(do: Callable[[], object]) -> float:
 
 def measure_look(bench: Bench) -> Figures:
     home = os.path.join(bench.directory, "look")
-    _fill(home, TRANSCRIPTS, DIRECTORIES)
+    fill(home, TRANSCRIPTS, DIRECTORIES)
     large = os.path.join(bench.directory, "large.jsonl")
     _large(large, LARGE)
     homes = [Home("claude", "claude", home)]
@@ -122,7 +122,7 @@ def measure_guard(bench: Bench) -> Figures:
     rows: Rows = {}
     for label, sessions in (("no sessions", 0), ("2,000 old sessions", OLD_SESSIONS)):
         home = os.path.join(bench.directory, f"guard-{sessions}")
-        _fill(home, sessions, 100)
+        fill(home, sessions, 100)
         bench.environment["CLAUDE_CONFIG_DIR"] = home
         path = bench.socket()
         with bench.started(OURS.argv(path), path) as process:
@@ -143,7 +143,7 @@ def guard_table(figures: Figures) -> Table:
 
 def measure_beside(bench: Bench) -> Figures:
     home = os.path.join(bench.directory, "beside")
-    _fill(home, OLD_SESSIONS, 100)
+    fill(home, OLD_SESSIONS, 100)
     bench.environment["CLAUDE_CONFIG_DIR"] = home
     blind = bench.file("blind.toml", "[sessions]\nagents = []\n")
     watching = replace(OURS, label="monitoring 2,000 sessions")

@@ -17,13 +17,15 @@ from twisted.web.server import Site
 
 from palingenesis import ControlService, DaemonState
 from palingenesis.web import ControlResource
-from palingenesis.web.site import BoundedSite
+from palingenesis.web.resource import HEADERS
+from palingenesis.web.settings import Place
+from palingenesis.web.site import WebService
 
 TOKEN = "a-token-of-forty-three-characters-is-as-usual"
 
 
 class Plain(Resource):
-    """The same bytes as they are, to whoever asks."""
+    """The same bytes, head and body, to any client."""
 
     isLeaf = True  # noqa: N815 - Twisted's name
     body = (
@@ -31,7 +33,11 @@ class Plain(Resource):
         b'"total_resumes": 0}\n'
     )
 
-    def render_GET(self, request: Any) -> bytes:  # noqa: N802, ARG002 - Twisted's name
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802 - Twisted's name
+        for name, value in HEADERS.items():
+            request.setHeader(name, value)
+        request.setHeader(b"content-type", b"application/json")
+        request.responseHeaders.removeHeader(b"server")
         return self.body
 
 
@@ -39,16 +45,19 @@ def main() -> None:
     which, path = sys.argv[1:]
     loop: Any = reactor
     control = ControlService(DaemonState(), path)
-    site: Site
     if which == "ours":
-        site = BoundedSite(ControlResource(control, TOKEN), loop)
+        web = WebService(loop, ControlResource(control, TOKEN))
+        web.startService()
+        web.listen([Place(host="127.0.0.1")])
+        (place,) = web.addresses.values()
+        port = place.port
     else:
         # As quiet as ours: an access log would be most of what is measured.
         site = Site(Plain())
         site.log = lambda _: None  # type: ignore[method-assign,assignment,misc]
-    port = loop.listenTCP(0, site, interface="127.0.0.1", backlog=128)
+        port = loop.listenTCP(0, site, interface="127.0.0.1", backlog=128).getHost().port
     with open(f"{path}.port.new", "w", encoding="ascii") as file:
-        file.write(str(port.getHost().port))
+        file.write(str(port))
     os.rename(f"{path}.port.new", f"{path}.port")
     control.startService()
     loop.addSystemEventTrigger("before", "shutdown", control.stopService)

@@ -296,10 +296,10 @@ def _web(options: Namespace) -> Exit:
 
     client = _client(options)
     if options.close:
-        return close_page(client, json=options.json)
+        return close_page(client, as_json=options.json)
     if options.revoke:
-        return revoke_sessions(client, json=options.json)
-    return open_page(client, browser=options.open, json=options.json)
+        return revoke_sessions(client, as_json=options.json)
+    return open_page(client, browser=options.open, as_json=options.json)
 
 
 def _add_web_options(parser: ArgumentParser) -> None:
@@ -311,8 +311,9 @@ def _add_web_options(parser: ArgumentParser) -> None:
 
 
 def _metrics(options: Namespace) -> Exit:
-    sys.stdout.write(_client(options).send("METRICS"))
-    return Exit.DONE
+    from palingenesis.cli.web import print_metrics
+
+    return print_metrics(_client(options))
 
 
 def _path(options: Namespace) -> Exit:

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import shutil
 import sys
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
+from palingenesis.client.errors import InvalidReply
+from palingenesis.text import in_short, printable
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from palingenesis.client.blocking import ControlClient
 
 #: The name of the file that leads the browser to the page, beside the socket.
 LINK_NAME = "palingenesis-web.html"
+#: Seconds in which the program that starts the browser may fail.
+BROWSER_SECONDS = 2.0
 
+#: An address, a port and a code, and nothing that a terminal or a browser takes for more.
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/#=\[\]-]{1,200}")
 _LINK_BEGIN = '<!DOCTYPE html><meta charset="utf-8"><title>palingenesis</title>'
 
 
-def open_page(client: ControlClient, *, browser: bool, json: bool) -> Exit:
+def open_page(client: ControlClient, *, browser: bool, as_json: bool) -> Exit:
     """
     Have the daemon open its page, and print the address.
 
     :param browser: whether the browser is started too.
-    :param json: whether the daemon's reply is printed instead.
+    :param as_json: whether the daemon's reply is printed instead.
     """
-    reply = client.send("WEB", "open")
-    if json:
+    reply = _send(client, "open", lambda each: _has_text(each, "address", "url"))
+    if as_json:
         _print_json(reply)
     else:
         print("\n".join(address_lines(reply, os.environ)))
@@ -41,25 +49,38 @@ def open_page(client: ControlClient, *, browser: bool, json: bool) -> Exit:
     return Exit.DONE
 
 
-def close_page(client: ControlClient, *, json: bool) -> Exit:
+def close_page(client: ControlClient, *, as_json: bool) -> Exit:
     """Have the daemon close the page that a command has opened."""
-    reply = client.send("WEB", "close")
-    if json:
+    reply = _send(client, "close", lambda each: isinstance(each.get(Key.LISTENING), list))
+    if as_json:
         _print_json(reply)
     else:
-        places = ", ".join(reply[Key.LISTENING])
+        places = printable(", ".join(map(str, reply[Key.LISTENING])))
         print(f"closed; HTTP is served at {places}" if places else "closed")
     return Exit.DONE
 
 
-def revoke_sessions(client: ControlClient, *, json: bool) -> Exit:
+def revoke_sessions(client: ControlClient, *, as_json: bool) -> Exit:
     """Have the daemon end every browser's session."""
-    reply = client.send("WEB", "revoke")
-    if json:
+    reply = _send(client, "revoke", lambda each: isinstance(each.get(Key.SESSIONS), int))
+    if as_json:
         _print_json(reply)
     else:
         count = reply[Key.SESSIONS]
         print(f"ended {count} session{'' if count == 1 else 's'}")
+    return Exit.DONE
+
+
+def print_metrics(client: ControlClient) -> Exit:
+    """
+    Print the daemon's metrics.
+
+    :raises palingenesis.client.errors.ClientError: if it does not reply with a text.
+    """
+    line = client.send_line("METRICS")
+    if not line.startswith(b'"'):
+        raise InvalidReply(client.path, line)
+    sys.stdout.write(json.loads(line))
     return Exit.DONE
 
 
@@ -100,7 +121,11 @@ def write_link(url: str, directory: str) -> str:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
         file.write(f'{_LINK_BEGIN}<meta http-equiv="refresh" content="0; url={url}">')
-    os.rename(beside, path)
+    try:
+        os.rename(beside, path)
+    except OSError:
+        os.unlink(beside)
+        raise
     return path
 
 
@@ -122,16 +147,46 @@ def _start_browser(url: str, directory: str) -> Exit:
         return Exit.DONE
     import subprocess
 
+    program = "open" if sys.platform == "darwin" else "xdg-open"
+    nowhere = subprocess.DEVNULL
+    failed = None
     try:
         path = write_link(url, directory)
-        program = "open" if sys.platform == "darwin" else "xdg-open"
-        subprocess.run([program, path], check=True, stdin=subprocess.DEVNULL)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        complain(f"the browser cannot be started: {error}; open the address yourself")
+        started = subprocess.Popen(  # noqa: S603
+            [program, path], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        )
+        # If it is the browser itself, it runs as long as the browser.
+        if status := started.wait(BROWSER_SECONDS):
+            failed = f"{program} has failed with exit status {status}"
+    except OSError as error:
+        failed = f"{error.filename or program}: {in_short(error)}"
+    except subprocess.TimeoutExpired:
+        pass
+    if failed is not None:
+        complain(f"the browser cannot be started: {failed}; open the address yourself")
     return Exit.DONE
 
 
-def _print_json(reply: object) -> None:
-    import json
+def _send(
+    client: ControlClient, action: str, is_right: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """
+    Send ``WEB ACTION``, and return the object in the reply.
 
+    :param is_right: returns whether it is what the daemon replies with.
+    :raises palingenesis.client.errors.ClientError: if it is not.
+    """
+    line = client.send_line("WEB", action)
+    reply: dict[str, Any] = json.loads(line) if line.startswith(b"{") else {}
+    if not is_right(reply):
+        raise InvalidReply(client.path, line)
+    return reply
+
+
+def _has_text(reply: Mapping[str, Any], *keys: str) -> bool:
+    """Return whether these values can be printed, and be in a page, as they are."""
+    return all(_PLAIN.fullmatch(str(reply.get(key, ""))) for key in keys)
+
+
+def _print_json(reply: object) -> None:
     print(json.dumps(reply))

@@ -287,10 +287,6 @@ class CommandTable:
         :param peer: the client, or None if the kernel does not name it.
         :returns: the reply, or the call if it is under way.
         """
-        spec = self._specs.get(line.removesuffix(b"\n"))
-        if spec is not None and not spec.arguments:
-            # Nearly every request is written like this.
-            return self._run(Call(self, spec, (), peer))
         call = self._parse(line, peer)
         return call.line if isinstance(call, Answer) else self._run(call)
 
@@ -319,6 +315,10 @@ class CommandTable:
     def _parse(
         self, line: bytes, peer: Credentials | None, origin: str | None = None
     ) -> Call | Answer:
+        spec = self._specs.get(line.removesuffix(b"\n"))
+        if spec is not None and not spec.arguments:
+            # Nearly every request is written like this.
+            return Call(self, spec, (), peer, origin)
         name, sent = wire.split_request(line)
         spec = self._specs.get(name)
         if spec is None or (sent and spec.name in Command.__members__):
@@ -450,7 +450,9 @@ class CommandTable:
         if not isinstance(result, DaemonStatus):
             raise Unfit(f"no DaemonStatus but {printable(repr(result), VALUE_LIMIT)}")
         uptime = int(self._monotonic() - self._started)
-        if result.uptime_secs is not None or not isinstance(result.extra, FixedKeys):
+        if result.uptime_secs is not None or (
+            result.extra and not isinstance(result.extra, FixedKeys)
+        ):
             return wire.render_status(result, uptime)
         if result != self._status:
             # Only the uptime changes from one reply to the next: the rest is rendered once.

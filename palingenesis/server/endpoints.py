@@ -14,31 +14,25 @@ from twisted.internet.endpoints import (
     serverFromString,
 )
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
 from palingenesis.server.express import Express
+from palingenesis.server.fileport import FilePort
 from palingenesis.server.interfaces import Reactor
-from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.server.transport import ControlPort, ListeningSocket
-from palingenesis.text import printable
 
 #: The description of a socket that systemd passes, by index or by name.
 SYSTEMD_PATTERN = re.compile(r"systemd:domain=UNIX:(?:index=(?P<index>[0-9]{1,4})|name=[^:=]+)")
 #: The first descriptor that systemd passes, sd_listen_fds(3).
 SD_LISTEN_FDS_START = 3
 
-_log = get_logger(__name__)
-
 
 @implementer(IStreamServerEndpoint)
 class FileEndpoint:
     """
     Listens on a claimed path.
-
-    The port of Twisted's own endpoint unlinks whatever is at the path.
 
     :param reactor: what to run on.
     :param file: the path, which `listen` claims unless it is claimed already.
@@ -55,34 +49,12 @@ class FileEndpoint:
         :returns: a Deferred of the port. It fails with a
             `palingenesis.server.socketfile.SocketFileError` if the path cannot be claimed.
         """
-        return execute(self.listen_now, protocolFactory)
+        return execute(self._listen, protocolFactory)
 
-    def listen_now(self, factory: ServerFactory) -> ControlPort:
-        """Listen as `listen` does, and return the port itself."""
-        file = self._file
-        file.claim()
-        port = _make_port(self._reactor, factory, file.bind())
-        if file.moved is not None:
-            _log.warn(
-                "A file was at {path}: moved it to {moved}",
-                path=printable(file.path),
-                moved=printable(file.moved),
-            )
-            file.moved = None
-        if file.closed_directory is not None:
-            _log.warn(
-                "The mode {mode:04o} of {path} lets in other users, but the directory "
-                "{directory} keeps them out",
-                mode=file.mode,
-                path=printable(file.path),
-                directory=printable(file.closed_directory),
-            )
-        try:
-            port.startListening()
-        except BaseException:
-            port.connectionLost()
-            file.remove()
-            raise
+    def _listen(self, factory: ControlFactory) -> FilePort:
+        serve = Express(factory, self._reactor).serve
+        port = FilePort(self._reactor, factory, self._file, serve)
+        port.startListening()
         return port
 
 
@@ -112,11 +84,12 @@ class InheritedEndpoint:
         """
         return execute(self._listen, protocolFactory)
 
-    def _listen(self, factory: ServerFactory) -> ControlPort:
+    def _listen(self, factory: ControlFactory) -> ControlPort:
         listening = ListeningSocket(
             socket.AF_UNIX, socket.SOCK_STREAM, fileno=os.dup(self._descriptor)
         )
-        port = _make_port(self._reactor, factory, listening, shared=True)
+        serve = Express(factory, self._reactor).serve
+        port = ControlPort(self._reactor, factory, listening, serve, shared=True)
         port.startListening()
         return port
 
@@ -146,13 +119,6 @@ def make_endpoint(reactor: Reactor, given: IStreamServerEndpoint | str) -> IStre
     if not callable(getattr(endpoint, "listen", None)):
         raise ValueError(f"endpoint: expected one, or the description of one, not {endpoint!r}")
     return cast(IStreamServerEndpoint, endpoint)
-
-
-def _make_port(
-    reactor: Reactor, factory: ServerFactory, listening: socket.socket, shared: bool = False
-) -> ControlPort:
-    serve = Express(cast(ControlFactory, factory), reactor)
-    return ControlPort(reactor, factory, listening, serve.serve, shared)
 
 
 def _is_listening(descriptor: int) -> bool:

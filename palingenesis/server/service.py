@@ -10,7 +10,6 @@ from weakref import WeakSet
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from palingenesis.config import DEFAULTS, Limits, check_mode
@@ -18,16 +17,14 @@ from palingenesis.locate import locate_socket
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
+from palingenesis.server.fileport import FilePort
 from palingenesis.server.interfaces import Controllable, check_state
 from palingenesis.server.log import get_logger
 from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError
+from palingenesis.server.socketfile import SocketFile
 from palingenesis.server.transport import ControlPort
 from palingenesis.text import printable
-
-#: Seconds from one check whether the socket is still at its path to the next.
-CHECK_INTERVAL = 2.0
 
 _log = get_logger(__name__)
 
@@ -36,10 +33,9 @@ class ControlService(Service):
     """
     Serves the control socket of a daemon.
 
-    Starting it claims the path, listens, and checks the file every `CHECK_INTERVAL` seconds:
-    a socket whose file is deleted is bound anew. Stopping it removes the file if it is still
-    ours, disconnects idle clients, and gives commands under way two seconds. It can be
-    started again.
+    Starting it claims the path, and listens; a socket whose file is deleted is bound anew within
+    seconds. Stopping it removes the file if it is still ours, disconnects idle clients, and gives
+    commands under way two seconds. It can be started again.
 
     Its deadlines are as reliable as the reactor's clock. Twisted's reactors use the wall
     clock (twisted/twisted#2424); `palingenesis.server.clock.use_monotonic_time` changes that.
@@ -94,9 +90,6 @@ class ControlService(Service):
         self.factory = ControlFactory(self._commands, reactor, admit_others=bits & 0o077 != 0)
         self._listening: Deferred[Any] | None = None
         self._port: IListeningPort | None = None
-        self._checks = LoopingCall(self._check_file)
-        self._checks.clock = reactor
-        self._warning: str | None = None
 
     def command(
         self,
@@ -188,8 +181,6 @@ class ControlService(Service):
         self._listening = self._endpoint.listen(self.factory)
         self._listening.addCallbacks(self._started, failed)
         if failed_at_once:
-            if self._file is not None:
-                self._file.roll_back()
             failed_at_once[0].raiseException()
         self._commands.start_clock()
         _started_here.add(self)
@@ -205,10 +196,6 @@ class ControlService(Service):
         super().stopService()
         if self._listening is not None:
             self._listening.cancel()
-        if self._checks.running:
-            self._checks.stop()
-        if self._file is not None:
-            self._file.remove()
         port = self._port
         stopped = succeed(None) if port is None else maybeDeferred(port.stopListening)
         self._port = None
@@ -249,9 +236,6 @@ class ControlService(Service):
 
     def _started(self, port: IListeningPort) -> None:
         self._port = port
-        if self._file is not None:
-            checking = self._checks.start(CHECK_INTERVAL, now=False)
-            checking.addErrback(lambda failure: _log.failure("The checks ended", failure))
         where = port.getHost() if self._file is None else printable(self._file.path)
         _log.info("Listening on {where}", where=where)
 
@@ -263,47 +247,10 @@ class ControlService(Service):
                 self._file.release()
         return result
 
-    def _check_file(self) -> None:
-        file = self._file
-        assert file is not None  # noqa: S101 - only a file is checked
-        state = file.check()
-        if state is PathState.OURS:
-            self._warning = None
-        elif state is PathState.UNREADABLE:
-            self._report(f"{file.path} cannot be checked; see who may search its directory")
-        elif state is PathState.GONE:
-            self._bind_anew(file, "was deleted")
-        elif file.take_back():
-            self._bind_anew(file, "was replaced by a socket that is stale")
-        else:
-            self._report(f"something else is at {file.path}; it is left alone")
-
-    def _bind_anew(self, file: SocketFile, why: str) -> None:
-        """Bind a socket whose path was lost; existing connections stay open."""
-        try:
-            endpoint = self._endpoint
-            assert isinstance(endpoint, FileEndpoint)  # noqa: S101 - only a file is checked
-            port = endpoint.listen_now(self.factory)
-        except SocketFileError as error:
-            self._report(f"{file.path} {why}, and {error.reason}")
-            return
-        _log.warn("{path} {why}: bound it anew", path=printable(file.path), why=why)
-        old, self._port = self._port, port
-        if old is not None:
-            old.stopListening()
-
-    def _report(self, warning: str) -> None:
-        if warning != self._warning:
-            self._warning = warning
-            _log.error("No client can connect: {why}", why=printable(warning))
-
     def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""
-        if self._checks.running:
-            # Otherwise, a child that runs the reactor would bind the path anew.
-            self._checks.stop()
         port: Any = self._port
-        if isinstance(port, ControlPort):
+        if isinstance(port, FilePort | ControlPort):
             port.forget()
         elif (listening := getattr(port, "socket", None)) is not None:
             # The port of another endpoint: one of Twisted's own.
@@ -311,6 +258,7 @@ class ControlService(Service):
         for client in self.factory.connections():
             client.forget()
         if self._file is not None:
+            # After a stop too, until it is released.
             self._file.forget()
 
 

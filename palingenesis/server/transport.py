@@ -1,5 +1,5 @@
 """
-A listening port and its connections, for Unix sockets that are bound already.
+A listening port and its connections, for sockets that are bound already.
 
 Twisted's own ``unix.Port`` unlinks whatever is at its path, fails if the file is gone, makes
 an inherited socket 0666, and logs a line for every client that it cannot accept. This port
@@ -16,12 +16,21 @@ from termios import FIONREAD
 from typing import Any, cast
 
 from twisted.internet import tcp
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IListeningPort,
+    IPushProducer,
+    IReadDescriptor,
+    IReadWriteDescriptor,
+    ISystemHandle,
+    ITransport,
+)
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import implementer, implementer_only
 
 from palingenesis.server.interfaces import Reactor
 from palingenesis.server.log import get_logger
@@ -46,9 +55,24 @@ def has_unread(connected: socket.socket) -> bool:
     return ioctl(connected, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD
 
 
+def address_of(name: Any) -> UNIXAddress | IPv4Address | IPv6Address:
+    """Return as an address what getsockname(2) and getpeername(2) return."""
+    if not isinstance(name, tuple):
+        return UNIXAddress(name)
+    return IPv4Address("TCP", *name) if len(name) == 2 else IPv6Address("TCP", *name)
+
+
+@implementer_only(
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ISystemHandle,
+    ITransport,
+)
 class Connection(tcp.Connection):
     """
-    Twisted's connection, on an accepted Unix socket.
+    Twisted's connection, on an accepted socket; a Unix socket has none of TCP's options.
 
     Twisted's own ``unix.Server`` would keep the file descriptors that a client passes; a
     plain recv(2) has the kernel discard them.
@@ -70,11 +94,11 @@ class Connection(tcp.Connection):
                 discarded += len(self.socket.recv(_READ_SIZE))
         super().connectionLost(reason)
 
-    def getHost(self) -> UNIXAddress:
-        return UNIXAddress(self.socket.getsockname())
+    def getHost(self) -> UNIXAddress | IPv4Address | IPv6Address:
+        return address_of(self.socket.getsockname())
 
-    def getPeer(self) -> UNIXAddress:
-        return UNIXAddress(self.socket.getpeername())
+    def getPeer(self) -> UNIXAddress | IPv4Address | IPv6Address:
+        return address_of(self.socket.getpeername())
 
     def logPrefix(self) -> str:
         return self.protocol.__class__.__name__ if self.connected else "-"
@@ -82,20 +106,20 @@ class Connection(tcp.Connection):
 
 class ListeningSocket(socket.socket):
     """
-    A listening Unix socket.
+    A listening stream socket, of the Unix family unless an instance says otherwise.
 
     The standard library computes these two anew for each ``accept``, which takes a
     twentieth of an exchange.
     """
 
-    family = socket.AF_UNIX
+    family: socket.AddressFamily = socket.AF_UNIX
     type = socket.SOCK_STREAM
 
 
 @implementer(IListeningPort, IReadDescriptor)
 class ControlPort:
     """
-    Accepts connections from a listening Unix socket.
+    Accepts connections from a listening socket.
 
     If the process runs out of file descriptors, the port logs one line, and clients wait in
     the backlog until there are some again.
@@ -145,8 +169,8 @@ class ControlPort:
         for accepted in self._serving:
             accepted.close()
 
-    def getHost(self) -> UNIXAddress:
-        return UNIXAddress(self._listening.getsockname())
+    def getHost(self) -> UNIXAddress | IPv4Address | IPv6Address:
+        return address_of(self._listening.getsockname())
 
     def fileno(self) -> int:
         return self._listening.fileno()

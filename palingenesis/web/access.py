@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol
@@ -56,8 +56,14 @@ class Guard(Protocol):
 
     keys: Keys | None
 
-    def admit(self, request: Any, *, public: bool = False) -> Visitor:
+    def admit(self, request: Any) -> Visitor:
         """Return who sent a request, or raise a `Problem`."""
+
+    def admit_user(self, request: Any) -> Visitor:
+        """Return who sent a request that needs no key, or raise a `Problem`."""
+
+    def admit_public(self, request: Any) -> Visitor:
+        """Return who sent a request that needs neither key nor user, or raise a `Problem`."""
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """Raise a `Problem` unless a request may change something."""
@@ -94,38 +100,50 @@ class Access:
         self._users = frozenset(user_id(user) for user in users)
         self._control = control
         self._admit_others = admit_others
-        #: Who is at the other end of a connection, without a key.
+        #: Who is at the other end of a connection, with the token; the kernel is asked once.
         self._visitors: WeakKeyDictionary[Any, Visitor] = WeakKeyDictionary()
         #: Host headers that were right; most clients send the same one again and again.
-        self._known_hosts: set[str] = set()
+        self._known_hosts: set[bytes] = set()
 
-    def admit(self, request: Any, *, public: bool = False) -> Visitor:
+    def admit(self, request: Any) -> Visitor:
         """
         Return who sent a request.
 
-        :param public: whether the request needs neither a user nor a key.
+        :raises Problem: if it may not be answered.
+        """
+        visitor = self._visitor(request)
+        if visitor.is_local:
+            return visitor
+        key = _bearer(request)
+        if key is None:
+            raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
+        if self._keys.is_token(key):
+            return visitor
+        if self._keys.is_session(key):
+            has_ended = partial(self._has_ended, key)
+            return visitor._replace(may_change=self._control, has_ended=has_ended)
+        raise wrong_key(self._keys)
+
+    def admit_user(self, request: Any) -> Visitor:
+        """
+        Return who sent a request that needs no key.
+
+        :raises Problem: if it may not be answered.
+        """
+        visitor = self._visitor(request)
+        return visitor if visitor.is_local else visitor._replace(has_key=False)
+
+    def admit_public(self, request: Any) -> Visitor:
+        """
+        Return who sent a request that needs neither key nor user.
+
         :raises Problem: if it may not be answered.
         """
         address = request.getClientAddress()
         if isinstance(address, UNIXAddress):
             return self._admit_local(request)
         self._check_host(request)
-        if public:
-            return Visitor(f"http, {_shown(address)}")
-        visitor = self._visitors.get(request.transport)
-        if visitor is None:
-            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
-        if visitor.peer is not None and not self._is_admitted(visitor.peer.uid):
-            raise Problem(HTTPStatus.FORBIDDEN, _NOT_PERMITTED)
-        key = _bearer(request)
-        if key is not None:
-            if self._keys.is_token(key):
-                return Visitor(visitor.by, visitor.peer, True)
-            if self._keys.is_session(key):
-                has_ended = partial(self._has_ended, key)
-                return Visitor(visitor.by, visitor.peer, True, False, self._control, has_ended)
-            raise wrong_key(self._keys)
-        raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
+        return Visitor(f"http, {_shown(address)}")
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """
@@ -174,31 +192,46 @@ class Access:
         return uid in (0, os.geteuid()) or uid in self._users
 
     def _check_host(self, request: Any) -> None:
-        hosts = header_values(request, b"host")
-        if len(hosts) > 1:
+        sent = request.requestHeaders.getRawHeaders(b"host", [b""])
+        if len(sent) > 1:
             raise Problem(HTTPStatus.BAD_REQUEST, "The Host header comes twice")
-        host = hosts[0].lower() if hosts else ""
-        if host in self._known_hosts:
+        if sent[0] in self._known_hosts:
             return
+        host = sent[0].decode("latin-1").lower()
         name = host_name(host)
         if name is None or not (host in self._hosts or name in self._hosts or _is_loopback(name)):
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "The Host header names another server")
         if len(self._known_hosts) < _KNOWN_HOSTS_LIMIT:
-            self._known_hosts.add(host)
+            self._known_hosts.add(sent[0])
+
+    def _visitor(self, request: Any) -> Visitor:
+        """Return who is at the other end of a connection, with the token if it is TCP."""
+        address = request.getClientAddress()
+        if isinstance(address, UNIXAddress):
+            return self._admit_local(request)
+        self._check_host(request)
+        visitor = self._visitors.get(request.transport)
+        if visitor is None:
+            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
+        return visitor
 
     def _find_visitor(self, request: Any, address: Any) -> Visitor:
         """Return who is at the other end of a connection, as far as the kernel reports it."""
         uid = self._find_owner(request, address)
+        if uid is not None and not self._is_admitted(uid):
+            raise Problem(HTTPStatus.FORBIDDEN, _NOT_PERMITTED)
         by = f"http, uid {'unknown' if uid is None else uid}, {_shown(address)}"
         # The kernel names the user of a connection over TCP, and not the process.
-        return Visitor(by, None if uid is None else Credentials(0, uid, -1))
+        return Visitor(by, None if uid is None else Credentials(0, uid, -1), has_key=True)
 
     def _find_owner(self, request: Any, address: Any) -> int | None:
         if not is_told() or not isinstance(address, IPv4Address | IPv6Address):
             return None
-        if not _is_loopback(address.host):
-            return None
         server = request.getHost()
+        # One end is enough: any process may connect to the loopback from the machine's own
+        # address in another network.
+        if not (_is_loopback(address.host) or _is_loopback(server.host)):
+            return None
         try:
             return owner_of((address.host, address.port), (server.host, server.port))
         except OwnerUnknown:
@@ -212,10 +245,18 @@ class Unguarded:
 
     keys: Keys | None = None
 
-    def admit(self, request: Any, *, public: bool = False) -> Visitor:
+    def admit(self, request: Any) -> Visitor:
         """Return who sent a request, as far as its address shows it."""
         by = f"http, {_shown(request.getClientAddress())}"
-        return Visitor(by, has_key=not public, may_change=True)
+        return Visitor(by, has_key=True, may_change=True)
+
+    def admit_user(self, request: Any) -> Visitor:
+        """Return who sent a request, as `admit` does."""
+        return self.admit(request)
+
+    def admit_public(self, request: Any) -> Visitor:
+        """Return who sent a request, as `admit` does."""
+        return self.admit(request)._replace(has_key=False)
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """Do nothing: the application has decided."""
@@ -250,6 +291,7 @@ def _bearer(request: Any) -> bytes | None:
     return key.strip() if scheme.lower() == b"bearer" else b""
 
 
+@lru_cache(maxsize=64)
 def _is_loopback(name: str) -> bool:
     if name == "localhost":
         return True

@@ -64,12 +64,10 @@ class BoundedRequest(Request):
 
     :ivar streams: whether the response has no end of its own, so that a client that has closed
         its half is gone.
-    :ivar fixed_headers: lines of the response's head that are sent as they are.
     """
 
     channel: Any
     streams = False
-    fixed_headers = b""
     _body_size = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -78,6 +76,25 @@ class BoundedRequest(Request):
             self.channel.reject(_TOO_LARGE_BODY)
         else:
             super().handleContentChunk(data)
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        """
+        Send a whole response at once.
+
+        Twisted's own ``write`` does the same; ``benchmarks`` has what that takes.
+
+        :param head: lines of its head, beside those of ``responseHeaders`` and the body's length.
+        :param body: its body; empty if its status code has none.
+        """
+        parts = [b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message), head]
+        for name, values in self.responseHeaders.getAllRawHeaders():
+            parts += [b"%s: %s\r\n" % (name, value) for value in values]
+        parts.append(b"Content-Length: %d\r\n\r\n" % len(body) if body else b"\r\n")
+        if self.method != b"HEAD":
+            parts.append(body)
+        self.startedWriting = 1
+        self.channel.write(b"".join(parts))
+        self.finish()
 
 
 @implementer(IHalfCloseableProtocol)
@@ -129,15 +146,8 @@ class BoundedChannel(HTTPChannel):
         if data and self._phase is _Phase.WAITING:
             self._begin_request()
         super().dataReceived(data)
-        if self._buffer and self._phase is _Phase.WAITING:
-            # The beginning of a request that came behind one that has been answered.
-            self._begin_request()
 
     def lineReceived(self, line: bytes) -> None:
-        if self._phase is _Phase.REJECTED:
-            return
-        if self._phase is _Phase.WAITING:
-            self._begin_request()
         self._head_size += len(line) + len(self.delimiter)
         if self._head_size > HEAD_LIMIT:
             self.reject(_TOO_LARGE_HEAD)
@@ -174,18 +184,13 @@ class BoundedChannel(HTTPChannel):
         else:
             super().rawDataReceived(data)
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:  # noqa: N802
-        lines = [version, b" ", code, b" ", reason, b"\r\n", self.requests[0].fixed_headers]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n")
-        self.transport.writeSequence(lines)
-
     def requestDone(self, request: Any) -> None:
         self._phase = _Phase.WAITING
         self.since = self.site.reactor.seconds()
         self._set_deadline(IDLE_SECONDS)
+        if self._buffer:
+            # The beginning of a request that came behind this one.
+            self._begin_request()
         if not self.site.is_open:
             self.persistent = 0
         super().requestDone(request)

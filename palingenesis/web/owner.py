@@ -28,9 +28,9 @@ _NLMSG_ERROR = 2
 _ANY_STATE = 0xFFFFFFFF
 _NO_COOKIE = 0xFFFFFFFF
 _MESSAGE = struct.Struct("=IHHII")
-_REQUEST = struct.Struct("=BBBxI")
-_PORTS = struct.Struct("!HH")
-_END = struct.Struct("=III")
+#: The header; the family, the protocol, extensions and states; the ports and the addresses in the
+#: network's order; an interface and a cookie.
+_QUESTION = struct.Struct("=IHHII BBBxI HH16s16s III")
 #: What follows the header in an answer: the family, the state, 2 bytes and the socket's identity;
 #: then its expiry, its queues, its user and its inode.
 _ANSWER = struct.Struct("=BBBB48xIIIII")
@@ -83,19 +83,14 @@ def _ask(client: Address, server: Address) -> tuple[int, int, int] | None:
         raise _NotAsked
     ends = _packed(client[0]), _packed(server[0])
     family = socket.AF_INET if len(ends[0]) == 4 else socket.AF_INET6
-    body = b"".join(
-        (
-            _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ANY_STATE),
-            _PORTS.pack(client[1], server[1]),
-            *(end.ljust(16, b"\0") for end in ends),
-            _END.pack(0, _NO_COOKIE, _NO_COOKIE),
-        )
+    question = _QUESTION.pack(
+        *(_QUESTION.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0),
+        *(family, socket.IPPROTO_TCP, 0, _ANY_STATE),
+        *(socket.htons(client[1]), socket.htons(server[1]), *ends),
+        *(0, _NO_COOKIE, _NO_COOKIE),
     )
-    size = _MESSAGE.size + len(body)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.sendto(
-            _MESSAGE.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0) + body, (0, 0)
-        )
+        kernel.sendto(question, (0, 0))
         # The kernel has answered by now.
         answer = kernel.recv(4096, socket.MSG_DONTWAIT)
     kind = _MESSAGE.unpack_from(answer)[1]

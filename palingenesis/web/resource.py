@@ -48,7 +48,8 @@ OFFSET_LIMIT = 86_400
 
 _JSON = b"application/json"
 _SVG = b"image/svg+xml"
-_HEADERS = {
+#: The headers of every response.
+HEADERS = {
     b"Content-Security-Policy": (
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -58,7 +59,7 @@ _HEADERS = {
     b"Cross-Origin-Opener-Policy": b"same-origin",
     b"Cache-Control": b"no-store",
 }
-_FIXED_HEADERS = b"".join(b"%s: %s\r\n" % pair for pair in _HEADERS.items())
+_HEADER_LINES = b"".join(b"%s: %s\r\n" % pair for pair in HEADERS.items())
 _STATUSES = {
     Outcome.REFUSED: HTTPStatus.CONFLICT,
     Outcome.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -181,12 +182,6 @@ class ControlResource(Resource):
 
     def render(self, request: Any) -> Any:
         """Answer a request; never raises."""
-        if isinstance(request, BoundedRequest):
-            # A tenth of a request's time otherwise.
-            request.fixed_headers = _FIXED_HEADERS
-        else:
-            for name, value in _HEADERS.items():
-                request.responseHeaders.setRawHeaders(name, [value])
         request.responseHeaders.removeHeader(b"server")
         try:
             response = self._respond(request)
@@ -212,21 +207,24 @@ class ControlResource(Resource):
             raise Problem(HTTPStatus.PERMANENT_REDIRECT, "The page is below a slash")
         path = path or (b"",)
         method = request.method
-        if path == (b"health",) or path in PAGE:
-            self._note(request, self.guard.admit(request, public=True))
-            _check_method(method, _READS)
-            return PAGE[path] if path in PAGE else self._get_health(request)
-        if path == (b"api", b"v1", b"login") and self.guard.keys is not None:
-            visitor = self.guard.admit(request, public=True)
-            self._note(request, visitor)
-            _check_method(method, _CHANGES)
-            return self._post_login(request, visitor, self.guard.keys)
+        is_public = path == (b"health",) or path in PAGE
+        keys = self.guard.keys if path == (b"api", b"v1", b"login") else None
+        if is_public:
+            admit = self.guard.admit_public
+        else:
+            admit = self.guard.admit if keys is None else self.guard.admit_user
         try:
-            visitor = self.guard.admit(request)
+            visitor = admit(request)
         except Problem:
             self._note(request, Visitor(""))
             raise
         self._note(request, visitor)
+        if is_public:
+            _check_method(method, _READS)
+            return PAGE[path] if path in PAGE else self._get_health(request)
+        if keys is not None:
+            _check_method(method, _CHANGES)
+            return self._post_login(request, visitor, keys)
         return self._respond_to(request, visitor, method, path)
 
     def _respond_to(self, request: Any, visitor: Visitor, method: bytes, path: Path) -> Response:
@@ -288,6 +286,7 @@ class ControlResource(Resource):
         return _SVG, night.svg(facts, None if offset is None else int(offset)).encode()
 
     def _get_events(self, request: Any, visitor: Visitor) -> Response:
+        _set_headers(request)
         request.setHeader(b"content-type", events.MEDIA_TYPE)
         if request.method == b"HEAD":
             request.finish()
@@ -469,17 +468,23 @@ def _send(request: Any, response: tuple[bytes, bytes]) -> None:
     if request._disconnected:  # noqa: SLF001 - a client that is gone has no other sign
         return
     media_type, body = response
+    if not body:
+        request.setResponseCode(HTTPStatus.NO_CONTENT)
+    if isinstance(request, BoundedRequest):
+        content_type = b"Content-Type: %s\r\n" % media_type if body else b""
+        request.answer(_HEADER_LINES + content_type, body)
+        return
+    _set_headers(request)
     if body:
-        if isinstance(request, BoundedRequest):
-            request.fixed_headers += b"Content-Type: %s\r\n" % media_type
-            request.defaultContentType = None
-        else:
-            request.setHeader(b"content-type", media_type)
+        request.setHeader(b"content-type", media_type)
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)
-    else:
-        request.setResponseCode(HTTPStatus.NO_CONTENT)
     request.finish()
+
+
+def _set_headers(request: Any) -> None:
+    for name, value in HEADERS.items():
+        request.setHeader(name, value)
 
 
 def _send_problem(request: Any, error: Problem) -> None:

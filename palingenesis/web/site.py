@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from weakref import WeakSet
 
 from twisted.application.service import Service
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IConsumer,
-    IHalfCloseableDescriptor,
-    IListeningPort,
-    IPushProducer,
-    IReadWriteDescriptor,
-    ISystemHandle,
-    ITransport,
-)
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
-from zope.interface import implementer_only
 
+from palingenesis.server.fileport import FilePort
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile, SocketFileError
-from palingenesis.server.transport import Connection, ControlPort
+from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
 from palingenesis.text import in_short, printable
 from palingenesis.web.channel import BoundedChannel, BoundedRequest
 from palingenesis.web.problem import Problem
@@ -157,16 +149,76 @@ def _send_away(channels: Iterable[BoundedChannel]) -> bool:
     return True
 
 
-@implementer_only(
-    IConsumer,
-    IHalfCloseableDescriptor,
-    IPushProducer,
-    IReadWriteDescriptor,
-    ISystemHandle,
-    ITransport,
-)
-class _LocalConnection(Connection):
-    """A connection of a Unix socket, which has none of TCP's options."""
+class _Sending(Enum):
+    #: There is nothing to send.
+    NOTHING = auto()
+    #: Input is dealt with, and what is written meanwhile is sent after it.
+    LATER = auto()
+    #: That has been written.
+    NOW = auto()
+    #: The reactor sends once the kernel takes more.
+    WAITING = auto()
+
+
+class _Connection(Connection):
+    """
+    A connection that sends a reply in the turn of the reactor that reads the request.
+
+    Twisted's own sends it in the next turn; ``benchmarks`` has what that takes.
+    """
+
+    _sending = _Sending.NOTHING
+
+    def __init__(self, accepted: socket.socket, protocol: Any, reactor: Any) -> None:
+        super().__init__(accepted, protocol, reactor)
+        # Each request asks for both.
+        self._host = super().getHost()
+        self._peer = super().getPeer()
+
+    def getHost(self) -> Any:
+        return self._host
+
+    def getPeer(self) -> Any:
+        return self._peer
+
+    def doRead(self) -> Any:
+        return self._send_after(super().doRead)
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        self._send_after(super().readConnectionLost, reason)
+
+    def writeSomeData(self, data: bytes) -> Any:
+        # Twisted asks the kernel to send nothing before it closes.
+        return super().writeSomeData(data) if data else 0
+
+    def startWriting(self) -> None:
+        if self._sending is _Sending.NOTHING:
+            self._sending = _Sending.WAITING
+            super().startWriting()
+        elif self._sending is _Sending.LATER:
+            self._sending = _Sending.NOW
+
+    def stopWriting(self) -> None:
+        if self._sending is _Sending.WAITING:
+            super().stopWriting()
+        self._sending = _Sending.NOTHING
+
+    def _send_after(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        if self._sending is not _Sending.NOTHING:
+            return read(*arguments)
+        self._sending = _Sending.LATER
+        result = read(*arguments)
+        if self._sending is _Sending.LATER:
+            self._sending = _Sending.NOTHING
+        elif self._sending is _Sending.NOW:
+            lost = self.doWrite()
+            if lost is not None:
+                self.connectionLost(Failure(lost))
+            elif self._sending is _Sending.NOW:
+                # Not all was sent.
+                self._sending = _Sending.NOTHING
+                self.startWriting()
+        return result
 
 
 class WebService(Service):
@@ -189,14 +241,14 @@ class WebService(Service):
         self._site = BoundedSite(resource, reactor)
         self.mode = mode
         self._wanted: tuple[Place, ...] = ()
-        self._ports: dict[Place, tuple[IListeningPort, SocketFile | None]] = {}
+        self._ports: dict[Place, FilePort | ControlPort] = {}
         self.failures: dict[Place, str] = {}
 
     @property
     def addresses(self) -> dict[Place, Place]:
         """Where the service listens: each place that was asked for, with its real port."""
         found = {}
-        for place, (port, _) in self._ports.items():
+        for place, port in self._ports.items():
             host: Any = port.getHost()
             found[place] = place if place.path is not None else place._replace(port=host.port)
         return found
@@ -226,13 +278,8 @@ class WebService(Service):
 
     def forget(self) -> None:
         """In a forked child: close what is the parent's, and change nothing."""
-        for port, file in self._ports.values():
-            if isinstance(port, ControlPort):
-                port.forget()
-            else:
-                cast(Any, port).socket.close()
-            if file is not None:
-                file.forget()
+        for port in self._ports.values():
+            port.forget()
         self._site.forget()
 
     def _open(self) -> None:
@@ -242,8 +289,8 @@ class WebService(Service):
             if place not in self._ports:
                 try:
                     self._ports[place] = self._listen(place)
-                except (CannotListenError, SocketFileError, OSError) as error:
-                    why = _reason(error)
+                except (SocketFileError, OSError) as error:
+                    why = error.reason if isinstance(error, SocketFileError) else in_short(error)
                     self.failures[place] = why
                     _log.error(
                         "HTTP is not served at {place}: {why}", place=str(place), why=printable(why)
@@ -251,37 +298,67 @@ class WebService(Service):
                 else:
                     _log.info("HTTP is served at {place}", place=str(self.addresses[place]))
 
-    def _listen(self, place: Place) -> tuple[IListeningPort, SocketFile | None]:
-        if place.path is None:
-            return self._reactor.listenTCP(
-                place.port, self._site, backlog=BACKLOG, interface=place.host
-            ), None
-        file = SocketFile(place.path, self.mode)
-        file.claim()
+    def _listen(self, place: Place) -> FilePort | ControlPort:
         factory: Any = self._site
-        try:
-            port = ControlPort(self._reactor, factory, file.bind(), self._serve)
-            port.startListening()
-        except BaseException:
-            file.roll_back()
-            raise
-        return port, file
+        port: FilePort | ControlPort
+        if place.path is not None:
+            file = SocketFile(place.path, self.mode)
+            port = FilePort(self._reactor, factory, file, self._serve)
+        else:
+            listening = _listening_socket(place)
+            port = ControlPort(self._reactor, factory, listening, self._serve)
+        port.startListening()
+        return port
 
     def _serve(self, accepted: socket.socket) -> None:
-        protocol: Any = self._site.buildProtocol(UNIXAddress(None))
-        connection = _LocalConnection(accepted, protocol, self._reactor)
+        protocol: Any = self._site.buildProtocol(None)
+        try:
+            connection = _Connection(accepted, protocol, self._reactor)
+            if not isinstance(connection.getPeer(), UNIXAddress):
+                # A small event is not to wait for the client's word about the one before it.
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            # The client is gone already.
+            accepted.close()
+            return
         connection.startReading()
         protocol.makeConnection(connection)
+        try:
+            # The request has mostly arrived by now. An end of the input is found again by the
+            # reactor.
+            connection.doRead()
+        except BaseException:
+            # As a reactor does, because the connection is registered with it.
+            _log.failure("A connection could not be served")
+            connection.connectionLost(Failure())
 
     def _close(self, place: Place) -> Deferred[Any]:
-        port, file = self._ports.pop(place)
-        if file is not None:
-            file.remove()
-        closed = maybeDeferred(port.stopListening)
-        if file is not None:
-            closed.addBoth(lambda _: file.release())
+        port = self._ports.pop(place)
+        closed = port.stopListening()
+        if isinstance(port, FilePort):
+            port.file.release()
         _log.info("HTTP is served no more at {place}", place=str(place))
         return closed
+
+
+def _listening_socket(place: Place) -> ListeningSocket:
+    """
+    Return a socket that listens on an address.
+
+    :raises OSError: if it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    listening = ListeningSocket(family, socket.SOCK_STREAM)
+    listening.family = family
+    try:
+        # Connections of before, which the kernel has not forgotten yet, are not in the way.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((place.host, place.port))
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 #: The services of this process that a forked child must not keep open.
@@ -295,12 +372,3 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, CannotListenError):
-        cause = error.socketError
-        return in_short(cause) if isinstance(cause, OSError) else str(cause)
-    if isinstance(error, SocketFileError):
-        return error.reason
-    return in_short(error) if isinstance(error, OSError) else str(error)

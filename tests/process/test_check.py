@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 
 from tests.support.cases import ProcessTestCase
@@ -40,10 +41,13 @@ class WatchTests(ProcessTestCase):
 
     def test_a_second_daemon_that_is_killed_on_our_path_leaves_it_to_us(self):
         daemon = self.place.daemon()
+        # However long the second one takes to start, the first one does not look meanwhile.
+        daemon.send(signal.SIGSTOP)
         for name in self.place.socket, f"{self.place.socket}.lock":
             os.unlink(name)
         pidfile, self.place.pidfile = self.place.pidfile, self.place.path("second.pid")
         second = self.place.daemon()
+        daemon.send(signal.SIGCONT)
         daemon.wait_for_log("something else is at")
         second.kill()
         daemon.wait_for_log("was replaced by a socket that is stale: bound it anew")

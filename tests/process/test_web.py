@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 from typing import Any
 
 from palingenesis.web.keys import TOKEN_NAME
@@ -115,6 +116,19 @@ class DoorTests(WebTestCase):
         self.assertFalse(os.path.lexists(self.local))
         self.assert_no_traceback(process)
 
+    def test_a_unix_socket_that_was_deleted_is_bound_anew(self) -> None:
+        process = self.start()
+        with socket.socket(socket.AF_UNIX) as before:
+            before.connect(self.local)
+            os.unlink(self.local)
+            process.wait_for_log(f"{self.local} was deleted: bound it anew")
+            self.assertTrue(accepts(self.local))
+            # Existing connections stay open.
+            before.sendall(b"GET /api/v1/status HTTP/1.0\r\n\r\n")
+            self.assertIn(b'"monitoring"', read_all(before))
+        self.assertEqual(process.stop(), 0)
+        self.assertFalse(os.path.lexists(self.local))
+
     def test_a_stop_ends_a_stream_as_http_has_it(self) -> None:
         process = self.start()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -172,6 +186,69 @@ class DoorTests(WebTestCase):
             connection.sendall(b"GET / HT")
             slow.append(connection)
         self.assertEqual(self.request(key=self.token)[0], 200)
+
+    def fill_sessions(self, word: str) -> bytes:
+        """Make sessions of more bytes than the kernel holds, and return them as they are sent."""
+        content = json.dumps([{"id": word, "state": "x" * 8_000_000}])
+        with open(os.path.join(self.directory, "sessions.json.new"), "w") as file:
+            file.write(content)
+        os.rename(file.name, os.path.join(self.directory, "sessions.json"))
+        return content.encode() + b"\n"
+
+    def test_a_client_that_reads_slowly_gets_all_of_a_large_reply(self) -> None:
+        self.start()
+        expected = self.fill_sessions("large")
+        request = (
+            f"GET /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {self.token}\r\n\r\n"
+        ).encode()
+        for family, address in (
+            (socket.AF_INET, ("127.0.0.1", self.port)),
+            (socket.AF_UNIX, self.local),
+        ):
+            with socket.socket(family) as connection:
+                connection.settimeout(PATIENCE)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect(address)
+                # Two in one segment, behind which the input ends.
+                connection.sendall(2 * request)
+                connection.shutdown(socket.SHUT_WR)
+                # The others are served meanwhile.
+                self.assertEqual(self.request(key=self.token)[0], 200)
+                _, first, second = read_all(connection).split(b"HTTP/1.1 200 OK\r\n")
+            for reply in (first, second):
+                self.assertTrue(reply.partition(b"\r\n\r\n")[2] == expected)
+
+    def test_a_client_that_does_not_read_its_events_is_disconnected(self) -> None:
+        process = self.start()
+        self.fill_sessions("first")
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as stream:
+            stream.sendall(
+                f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: Bearer {self.token}\r\n\r\n".encode()
+            )
+            self.assertIn(b"200 OK", stream.recv(4096))
+            self.fill_sessions("second")
+            process.wait_for_log("does not read: disconnected it")
+            # It has no end as HTTP has it.
+            self.assertFalse(read_all(stream).endswith(b"0\r\n\r\n"))
+        self.assertEqual(self.request(key=self.token)[0], 200)
+
+    def test_clients_that_are_gone_at_once_leave_nothing_behind(self) -> None:
+        process = self.start()
+        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for number in range(200):
+            with socket.create_connection(("127.0.0.1", self.port)) as connection:
+                connection.sendall(request[: number % 50])
+                if number % 2:
+                    # A close by a reset, socket(7).
+                    linger = struct.pack("ii", 1, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.assertEqual(self.request(key=self.token)[0], 200)
+        opened = f"/proc/{process.pid}/fd"
+        if os.path.isdir(opened):
+            wait_until(lambda: len(os.listdir(opened)) < 30, "the connections are closed")
+        self.assert_no_traceback(process)
 
     def test_a_large_upload_is_told_why_it_is_refused(self) -> None:
         self.start()

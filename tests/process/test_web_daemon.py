@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 from typing import Any
+from unittest import skipUnless
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from palingenesis.cli.exit_status import Exit
 from palingenesis.web.keys import TOKEN_NAME
+from palingenesis.web.settings import DEFAULT_PORT
 from tests.process.test_web import free_port
 from tests.support.cases import CommandTestCase
+from tests.support.impostors import answer, impostor
 from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import Process
@@ -70,6 +75,21 @@ class DaemonWebTestCase(CommandTestCase):
         except ConnectionRefusedError:
             return False
         return True
+
+    def log_in(self, url: str) -> str:
+        address, _, code = url.partition("/#code=")
+        port = int(address.rpartition(":")[2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request(
+            "POST",
+            "/api/v1/login",
+            json.dumps({"code": code}),
+            {"Content-Type": "application/json", "Origin": address},
+        )
+        reply = connection.getresponse()
+        self.assertEqual(reply.status, 200)
+        return str(json.loads(reply.read())["key"])
 
 
 class ConfigurationTests(DaemonWebTestCase):
@@ -207,21 +227,6 @@ class ConfigurationTests(DaemonWebTestCase):
             lambda: self.get("/api/v1/status", key, other)[0] == 401, "the session has ended"
         )
 
-    def log_in(self, url: str) -> str:
-        address, _, code = url.partition("/#code=")
-        port = int(address.rpartition(":")[2])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        self.addCleanup(connection.close)
-        connection.request(
-            "POST",
-            "/api/v1/login",
-            json.dumps({"code": code}),
-            {"Content-Type": "application/json", "Origin": address},
-        )
-        reply = connection.getresponse()
-        self.assertEqual(reply.status, 200)
-        return str(json.loads(reply.read())["key"])
-
     def test_an_address_of_elsewhere_is_one_line_that_says_how_else(self) -> None:
         process = self.place.twistd("--config", self.configure('[http]\nlisten = "0.0.0.0:80"\n'))
         self.assertEqual(process.wait(), 1)
@@ -254,6 +259,17 @@ class CommandTests(DaemonWebTestCase):
         self.assertEqual(self.said("web", "--close"), "closed\n")
         wait_until(lambda: not self.is_open(port), "the page is closed")
 
+    def test_the_page_is_at_another_port_if_the_usual_one_is_taken(self) -> None:
+        with socket.socket() as taken:
+            with contextlib.suppress(OSError):
+                # Else somebody has it already.
+                taken.bind(("127.0.0.1", DEFAULT_PORT))
+                taken.listen()
+            self.start()
+            port = int(self.said("web").split("/#")[0].rpartition(":")[2])
+            self.assertNotEqual(port, DEFAULT_PORT)
+            self.assertEqual(self.get("/health", port=port)[0], 200)
+
     def test_over_ssh_it_says_what_to_type_at_home(self) -> None:
         self.start(f'[http]\nlisten = "127.0.0.1:{self.port}"\n')
         said = self.said("web", variables={"SSH_CONNECTION": "10.0.0.1 4000 10.0.0.2 22"})
@@ -285,6 +301,39 @@ class CommandTests(DaemonWebTestCase):
         done = self.run_command("web", "--open", variables={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
         self.assertEqual(done.returncode, 0)
         self.assertIn(b"no browser is started", done.stderr)
+
+    def open_with(self, script: str) -> tuple[str, str]:
+        """Type ``web --open`` with such an xdg-open, and return the address and the errors."""
+        self.start()
+        path = self.place.write("xdg-open", f"#!/bin/sh\n{script}\n")
+        os.chmod(path, 0o755)
+        programs = os.pathsep.join((os.path.dirname(path), os.environ["PATH"]))
+        done = self.run_command("web", "--open", variables={"DISPLAY": ":9", "PATH": programs})
+        self.assertEqual(done.returncode, 0)
+        return done.stdout.decode().splitlines()[0], done.stderr.decode()
+
+    def test_open_gives_the_browser_a_file_that_is_ours_alone_and_no_code(self) -> None:
+        seen = self.place.path("seen")
+        url, said = self.open_with(f'(echo "$@"; stat -c %a "$1"; cat "$1") > {seen}')
+        self.assertEqual(said, "")
+        with open(seen, encoding="utf-8") as file:
+            arguments, mode, content = file.read().split("\n", 2)
+        self.assertNotIn("code=", arguments)
+        self.assertEqual(mode, "600")
+        self.assertIn(url, content)
+
+    def test_a_browser_that_does_not_start_is_one_line(self) -> None:
+        _, said = self.open_with("exit 3")
+        self.assertRegex(
+            said, r"^palingenesis: the browser cannot be started: xdg-open .* 3; .*\n$"
+        )
+
+    def test_a_browser_that_stays_keeps_nobody_waiting(self) -> None:
+        pid = self.place.path("pid")
+        _, said = self.open_with(f"echo $$ > {pid}; exec sleep 600")
+        self.assertEqual(said, "")
+        with open(pid, encoding="ascii") as file:
+            os.kill(int(file.read()), signal.SIGTERM)
 
     def test_metrics_are_prometheus_without_a_port(self) -> None:
         self.start()
@@ -327,6 +376,29 @@ class CommandTests(DaemonWebTestCase):
         self.assertIn("Only the daemon's own user and root", reply)
 
 
+class ImpostorTests(CommandTestCase):
+    """What is printed if something else listens at the socket."""
+
+    def test_a_reply_of_another_kind_is_one_line_and_nothing_of_it_is_printed_raw(self) -> None:
+        escape = rb"\u001b[2J"
+        url = b'{"address": "127.0.0.1:1", "url": "http://127.0.0.1:1/%s"}\n'
+        for arguments, reply in (
+            (["web"], b"OK\n"),
+            (["web"], b'{"address": 1}\n'),
+            (["web"], url % escape),
+            (["web", "--open"], url % rb"\"><script>"),
+            (["web", "--close"], b'{"listening": null}\n'),
+            (["web", "--revoke"], b'{"sessions": "%s"}\n' % escape),
+            (["metrics"], b'{"a": "%s"}\n' % escape),
+            (["metrics"], b"OK\n"),
+        ):
+            with impostor(self.place.socket, answer(reply)):
+                said = self.assert_fails(Exit.NO_ANSWER, *arguments)
+            self.assertIn("invalid reply", said)
+            self.assertNotIn("\x1b", said)
+            os.unlink(self.place.socket)
+
+
 class StopTests(DaemonWebTestCase):
     def test_a_stop_closes_everything(self) -> None:
         process = self.start(self.http)
@@ -339,3 +411,52 @@ class StopTests(DaemonWebTestCase):
         self.assert_no_traceback(process)
         self.assertFalse(os.path.lexists(self.local))
         self.assertEqual(idle.recv(1), b"")
+
+
+class ReactorTests(DaemonWebTestCase):
+    """The same on each of the reactors that a user may choose."""
+
+    def serve(self, reactor: str) -> None:
+        process = self.start(self.http, before=("-n", "--reactor", reactor))
+        wait_until(lambda: accepts(self.local), "the door listens")
+        request = (
+            f"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {self.token}\r\n\r\n"
+        ).encode()
+        for address in (("127.0.0.1", self.port), self.local):
+            family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+            with socket.socket(family) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(address)
+                # One after the other, then several in one segment.
+                for _ in range(3):
+                    connection.sendall(request)
+                    self.assertIn(b"200 OK", connection.recv(65_536))
+                connection.sendall(3 * request)
+                connection.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_all(connection).count(b'"monitoring"'), 3)
+        with connect(self.local) as stream:
+            stream.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            events = stream.makefile("rb")
+            while not events.readline().startswith(b"event: sessions"):
+                pass
+            self.ask(b"PAUSE\n")
+            while not events.readline().startswith(b"event: log"):
+                pass
+            self.assertEqual(process.stop(signal.SIGTERM), 0)
+            self.assertTrue(events.read().endswith(b"0\r\n\r\n"))
+        self.assert_no_traceback(process)
+
+    @skipUnless(hasattr(select, "epoll"), "there is no epoll(7)")
+    def test_it_is_served_on_epoll(self) -> None:
+        self.serve("epoll")
+
+    @skipUnless(hasattr(select, "poll"), "there is no poll(2)")
+    def test_it_is_served_on_poll(self) -> None:
+        self.serve("poll")
+
+    def test_it_is_served_on_select(self) -> None:
+        self.serve("select")
+
+    def test_it_is_served_on_asyncio(self) -> None:
+        self.serve("asyncio")

@@ -89,3 +89,14 @@ def identity(path: str) -> tuple[int, int, int, int]:
     """What tells whether a file is the same, and its mode: device, inode, mode, owner."""
     found = os.lstat(path)
     return found.st_dev, found.st_ino, found.st_mode, found.st_uid
+
+
+def own_addresses() -> list[str]:
+    """Return the address at which other machines reach this one, if there is one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        try:
+            # Nothing is sent: the kernel only chooses a route.
+            datagrams.connect(("192.0.2.1", 9))
+        except OSError:
+            return []
+        return [datagrams.getsockname()[0]]

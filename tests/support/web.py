@@ -28,6 +28,7 @@ HOST = "127.0.0.1:7654"
 OWN_PAGE = [f"Origin: http://{HOST}", "Sec-Fetch-Site: same-origin"]
 #: Not of the loopback, so that the kernel is not asked for its owner.
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 4000)
+HERE = IPv4Address("TCP", "192.0.2.2", 7654)
 
 
 class Transport(StringTransport):
@@ -41,7 +42,8 @@ class Transport(StringTransport):
     aborted = False
 
     def __init__(self, peer: Any = ELSEWHERE) -> None:
-        super().__init__(hostAddress=IPv4Address("TCP", "127.0.0.1", 7654), peerAddress=peer)
+        here = HERE if peer is ELSEWHERE else IPv4Address("TCP", "127.0.0.1", 7654)
+        super().__init__(hostAddress=here, peerAddress=peer)
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True

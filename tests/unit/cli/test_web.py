@@ -68,3 +68,11 @@ class LinkTests(SynchronousTestCase):
             self.assertTrue(os.path.lexists(self.path))
             self.assertFalse(os.path.lexists(elsewhere))
             (os.rmdir if os.path.isdir(self.path) else os.unlink)(self.path)
+
+    def test_nothing_is_left_if_it_cannot_be_put_there(self) -> None:
+        def forbidden(*_: object) -> None:
+            raise PermissionError(1, "not permitted")
+
+        self.patch(os, "rename", forbidden)
+        self.assertRaises(PermissionError, write_link, "http://x/", self.directory)
+        self.assertEqual(os.listdir(self.directory), [])

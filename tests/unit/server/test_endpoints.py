@@ -38,18 +38,24 @@ class EndpointTestCase(SynchronousTestCase):
         self.factory = ControlFactory(commands, self.reactor)
         self.factory.noisy = False
 
-    def listen(self, endpoint: IStreamServerEndpoint) -> ControlPort:
+    def listen(self, endpoint: IStreamServerEndpoint) -> Any:
         port = self.successResultOf(endpoint.listen(self.factory))
         self.addCleanup(port.stopListening)
-        assert isinstance(port, ControlPort)
         return port
 
-    def ask(self, port: ControlPort) -> bytes:
+    @property
+    def reader(self) -> ControlPort:
+        """What the reactor calls when a client connects."""
+        (reader,) = self.reactor.getReaders()
+        assert isinstance(reader, ControlPort)
+        return reader
+
+    def ask(self) -> bytes:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(PATIENCE)
             client.connect(self.path)
             client.sendall(b"PAUSE\n")
-            port.doRead()
+            self.reader.doRead()
             return read_all(client)
 
 
@@ -65,10 +71,9 @@ class FileEndpointTests(EndpointTestCase):
         verifyObject(IListeningPort, self.listen(endpoint))
 
     def test_a_file_endpoint_claims_the_path_and_serves_there(self) -> None:
-        port = self.listen(self.endpoint(0o640))
+        self.listen(self.endpoint(0o640))
         self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), 0o640)
-        self.assertIn(port, self.reactor.getReaders())
-        self.assertEqual(self.ask(port), b"OK\n")
+        self.assertEqual(self.ask(), b"OK\n")
 
     def test_a_path_that_is_taken_fails_its_deferred(self) -> None:
         self.listen(self.endpoint())
@@ -76,18 +81,27 @@ class FileEndpointTests(EndpointTestCase):
         self.failureResultOf(self.endpoint().listen(self.factory), SocketInUse)
         self.assertEqual(identity(self.path), before)
 
-    def test_the_port_of_a_file_endpoint_leaves_the_file_alone(self) -> None:
+    def test_the_port_of_a_file_endpoint_removes_only_its_own_file(self) -> None:
         port = self.listen(self.endpoint())
-        port.stopListening()
+        os.rename(self.path, self.path + ".old")
+        with open(self.path, "w", encoding="ascii"):
+            port.stopListening()
         self.assertTrue(os.path.lexists(self.path))
+        self.assertTrue(os.path.lexists(self.path + ".old"))
+
+    def test_its_stop_removes_the_file(self) -> None:
+        self.listen(self.endpoint()).stopListening()
+        self.assertFalse(os.path.lexists(self.path))
 
     def test_after_its_port_s_stop_a_copy_of_the_socket_takes_nobody(self) -> None:
         port = self.listen(self.endpoint())
-        copy = os.dup(port.fileno())
+        copy = os.dup(self.reader.fileno())
         self.addCleanup(os.close, copy)
+        # The port removes its own name of the file.
+        os.link(self.path, self.path + ".kept")
         port.stopListening()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            self.assertRaises(ConnectionRefusedError, client.connect, self.path)
+            self.assertRaises(ConnectionRefusedError, client.connect, self.path + ".kept")
 
     def test_a_reactor_that_cannot_take_the_port_leaves_no_socket(self) -> None:
         def full(_: object) -> None:
@@ -105,7 +119,6 @@ class FileEndpointTests(EndpointTestCase):
         endpoint = self.endpoint()
         with capturedLogs() as events:
             self.listen(endpoint).stopListening()
-            os.unlink(self.path)
             self.listen(endpoint)
         lines = [str(formatEvent(event)) for event in events]
         self.assertEqual([line.startswith("A file was at") for line in lines], [True])
@@ -126,7 +139,7 @@ class InheritedEndpointTests(EndpointTestCase):
         before = identity(self.path)
         for _ in range(3):
             port = self.listen(endpoint)
-            self.assertEqual(self.ask(port), b"OK\n")
+            self.assertEqual(self.ask(), b"OK\n")
             port.stopListening()
         self.assertEqual(identity(self.path), before)
 

@@ -26,8 +26,7 @@ from zope.interface.verify import verifyObject
 
 from palingenesis.config import Limits
 from palingenesis.paths import PathError
-from palingenesis.server import protocol, transport
-from palingenesis.server import service as service_module
+from palingenesis.server import fileport, protocol, transport
 from palingenesis.server import socketfile as socketfile_module
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.service import ControlService
@@ -431,7 +430,7 @@ class CheckTests(ServiceTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(service_module, "CHECK_INTERVAL", 0.02)
+        self.patch(fileport, "CHECK_INTERVAL", 0.02)
 
     async def test_a_deleted_socket_is_bound_anew(self):
         control = self.started()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 
@@ -60,14 +61,14 @@ class HostTests(DoorTestCase):
 class OwnerTests(DoorTestCase):
     LOOPBACK = IPv4Address("TCP", "127.0.0.1", 4000)
 
-    def reply(self, path: str = "/api/v1/status") -> Reply:
-        client = self.connect(self.LOOPBACK)
-        client.send(request(path=path))
+    def reply(self, *arguments: Any, peer: IPv4Address = LOOPBACK, **named: Any) -> Reply:
+        client = self.connect(peer)
+        client.send(request(*arguments, **named))
         return Reply(client.received)
 
     def owned_by(self, uid: int) -> None:
         def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int:
-            self.assertEqual((client, server), (("127.0.0.1", 4000), ("127.0.0.1", 7654)))
+            self.assertEqual((client[1], server), (4000, ("127.0.0.1", 7654)))
             return uid
 
         self.patch(access, "is_told", lambda: True)
@@ -91,7 +92,21 @@ class OwnerTests(DoorTestCase):
 
     def test_health_needs_no_user(self) -> None:
         self.owned_by(54321)
-        self.assertEqual(self.reply("/health").status, 200)
+        self.assertEqual(self.reply(path="/health").status, 200)
+
+    def test_another_user_s_own_address_in_a_network_is_asked_for_too(self) -> None:
+        # Any process may connect to the loopback from it.
+        self.owned_by(54321)
+        peer = IPv4Address("TCP", "198.51.100.1", 4000)
+        self.assertEqual(self.reply(peer=peer).status, 403)
+
+    def test_another_user_logs_in_with_no_code_and_spends_none(self) -> None:
+        code = self.keys.issue_code()
+        login = {"method": "POST", "path": "/api/v1/login", "key": None, "body": {"code": code}}
+        self.owned_by(54321)
+        self.assertEqual(self.reply(**login, headers=OWN_PAGE).status, 403)
+        self.owned_by(os.geteuid())
+        self.assertEqual(self.reply(**login, headers=OWN_PAGE).status, 200)
 
     def test_a_connection_that_no_process_holds_is_not_admitted(self) -> None:
         def owner_of(*_: object) -> int:

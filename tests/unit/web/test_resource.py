@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from palingenesis.config import Limits
 from palingenesis.server.interfaces import CommandRefused
@@ -348,6 +349,32 @@ class MountedTests(DoorTestCase):
         self.assertNotIn('href="/', page)
         self.assertNotIn('src="/', page)
         self.assertNotIn('ask("/', self.ask(path="/control/page.js").body.decode())
+
+
+class ForeignSiteTests(DoorTestCase):
+    def test_twisted_s_own_site_and_ours_send_the_same(self) -> None:
+        self.control.command("FLUSH", lambda: None, "drop what waits", web=True)
+        asked = [
+            ("GET", "/api/v1/status"),
+            ("HEAD", "/api/v1/status"),
+            ("GET", "/nothing"),
+            ("GET", "/"),
+            ("HEAD", "/api/v1/events"),
+            ("PUT", "/health"),
+            ("POST", "/api/v1/commands/FLUSH"),
+        ]
+        key = self.session()
+        ours = [self.ask(*each, key, headers=OWN_PAGE) for each in asked]
+        site: Any = Site(self.resource, reactor=self.clock)
+        self.site = site
+        theirs = [self.ask(*each, key, headers=OWN_PAGE) for each in asked]
+        self.assertEqual([each.status for each in ours], [200, 200, 404, 200, 200, 405, 204])
+        for our, their in zip(ours, theirs, strict=True):
+            for reply in our, their:
+                reply.headers.pop("date")
+            self.assertEqual(
+                (our.status, our.headers, our.body), (their.status, their.headers, their.body)
+            )
 
 
 class ProblemTests(DoorTestCase):
