@@ -202,6 +202,7 @@ class CommandTests(StateTestCase):
                 "owner",
                 "who",
                 "method",
+                "doubt",
                 "output",
             ],
         )
