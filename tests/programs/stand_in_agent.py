@@ -359,8 +359,11 @@ def queue_of() -> sqlite3.Connection:
     """Open the database of the messages that wait; it is made if it is missing."""
     path = os.path.join(os.environ["CODEX_HOME"], "queue_1.sqlite")
     connection = sqlite3.connect(path, timeout=10, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = wal")
-    connection.execute(QUEUE)
+    with open(os.path.join(PLACE, "queue.lock"), "a", encoding="ascii") as lock:
+        # Of two processes that change the journal at once, one gets: database is locked.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute(QUEUE)
     return connection
 
 

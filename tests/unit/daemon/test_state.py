@@ -218,6 +218,7 @@ class CommandTests(StateTestCase):
                 "owner",
                 "who",
                 "method",
+                "doubt",
                 "output",
             ],
         )
