@@ -70,10 +70,13 @@ def demo(colour: bool) -> Exit:
         stage = _Stage(_place())
         return stage.play(colour)
     except OSError as error:
+        _end_if_asked()
         name = f"{printable(str(error.filename))}: " if error.filename else ""
         complain(f"cannot show the demo: {name}{in_short(error)}")
         return Exit.NO_ANSWER
     except _Failed as error:
+        # A process that had not left our group yet got the signal too.
+        _end_if_asked()
         complain(f"cannot show the demo: {error}")
         return Exit.NO_ANSWER
     finally:
@@ -296,5 +299,10 @@ def _note(number: int, _frame: FrameType | None) -> None:
 def _pause() -> None:
     """Wait until the next look; raise SystemExit if a signal asks for the end."""
     time.sleep(INTERVAL)
+    _end_if_asked()
+
+
+def _end_if_asked() -> None:
+    """Raise SystemExit if a signal asked for the end."""
     if _CAUGHT:
         raise SystemExit(128 + _CAUGHT[0])

@@ -15,8 +15,12 @@ from tests.support.house import PACKAGE, modules, part
 PARTS = {"server", "monitor"}
 #: The modules of those parts that may: formats of agents, and keys of the configuration.
 EXEMPT = tuple(f"{PACKAGE}.monitor.{name}" for name in ("agents", "pretend", "settings"))
-#: A placeholder of the configuration or a directory's name that is spelled like a word.
-OTHERS = {f"{PACKAGE}.monitor.revive: {text!r}" for text in ("id", "directory", "output")}
+#: A placeholder of the configuration, a directory's name, or what a person reads, that is
+#: spelled like a word.
+OTHERS = {
+    f"{PACKAGE}.monitor.needs: 'permission'",
+    *(f"{PACKAGE}.monitor.revive: {text!r}" for text in ("id", "directory", "output")),
+}
 #: The modules of other parts that may not have them either.
 MODULES = {f"{PACKAGE}.wire", f"{PACKAGE}.testing"}
 
