@@ -272,22 +272,22 @@ class CodexTests(scenarios.Scenarios):
         wait_until(lambda: self.agent.failed(self.bed.records()), "the limit in a record")
         return server
 
-    def test_an_editor_s_server_at_a_limit(self) -> None:
+    def test_a_server_of_an_editor_at_a_limit(self) -> None:
         """It has the session as long as it lives."""
         server = self.edited()
         self.bed.daemon(backlog=True)
-        self.assert_told(kind="limit", held="owner-alive", owner="server")
+        self.assert_told(kind="limit", held="owner-alive", owner="server", state="stopped")
         self.assertNotIn("started", self.story())
         server.kill()
         self.assert_event("worked")
         self.assertEqual(len(self.bed.server.asked), 2)
 
-    def test_another_editor_s_server(self) -> None:
+    def test_another_server_of_an_editor(self) -> None:
         """It may open any session, and deletes the locks that a killed one has left."""
         self.edited().kill()
         EditorServer(self.bed)
         self.bed.daemon(backlog=True)
-        self.assert_told(kind="limit", held="owner-unknown")
+        self.assert_told(kind="limit", held="owner-unknown", state="stopped")
         self.assertNotIn("started", self.story())
 
     # Revived.
