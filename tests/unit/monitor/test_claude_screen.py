@@ -229,6 +229,17 @@ class TypedTests(SynchronousTestCase):
             screen = Screen(cells_of("\n".join(rows), 24), 80, made.cursor)
             self.assertIsNotNone(doubt_of_typed(idle(), screen, "continue", vim=False))
 
+    def test_a_line_at_the_edge_of_the_terminal(self) -> None:
+        """Its other end is not seen."""
+        made = boxed(80, 24, f"continue{EMPTY}")
+        row = made.cursor[1]
+        for rows in (made.rows[: row + 1], ("", "") * 8 + made.rows[row:]):
+            cut = rows[-24:]
+            number = next(n for n, each in enumerate(cut) if "continue" in each)
+            screen = Screen(cells_of("\n".join(cut), len(cut)), 80, (10, number))
+            doubt = doubt_of_typed(idle(footers=[]), screen, "continue", vim=False)
+            self.assertIn("not where it was", doubt or "")
+
     def test_a_menu_above(self) -> None:
         talk = ["\u25cf Hello. I looked at the notes.", "  + main.py", "  + notes.txt"]
         self.assert_doubt("has appeared", talk=talk)
