@@ -181,7 +181,7 @@ class Case:
         if self.ending is None or self.ending.due is None:
             return None
         verdict = self.session.verdict
-        if self.method is Method.TYPE_INTO and verdict.goes_on and verdict.reset is not None:
+        if verdict.goes_on and verdict.reset is not None and self.method is Method.TYPE_INTO:
             return max(self.ending.due, verdict.reset + SELF_RESUME)
         return self.ending.due
 
