@@ -4,8 +4,12 @@ import gc
 import sys
 
 
-def run() -> int:
-    """Run the command line, and return its exit status."""
+def run() -> None:
+    """
+    Run the command line, and end the process with its exit status.
+
+    Not every caller passes on what a function returns: the one of a zip archive does not.
+    """
     # A collection of garbage during the imports, and another at exit, takes a tenth of the
     # time that a status takes.
     gc.disable()
@@ -14,11 +18,11 @@ def run() -> int:
 
         gc.freeze()
         gc.enable()
-        return main()
+        sys.exit(main())
     except KeyboardInterrupt:
         # During the imports; main prints nothing about it either.
-        return 130
+        sys.exit(130)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

@@ -231,8 +231,9 @@ def _start(command: list[str], client: ControlClient, logfile: str, report: Repo
             return Exit.USAGE
         reason = daemon.error or daemon.last_words() or "it gave no reason"
         complain(
-            f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}; "
-            f"see {printable(logfile)}"
+            f"the daemon died as it started: {printable(reason, MESSAGE_LIMIT)}"
+            # It may have died before it had one.
+            + (f"; see {printable(logfile)}" if os.path.exists(logfile) else "")
         )
         return Exit.NOT_RUNNING
 

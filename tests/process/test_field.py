@@ -151,7 +151,7 @@ class ClientTests(ProcessTestCase):
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
     def test_a_start_warns_of_nothing_and_leaves_nothing_open(self) -> None:
-        """python/cpython#90650 is one of many that show what Python prints about itself."""
+        """A developer's shell has every warning be an error."""
         for command in ("start", "status", "stop"):
             done = subprocess.run(
                 [*COMMAND, command],

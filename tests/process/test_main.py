@@ -180,14 +180,19 @@ class CompletionScriptTests(CommandTestCase):
             ignore=shutil.ignore_patterns("__pycache__"),
         )
         zipapp.create_archive(archive, f"{archive}.pyz", main="palingenesis.__main__:run")
-        done = subprocess.run(
-            [sys.executable, "-S", f"{archive}.pyz", "completion", "bash"],
-            env=self.place.environment(),
-            capture_output=True,
-            timeout=PATIENCE,
-        )
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
-        self.assertEqual(done.stdout, self.run_command("completion", "bash").stdout)
+        for arguments in (["completion", "bash"], ["status"]):
+            done = subprocess.run(
+                [sys.executable, "-S", f"{archive}.pyz", *arguments],
+                env=self.place.environment(),
+                capture_output=True,
+                timeout=PATIENCE,
+            )
+            outside = self.run_command(*arguments)
+            self.assertEqual(
+                (done.returncode, done.stdout, done.stderr),
+                (outside.returncode, outside.stdout, outside.stderr),
+            )
+        self.assertEqual(done.returncode, Exit.NOT_RUNNING)
 
     def test_each_shell_has_one(self) -> None:
         for shell, word in (
