@@ -302,7 +302,7 @@ class MistakeTests(TrialTestCase):
         self.configure(self.revive(self.program("#!/bin/sh\n")))
         os.mkdir(self.place.state, 0o500)
         found = self.doctor(Exit.NOT_RUNNING, preexec_fn=obey_modes)
-        self.assertIn("the ledger cannot be written", found["lacks"][0])
+        self.assertIn("nothing can be recorded or started", found["lacks"][0])
         self.assertIn("cannot be written; give --state DIR", found["log"][0])
 
     @needs_linux
@@ -311,7 +311,7 @@ class MistakeTests(TrialTestCase):
         os.mkdir(self.place.state, 0o500)
         self.place.daemon(preexec_fn=obey_modes)
         found = self.doctor(Exit.ERROR_REPLY)
-        self.assertIn("no session back: the ledger cannot be written", found["verdict"][0])
+        self.assertIn("no session back: nothing can be recorded or started", found["verdict"][0])
 
 
 class AttemptTests(TrialTestCase):
