@@ -65,9 +65,10 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         action = "edit" if configuration[Key.EXISTS] else "init"
         yield f"no command is named; `palingenesis config {action}` names one"
     for name, command in commands.items():
-        program = command[Key.PROGRAM]
-        reason = command[Key.TROUBLE] or (trial(name, program) if program else None)
-        if reason:
+        # What presses keys for a terminal is tmux, and that has no ``--version``.
+        is_tried = command[Key.PROGRAM] and not name.endswith(f".{Method.TYPE_INTO}")
+        tried = trial(name, command[Key.PROGRAM]) if is_tried else None
+        if reason := command[Key.TROUBLE] or tried:
             yield f"the command of {name} does not run: {reason}"
     # An older daemon does not reply it.
     if (notify := inspected.get(Key.NOTIFY)) and notify[Key.TROUBLE]:
@@ -147,14 +148,14 @@ class Surroundings:
         if self._say is None or self._settings is None:
             return
         if not self._settings.notify:
-            self._say("notify", "no command is named in [notify], so nobody is notified")
+            self._say(Key.NOTIFY, "no command is named in [notify], so nobody is notified")
             return
         summary, outcome = send_once(self._settings.notify, self._inherited)
         if outcome.trouble is None:
-            self._say("notify", printable(f"sent: {summary}"))
+            self._say(Key.NOTIFY, printable(f"sent: {summary}"))
             return
         said = f", and printed: {outcome.last_line}" if outcome.output else ""
-        self._say("notify", printable(f"[notify] command: {outcome.trouble}{said}"), RED)
+        self._say(Key.NOTIFY, printable(f"[notify] command: {outcome.trouble}{said}"), RED)
 
 
 def version_of(

@@ -24,7 +24,7 @@ class TerminalTests(SynchronousTestCase):
 
         self.patch(settings_module, "TYPES", linux)
         self.patch(child, "find_program", find)
-        return list(warnings(self.settings))
+        return list(warnings(self.settings, {}))
 
     def test_all_is_there(self) -> None:
         self.assertEqual(self.warnings(linux=True, tmux=True), [])

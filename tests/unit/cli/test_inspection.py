@@ -87,13 +87,15 @@ class InspectionTests(SynchronousTestCase):
             self.assertEqual(self.rows(**inspected), [row])
 
     def test_what_an_open_program_gets(self) -> None:
-        named = {"command": [], "queue": ["codex", "queue"], "type_into": True}
+        queue = {"command": ["codex", "queue"], "program": "/usr/bin/codex", "trouble": None}
+        tmux = {"command": ["tmux"], "program": "/usr/bin/tmux", "trouble": None}
         self.assertEqual(
-            self.rows(commands={"codex": {**named, "program": "/usr/bin/codex", "trouble": None}}),
+            self.rows(commands={"codex.queue": queue, "codex.type_into": tmux}),
             [
                 ("handed", "to an open codex by codex queue", PLAIN),
-                ("typed", "into the terminal of an open codex, in tmux", PLAIN),
                 ("program", "/usr/bin/codex", PLAIN),
+                ("typed", "into the terminal of an open codex, in tmux", PLAIN),
+                ("program", "/usr/bin/tmux", PLAIN),
             ],
         )
 

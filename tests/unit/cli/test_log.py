@@ -69,7 +69,7 @@ class StoryTests(SynchronousTestCase):
 
     def test_a_start_that_could_not_be_is_told_with_its_reason(self) -> None:
         line = self.told("failed", attempt=2, exit=None, reason="no process\x1b")
-        self.assertIn("revival 2 not started: no process\\x1b", line)
+        self.assertIn("revival 2 failed: no process\\x1b", line)
 
     def test_a_failure_is_told_with_the_exit_status(self) -> None:
         for status, words in (
