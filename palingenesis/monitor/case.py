@@ -555,7 +555,8 @@ def _starts_enough(case: Case) -> bool:
 
 
 def _has_no_program(case: Case) -> bool:
-    return case.command is not None and not case.system.program(case.command)
+    command = case.command
+    return case.is_unstartable or (command is not None and not case.system.program(command))
 
 
 #: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.

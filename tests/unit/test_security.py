@@ -48,6 +48,66 @@ KEPT = {
         "unit.server.test_commands test_an_own_command_leaves_a_line_with_its_argument",
         "unit.server.test_commands test_help_leaves_no_line_in_the_log",
     ),
+    "HTTP is off until": ("process.test_web_daemon test_without_it_no_module_of_the_web_is_there",),
+    "It listens only on Unix": (
+        "process.test_web_daemon test_an_address_of_elsewhere_is_one_line_that_says_how_else",
+    ),
+    "Only the daemon's own user and root turn it on": (
+        "process.test_web_daemon test_another_user_opens_nothing_however_wide_the_mode_is",
+    ),
+    "On Linux the kernel names the user of each connection": (
+        "process.test_web_attacks test_no_source_address_hides_the_user",
+    ),
+    "Users other than the daemon's own, root and": (
+        "process.test_web_attacks "
+        "test_the_token_and_a_session_s_key_are_worth_nothing_to_another_user",
+        "process.test_web test_another_user_reads_and_changes_nothing_whatever_the_key",
+    ),
+    "They can only get ``/health``": (
+        "process.test_web test_health_is_for_everybody",
+        "unit.web.test_access test_health_needs_no_user",
+    ),
+    "On macOS the key alone decides": (
+        "unit.web.test_access test_without_a_kernel_that_tells_the_token_decides",
+    ),
+    "Programs send the token": (
+        "process.test_web_attacks "
+        "test_the_token_s_file_the_socket_and_the_browser_s_file_are_closed",
+    ),
+    "It only reads: while the daemon": (
+        "process.test_web "
+        "test_a_token_that_was_collected_while_the_daemon_was_down_changes_nothing",
+    ),
+    "Over TCP only a browser's session": (
+        "unit.web.test_access test_a_token_never_does",
+        "unit.web.test_access test_a_session_does_not_unless_it_is_configured",
+    ),
+    "A code that works once": (
+        "unit.web.test_access test_a_code_is_good_once",
+        "unit.web.test_access test_a_code_is_good_for_a_minute",
+    ),
+    "It ends after 12 hours": (
+        "unit.web.test_access test_a_session_ends_after_twelve_hours",
+        "process.test_web_daemon test_a_port_that_is_closed_ends_the_sessions",
+        "process.test_web_daemon test_revoke_ends_sessions",
+    ),
+    "A page of another origin": (
+        "process.test_web_browser test_a_page_of_another_loopback_port_reads_and_changes_nothing",
+        "process.test_web_attacks test_no_reply_sets_a_cookie_or_lets_another_origin_read",
+        "process.test_web_attacks test_no_host_that_only_looks_like_ours_is_answered",
+    ),
+    "Programs should use ``127.0.0.1``": (
+        "process.test_web_attacks test_another_user_can_have_the_other_address_of_localhost",
+    ),
+    "Over a Unix socket, HTTP allows": (
+        "process.test_web_attacks "
+        "test_a_wide_socket_opens_no_page_and_revives_nothing_for_another_user",
+        "process.test_web test_the_unix_socket_is_ours_alone_and_goes_with_the_daemon",
+    ),
+    "No key and no code": (
+        "process.test_web_daemon test_a_code_is_in_no_log",
+        "process.test_web_attacks test_neither_the_token_nor_a_key_nor_a_code_is_on_a_command_line",
+    ),
     "The path is claimed with ``flock``": (
         "process.test_socketfile test_of_twenty_that_claim_a_stale_path_at_once_one_has_it",
         "unit.server.test_socketfile test_a_held_lock_leaves_a_stale_socket_alone",

@@ -35,7 +35,7 @@ class SumsTests(LedgerTestCase):
             self.assertEqual((history.attempts, history.open), (1, None))
             self.assertEqual((ledger.sums.started, ledger.starts("claude")), (1, 1))
         (entry,) = self.ledger.last(1)
-        self.assertEqual((entry["event"], entry["reason"]), ("failed", "no process"))
+        self.assertEqual((entry["event"], entry["reason"]), ("failed", "not started: no process"))
         again = self.ledger.intent(stop(key="a"))
         self.ledger.started(again, 42, "7@boot", "/o/1.log")
         self.assertEqual(self.opened().history("claude", "one").attempts, 2)

@@ -335,13 +335,20 @@ class RestartTests(QueueTestCase):
         self.assertEqual(self.story()[-1], "worked")
         self.assertEqual(len(self.world.starts), 1)
 
+    def intend_and_die(self, *arguments: Any) -> NoReturn:
+        """Be killed after the intent, as a start is."""
+        *_, intend = arguments
+        intend()
+        self.die()
+        raise AssertionError("it lives")
+
     def test_killed_between_the_intent_and_the_act(self) -> None:
         for queued in (False, True, None):
             with self.subTest(queued=queued):
                 self.setUp()
                 self.open()
                 self.limited(30, agent="codex")
-                with mock.patch.object(self.world, "start", side_effect=self.die):
+                with mock.patch.object(self.world, "start", self.intend_and_die):
                     self.pass_time(SOON)
                 self.assertEqual(self.story()[-1], "intent")
                 self.world.queue["s"] = queued

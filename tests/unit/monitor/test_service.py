@@ -1237,9 +1237,16 @@ class TellingTests(MonitorTestCase):
     def test_inspect_tells_every_method_that_is_named(self) -> None:
         queue = HomeRevival(queue=("codex", "queue", "{id}"))
         self.monitor.configure(replace(SETTINGS, revive={"codex": queue}))
-        told = self.monitor.inspect()["commands"]["codex"]
-        self.assertEqual((told["command"], told["queue"]), ([], ["codex", "queue", "{id}"]))
-        self.assertEqual((told["type_into"], told["program"]), (False, "/bin/codex"))
+        self.assertEqual(
+            self.monitor.inspect()["commands"],
+            {
+                "codex.queue": {
+                    "command": ["codex", "queue", "{id}"],
+                    "program": "/bin/codex",
+                    "trouble": None,
+                }
+            },
+        )
 
     def test_inspect_tells_why_a_program_cannot_be_run(self) -> None:
         self.world.no_program = True
