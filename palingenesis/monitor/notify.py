@@ -105,7 +105,6 @@ class Notifier:
         self._environment = environment
         self._running: list[_Run] = []
         self._started: dict[str, deque[float]] = {}
-        self._warned: set[str] = set()
 
     def notify(
         self, entry: Mapping[str, Any], now: float, directory: str | None = None
@@ -117,7 +116,7 @@ class Notifier:
 
         :param entry: the entry, as `ledger.Entry.public` returns it.
         :param directory: the session's directory.
-        :return: a new warning, in one line; None if there is none.
+        :return: a warning, in one line; None if there is none.
         """
         event = entry[Key.EVENT]
         asked_for = event in self.events or (
@@ -127,7 +126,7 @@ class Notifier:
             return None
         if not self._has_room(event, now):
             which = event if event in _OWN_ROOM else "other"
-            return self._warning(f"more than {HOURLY} {which} events in an hour; the rest is lost")
+            return _warning(f"more than {HOURLY} {which} events in an hour; the rest is lost")
         return self._run(
             {**entry, Key.DIRECTORY.value: directory}, summary_of(entry, directory), now
         )
@@ -137,7 +136,7 @@ class Notifier:
         Run the command for the digest of a night, which is no entry of the ledger.
 
         :param event: what `report.digest` returns.
-        :return: a new warning, in one line; None if there is none.
+        :return: a warning, in one line; None if there is none.
         """
         if not self.command:
             return None
@@ -161,13 +160,13 @@ class Notifier:
             process = child.start_with(event, self.command, program, full)
             self._running.append(_Run(process, now + LIMIT))
         except CommandError as error:
-            return self._warning(str(error))
+            return _warning(str(error))
         except OSError as error:
-            return self._warning(f"cannot pass on the event: {error.strerror}")
+            return _warning(f"cannot pass on the event: {error.strerror}")
         return None
 
     def poll(self, now: float) -> list[str]:
-        """Reap the commands that have ended, kill those over the limit, and return new warnings."""
+        """Reap the commands that have ended, kill those over the limit, and return warnings."""
         problems = []
         for run in list(self._running):
             status = run.process.poll()
@@ -185,13 +184,8 @@ class Notifier:
                 problems.append(f"ended by signal {-status}")
             elif status > 0:
                 problems.append(f"exit status {status}")
-            else:
-                self._warned.clear()
-        return [line for problem in problems if (line := self._warning(problem)) is not None]
+        return [_warning(problem) for problem in problems]
 
-    def _warning(self, problem: str) -> str | None:
-        line = printable(f"[notify] command: {problem}", MESSAGE_LIMIT)
-        if line in self._warned:
-            return None
-        self._warned.add(line)
-        return line
+
+def _warning(problem: str) -> str:
+    return printable(f"[notify] command: {problem}", MESSAGE_LIMIT)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -19,6 +20,7 @@ from zope.interface import implementer
 from palingenesis.monitor import judge, revivals, service
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
 from palingenesis.monitor.owners import NOTHING, Witness
@@ -28,7 +30,7 @@ from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.times import Times
-from palingenesis.words import Kind, Method, Owner
+from palingenesis.words import Event, Kind, Method, Owner
 from tests.support.times import StagedTimes
 from tests.unit.monitor import fake_world
 from tests.unit.monitor.fake_world import FakeWorld
@@ -990,6 +992,34 @@ class SlicesTests(MonitorTestCase):
         self.monitor.pause("a test")
         self.go_on()
         self.assertEqual(self.world.starts, [])
+
+
+class SettledTests(MonitorTestCase):
+    """A session about which nothing can change until it grows."""
+
+    def test_it_is_judged_no_more(self) -> None:
+        self.world.write("s", Kind.FINISHED, progress=True)
+        self.pass_time(60)
+        self.assertEqual(self.told("kind"), ("finished",))
+        with mock.patch.object(Judge, "_case") as judged:
+            self.pass_time(60)
+            self.monitor.pause("a person")
+        judged.assert_not_called()
+
+    def test_it_is_judged_again_when_it_grows(self) -> None:
+        self.world.write("s", Kind.FINISHED, progress=True)
+        self.pass_time(60)
+        self.limited(10)
+        self.pass_time(60)
+        self.assertEqual(len(self.world.starts), 1)
+
+
+class WarningTests(MonitorTestCase):
+    settings = replace(SETTINGS, notify=("no-such-notifier",), notify_events=frozenset(Event))
+
+    def test_a_warning_that_comes_with_each_event_is_logged_once(self) -> None:
+        self.revive()
+        self.assertEqual(self.logged().count("no-such-notifier: no such program"), 1)
 
 
 class BadSessionTests(MonitorTestCase):
