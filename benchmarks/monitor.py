@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from bench import OURS, Bench, Server, ours
 from figures import Figures, Rows
-from harness import HAS_ACTIVITY, activity, ask
+from harness import HAS_ACTIVITY, BenchmarkError, activity, ask
 from section import Section
 from tables import Table, middle, ratio
 
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.owners import take_snapshot
 from palingenesis.monitor.scan import Scans
+from palingenesis.monitor.settings import Settings
 
 DIRECTORIES = 300
 TRANSCRIPTS = 6_000
 OLD_SESSIONS = 2_000
 LARGE = 300 * 2**20
+#: Seconds between two scans, as by default.
+INTERVAL = Settings().interval
+#: Processes that a look at them finds, and sessions that stop at once.
+PROCESSES = 1_000
+STOPS = 1_000
+#: The shares of replies that came at least so fast.
+SHARES = {"p50": 0.5, "p99": 0.99, "longest": 1.0}
 
 _CLAUDE = AGENTS["claude"]
 _DAY = 86_400.0
@@ -80,6 +92,26 @@ def _seconds(do: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+@contextmanager
+def _processes(number: int) -> Iterator[None]:
+    """Have so many processes on this machine."""
+    there = sum(each.isdigit() for each in os.listdir("/proc"))
+    with ExitStack() as stack:
+        for _ in range(number - there):
+            child = stack.enter_context(subprocess.Popen(["sleep", "3600"]))
+            stack.callback(child.kill)
+        yield
+
+
+def _look_at_processes() -> float:
+    """Return the processor time of one whole look at the processes, in seconds."""
+    programs = frozenset[str]().union(*(agent.programs for agent in AGENTS.values()))
+    begin = time.process_time()
+    if len(take_snapshot(programs=programs).processes or ()) < PROCESSES // 2:
+        raise AssertionError("the processes are not seen")
+    return time.process_time() - begin
+
+
 def measure_look(bench: Bench) -> Figures:
     home = os.path.join(bench.directory, "look")
     fill(home, TRANSCRIPTS, DIRECTORIES)
@@ -102,7 +134,11 @@ def measure_look(bench: Bench) -> Figures:
         "a look at 6,000 transcripts, none changed": lambda: _seconds(unchanged),
         "the last record of a transcript of 300 MiB": lambda: _seconds(lambda: _CLAUDE.read(large)),
     }
-    rows = bench.time_in_turns("look", list(things), 5, lambda label: things[label]())
+    with ExitStack() as stack:
+        if sys.platform == "linux":
+            stack.enter_context(_processes(PROCESSES))
+            things["processor time of a look at 1,000 processes"] = _look_at_processes
+        rows = bench.time_in_turns("look", list(things), 5, lambda label: things[label]())
     os.unlink(large)
     return bench.figures(rows)
 
@@ -138,6 +174,49 @@ def guard_table(figures: Figures) -> Table:
     table = Table("A daemon at rest that monitors", ("Sessions", "processor, % of one core"))
     for label, row in figures.rows.items():
         table.row(label, middle((1e2 * each for each in row["share"]), ".2f"))
+    return table
+
+
+def _stop_all(home: str) -> None:
+    """Have sessions stop at a limit, all at once."""
+    os.makedirs(os.path.join(home, "projects", "-0"))
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+    for number in range(STOPS):
+        session, records = transcript(number)
+        limit = {
+            **json.loads(records.splitlines()[-1]),
+            "uuid": "3",
+            "timestamp": now,
+            "isApiErrorMessage": True,
+            "error": "rate_limit",
+            "quotaLimits": {"resetsAt": int(time.time()) + 3600},
+        }
+        with open(os.path.join(home, "projects", "-0", f"{session}.jsonl"), "wb") as file:
+            file.write(records + json.dumps(limit).encode() + b"\n")
+
+
+def measure_stops(bench: Bench) -> Figures:
+    home = os.path.join(bench.directory, "stops")
+    os.mkdir(home)
+    bench.environment["CLAUDE_CONFIG_DIR"] = home
+    path, taken = bench.socket(), []
+    with bench.started(OURS.argv(path), path):
+        ask(path)
+        _stop_all(home)
+        end = time.perf_counter() + max(3 * bench.scale.rest_seconds, 4 * INTERVAL)
+        while time.perf_counter() < end:
+            taken.append(_seconds(lambda: ask(path)))
+        if (states := json.loads(ask(path))["sessions"]) != {"stopped": STOPS}:
+            raise BenchmarkError(f"not all sessions are seen to have stopped: {states}")
+    taken.sort()
+    found = {name: [taken[math.ceil(share * len(taken)) - 1]] for name, share in SHARES.items()}
+    return bench.figures({f"STATUS while {STOPS:,} sessions stop": found})
+
+
+def stops_table(figures: Figures) -> Table:
+    table = Table("STATUS while many sessions stop at once", ("What", *SHARES))
+    for label, row in figures.rows.items():
+        table.row(label, *(middle((1e3 * each for each in row[name]), ".2f") for name in SHARES))
     return table
 
 
@@ -180,6 +259,12 @@ SECTIONS = (
         "Processor time of a daemon that monitors and is asked nothing.",
         measure_guard,
         guard_table,
+    ),
+    Section(
+        "stops",
+        "STATUS, of a daemon whose sessions all stop at the same moment; in milliseconds.",
+        measure_stops,
+        stops_table,
     ),
     Section(
         "beside",

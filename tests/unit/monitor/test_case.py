@@ -263,6 +263,10 @@ class AskedTests(SynchronousTestCase):
     def test_a_wish_for_an_older_stop_overrides_nothing(self) -> None:
         self.assertIs(held(asked="another", on_hold=True), Reason.ON_HOLD)
 
+    def test_it_is_not_settled_before_it_was_tried(self) -> None:
+        self.assertTrue(free(kind=Kind.FINISHED).is_settled)
+        self.assertFalse(free(kind=Kind.FINISHED, asked="key").is_settled)
+
     def test_it_cannot_override_that_the_session_has_not_stopped(self) -> None:
         self.assertIs(held(asked="key", ending=None, crashes=True), Reason.KIND)
 
