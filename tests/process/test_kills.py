@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -230,6 +231,22 @@ class SurroundingsTests(AgentTestCase):
         self.assertEqual(len(self.runs("s")), 2)
 
 
+class FullDiskTests(AgentTestCase):
+    def test_nothing_is_started_until_there_is_room_for_what_becomes_of_it(self) -> None:
+        daemon = self.monitor()
+        # A line has room, and all that follows a start has not.
+        unlimited = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (20_000, -1))
+        self.begin("s", "limit:0", "finish").wait()
+        wait_until(lambda: self.reply("STATUS")["ledger"] != "ok", "the ledger is full")
+        self.wait_for_looks()
+        self.assertEqual((len(self.runs("s")), self.story()), (1, ["stopped"]))
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, unlimited)
+        self.wait_for_session("s", kind="finished")
+        self.wait_for_event("ended")
+        self.assertEqual(len(self.runs("s")), 2)
+        self.assertEqual(self.story(), ["stopped", "intent", "started", "worked", "ended"])
+
+
 class PlaceTests(SynchronousTestCase):
     """A few of the kills; all of them by ``python -m tests.programs.kills``."""
 
@@ -240,6 +257,15 @@ class PlaceTests(SynchronousTestCase):
 
     def test_a_kill_of_daemon_and_command_starts_the_next_attempt_once(self) -> None:
         self.assertEqual(tried(KillCase(40, with_command=True)).told, "")
+
+    def test_a_kill_while_the_ledger_s_file_is_replaced_starts_each_command_once(self) -> None:
+        case = tried(KillCase(15, rotates=True))
+        self.assertEqual((case.told, case.came_there), ("", True))
+
+    def test_a_kill_of_both_daemons_of_an_upgrade_starts_each_command_once(self) -> None:
+        for number in (26, 35):
+            case = tried(KillCase(number, is_upgrade=True))
+            self.assertEqual((case.told, case.came_there), ("", True))
 
     def test_a_line_that_is_cut_anywhere_starts_nothing_twice(self) -> None:
         for number in (1, 77):

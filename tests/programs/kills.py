@@ -3,7 +3,9 @@ Kills of the daemon at each place around a revival: ``python -m tests.programs.k
 
 A place is a call of the system, counted from the line of the ledger that says that the session
 has stopped; each place is tried twice, before the call and after it. Every third kill ends the
-command too. Then the ledger's line of a started command is cut at each of its bytes.
+command too, in every fourth the ledger's file is replaced at each second line, and every fifth
+kills both daemons of an upgrade: the one that revives, and the one that waits to take over. Then
+the ledger's line of a started command is cut at each of its bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import unittest
 from palingenesis.monitor.ledger import LEDGER_NAME
 from tests.support.agents import AgentTestCase
 from tests.support.patience import wait_until
-from tests.support.processes import wait_for_end
+from tests.support.processes import Process, wait_for_end
 
 #: The calls of the system from a stop to the end of its revival are at least so many.
 PLACES = 100
@@ -34,6 +36,9 @@ class KillCase(AgentTestCase):
         many bytes are cut from the ledger.
     :param is_after: whether it is killed after the call, and not before it.
     :param with_command: whether the command is killed too.
+    :param rotates: whether the ledger's file is replaced at each second line.
+    :param is_upgrade: whether a second daemon waits to take over, and is killed too: at once, or
+        when it has taken over if the number is odd.
     :param is_cut: whether the ledger's last line is cut.
     :ivar came_there: whether the daemon came to the place.
     :ivar told: what failed; empty if nothing did.
@@ -45,11 +50,14 @@ class KillCase(AgentTestCase):
         *,
         is_after: bool = False,
         with_command: bool = False,
+        rotates: bool = False,
+        is_upgrade: bool = False,
         is_cut: bool = False,
     ) -> None:
         super().__init__("runTest")
         self.number, self.is_after = number, is_after
         self.with_command, self.is_cut = with_command, is_cut
+        self.rotates, self.is_upgrade = rotates, is_upgrade
         self.came_there = False
         self.told = ""
         self.name = f"place {number}{'+' if is_after else ''}, cut: {is_cut}"
@@ -58,11 +66,17 @@ class KillCase(AgentTestCase):
         """Play it, and return whether the daemon came to the place."""
         config = self.configure()
         told = f"{self.number}{'+' if self.is_after else ''}"
-        daemon = self.start_daemon(config, PALINGENESIS_TEST_KILL=told)
+        rotation = {"PALINGENESIS_TEST_ROTATION": "1"} if self.rotates else {}
+        daemon = self.start_daemon(config, PALINGENESIS_TEST_KILL=told, **rotation)
+        follower = self.follower(config) if self.is_upgrade else None
         self.begin("s", "limit:0", "work", "finish").wait()
         wait_until(lambda: not daemon.running or self.has_worked(), "it works or is killed")
         came_there = not daemon.running
         daemon.kill()
+        if follower is not None:
+            if self.number % 2:
+                follower.wait_for_log("This daemon is the keeper")
+            follower.kill()
         alive = self.command() if self.with_command else None
         if alive is not None:
             os.kill(alive, signal.SIGKILL)
@@ -80,6 +94,15 @@ class KillCase(AgentTestCase):
             self.assertIn(len(runs), (2, 3), entries)
             self.assertNotIn("died", [entry["kind"] for entry in entries if len(runs) == 3])
         return came_there
+
+    def follower(self, config: str) -> Process:
+        """Start a second daemon with the same state directory."""
+        pidfile, self.place.pidfile = self.place.pidfile, self.place.path("follower.pid")
+        socket = self.place.path("follower.sock")
+        options = ("--config", config, "--socket", socket)
+        follower = self.place.daemon(*options, environment=self.variables)
+        self.place.pidfile = pidfile
+        return follower
 
     def cut_and_check(self) -> None:
         """Cut the line that says that the command runs, and start another daemon."""
@@ -133,7 +156,13 @@ def main() -> None:
     cases = []
     for number in range(first, last + 1):
         for is_after in (False, True):
-            case = KillCase(number, is_after=is_after, with_command=(number + is_after) % 3 == 0)
+            case = KillCase(
+                number,
+                is_after=is_after,
+                with_command=(number + is_after) % 3 == 0,
+                rotates=number % 4 == 0,
+                is_upgrade=number % 5 == 0,
+            )
             cases.append(tried(case))
     if len(sys.argv) < 2:
         cases += [tried(KillCase(number, is_cut=True)) for number in range(1, BYTES + 1)]

@@ -3,7 +3,8 @@ Kill this process at a call of the system: ``$PALINGENESIS_TEST_KILL`` is its nu
 
 Calls count from the first line of the ledger that says that a session has stopped. If it ends
 with ``+``, the process is killed after the call, and not before it. ``start`` is the call that
-starts a command.
+starts a command. With ``$PALINGENESIS_TEST_ROTATION`` the ledger's file is replaced when it has
+so many bytes of lines.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 CALLS = (
     (os, ("write", "fsync", "open", "close", "replace", "unlink", "ftruncate", "mkdir")),
     (fcntl, ("flock",)),
+    # A fork; what it returns to has the command as its child already.
+    (subprocess, ("_fork_exec",)),
 )
 _told = os.environ.pop("PALINGENESIS_TEST_KILL")
 _is_after = _told.endswith("+")
@@ -45,6 +48,11 @@ def _counted(real: Callable[..., Any]) -> Callable[..., Any]:
 
     return call
 
+
+if _rotation := os.environ.pop("PALINGENESIS_TEST_ROTATION", ""):
+    from palingenesis.monitor.ledger import file
+
+    file.ROTATION_SIZE = int(_rotation)
 
 _WRITE, _START = os.write, subprocess.Popen.__init__
 for _module, _names in CALLS:
