@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 
+from palingenesis.monitor.owners import PACKAGE, Snapshot
 from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.pathlock import LockHeld, PathLock, PathLockError
 
 LOCK_NAME = "keeper.lock"
+#: The program that runs a daemon.
+DAEMON = "twistd"
+
+
+def other_daemons(snapshot: Snapshot, directory: str) -> Iterator[str]:
+    """
+    Yield one line for each daemon of this user that keeps another state directory.
+
+    Versions before 1.2 lock no home, so nothing keeps them from reviving its sessions too.
+
+    :param directory: this daemon's state directory.
+    """
+    for pid, process in (snapshot.processes or {}).items():
+        is_daemon = DAEMON in process.names and PACKAGE in process.arguments
+        if not is_daemon or pid == os.getpid():
+            continue
+        with suppress(OSError):
+            for link in process.open_files().get(LOCK_NAME, ()):
+                other = os.path.dirname(os.readlink(link))
+                if other != os.path.realpath(directory):
+                    yield (
+                        f"The daemon with pid {pid} keeps another state directory, {other}: if it"
+                        " is older than version 1.2, it revives the same sessions; stop it"
+                    )
 
 
 class Keeper:

@@ -16,6 +16,7 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home, HomeLocks, default_homes
+from palingenesis.monitor.keeper import DAEMON, other_daemons
 from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.owners import Witness, take_snapshot
 from palingenesis.monitor.revive import Command, Revival
@@ -163,10 +164,10 @@ class World:
 
         :param commands: the pids of the commands that revive sessions: no witnesses of another.
         """
-        programs = frozenset[str]().union(*(agent.programs for agent in AGENTS.values()))
+        programs = frozenset({DAEMON}).union(*(agent.programs for agent in AGENTS.values()))
         snapshot = take_snapshot(commands=commands, programs=programs)
         self.slow = len(snapshot.processes or ()) > MANY_PROCESSES
-        owners, warnings = {}, []
+        owners, warnings = {}, [*other_daemons(snapshot, self._state_directory)]
         for home in homes:
             owners[home.name] = home.kind.owners(home.directory, snapshot)
             warnings += owners[home.name].warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import time
 
@@ -41,6 +42,14 @@ class TwoDaemonsTests(AgentTestCase):
         self.wait_for_looks()
         self.assertEqual([len(self.runs(name)) for name in names], [2] * 12)
         self.assertNotIn("intent", [each["event"] for each in self.other_replies("LOG 1000")])
+
+    def test_each_says_that_the_other_keeps_another_state_directory(self) -> None:
+        daemon = self.monitor()
+        second = self.second()
+        self.begin("s", "limit:0", "finish").wait()
+        told = rf"pid {second.pid} keeps another state directory, .*/other-state: if it is older"
+        wait_until(lambda: re.search(told, daemon.log), "the other daemon is seen")
+        self.wait_for_session("s", kind="finished")
 
     def test_the_second_takes_over_and_leaves_alone_what_stopped_before(self) -> None:
         first = self.monitor()
