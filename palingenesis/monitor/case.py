@@ -254,10 +254,11 @@ class Case:
 
     @property
     def windows(self) -> int:
-        """After how many stops, this one not counted, it was brought back without a person."""
+        """After how many limits, this one not counted, it was brought back without a person."""
         if self.has_person:
             return 0
-        return self.history.windows - (self.history.intended == self.session.verdict.key)
+        history = self.history
+        return history.windows - (self.session.verdict.key in (history.intended, history.found))
 
     @property
     def is_after_reset(self) -> bool:

@@ -228,6 +228,9 @@ class StartTests(ReviveCase):
 
 
 class NotStartedTests(ReviveCase):
+    def test_an_argument_that_no_process_can_have(self) -> None:
+        self.assertIn("null byte", self.refused(self.command("report", "a\0b")))
+
     def refused(self, command: Command) -> str:
         with self.assertRaises(CommandError) as caught:
             self.start(command)

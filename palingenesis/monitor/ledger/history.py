@@ -83,7 +83,7 @@ class History:
     :ivar successor: the id under which the session goes on; then it is never revived.
     :ivar first_stop_at: when the first stop since the last progress was recorded, in seconds
         since the epoch.
-    :ivar windows: after how many stops it was brought back since a person last wrote in it.
+    :ivar windows: after how many limits it was brought back since a person last wrote in it.
     :ivar intended_at: when the last intent was written, in seconds since the epoch.
     :ivar intended: the key of the stop that it was for.
     :ivar method: how it was last brought back, or tried to be; None for a command.
@@ -141,7 +141,8 @@ class History:
         self.kind = entry.kind
         if entry.person:
             self.windows = 0
-        if entry.key != self.intended:
+        # Another attempt for the same stop, after one that left its prompt, is no other reset.
+        if entry.kind is Kind.LIMIT and entry.key not in (self.intended, self.found):
             self.windows += 1
         self.intended, self.intended_at = entry.key, entry.at
         self.method = entry.method

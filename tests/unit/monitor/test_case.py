@@ -82,7 +82,7 @@ def free(**changes: Any) -> Case:
     for name, value in changes.items():
         if name in ("kind", "at", "due", "reset_stated", "fresh", "attempts"):
             ending = replace(ending, **{name: value})
-        elif name in ("given_up", "on_hold", "windows", "asked", "first_stop_at"):
+        elif name in ("given_up", "on_hold", "windows", "asked", "first_stop_at", "found"):
             setattr(history, name, value)
         elif name == "spends":
             verdict = replace(verdict, spends=value)
@@ -249,6 +249,12 @@ class AccountTests(SynchronousTestCase):
     def test_it_holds_no_session_that_stopped_otherwise(self) -> None:
         later = {"claude": Statement(NOW - 50, NOW + 3600)}
         self.assertIsNone(held(resets=later, kind=Kind.TRANSIENT))
+
+
+class WindowsTests(SynchronousTestCase):
+    def test_another_attempt_for_the_last_window_is_not_one_more(self) -> None:
+        self.assertIs(held(windows=2), Reason.WINDOWS)
+        self.assertIsNone(held(windows=2, found="key"))
 
 
 class AskedTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from palingenesis.monitor.ledger import (
     LedgerError,
 )
 from palingenesis.monitor.ledger.history import SESSIONS_LIMIT, Sums
-from palingenesis.words import Event
+from palingenesis.words import Event, Kind
 from tests.support.ledgers import START, LedgerTestCase, stop
 
 
@@ -60,6 +60,18 @@ class SumsTests(LedgerTestCase):
         self.assertEqual(self.opened().history("claude", "one").attempts, 2)
         self.run_once(stop(key="b"), "worked")
         self.assertEqual(self.opened().history("claude", "one").attempts, 0)
+
+    def test_each_limit_is_a_window_and_another_attempt_for_it_is_none(self) -> None:
+        self.run_once(stop(key="a"), found="a prompt")
+        self.run_once(stop(key="a prompt"), found="another prompt")
+        self.run_once(stop(key="another prompt"), "worked")
+        self.assertEqual(self.opened().history("claude", "one").windows, 1)
+        self.run_once(stop(key="b"))
+        self.assertEqual(self.opened().history("claude", "one").windows, 2)
+
+    def test_what_is_no_limit_is_no_window(self) -> None:
+        self.run_once(stop(key="a", kind=Kind.TRANSIENT), "worked")
+        self.assertEqual(self.opened().history("claude", "one").windows, 0)
 
     def test_a_new_stop_without_progress_keeps_the_attempts(self) -> None:
         self.run_once(stop(key="a"))

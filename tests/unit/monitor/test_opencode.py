@@ -316,6 +316,8 @@ class SessionsTests(OpencodeTestCase):
         known = Identity(SESSION, DIRECTORY)
         reading = self.agent.read(self.transcript, known)
         self.assertEqual(reading, (known, Verdict(Kind.UNKNOWN, "")))
+        # It is not read at each scan until then.
+        self.assertEqual(self.scan(), found)
         self.assertRaises(OSError, self.agent.read, self.transcript)
         self.assertNotEqual(self.agent.stamp(self.transcript), found[self.transcript])
 

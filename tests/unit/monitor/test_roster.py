@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +13,19 @@ from tests.unit.monitor.fake_world import FakeWorld
 OWN = "/home/.claude/projects/-home-s/s.jsonl"
 BACKUP = "/home/.claude/projects/-home-s.bak/s.jsonl"
 FORGED = "/home/.claude/projects/-tmp-forged/s.jsonl"
+
+
+class GrowthTests(SynchronousTestCase):
+    def test_a_transcript_that_has_grown_is_of_the_session_that_is_known(self) -> None:
+        world = FakeWorld(Times())
+        roster = Roster(world, Times(), [].append)
+        known = []
+        for _ in range(2):
+            world.write("s", Kind.LIMIT)
+            with mock.patch.object(world, "read", wraps=world.read) as read:
+                list(roster.scan(world.homes(None), 1e12))
+            known.append(read.call_args.args[2])
+        self.assertEqual(known, [None, roster.sessions["claude", "s"].identity])
 
 
 class TwoTranscriptsTests(SynchronousTestCase):
