@@ -65,6 +65,16 @@ class VerdictTests(OpencodeTestCase):
         verdict = self.verdict(USER, assistant("tool-calls", AT + 900), assistant("stop"))
         self.assertEqual((verdict.kind, verdict.at, verdict.progress), (Kind.FINISHED, END, END))
 
+    def test_a_prompt_is_its_only_text_without_the_quotes_of_a_command_line(self) -> None:
+        for texts, prompt in (
+            (["continue"], "continue"),
+            (['"go on with \\"it\\""'], 'go on with "it"'),
+            (["one", "another"], None),
+            ([], None),
+        ):
+            parts = [{"type": "text", "text": text} for text in texts]
+            self.assertEqual(self.verdict(USER, parts=parts).prompt, prompt)
+
     def test_the_middle_of_a_turn(self) -> None:
         text = {"type": "text", "text": "I begin", "time": {"start": AT}}
         for messages, parts in (
