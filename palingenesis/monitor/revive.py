@@ -177,7 +177,7 @@ class Revival:
         self.is_certain = is_certain
         self._started = times.monotonic()
         self._grown = self._started - max(0.0, quiet)
-        self._ended_early: bool | None = None
+        self._ran_at = self._started
         self._killing: float | None = None
         self._stalled = False
 
@@ -208,6 +208,8 @@ class Revival:
         if self._killing is None:
             if self._is_gone():
                 return self._ended(now)
+            if self._runs():
+                self._ran_at = now
             if now - self._grown >= stall:
                 self._stalled = True
                 self.end()
@@ -226,18 +228,17 @@ class Revival:
             status, self._stalled, self._process is not None and soon and not self.is_ending
         )
 
-    def _is_gone(self) -> bool:
+    def _runs(self) -> bool:
         if self._process is not None:
-            ended = self._process.poll() is not None
-        else:
-            ended = self.began is None or not processes.is_alive(self.pid, self.began)
-        if not ended:
+            return self._process.poll() is None
+        return self.began is not None and processes.is_alive(self.pid, self.began)
+
+    def _is_gone(self) -> bool:
+        if self._runs():
             return False
-        if self._ended_early is None:
-            self._ended_early = self._times.monotonic() - self._started < QUICK
         # A command that goes to the background continues in its children. A command that ran longer
         # may leave a server of the project's behind, which is none of its work.
-        return not (self._ended_early and processes.is_led_by(self.pid))
+        return self._ran_at - self._started >= QUICK or not processes.is_led_by(self.pid)
 
     def _signal(self, number: int) -> None:
         if not self.is_certain:

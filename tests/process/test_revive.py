@@ -227,6 +227,17 @@ class StartTests(ReviveCase):
         self.assertTrue(os.path.exists(last.output or ""))
 
 
+class BackgroundTests(ReviveCase):
+    def test_a_command_in_the_background_runs_however_long_a_tick_takes(self) -> None:
+        revival = self.start(Command(["sh", "-c", "sleep 600 & echo $!"]))
+        child = int(self.written(revival.output or "", "\n"))
+        eventually(lambda: gone(revival.pid))
+        for now in (60.0, 120.0):
+            self.assertIsNone(self.poll(revival, now))
+        os.kill(child, signal.SIGKILL)
+        self.assertFalse(self.ended(revival).quick)
+
+
 class NotStartedTests(ReviveCase):
     def test_an_argument_that_no_process_can_have(self) -> None:
         self.assertIn("null byte", self.refused(self.command("report", "a\0b")))
