@@ -11,6 +11,7 @@ from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import PROMPT, Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth
@@ -174,6 +175,9 @@ class Revivals:
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
+            if running.growth is not None and self._grew_at(running.attempt) > running.growth.at:
+                # Since the last tick: the transcripts are not read yet.
+                revival.grew()
             was_ending = revival.is_ending
             # What a daemon before this one has started may have grown, or call a tool.
             running.ended = revival.poll(stall if running.observed else math.inf)
@@ -430,6 +434,11 @@ class Revivals:
             self._recorded(Event.NEEDS_YOU, stop, need)
             self._ledger.gave_up(stop)
             self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
+
+    def _grew_at(self, attempt: Attempt) -> float:
+        """Return when anything of a session last grew, in seconds since the epoch."""
+        stop, home = attempt.stop, self._world.home_of(attempt.stop)
+        return self._world.growth(home, Identity(stop.session, stop.directory), stop.transcript).at
 
     def _growth(self, session: Session) -> Growth:
         return self._world.growth(session.home, session.identity, session.path)

@@ -615,6 +615,16 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(1000)
         self.assertEqual(len(self.world.starts), 2)
 
+    def test_what_has_grown_since_the_last_tick_is_not_ended(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None, progress=True)
+        self.pass_time(5)
+        # At the next tick it would have been silent for too long.
+        self.pass_time(self.settings.stall - 2)
+        self.world.write("s", None, progress=True)
+        self.pass_time(10)
+        self.assertFalse(revival.is_ending)
+
 
 class HoldingTests(MonitorTestCase):
     def assert_held(self, reason: str, seconds: float = 300) -> None:
