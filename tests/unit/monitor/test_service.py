@@ -615,6 +615,12 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(1000)
         self.assertEqual(len(self.world.starts), 2)
 
+    def test_what_is_being_revived_is_the_current_session(self) -> None:
+        self.revive()
+        self.world.write("other", None, progress=True)
+        self.pass_time(5)
+        self.assertEqual(self.monitor.current_session, "/transcripts/s.jsonl")
+
     def test_what_has_grown_since_the_last_tick_is_not_ended(self) -> None:
         revival = self.revive()
         self.world.write("s", None, progress=True)
