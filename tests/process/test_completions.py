@@ -120,7 +120,7 @@ class CompletionTests(CommandTestCase):
 
 class ManualTests(CommandTestCase):
     @needs("man")
-    def test_it_reads_well(self) -> None:
+    def test_the_manual_reads_well(self) -> None:
         done = subprocess.run(
             ["man", "--warnings", "-l", MANUAL],
             env=self.environment(MANWIDTH="80", LC_ALL="C.UTF-8", MANROFFOPT="-c"),
@@ -135,7 +135,7 @@ class ManualTests(CommandTestCase):
         for section in ("EXIT STATUS", "ENVIRONMENT", "FILES", "CONFIGURATION", "EXAMPLES"):
             self.assertIn(f"\n{section}\n", done.stdout)
 
-    def test_it_has_every_key_of_the_configuration(self) -> None:
+    def test_the_manual_has_every_key_of_the_configuration(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:
             text = file.read()
         tables = dict(
@@ -159,7 +159,7 @@ class ManualTests(CommandTestCase):
                 known = re.findall(r"\(known: (.*)\)", error)[0].split(", ")
                 self.assertEqual(sorted(known), sorted(shown[title]))
 
-    def test_it_has_every_exit_status(self) -> None:
+    def test_the_manual_has_every_exit_status(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:
             text = file.read().replace("\\-", "-")
         for status in Exit:

@@ -62,7 +62,7 @@ class InitTests(ConfigTestCase):
             self.assertEqual(tomllib.load(file), {})
         self.assertEqual(stat.S_IMODE(os.stat(self.file).st_mode), 0o600)
 
-    def test_its_commented_lines_are_valid_without_the_mark(self) -> None:
+    def test_the_commented_lines_of_a_new_file_are_valid_without_the_mark(self) -> None:
         node = self.program(".nvm", "versions", "node", "v22.1.0", "bin", "node")
         for version in ("v9.1.0", "v22.1.0"):
             self.program(
@@ -98,7 +98,7 @@ class InitTests(ConfigTestCase):
         self.assertEqual(self.run_command("config", "check").stderr, b"")
         self.assertIn(b"queue", self.run_command("config", "show").stdout)
 
-    def test_its_notification_needs_no_path_of_a_shell(self) -> None:
+    def test_the_notification_of_a_new_file_needs_no_path_of_a_shell(self) -> None:
         self.run_command("config", "init")
         with open(self.file, encoding="utf-8") as file:
             lines = file.read().splitlines()
@@ -127,7 +127,7 @@ class InitTests(ConfigTestCase):
         with open(self.file, encoding="utf-8") as file:
             self.assertEqual(file.read(), "# mine\n")
 
-    def test_neither_is_a_link_that_leads_nowhere(self) -> None:
+    def test_a_link_that_leads_nowhere_is_not_followed(self) -> None:
         os.makedirs(os.path.dirname(self.file))
         os.symlink(self.place.path("elsewhere"), self.file)
         self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))
@@ -184,7 +184,7 @@ class LaunchAgentTests(ConfigTestCase):
         self.assertEqual(terminal.wait(), Exit.DONE)
         self.assertFalse(os.path.lexists(self.agent))
 
-    def test_one_that_is_there_is_not_touched(self) -> None:
+    def test_a_launch_agent_that_is_there_is_not_touched(self) -> None:
         os.makedirs(os.path.dirname(self.agent))
         with open(self.agent, "w", encoding="utf-8") as file:
             file.write("mine")

@@ -93,7 +93,7 @@ class ClientTests(ContractTestCase):
         wait_until(lambda: len(descriptors(daemon.pid)) <= before, "all connections are closed")
         self.assert_no_traceback(daemon)
 
-    def test_one_client_too_many_is_told_so_at_once(self):
+    def test_a_client_beyond_the_limit_has_its_error_at_once(self):
         daemon = self.serve({"max_connections": 5})
         within = [self.connect() for _ in range(5)]
         began = time.monotonic()

@@ -129,7 +129,7 @@ class DemoTests(DemoTestCase):
             self.assertLess(time.monotonic() - began, GRACE, moment)
             self.assert_nothing_is_left(demo)
 
-    def test_its_agents_end_with_it_even_if_it_cannot_clean_up(self) -> None:
+    def test_the_agents_end_with_a_demo_that_cannot_clean_up(self) -> None:
         demo = self.start()
         assert demo.stdout is not None
         while "working" not in demo.stdout.readline():

@@ -231,7 +231,7 @@ class RestartTests(DoctorTestCase):
         self.assertTrue(found["config"].endswith("config.toml: valid"), found)
         self.assertNotIn("restart", found)
 
-    def test_neither_the_configuration_nor_the_plugin_matters_to_a_socket_that_was_named(
+    def test_a_named_socket_needs_neither_configuration_nor_plugin(
         self,
     ) -> None:
         self.configure("odd = 1")

@@ -529,7 +529,7 @@ class WireTests(AgentTestCase):
 
 
 class BuildTests(PageTestCase):
-    def test_it_builds_without_a_warning(self) -> None:
+    def test_the_handbook_builds_without_a_warning(self) -> None:
         done = subprocess.run(
             [*(sys.executable, "-m", "sphinx", "-q", "-W", "-E"), str(DOCS), str(self.home)],
             capture_output=True,

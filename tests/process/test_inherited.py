@@ -37,7 +37,7 @@ class InheritedTests(ProcessTestCase):
             pass_fds=(number,),
         )
 
-    def test_it_is_served_and_left_as_it_was(self):
+    def test_an_inherited_socket_is_served_and_left_as_it_was(self):
         daemon = self.inheriting("-n")
         daemon.wait_for_log("Listening on")
         for _ in range(3):
@@ -47,7 +47,7 @@ class InheritedTests(ProcessTestCase):
         self.assertEqual(identity(self.place.socket), self.before)
         self.assertEqual(self.place.leftovers, ["run", "run/palingenesis.sock"])
 
-    def test_it_goes_on_to_accept_for_whoever_inherits_it_next(self):
+    def test_an_inherited_socket_accepts_for_whoever_inherits_it_next(self):
         first = self.inheriting("-n")
         first.wait_for_log("Listening on")
         self.assertEqual(first.stop(), 0)
@@ -57,7 +57,7 @@ class InheritedTests(ProcessTestCase):
         self.assertTrue(read_all(waiting).startswith(b'{"state": '))
         self.assert_serves()
 
-    def test_it_is_served_by_a_daemonised_process_too(self):
+    def test_an_inherited_socket_is_served_by_a_daemonised_process(self):
         started = self.inheriting()
         self.assertEqual(started.wait(), 0, started.stderr)
         self.assert_serves()

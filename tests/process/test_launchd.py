@@ -23,7 +23,7 @@ class LaunchAgentTests(ProcessTestCase):
         with AGENT.open("rb") as file:
             self.agent: dict[str, Any] = plistlib.load(file)
 
-    def test_it_has_no_key_that_launchd_does_not_know(self) -> None:
+    def test_a_launch_agent_has_no_key_that_launchd_does_not_know(self) -> None:
         """launchd ignores a key that it does not know; these are of launchd.plist(5)."""
         self.assertEqual(
             set(self.agent),
@@ -33,7 +33,7 @@ class LaunchAgentTests(ProcessTestCase):
             },
         )
 
-    def test_it_is_started_again_only_if_it_has_failed(self) -> None:
+    def test_launchd_starts_the_daemon_again_only_if_it_has_failed(self) -> None:
         self.assertEqual(self.agent["KeepAlive"], {"SuccessfulExit": False})
 
     def test_what_it_runs_serves_and_ends_with_success(self) -> None:

@@ -46,7 +46,7 @@ class WatchTests(CommandTestCase):
         terminal.wait_for(self.ENTER)
         return terminal
 
-    def test_it_rides_out_a_daemon_that_restarts(self) -> None:
+    def test_a_live_view_rides_out_a_daemon_that_restarts(self) -> None:
         daemon = self.place.daemon()
         terminal = self.watch(NO_COLOR="1")
         terminal.wait_for("state    monitoring")

@@ -403,7 +403,7 @@ class OutputTests(CommandTestCase):
 
 
 class HelpTests(CommandTestCase):
-    def test_it_lists_every_command_and_exit_status(self) -> None:
+    def test_the_help_lists_every_command_and_exit_status(self) -> None:
         told = self.run_command("--help").stdout.decode()
         for name, command in COMMANDS.items():
             self.assertRegex(told, rf"{name} +{command.summary}\n")

@@ -145,7 +145,7 @@ class NotifyTests(SynchronousTestCase):
         said = Notifier(["no-such-notifier"]).notify(entry(), 0.0)
         self.assertIn("no-such-notifier: no such program", said or "")
 
-    def test_one_that_takes_too_long_is_killed_with_its_children(self) -> None:
+    def test_a_notification_that_takes_too_long_is_killed_with_its_children(self) -> None:
         notifier = self.notifier("fork")
         notifier.notify(entry(), 0.0)
         self.wait_until(lambda: os.path.exists(self.path))

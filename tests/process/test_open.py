@@ -32,7 +32,7 @@ class OpenTests(AgentTestCase, CommandTestCase):
         with open(path, "w", encoding="ascii"):
             return path
 
-    def test_it_goes_on_once(self) -> None:
+    def test_an_open_program_at_its_limit_goes_on_once(self) -> None:
         self.monitor(queue=True)
         self.open("s", "limit:2", "finish")
         self.wait_for_session("s", state="waiting", method="queue", owner="program")
@@ -138,7 +138,7 @@ class OpenTests(AgentTestCase, CommandTestCase):
         self.wait_for_event("ended")
         self.assertEqual(self.taken("s"), ["continue"])
 
-    def test_it_is_said_before_the_reset(self) -> None:
+    def test_what_an_open_program_will_be_handed_is_said_before_the_reset(self) -> None:
         self.monitor(queue=True)
         terminal = self.open("s", "limit:600", "finish")
         self.wait_for_session("s", state="waiting", owner="program")
@@ -147,7 +147,7 @@ class OpenTests(AgentTestCase, CommandTestCase):
             shown = " ".join(self.run_command(command).stdout.decode().split())
             self.assertIsNotNone(re.search(said, shown), shown)
 
-    def test_it_is_said_that_nothing_will_be_done(self) -> None:
+    def test_that_nothing_will_be_done_for_an_open_program_is_said(self) -> None:
         self.monitor()
         self.open("s", "limit:600", "finish")
         self.wait_for_session("s", state="waiting", owner="program")

@@ -25,7 +25,7 @@ class PicturesTests(SynchronousTestCase):
             self.skipTest(lacking)
         self.pictures = pictures.PICTURES
 
-    def test_they_are_made_as_large_as_those_that_are_shown_and_say_the_same(self) -> None:
+    def test_new_pictures_are_as_large_as_those_shown_and_say_the_same(self) -> None:
         from PIL import Image
 
         made = os.path.abspath(self.mktemp())
@@ -50,6 +50,6 @@ class PicturesTests(SynchronousTestCase):
         self.assertEqual(shown, set(self.pictures))
         self.assertEqual({path.name for path in PICTURES.iterdir()}, shown)
 
-    def test_they_are_small(self) -> None:
+    def test_the_pictures_are_small(self) -> None:
         for path in PICTURES.iterdir():
             self.assertLess(path.stat().st_size, 64 * 1024, path.name)

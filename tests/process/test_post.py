@@ -331,7 +331,7 @@ class CertificateTests(PostTestCase):
         self.assert_posted(self.post("ntfy", url, SSL_CERT_FILE=certificate))
         self.assertEqual(len(service.got), 1)
 
-    def test_one_that_is_not_trusted_or_for_another_name_is_refused_at_once(self) -> None:
+    def test_a_certificate_that_is_not_trusted_or_for_another_name_is_refused(self) -> None:
         service, certificate = self.secure("DNS:elsewhere.example")
         url = service.url.replace("http:", "https:")
         self.assert_failed(self.post("ntfy", url), 4, "its certificate: self")

@@ -36,7 +36,7 @@ class LateWriterTests(ProcessTestCase):
         # Connections are accepted in turn: once this one is told, the first one is in.
         self.assertEqual(self.ask(), TOO_MANY)
 
-    def test_one_client_too_many(self) -> None:
+    def test_a_client_beyond_the_limit_that_writes_late_has_its_error(self) -> None:
         self.crowded()
         for _ in range(10):
             client = self.connect()

@@ -211,7 +211,7 @@ class ReportTests(NightTestCase):
 class BrowserTests(NightTestCase):
     """The page in a real browser."""
 
-    def test_it_fits_a_phone_and_a_wide_screen(self) -> None:
+    def test_the_report_fits_a_phone_and_a_wide_screen(self) -> None:
         browser = start_browser(self, self.place.path("profile"))
         path = self.place.path("night.html")
         self.report("--html", path)

@@ -202,7 +202,7 @@ class NeverTests(AgentTestCase):
             with open(self.place.path(path), "w") as file:
                 json.dump(value, file)
 
-    def test_one_stop_is_never_acted_on_twice_though_the_daemon_is_killed(self) -> None:
+    def test_a_stop_is_never_acted_on_twice_though_the_daemon_is_killed(self) -> None:
         daemon = self.monitor()
         self.begin("s", "limit:1", "work").wait()
         self.wait_for_event("worked")

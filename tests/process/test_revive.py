@@ -163,18 +163,18 @@ class StartTests(ReviveCase):
         self.ended(self.start(self.command("report", "{prompt}", "{id}", prompt=prompt)))
         self.assertEqual(self.report()["arguments"], [prompt, ID])
 
-    def test_it_runs_in_the_sessions_directory(self) -> None:
+    def test_a_revival_runs_in_the_sessions_directory(self) -> None:
         self.ended(self.start(self.command("report")))
         told = self.report()
         self.assertEqual(
             (told["directory"], told["environment"]["PWD"]), (self.directory, self.directory)
         )
 
-    def test_its_input_is_empty(self) -> None:
+    def test_the_input_of_a_revival_is_empty(self) -> None:
         self.ended(self.start(self.command("report")))
         self.assertEqual(self.report()["stdin"], "")
 
-    def test_it_leads_a_session_and_a_group_of_its_own(self) -> None:
+    def test_a_revival_leads_a_session_and_a_group_of_its_own(self) -> None:
         self.ended(self.start(self.command("report")))
         self.assertTrue(self.report()["leads"])
 
@@ -185,7 +185,7 @@ class StartTests(ReviveCase):
         told = self.report()["environment"]
         self.assertEqual({"HOME", "NAME", "PWD"}, set(told) - {"LC_CTYPE"})
 
-    def test_it_inherits_no_descriptor_and_no_mask_of_signals(self) -> None:
+    def test_a_revival_inherits_no_descriptor_and_no_mask_of_signals(self) -> None:
         reader, writer = os.pipe()
         for descriptor in (reader, writer):
             os.set_inheritable(descriptor, True)
@@ -276,7 +276,7 @@ class NotStartedTests(ReviveCase):
     def test_a_prompt_with_a_nul(self) -> None:
         self.assertIn("null byte", self.refused(self.command("report", "{prompt}", prompt="\0")))
 
-    def test_one_that_did_not_start_leaves_no_file(self) -> None:
+    def test_a_command_that_did_not_start_leaves_no_file(self) -> None:
         self.refused(Command([self.program("#!/no/such/interpreter\n", 0o755)]))
         self.assertEqual(os.listdir(os.path.join(self.state, "output")), [])
 
@@ -392,10 +392,10 @@ class DirectoryTests(ReviveCase):
             check_directory(path)
         return str(caught.exception)
 
-    def test_one_of_ours_is_fit(self) -> None:
+    def test_a_directory_of_ours_is_fit(self) -> None:
         self.assertIsNone(check_directory(self.directory))
 
-    def test_one_that_is_gone(self) -> None:
+    def test_a_directory_that_is_gone_is_unfit(self) -> None:
         self.assertIn("No such file", self.refused(f"{self.directory}/gone"))
 
     def test_a_file(self) -> None:
@@ -413,14 +413,14 @@ class DirectoryTests(ReviveCase):
         os.symlink(self.directory, f"{self.directory}-link")
         self.assertIn("a link", self.refused(f"{self.directory}-link/inner"))
 
-    def test_one_of_another_user(self) -> None:
+    def test_a_directory_of_another_user_is_unfit(self) -> None:
         if os.geteuid() != 0:
             self.skipTest("needs root")
         os.chown(self.directory, 65534, 65534)
         self.assertIn("belongs to uid 65534", self.refused(self.directory))
 
     @needs_root
-    def test_one_of_ours_that_cannot_be_entered(self) -> None:
+    def test_a_directory_of_ours_that_cannot_be_entered_is_unfit(self) -> None:
         self.give_away()
         os.chmod(self.directory, 0o600)
         told = as_user(NOBODY, lambda: self.refused(self.directory))
@@ -429,7 +429,7 @@ class DirectoryTests(ReviveCase):
     def test_a_relative_one(self) -> None:
         self.assertIn("not an absolute path", self.refused("."))
 
-    def test_one_with_a_nul(self) -> None:
+    def test_a_directory_with_a_nul_is_unfit(self) -> None:
         self.assertIn("null byte", self.refused("/tmp\0"))
 
 
@@ -453,7 +453,7 @@ class EndTests(ReviveCase):
         self.ended(revival)
         self.assertRaises(ChildProcessError, os.waitpid, revival.pid, os.WNOHANG)
 
-    def test_one_that_grows_runs_on(self) -> None:
+    def test_a_revival_that_grows_runs_on(self) -> None:
         revival = self.start(self.command("hang"))
         self.report()
         for now in (500.0, 1000.0, 1500.0):
@@ -462,7 +462,7 @@ class EndTests(ReviveCase):
             self.assertIsNone(self.poll(revival, now + 99))
         self.assertFalse(revival.is_ending)
 
-    def test_one_that_does_not_grow_is_ended(self) -> None:
+    def test_a_revival_that_does_not_grow_is_ended(self) -> None:
         revival = self.start(self.command("hang"))
         pid = self.report()["pid"]
         self.assertIsNone(self.poll(revival, STALL))
@@ -470,7 +470,7 @@ class EndTests(ReviveCase):
         self.now = STALL + GRACE
         self.assertEqual(self.ended(revival), Ended(-signal.SIGTERM, stalled=True, quick=False))
 
-    def test_one_that_ignores_sigterm_is_killed(self) -> None:
+    def test_a_revival_that_ignores_sigterm_is_killed(self) -> None:
         revival = self.start(self.command("stubborn"))
         self.report()
         self.poll(revival, STALL)
@@ -488,7 +488,7 @@ class EndTests(ReviveCase):
         self.ended(revival)
         eventually(lambda: gone(told["child"]))
 
-    def test_one_that_closes_its_output_still_runs(self) -> None:
+    def test_a_revival_that_closes_its_output_still_runs(self) -> None:
         revival = self.start(self.command("close"))
         self.report()
         self.assertIsNone(self.poll(revival, 1.0))
@@ -582,7 +582,7 @@ class AdoptionTests(ReviveCase):
         if processes.is_alive(pid, began):
             os.killpg(pid, signal.SIGKILL)
 
-    def test_it_survives_its_daemon_and_is_found_again(self) -> None:
+    def test_a_revival_survives_its_daemon_and_is_found_again(self) -> None:
         pid, began, output = self.orphan("hang")
         revival = adopt(self.attempt(pid, began, output), None, self.times)
         assert revival is not None
@@ -590,7 +590,7 @@ class AdoptionTests(ReviveCase):
         os.kill(pid, signal.SIGKILL)
         self.assertEqual(self.ended(revival), Ended(None, stalled=False, quick=False))
 
-    def test_it_is_ended_like_one_of_our_own(self) -> None:
+    def test_an_adopted_revival_is_ended_like_one_of_our_own(self) -> None:
         pid, began, output = self.orphan("stubborn")
         revival = adopt(self.attempt(pid, began, output), None, self.times)
         assert revival is not None
@@ -634,14 +634,14 @@ class AdoptionTests(ReviveCase):
         pid, _, output = self.orphan("hang")
         self.assertIsNone(adopt(self.attempt(pid, "1@another", output), None, self.times))
 
-    def test_one_whose_pid_passed_to_another_process_is_never_signalled(self) -> None:
+    def test_a_process_that_has_the_pid_of_a_revival_now_is_never_signalled(self) -> None:
         pid, began, output = self.orphan("hang")
         revival = Revival(pid, "1@another", output, self.times)
         revival.end()
         self.assertEqual(self.ended(revival).exit, None)
         self.assertTrue(processes.is_alive(pid, began))
 
-    def test_one_that_leads_no_group_is_never_signalled(self) -> None:
+    def test_a_process_that_leads_no_group_is_never_signalled(self) -> None:
         with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as other:
             found = processes.look_at(other.pid)
             assert found is not None
@@ -686,7 +686,7 @@ class MentionTests(SynchronousTestCase):
 
 
 class UmaskTests(SynchronousTestCase):
-    def test_it_is_told_and_stays(self) -> None:
+    def test_the_umask_of_a_command_is_the_one_that_is_given(self) -> None:
         before = os.umask(0o027)
         try:
             self.assertEqual((child.current_umask(), child.current_umask()), (0o027, 0o027))

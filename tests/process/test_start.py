@@ -442,7 +442,7 @@ class ContainerTests(ProcessTestCase):
 class DaemonisedTests(ProcessTestCase):
     """Without ``-n``."""
 
-    def test_it_serves_when_the_command_returns_and_stops_cleanly(self):
+    def test_a_daemonised_twistd_serves_when_it_returns_and_stops_cleanly(self):
         started = self.place.twistd(before=("--logfile", self.place.path("log")))
         self.assertEqual(started.wait(), 0, started.stderr)
         with open(self.place.pidfile, encoding="ascii") as file:

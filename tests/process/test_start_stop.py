@@ -21,18 +21,18 @@ from tests.support.users import NOBODY
 
 
 class StartTests(StartStopTestCase):
-    def test_it_answers_when_the_command_returns_and_names_pid_and_socket(self) -> None:
+    def test_a_daemon_answers_when_start_returns_with_its_pid_and_socket(self) -> None:
         done = self.run_command("start")
         self.assert_serves()
         pid = read_pid(os.path.join(self.place.runtime, "palingenesis.pid"))
         self.assertEqual(done.stdout, f"started: pid {pid}, socket {self.place.socket}\n")
 
-    def test_it_writes_nothing_into_the_current_directory(self) -> None:
+    def test_a_start_writes_nothing_into_the_current_directory(self) -> None:
         self.started()
         self.run_command("stop")
         self.assertEqual(os.listdir(self.work), [])
 
-    def test_its_log_is_in_the_state_directory(self) -> None:
+    def test_the_log_of_a_start_is_in_the_state_directory(self) -> None:
         state = self.place.path("state")
         done = self.run_command("start", "--state", state)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -96,7 +96,7 @@ class StartTests(StartStopTestCase):
         done = self.run_command("--timeout", "0.5", "start")
         self.assert_fails(done, Exit.NO_ANSWER, "0.5 s")
 
-    def test_it_works_where_no_twistd_is_on_the_path(self) -> None:
+    def test_a_start_works_with_no_twistd_on_the_path(self) -> None:
         done = self.run_command("start", PATH="/usr/bin:/bin")
         self.assertEqual(done.returncode, 0, done.stderr)
 

@@ -99,7 +99,7 @@ class WebTestCase(ProcessTestCase):
 
 
 class DoorTests(WebTestCase):
-    def test_it_answers_over_tcp_and_over_a_unix_socket(self) -> None:
+    def test_the_door_answers_over_tcp_and_over_a_unix_socket(self) -> None:
         self.start()
         status, body = self.request(key=self.token)
         self.assertEqual((status, json.loads(body)["state"]), (200, "monitoring"))
@@ -274,7 +274,7 @@ class OtherUserTests(WebTestCase):
         self.assertEqual(self.state, "monitoring")
         self.assertEqual(self.change(key), 200)
 
-    def test_one_that_has_closed_its_end_is_not_taken_for_root(self) -> None:
+    def test_another_user_who_has_closed_his_end_is_not_taken_for_root(self) -> None:
         process = self.start()
         key = self.session()
         data = (

@@ -164,7 +164,7 @@ class OtherUserTests(AttackTestCase):
 
         self.assert_kept_out(self.as_nobody(as_root_of_its_own))
 
-    def test_one_that_closes_or_resets_at_once_is_not_taken_for_another(self) -> None:
+    def test_a_client_that_closes_or_resets_at_once_is_not_taken_for_another(self) -> None:
         data = self.data()
 
         def hit_and_run() -> None:
@@ -258,7 +258,7 @@ class OtherUserTests(AttackTestCase):
         wait_until(lambda: accepts(self.local), "the door listens")
         self.assert_kept_out(exchange(("127.0.0.1", self.port), self.data(key=stolen)), 401)
 
-    def test_neither_the_token_nor_a_key_nor_a_code_is_on_a_command_line(self) -> None:
+    def test_no_token_key_or_code_is_on_a_command_line(self) -> None:
         secrets = [self.token.encode(), self.key.encode()]
         seen = b""
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -142,7 +142,7 @@ class BrowserTestCase(WebTestCase):
 
 
 class PageTests(BrowserTestCase):
-    def test_it_logs_in_by_a_code_that_does_not_stay_in_the_address(self) -> None:
+    def test_the_page_logs_in_by_a_code_that_does_not_stay_in_the_address(self) -> None:
         self.log_in()
         wait_for_text(self.browser, "status", lambda text: "monitoring" in text)
         self.assertEqual(self.browser.current_url, f"{self.address}/")
@@ -154,7 +154,7 @@ class PageTests(BrowserTestCase):
         self.browser.get(f"file://{path}")
         wait_for_text(self.browser, "news", lambda text: text == "Live")
 
-    def test_it_shows_a_change_at_once(self) -> None:
+    def test_the_page_shows_a_change_at_once(self) -> None:
         self.log_in()
         self.control(b"PAUSE\n")
         wait_for_text(self.browser, "status", lambda text: "paused" in text)
@@ -170,7 +170,7 @@ class PageTests(BrowserTestCase):
         )
         wait_for_text(self.browser, "status", lambda text: "monitoring" in text)
 
-    def test_it_says_that_the_daemon_is_gone_and_asks_again_after_a_restart(self) -> None:
+    def test_the_page_says_that_the_daemon_is_gone_and_asks_again_after_a_restart(self) -> None:
         self.log_in()
         self.process.kill()
         wait_for_text(self.browser, "news", lambda text: "does not answer" in text)
@@ -210,7 +210,7 @@ class HostileTests(BrowserTestCase):
         learnt = self.attack(f"http://127.0.0.1:{self.hostile.server_port}/")
         self.assertEqual(len(learnt), 10)
 
-    def test_nor_does_one_of_another_name(self) -> None:
+    def test_a_page_of_another_name_reads_and_changes_nothing(self) -> None:
         self.attack(f"http://{REBOUND}:{self.hostile.server_port}/")
 
     def test_no_secret_is_sent_to_another_port(self) -> None:

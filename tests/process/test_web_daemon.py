@@ -104,7 +104,7 @@ class ConfigurationTests(DaemonWebTestCase):
         ours = {name for name in imported if name.startswith("palingenesis.web.")}
         self.assertEqual(ours, {"palingenesis.web.settings"})
 
-    def test_it_is_served_where_it_says(self) -> None:
+    def test_the_door_is_open_at_the_configured_place(self) -> None:
         self.start(self.http)
         wait_until(lambda: accepts(self.local), "the door listens")
         self.assertEqual(self.get("/health"), (200, '{"status": "ok"}\n'))
@@ -448,15 +448,15 @@ class ReactorTests(DaemonWebTestCase):
         self.assert_no_traceback(process)
 
     @skipUnless(hasattr(select, "epoll"), "there is no epoll(7)")
-    def test_it_is_served_on_epoll(self) -> None:
+    def test_the_door_is_served_on_epoll(self) -> None:
         self.serve("epoll")
 
     @skipUnless(hasattr(select, "poll"), "there is no poll(2)")
-    def test_it_is_served_on_poll(self) -> None:
+    def test_the_door_is_served_on_poll(self) -> None:
         self.serve("poll")
 
-    def test_it_is_served_on_select(self) -> None:
+    def test_the_door_is_served_on_select(self) -> None:
         self.serve("select")
 
-    def test_it_is_served_on_asyncio(self) -> None:
+    def test_the_door_is_served_on_asyncio(self) -> None:
         self.serve("asyncio")

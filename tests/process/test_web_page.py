@@ -142,7 +142,7 @@ class ShownTests(PageTestCase):
         self.wait_for("sessions", "shop")
         wait_until(lambda: self.count_of("#night svg") == 1, "the night is drawn")
 
-    def test_one_sentence_says_how_everything_is(self) -> None:
+    def test_the_page_begins_with_a_sentence_on_how_everything_is(self) -> None:
         sentence = self.wait_for("sentence", "needs you")
         self.assertRegex(sentence, r"^1 needs you, 1 waits until .*\d\d:\d\d, 3 work$")
 
@@ -239,7 +239,7 @@ class ShownTests(PageTestCase):
         self.wait_for("sentence", "4 work")
         self.assertEqual(self.run_script(focused), before)
 
-    def test_it_pauses_and_resumes(self) -> None:
+    def test_the_page_pauses_and_resumes(self) -> None:
         wait_until(
             lambda: self.run_script("return !document.getElementById('pause').hidden"),
             "the button is there",
@@ -252,7 +252,7 @@ class ShownTests(PageTestCase):
         self.wait_for("status", "monitoring")
         self.assertEqual(self.state, "monitoring")
 
-    def test_it_fits_any_width_in_any_theme_and_keeps_nobody_out(self) -> None:
+    def test_the_page_fits_any_width_in_any_theme_and_keeps_nobody_out(self) -> None:
         script = axe.source()
         colours = set()
         self.run_script("document.querySelector('details').open = true")
@@ -290,7 +290,7 @@ class ShownTests(PageTestCase):
             self.run_script("return document.activeElement.textContent"), "Skip to the content"
         )
 
-    def test_it_asks_no_other_server_for_anything(self) -> None:
+    def test_the_page_asks_no_other_server_for_anything(self) -> None:
         names = self.run_script(
             "return performance.getEntriesByType('resource').map((each) => each.name)"
         )
@@ -308,7 +308,7 @@ class GoneTests(PageTestCase):
             self.prefer(theme)
             self.assertEqual(axe.violations(self.browser, script), [], theme)
 
-    def test_nor_does_a_page_whose_daemon_is_gone(self) -> None:
+    def test_a_page_whose_daemon_is_gone_keeps_nobody_out(self) -> None:
         script = axe.source()
         self.stage(staged(time.time()))
         self.log_in()
@@ -412,7 +412,7 @@ class ManyTests(PageTestCase):
         metrics = self.browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
         return float(next((e["value"] for e in metrics if e["name"] == "TaskDuration"), 0.0))
 
-    def test_it_says_where_the_older_entries_are(self) -> None:
+    def test_the_page_says_where_the_older_entries_are(self) -> None:
         now = time.time()
         self.record([entry("worked", now + number, attempt=number) for number in range(1200)])
         self.log_in()
@@ -425,7 +425,7 @@ class ManyTests(PageTestCase):
         self.assertEqual(self.count_of("#log > li"), 1000)
         self.assertFalse(self.run_script(hidden))
 
-    def test_it_is_painted_soon(self) -> None:
+    def test_the_page_is_painted_soon(self) -> None:
         plain, paints = [], []
         for _ in range(5):
             # A page without anything, since other programs hold up both.
@@ -463,7 +463,7 @@ class NightTests(AgentTestCase):
         wait_for_text(browser, "status", lambda text: text == "paused")
         self.assertEqual(self.reply("STATUS")["state"], "paused")
 
-    def test_it_says_how_many_sessions_are_left_out_and_how_to_see_them(self) -> None:
+    def test_the_page_says_how_many_sessions_are_left_out(self) -> None:
         number = 400
         for each in range(number):
             directory = f"/home/you/{'deep/' * 30}{each}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 
@@ -23,6 +24,9 @@ from tests.support.house import (
 MAIN = f"{PACKAGE}.__main__"
 DATABASE = f"{PACKAGE}.monitor.database"
 TESTING = f"{PACKAGE}.testing"
+
+#: The beginning of a test's name that says nothing without another name.
+POINTING = re.compile(r"test_(?:it|they|its|their|this|one|neither|so|nor|then|and)_")
 
 #: Each part, and the others from which it may import.
 ARROWS: dict[str, set[str]] = {
@@ -188,6 +192,17 @@ class RoomsTests(SynchronousTestCase):
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and node.func.attr.startswith("test_")
+        }
+        self.assertEqual(found, set())
+
+    def test_the_name_of_each_test_stands_alone(self) -> None:
+        """The real agents' tests are rows of the handbook, below a title of their own."""
+        found = {
+            f"{module}: {node.name}"
+            for module, tree in modules("tests").items()
+            if not module.startswith("tests.agents.")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and POINTING.match(node.name)
         }
         self.assertEqual(found, set())
 

@@ -106,7 +106,7 @@ KEPT = {
     ),
     "No key and no code": (
         "process.test_web_daemon test_a_code_is_in_no_log",
-        "process.test_web_attacks test_neither_the_token_nor_a_key_nor_a_code_is_on_a_command_line",
+        "process.test_web_attacks test_no_token_key_or_code_is_on_a_command_line",
     ),
     "The path is claimed with ``flock``": (
         "process.test_socketfile test_of_twenty_that_claim_a_stale_path_at_once_one_has_it",
@@ -132,7 +132,7 @@ KEPT = {
     ),
     "It runs only commands that the configuration names": (
         "process.test_revive test_every_character_that_a_shell_would_love_arrives",
-        "process.test_revive test_one_of_another_user",
+        "process.test_revive test_a_directory_of_another_user_is_unfit",
         "process.test_revive test_a_link_to_elsewhere",
     ),
     "Ids come from transcripts": (
@@ -151,7 +151,7 @@ KEPT = {
     "It adds no flag": ("unit.test_security test_no_flag_that_bypasses_permissions_is_added",),
     "A revived agent may do what its own settings": (
         "unit.monitor.test_scan test_another_user_s_transcripts_are_left_alone_and_warned_about",
-        "process.test_revive test_one_of_another_user",
+        "process.test_revive test_a_directory_of_another_user_is_unfit",
     ),
     "The state directory has mode 0700": (
         "process.test_revival test_no_file_of_the_monitor_is_open_to_others",

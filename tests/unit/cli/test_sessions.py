@@ -126,7 +126,7 @@ class AdviceTests(SynchronousTestCase):
             "continue it yourself: cd '/srv/my app' && claude --resume abc",
         )
 
-    def test_there_is_none_for_what_nobody_can_type(self) -> None:
+    def test_an_id_that_nobody_can_type_has_no_advice(self) -> None:
         for known in ({"agent": "other"}, {"directory": "/a\x1b[2J"}, {"id": None}):
             self.assertEqual(advice([session(state="stopped", **known)]), [])
         self.assertEqual(advice([session()]), [])

@@ -29,7 +29,7 @@ class AddressTests(SynchronousTestCase):
 
 
 class BrowserTests(SynchronousTestCase):
-    def test_there_is_none_without_a_display_under_wsl_or_without_its_program(self) -> None:
+    def test_no_browser_is_opened_without_a_display_or_its_program_or_under_wsl(self) -> None:
         self.patch(web.sys, "platform", "linux")
         self.patch(web.shutil, "which", lambda _: "/usr/bin/xdg-open")
         self.assertIsNone(why_no_browser({"DISPLAY": ":0"}))
@@ -46,7 +46,7 @@ class LinkTests(SynchronousTestCase):
         os.makedirs(self.directory)
         self.path = os.path.join(self.directory, LINK_NAME)
 
-    def test_it_is_ours_alone_and_leads_to_the_address(self) -> None:
+    def test_the_link_is_ours_alone_and_leads_to_the_address(self) -> None:
         umask = os.umask(0)
         self.addCleanup(os.umask, umask)
         for code in ("first", "second"):

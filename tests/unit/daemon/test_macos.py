@@ -59,7 +59,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_a_low_limit_is_raised(self) -> None:
         self.assertEqual(self.limits(256, UNLIMITED), [(4096, UNLIMITED)])
 
-    def test_it_is_raised_to_the_hard_limit_at_most(self) -> None:
+    def test_the_limit_of_descriptors_is_raised_to_the_hard_one_at_most(self) -> None:
         self.assertEqual(self.limits(256, 1024), [(1024, 1024)])
 
     def test_a_higher_limit_stays(self) -> None:

@@ -63,7 +63,7 @@ class StateTestCase(SynchronousTestCase):
 
 
 class StateTests(StateTestCase):
-    def test_it_provides_the_interface(self) -> None:
+    def test_the_state_of_the_daemon_provides_the_interface(self) -> None:
         self.assertTrue(verifyObject(IDaemonState, self.state))
 
     def test_status_tells_what_the_monitor_does(self) -> None:
@@ -297,7 +297,7 @@ class CommandTests(StateTestCase):
         self.monitor.configure(Settings(revive={"claude": revival}))
         self.assertNotIn(secret, json.dumps(self.ask(b"INSPECT")))
 
-    def test_they_are_told_by_help(self) -> None:
+    def test_help_lists_the_commands_of_the_monitor(self) -> None:
         self.assertEqual(
             list(self.ask(b"HELP"))[5:],
             [

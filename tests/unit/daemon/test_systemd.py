@@ -125,7 +125,7 @@ class SystemdServiceTests(SynchronousTestCase):
 
 
 class EnvironmentTests(SynchronousTestCase):
-    def test_its_variables_are_taken_away(self) -> None:
+    def test_the_variables_of_systemd_are_taken_away(self) -> None:
         environment = {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "A": "b"}
         take_systemd(environment)
         self.assertEqual(environment, {"A": "b"})

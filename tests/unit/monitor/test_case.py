@@ -213,7 +213,7 @@ class TimeTests(SynchronousTestCase):
 
 
 class BoundTests(SynchronousTestCase):
-    def test_one_less_than_the_bounds_passes(self) -> None:
+    def test_a_session_just_below_the_bounds_passes(self) -> None:
         self.assertIsNone(held(attempts=4, starts=5))
 
     def test_without_a_stated_reset_attempts_go_on_for_six_hours(self) -> None:
@@ -221,7 +221,7 @@ class BoundTests(SynchronousTestCase):
         self.assertIsNone(held(**unstated, first_stop_at=NOW - UNSTATED))
         self.assertIs(held(**unstated, first_stop_at=NOW - UNSTATED - 1), Reason.ATTEMPTS)
 
-    def test_one_goes_first_after_a_stated_reset(self) -> None:
+    def test_a_session_goes_first_after_a_stated_reset(self) -> None:
         leading = {"loads": {"claude": Load(1, leading=True)}}
         self.assertIs(held(**leading), Reason.AT_ONCE)
         self.assertIsNone(held(**leading, kind=Kind.TRANSIENT, reset_stated=False))
@@ -246,7 +246,7 @@ class AccountTests(SynchronousTestCase):
     def test_an_older_statement_holds_nothing(self) -> None:
         self.assertIsNone(held(resets={"claude": Statement(NOW - 200, NOW + 3600)}))
 
-    def test_it_holds_no_session_that_stopped_otherwise(self) -> None:
+    def test_the_limit_of_an_account_holds_no_session_that_stopped_otherwise(self) -> None:
         later = {"claude": Statement(NOW - 50, NOW + 3600)}
         self.assertIsNone(held(resets=later, kind=Kind.TRANSIENT))
 
@@ -269,11 +269,11 @@ class AskedTests(SynchronousTestCase):
     def test_a_wish_for_an_older_stop_overrides_nothing(self) -> None:
         self.assertIs(held(asked="another", on_hold=True), Reason.ON_HOLD)
 
-    def test_it_is_not_settled_before_it_was_tried(self) -> None:
+    def test_a_session_that_is_asked_for_is_not_settled_before_it_was_tried(self) -> None:
         self.assertTrue(free(kind=Kind.FINISHED).is_settled)
         self.assertFalse(free(kind=Kind.FINISHED, asked="key").is_settled)
 
-    def test_it_cannot_override_that_the_session_has_not_stopped(self) -> None:
+    def test_a_wish_cannot_override_that_the_session_has_not_stopped(self) -> None:
         self.assertIs(held(asked="key", ending=None, crashes=True), Reason.KIND)
 
 

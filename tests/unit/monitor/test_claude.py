@@ -381,7 +381,7 @@ class VerdictTests(SynchronousTestCase):
     def test_without_a_word_it_does_not_go_on_by_itself(self) -> None:
         self.assertFalse(judge("claude", PROMPT, LIMIT).goes_on)
 
-    def test_its_last_word_counts(self) -> None:
+    def test_the_last_word_of_a_session_counts(self) -> None:
         armed = claude("system", subtype="informational", content="set to continue automatically")
         stale = claude("system", subtype="informational", content="Press enter to continue")
         self.assertFalse(judge("claude", PROMPT, LIMIT, armed, stale).goes_on)

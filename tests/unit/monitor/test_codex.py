@@ -454,7 +454,7 @@ class OwnerTests(SynchronousTestCase):
             self.assertEqual(self.witness(42, process).is_interactive, interactive, arguments)
 
     @needs_linux
-    def test_its_own_server_is_interactive_and_its_terminal_is_named(self) -> None:
+    def test_codex_s_own_server_is_interactive_and_its_terminal_is_named(self) -> None:
         server = Process(42, "1", ("codex", "app-server", "--managed-daemon"), directory="/x")
         witness = self.witness(42, server)
         self.assertTrue(witness.is_interactive)
@@ -496,7 +496,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertFalse(self.witness(None, terminal, headless).is_interactive)
         self.assertFalse(self.witness(None).is_interactive)
 
-    def test_its_last_prompt_is_read_however_it_goes_on(self) -> None:
+    def test_the_last_prompt_is_read_however_the_session_goes_on(self) -> None:
         with open(self.transcript, "wb") as file:
             file.write(lines([META, STARTED, *ASKED, DONE, STARTED, *WORK]))
         self.assertEqual(AGENT.last_prompt(self.transcript), ("go on", AT))
@@ -558,7 +558,7 @@ class QueueTests(SynchronousTestCase):
     def test_nothing_waits_before_there_is_a_queue(self) -> None:
         self.assertIs(self.is_queued(), False)
 
-    def test_one_look_finds_one_state_of_it(self) -> None:
+    def test_a_look_finds_one_state_of_the_queue(self) -> None:
         connection = self.make(self.SCHEMA, self.WAITS)
         owners = AGENT.owners(self.home, Snapshot({}))
         identity = Identity(SESSION, DIRECTORY)

@@ -35,7 +35,7 @@ class HomeLockTests(SynchronousTestCase):
         self.addCleanup(locks.release)
         return locks
 
-    def test_one_daemon_keeps_a_home(self) -> None:
+    def test_a_home_is_kept_by_one_daemon(self) -> None:
         first, second = self.locks(), self.locks()
         first.take([self.home])
         second.take([self.home])

@@ -34,7 +34,7 @@ class FileTests(LedgerTestCase):
         modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (self.directory, self.path)]
         self.assertEqual(modes, [0o700, 0o600])
 
-    def test_one_json_object_a_line(self) -> None:
+    def test_each_line_is_one_json_object(self) -> None:
         self.run_once(stop(), status=1)
         events = [json.loads(line)["event"] for line in self.content().splitlines()]
         self.assertEqual(events, ["sums", "intent", "started", "failed"])

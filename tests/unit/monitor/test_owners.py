@@ -329,25 +329,25 @@ class LockInAContainerTests(SynchronousTestCase):
         )
         return snapshot.holder(self.path, self.programs).owner
 
-    def test_it_is_free(self) -> None:
+    def test_a_lock_that_can_be_taken_is_free(self) -> None:
         self.assertEqual(self.holder(Process(42, "1", ("bash",), directory="/x")), Owner.GONE)
 
-    def test_it_can_be_taken_at_once_afterwards(self) -> None:
+    def test_a_lock_that_was_tried_can_be_taken_at_once(self) -> None:
         self.holder()
         with open(self.path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def test_it_is_held(self) -> None:
+    def test_a_lock_that_cannot_be_taken_is_held(self) -> None:
         for operation in (fcntl.LOCK_EX, fcntl.LOCK_SH):
             with open(self.path) as file:
                 fcntl.flock(file, operation)
                 self.assertEqual(self.holder(), Owner.PROGRAM)
 
-    def test_it_is_not_tried_while_an_agent_lives(self) -> None:
+    def test_a_lock_is_not_tried_while_an_agent_lives(self) -> None:
         codex = Process(42, "1", ("codex",), directory="/x")
         self.assertEqual(self.holder(codex), Owner.UNKNOWN)
 
-    def test_it_is_not_tried_on_what_others_share(self) -> None:
+    def test_a_lock_is_not_tried_on_what_others_share(self) -> None:
         self.assertEqual(self.holder(kind="nfs4"), Owner.UNKNOWN)
         self.assertEqual(self.holder(root=1), Owner.UNKNOWN)
 
@@ -356,6 +356,6 @@ class LockInAContainerTests(SynchronousTestCase):
         os.symlink(f"{self.path}.other", self.path)
         self.assertEqual(self.holder(), Owner.UNKNOWN)
 
-    def test_it_is_not_there(self) -> None:
+    def test_a_lock_whose_file_is_not_there_is_free(self) -> None:
         os.unlink(self.path)
         self.assertEqual(self.holder(), Owner.GONE)

@@ -86,7 +86,7 @@ class HandingOverTests(QueueTestCase):
         (intent,) = (each for each in self.monitor.log(100) if each["event"] == "intent")
         self.assertEqual(intent["method"], "queue")
 
-    def test_it_has_worked_once_its_agent_answers(self) -> None:
+    def test_a_message_has_worked_once_the_agent_answers(self) -> None:
         self.begun()
         self.assertEqual(self.told("state"), ("reviving",))
         self.write(None)
@@ -135,7 +135,7 @@ class HandingOverTests(QueueTestCase):
             self.assertEqual(self.told("doubt"), ("it is not known to take a message",))
             self.assertEqual(self.world.starts, [])
 
-    def test_its_own_server_is_handed_one(self) -> None:
+    def test_the_agent_s_own_server_is_handed_a_message(self) -> None:
         self.open(Owner.SERVER)
         self.limited(30, agent="codex")
         self.pass_time(SOON)
@@ -381,7 +381,7 @@ class HandOverCommandTests(QueueTestCase):
         self.world.starts[-1].revival.finish(status)
         self.pass_time(5)
 
-    def test_it_is_judged_by_its_records(self) -> None:
+    def test_a_command_that_hands_over_is_judged_by_the_records(self) -> None:
         self.handed_over()
         self.assertEqual(self.told("state"), ("reviving",))
         self.pass_time(300)
@@ -410,7 +410,7 @@ class HandOverCommandTests(QueueTestCase):
         self.pass_time(5)
         self.assertEqual(self.story()[-1], "failed")
 
-    def test_its_user_ends_it(self) -> None:
+    def test_the_user_ends_a_session_that_was_handed_over(self) -> None:
         self.handed_over()
         self.prompted(Kind.USER)
         self.pass_time(20)

@@ -24,7 +24,7 @@ class FactsTests(SynchronousTestCase):
     def told(self, key: str, *keys: str) -> list[tuple[Any, ...]]:
         return [tuple(each[name] for name in keys) for each in self.night[key]]
 
-    def test_they_are_fit_for_json(self) -> None:
+    def test_the_facts_of_a_report_are_fit_for_json(self) -> None:
         self.assertEqual(json.loads(json.dumps(self.night)), self.night)
 
     def test_what_needs_a_person_has_its_reason_and_the_line_to_type(self) -> None:
@@ -203,7 +203,7 @@ class TimeOfDayTests(SynchronousTestCase):
         os.environ["TZ"] = "Europe/Berlin"
         time.tzset()
 
-    def test_it_is_the_last_one_in_the_local_zone(self) -> None:
+    def test_a_time_of_day_is_the_last_one_in_the_local_zone(self) -> None:
         # 07:00 UTC is 08:00 in Berlin.
         self.assertEqual(last_time((8, 0), END), END)
         self.assertEqual(last_time((8, 1), END), END - 24 * HOUR + 60)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import shutil
 import time
@@ -10,6 +9,7 @@ from unittest import mock
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from palingenesis.monitor import scan
 from palingenesis.monitor.files import STRIDE, Bounds, Walk
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.scan import DORMANT, STALE, TURN, Change, Scans
@@ -271,6 +271,8 @@ class UnreadTestCase(SynchronousTestCase):
     name = "-a/1.jsonl"
 
     def setUp(self) -> None:
+        # When a directory is read again follows from its path, which a test does not choose.
+        self.patch(scan, "crc32", lambda _: 2**31)
         self.home = os.path.abspath(self.mktemp())
         self.clock = Clock()
         self.began = time.time()
@@ -351,12 +353,12 @@ class DormantTests(UnreadTestCase):
         other = self.write("-b/3.jsonl")
         self.assertEqual(self.scan(), [other])
 
-    def test_one_that_grows_again_is_seen_within_a_minute(self) -> None:
+    def test_a_dormant_transcript_that_grows_again_is_seen_within_a_minute(self) -> None:
         self.write("-a/1.jsonl", age=0.0)
         seen = [self.scan() for _ in range(12)]
         self.assertEqual([changed for changed in seen if changed], [[self.old]])
 
-    def test_one_that_has_grown_lately_is_seen_by_the_next_scan(self) -> None:
+    def test_a_transcript_that_has_grown_lately_is_seen_by_the_next_scan(self) -> None:
         young = self.write("-a/2.jsonl", age=600.0)
         self.scan()
         self.settle()
@@ -365,16 +367,16 @@ class DormantTests(UnreadTestCase):
             self.assertEqual(self.scan(), [young])
         self.assertEqual(self.scan(), [])
 
-    def test_one_that_is_gone_is_seen_by_the_next_scan(self) -> None:
+    def test_a_dormant_transcript_that_is_gone_is_seen_by_the_next_scan(self) -> None:
         os.unlink(self.old)
         self.assertEqual(self.scan(), [self.old])
         self.assertEqual(self.scan(), [])
 
-    def test_one_that_is_forgotten_is_reported_by_the_next_scan(self) -> None:
+    def test_a_forgotten_transcript_is_reported_by_the_next_scan(self) -> None:
         self.scans.forget(self.old)
         self.assertEqual(self.scan(), [self.old])
 
-    def test_one_in_a_home_by_another_name_is_reported_by_the_next_scan(self) -> None:
+    def test_a_transcript_in_a_renamed_home_is_reported_by_the_next_scan(self) -> None:
         self.assertEqual(self.scan(Home("work", "claude", self.home)), [self.old])
 
     def test_an_agent_that_wants_its_files_whatever_their_directory_says_gets_them(self) -> None:
@@ -404,11 +406,8 @@ class OwnDirectoryTests(UnreadTestCase):
     top = "session-state"
     name = "one/events.jsonl"
 
-    def test_their_directories_are_not_asked_about(self) -> None:
+    def test_the_directories_of_known_transcripts_are_not_asked_about(self) -> None:
         asked: list[object] = []
-        # When they are looked at in turn follows from their paths, which a test does not choose.
-        for directory in self.scans._directories.values():
-            directory.due = math.inf
         with (
             mock.patch("os.scandir", side_effect=asked.append),
             mock.patch("os.lstat", asked.append),
@@ -421,7 +420,7 @@ class OwnDirectoryTests(UnreadTestCase):
         new = self.write("two/events.jsonl", age=0.0)
         self.assertEqual(self.scan(), [new])
 
-    def test_one_in_a_directory_that_was_there_before_is_seen_by_the_next_scan(self) -> None:
+    def test_a_transcript_in_a_directory_from_before_is_seen_by_the_next_scan(self) -> None:
         """A program makes the directory when it starts, and the file at the first prompt."""
         os.mkdir(self.path("two"))
         os.utime(self.path(""), (self.began - 30, self.began - 30))
@@ -430,19 +429,19 @@ class OwnDirectoryTests(UnreadTestCase):
         new = self.write("two/events.jsonl", age=0.0)
         self.assertEqual([self.scan(), self.scan()], [[new], []])
 
-    def test_one_that_grows_again_is_seen_within_a_minute(self) -> None:
+    def test_a_dormant_transcript_that_grows_again_is_seen_within_a_minute(self) -> None:
         self.write(self.name, age=0.0)
         seen = [self.scan() for _ in range(12)]
         self.assertEqual([changed for changed in seen if changed], [[self.old]])
         self.write(self.name, age=-1.0)
         self.assertEqual(self.scan(), [self.old])
 
-    def test_one_that_is_gone_without_its_directory_is_seen_within_a_minute(self) -> None:
+    def test_a_transcript_gone_without_its_directory_is_seen_within_a_minute(self) -> None:
         os.unlink(self.old)
         seen = [self.scan() for _ in range(12)]
         self.assertEqual([changed for changed in seen if changed], [[self.old]])
 
-    def test_one_whose_directory_is_gone_is_seen_by_the_next_scan(self) -> None:
+    def test_a_transcript_whose_directory_is_gone_is_seen_by_the_next_scan(self) -> None:
         shutil.rmtree(os.path.dirname(self.old))
         self.assertEqual([self.scan(), self.scan()], [[self.old], []])
 

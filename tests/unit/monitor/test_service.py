@@ -372,7 +372,7 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(1000)
         self.assertEqual(len(self.world.starts), 2)
 
-    def test_so_it_is_after_a_restart(self) -> None:
+    def test_a_prompt_that_an_attempt_left_is_no_new_stop_after_a_restart(self) -> None:
         revival = self.revive()
         self.world.write("s", None)
         self.pass_time(30)
@@ -405,7 +405,7 @@ class RevivingTests(MonitorTestCase):
         self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
         self.assertEqual(len(self.world.starts), 1)
 
-    def test_so_it_is_where_the_user_comes_back_while_processes_are_looked_at(self) -> None:
+    def test_a_prompt_may_be_a_user_s_who_comes_back_while_processes_are_seen(self) -> None:
         def come_back() -> None:
             self.world.on_look.clear()
             self.world.write("s", None)
@@ -509,7 +509,7 @@ class RevivingTests(MonitorTestCase):
         self.assertEqual(len(self.world.starts), 1)
         self.assertEqual(self.told("kind", "held"), ("limit", "already-running"))
 
-    def test_so_it_is_for_a_daemon_that_comes_after(self) -> None:
+    def test_a_daemon_that_comes_after_does_not_double_a_revival_that_lives(self) -> None:
         self.revive()
         self.world.write("s", None, progress=True)
         self.pass_time(10)
@@ -874,7 +874,7 @@ class KeeperTests(MonitorTestCase):
         self.assertEqual(self.monitor.keeper, os.getpid())
         self.assertEqual((self.world.starts, self.story()), ([], []))
 
-    def test_it_takes_over_when_the_keeper_is_gone(self) -> None:
+    def test_a_daemon_takes_over_when_the_keeper_is_gone(self) -> None:
         self.limited(100)
         self.pass_time(300)
         self.other.release()
@@ -882,14 +882,14 @@ class KeeperTests(MonitorTestCase):
         self.assertIs(self.monitor.keeper, True)
         self.assertEqual(len(self.world.starts), 1)
 
-    def test_its_pause_is_its_own(self) -> None:
+    def test_the_pause_of_a_daemon_that_does_not_keep_is_its_own(self) -> None:
         self.assertIsNone(self.monitor.pause("a test"))
         self.assertTrue(self.monitor.paused)
         ledger = Ledger(self.directory, Times())
         ledger.read()
         self.assertFalse(ledger.paused)
 
-    def test_it_tells_what_the_keeper_writes(self) -> None:
+    def test_a_daemon_that_does_not_keep_shows_what_the_keeper_writes(self) -> None:
         ledger = Ledger(self.directory, Times())
         ledger.open()
         ledger.pause("the keeper")
@@ -1013,7 +1013,7 @@ class SlicesTests(MonitorTestCase):
 class SettledTests(MonitorTestCase):
     """A session about which nothing can change until it grows."""
 
-    def test_it_is_judged_no_more(self) -> None:
+    def test_a_settled_session_is_judged_no_more(self) -> None:
         self.world.write("s", Kind.FINISHED, progress=True)
         self.pass_time(60)
         self.assertEqual(self.told("kind"), ("finished",))
@@ -1022,7 +1022,7 @@ class SettledTests(MonitorTestCase):
             self.monitor.pause("a person")
         judged.assert_not_called()
 
-    def test_it_is_judged_again_when_it_grows(self) -> None:
+    def test_a_bad_session_is_judged_again_when_it_grows(self) -> None:
         self.world.write("s", Kind.FINISHED, progress=True)
         self.pass_time(60)
         self.limited(10)
@@ -1050,7 +1050,7 @@ class BadSessionTests(MonitorTestCase):
             "\N{SNOWMAN}".encode("latin-1")
         return NOTHING
 
-    def test_it_is_unknown_and_the_others_are_revived(self) -> None:
+    def test_a_bad_session_is_unknown_and_the_others_are_revived(self) -> None:
         self.limited(10, "bad")
         self.limited(10, "good")
         self.pass_time(60)
@@ -1059,7 +1059,7 @@ class BadSessionTests(MonitorTestCase):
         self.assertEqual(kinds, {"bad": "unknown", "good": "limit"})
         self.assertEqual(self.logged().count("claude session bad cannot be judged"), 1)
 
-    def test_it_is_judged_again_when_it_grows(self) -> None:
+    def test_a_bad_session_is_judged_again_when_it_grows(self) -> None:
         self.limited(10, "bad")
         self.pass_time(60)
         self.world.write("bad", Kind.FINISHED, progress=True)
@@ -1145,7 +1145,7 @@ class SteeringTests(MonitorTestCase):
 
 
 class ManyDueTests(MonitorTestCase):
-    def test_one_goes_first_and_the_others_follow_when_it_worked(self) -> None:
+    def test_a_session_goes_first_and_the_others_follow_when_it_worked(self) -> None:
         for number in range(3):
             self.limited(10, f"s{number}")
         self.pass_time(40)
@@ -1193,7 +1193,7 @@ class SilentFileSystemTests(MonitorTestCase):
         assert daemon
         return SimpleNamespace(start=lambda: self.threads.append(target))
 
-    def test_it_holds_its_session_and_the_tick_goes_on(self) -> None:
+    def test_a_silent_file_system_holds_its_session_and_the_tick_goes_on(self) -> None:
         self.limited(10)
         self.pass_time(60)
         self.assertEqual(self.told("held"), ("directory",))
@@ -1201,12 +1201,12 @@ class SilentFileSystemTests(MonitorTestCase):
         self.pass_time(30)
         self.assertEqual(self.monitor.sessions_by_state, {"stopped": 2})
 
-    def test_it_is_not_asked_again_before_it_answers(self) -> None:
+    def test_a_silent_file_system_is_not_asked_again_before_it_answers(self) -> None:
         self.limited(10)
         self.pass_time(600)
         self.assertEqual(len(self.threads), 1)
 
-    def test_its_session_is_revived_once_it_answers(self) -> None:
+    def test_a_session_is_revived_once_its_file_system_answers(self) -> None:
         self.limited(10)
         self.pass_time(60)
         for _ in range(10):
@@ -1299,7 +1299,7 @@ class TellingTests(MonitorTestCase):
         told = self.monitor.inspect()["commands"]["claude"]
         self.assertEqual((told["program"], told["trouble"]), (None, "claude: no such program"))
 
-    def test_it_stops_at_once_and_leaves_commands_alone(self) -> None:
+    def test_a_monitor_stops_at_once_and_leaves_commands_alone(self) -> None:
         self.revive()
         self.monitor.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -1332,7 +1332,7 @@ class DigestTests(MonitorTestCase):
     def until_seven(self) -> float:
         return last_time((7, 0), self.now()) + 86_400 - self.now()
 
-    def test_it_is_sent_once_a_day_at_its_time(self) -> None:
+    def test_the_digest_is_sent_once_a_day_at_its_time(self) -> None:
         self.world.write("s", Kind.REFUSED)
         self.pass_time(self.until_seven() - 20)
         self.assertEqual(self.sent, [])
@@ -1357,7 +1357,7 @@ class DigestTests(MonitorTestCase):
         self.pass_time(86_400)
         self.assertEqual(len(self.sent), 2)
 
-    def test_one_that_was_missed_is_sent_soon_after_its_time_only(self) -> None:
+    def test_a_missed_digest_is_sent_soon_after_its_time_only(self) -> None:
         self.pass_time(self.until_seven() + 60)
         self.be_away(self.until_seven() + 3600)
         self.assertEqual(len(self.sent), 2)

@@ -363,7 +363,7 @@ class EnvironmentFileTests(SynchronousTestCase):
         (command,) = make_settings({"revive": {"claude": table}}).revive.values()
         return dict(command.environment)
 
-    def test_its_lines_are_variables_that_the_configuration_overrides(self) -> None:
+    def test_the_lines_of_the_file_are_variables_that_the_configuration_overrides(self) -> None:
         self.write("# a comment\n\nTOKEN=a=b\nOTHER=1\n")
         self.assertEqual(
             self.environment(environment={"OTHER": "2"}), {"TOKEN": "a=b", "OTHER": "2"}

@@ -18,10 +18,10 @@ class PlaceTests(SynchronousTestCase):
     def test_a_path_that_is_given_decides(self) -> None:
         self.assertEqual(state_directory("/given"), "/given")
 
-    def test_then_the_environment_does(self) -> None:
+    def test_the_environment_names_the_state_directory_second(self) -> None:
         self.assertEqual(state_directory(), "/from/environment")
 
-    def test_then_the_platform_does(self) -> None:
+    def test_the_platform_names_the_state_directory_last(self) -> None:
         del os.environ["PALINGENESIS_STATE"]
         self.assertEqual(os.path.basename(state_directory()), "palingenesis")
 
@@ -33,7 +33,7 @@ class PrepareTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.base = os.path.abspath(self.mktemp())
 
-    def test_it_is_made_private_with_its_parents_whatever_the_umask(self) -> None:
+    def test_a_state_directory_is_made_private_with_its_parents_whatever_the_umask(self) -> None:
         before = os.umask(0o277)
         try:
             prepare_directory(os.path.join(self.base, "a", "b"))
@@ -44,7 +44,7 @@ class PrepareTests(SynchronousTestCase):
         ]
         self.assertEqual(modes, [0o700, 0o700])
 
-    def test_one_that_is_there_is_left_as_it_is(self) -> None:
+    def test_a_state_directory_that_is_there_is_left_as_it_is(self) -> None:
         os.mkdir(self.base, 0o500)
         prepare_directory(self.base)
         self.assertEqual(stat.S_IMODE(os.stat(self.base).st_mode), 0o500)
@@ -53,7 +53,7 @@ class PrepareTests(SynchronousTestCase):
         with open(self.base, "w"):
             self.assertRaisesRegex(StateError, "not a directory", prepare_directory, self.base)
 
-    def test_one_that_others_can_change_or_move_is_refused(self) -> None:
+    def test_a_state_directory_that_others_can_change_or_move_is_refused(self) -> None:
         path = os.path.join(self.base, "state")
         for opened in (self.base, path):
             os.makedirs(path, 0o700, exist_ok=True)

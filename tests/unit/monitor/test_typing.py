@@ -59,7 +59,7 @@ class TypingTestCase(MonitorTestCase):
 
 
 class DueTests(TypingTestCase):
-    def test_it_is_typed_after_the_reset(self) -> None:
+    def test_a_prompt_is_typed_after_the_reset(self) -> None:
         self.limited(RESET)
         self.pass_time(RESET / 2)
         self.assertEqual(self.told("method", "held", "state"), ("type_into", "not-due", "waiting"))
@@ -156,7 +156,7 @@ class DoubtTests(TypingTestCase):
 
 
 class OutcomeTests(TypingTestCase):
-    def test_it_has_worked_once_the_agent_answers(self) -> None:
+    def test_a_typed_prompt_has_worked_once_the_agent_answers(self) -> None:
         self.sent()
         self.assertEqual(self.story()[-2:], ["intent", "started"])
         self.world.write("s", None)

@@ -89,7 +89,7 @@ class FileEndpointTests(EndpointTestCase):
         self.assertTrue(os.path.lexists(self.path))
         self.assertTrue(os.path.lexists(self.path + ".old"))
 
-    def test_its_stop_removes_the_file(self) -> None:
+    def test_a_stop_of_the_port_removes_the_file(self) -> None:
         self.listen(self.endpoint()).stopListening()
         self.assertFalse(os.path.lexists(self.path))
 

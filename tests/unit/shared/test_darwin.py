@@ -242,7 +242,7 @@ class ListenerTests(SynchronousTestCase):
         os.rmdir(self.directory)
         self.assertEqual(self.found(self.path), 42)
 
-    def test_this_process_is_left_out(self) -> None:
+    def test_our_own_process_is_left_out_of_the_listeners(self) -> None:
         """It may have a socket whose file was replaced, and take the path back."""
         process = FakeProcess(listens=((os.fsencode(self.path), LISTENING),))
         self.assertIsNone(Kernel(FakeLibrary({os.getpid(): process})).listener(self.path))

@@ -91,26 +91,26 @@ class RulesTests(PathsTestCase):
         self.configure('socket = "/from/config"')
         self.assertEqual(locate_socket("/given"), Location("/given", "--socket"))
 
-    def test_then_the_variable(self) -> None:
+    def test_the_variable_comes_second(self) -> None:
         self.environment["PALINGENESIS_SOCKET"] = "/from/variable"
         self.configure('socket = "/from/config"')
         self.assertEqual(locate_socket(), Location("/from/variable", "$PALINGENESIS_SOCKET"))
 
-    def test_then_the_configuration_that_was_named(self) -> None:
+    def test_the_named_configuration_comes_third(self) -> None:
         self.configure('socket = "/from/config"')
         named = self.configure('socket = "/from/named"', "named.toml")
         self.assertEqual(locate_socket(config=named), Location("/from/named", f"socket in {named}"))
 
-    def test_then_the_default_configuration(self) -> None:
+    def test_the_default_configuration_comes_fourth(self) -> None:
         path = self.configure('socket = "/from/config"')
         self.assertEqual(locate_socket(), Location("/from/config", f"socket in {path}"))
 
-    def test_then_the_runtime_directory(self) -> None:
+    def test_the_runtime_directory_comes_fifth(self) -> None:
         self.assertEqual(
             locate_socket(), Location("/run/of/mine/palingenesis.sock", "$XDG_RUNTIME_DIR")
         )
 
-    def test_then_the_user_s_directory_in_run(self) -> None:
+    def test_the_directory_of_the_user_in_run_comes_last(self) -> None:
         del self.environment["XDG_RUNTIME_DIR"]
         self.patch(os, "geteuid", lambda: 1234)
         self.patch(os.path, "isdir", lambda path: path == "/run/user/1234")

@@ -88,7 +88,7 @@ class CommandTests(SynchronousTestCase):
         st.text(" \t\r\n\v\f", max_size=8),
         st.text(" \t\r\n\v\f", max_size=8),
     )
-    def test_neither_case_nor_white_space_matters(
+    def test_case_and_white_space_do_not_matter(
         self, command: Command, upper: list[bool], before: str, after: str
     ) -> None:
         name = "".join(

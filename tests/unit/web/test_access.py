@@ -227,7 +227,7 @@ class LoginTests(DoorTestCase):
         self.assertEqual(self.login(code).status, 401)
         self.assertEqual(self.ask().status, 200)
 
-    def test_one_session_too_many_ends_the_oldest(self) -> None:
+    def test_a_session_beyond_the_limit_ends_the_oldest(self) -> None:
         first, *_, last = (self.session() for _ in range(keys.SESSIONS_LIMIT + 1))
         self.assertEqual((self.ask(key=first).status, self.ask(key=last).status), (401, 200))
 
@@ -311,7 +311,7 @@ class PeerTests(DoorTestCase):
         client.send(request("POST", path, self.session(), headers=OWN_PAGE))
         self.assertEqual(seen, [(0, 0, -1)])
 
-    def test_it_sees_none_if_the_kernel_names_nobody(self) -> None:
+    def test_a_connection_without_a_user_has_no_peer(self) -> None:
         seen: list[object] = []
         self.control.command("FLUSH", lambda: seen.append(self.control.peer), "drop", web=True)
         self.change("/api/v1/commands/FLUSH")

@@ -26,7 +26,7 @@ class HeadTests(DoorTestCase):
         client = self.connect().send(self.padded(HEAD_LIMIT))
         self.assertEqual(client.statuses, [200])
 
-    def test_one_byte_more_is_not(self) -> None:
+    def test_a_head_one_byte_over_the_limit_is_refused(self) -> None:
         for head in (
             self.padded(HEAD_LIMIT + 1),
             b"GET /" + b"x" * HEAD_LIMIT + b" HTTP/1.1\r\n",
@@ -102,7 +102,7 @@ class BodyTests(DoorTestCase):
             self.assertEqual(client.statuses, [413])
             self.assertTrue(client.is_closed)
 
-    def test_so_is_one_whose_chunks_are_larger_together(self) -> None:
+    def test_a_body_whose_chunks_are_over_the_limit_together_is_refused(self) -> None:
         client = self.connect().send(self.head("Transfer-Encoding: chunked"))
         client.send((b"800\r\n" + b" " * 0x800 + b"\r\n") * 2)
         self.assertEqual(client.statuses, [])
@@ -128,7 +128,7 @@ class BodyTests(DoorTestCase):
         self.assertTrue(client.transport.aborted)
         self.assertEqual(client.statuses, [413])
 
-    def test_and_for_a_while(self) -> None:
+    def test_the_rest_of_a_refused_body_is_discarded_for_a_while(self) -> None:
         client = self.connect().send(self.head("Content-Length: 99999999"))
         self.clock.advance(LINGER_SECONDS)
         self.assertTrue(client.transport.aborted)
@@ -148,7 +148,7 @@ class TimeTests(DoorTestCase):
         self.clock.advance(1)
         self.assertEqual(client.statuses, [408])
 
-    def test_so_is_its_body(self) -> None:
+    def test_a_body_that_does_not_come_in_time_is_cut(self) -> None:
         client = self.connect()
         self.clock.advance(1)
         client.send(request("POST", headers=["Content-Length: 100"]))
@@ -175,7 +175,7 @@ class TimeTests(DoorTestCase):
         self.clock.advance(1)
         self.assertEqual(client.statuses, [200, 408])
 
-    def test_so_has_one_whose_beginning_came_behind_another(self) -> None:
+    def test_a_head_that_began_behind_another_request_has_the_same_time(self) -> None:
         client = self.connect().send(request() + b"GET")
         self.clock.advance(REQUEST_SECONDS)
         self.assertEqual(client.statuses, [200, 408])
@@ -240,7 +240,7 @@ class HalfCloseTests(DoorTestCase):
         client = self.half_closed(request() * 2)
         self.assertEqual((client.statuses, client.is_closed), ([200, 200], True))
 
-    def test_so_is_a_command_that_takes_a_while(self) -> None:
+    def test_a_slow_command_is_answered_after_a_half_close(self) -> None:
         done: Deferred[None] = Deferred()
         self.control.command("SLEEP", lambda: done, "wait", web=True)
         path = "/api/v1/commands/SLEEP"

@@ -75,7 +75,7 @@ class EventTestCase(DoorTestCase):
 
 
 class StreamTests(EventTestCase):
-    def test_it_is_a_stream_of_events(self) -> None:
+    def test_a_stream_has_the_type_of_events(self) -> None:
         reply = Reply(self.listen().received)
         self.assertEqual((reply.status, reply.headers["content-type"]), (200, "text/event-stream"))
         self.assertEqual(reply.headers["cache-control"], "no-store")
@@ -134,7 +134,7 @@ class StreamTests(EventTestCase):
         self.control.factory.call(b"PAUSE\n")
         self.assertEqual(self.facts.asked, asked)
 
-    def test_one_stream_too_many_is_told(self) -> None:
+    def test_a_stream_beyond_the_limit_is_refused(self) -> None:
         clients = [self.listen() for _ in range(STREAMS_LIMIT)]
         late = self.listen()
         self.assertEqual(late.statuses, [503])
@@ -146,7 +146,7 @@ class StreamTests(EventTestCase):
         self.assertEqual((reply.status, reply.body), (200, b""))
         self.assertEqual(self.resource.events.count, 0)
 
-    def test_it_ends_with_its_session_and_one_of_the_token_goes_on(self) -> None:
+    def test_a_stream_ends_with_its_session_and_not_with_another(self) -> None:
         key = self.session()
         client = self.connect().send(request(path="/api/v1/events", key=key))
         other = self.listen()
@@ -185,7 +185,7 @@ class LogTests(EventTestCase):
         self.facts.add(1, 2, 3, 4)
         self.assertEqual(events(self.listen("2"))[2:], [("3", {"n": 3}), ("4", {"n": 4})])
 
-    def test_one_that_comes_back_before_the_first_entry_knows_its_number_too(self) -> None:
+    def test_a_client_that_comes_back_before_the_first_entry_knows_its_number(self) -> None:
         client = self.listen()
         self.assertIn(b"id: 0\n\n", client.received)
         client.close()
@@ -223,7 +223,7 @@ class ReadingTests(EventTestCase):
         client.channel.resumeProducing()
         self.assertEqual(self.names(client)[2:], ["1", "2"])
 
-    def test_one_that_does_not_read_is_cut(self) -> None:
+    def test_a_client_that_does_not_read_is_cut(self) -> None:
         client = self.listen()
         other = self.listen()
         client.channel.pauseProducing()

@@ -27,7 +27,7 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(error.path, self.path)
         return error.reason
 
-    def test_it_is_made_of_32_random_bytes_for_us_alone_and_then_kept(self) -> None:
+    def test_a_token_is_made_of_32_random_bytes_for_us_alone_and_then_kept(self) -> None:
         umask = os.umask(0)
         self.addCleanup(os.umask, umask)
         token = read_token(self.directory)

@@ -87,7 +87,7 @@ class ExpositionTests(DoorTestCase):
         )
         self.assertEqual(list(self.values("sizes").values()), [float(n) for n in numbers])
 
-    def test_one_that_cannot_be_read_is_left_out_and_logged_once(self) -> None:
+    def test_a_metric_that_cannot_be_read_is_left_out_and_logged_once(self) -> None:
         readings: list[Any] = []
         self.control.metric("bad", "gauge", "fails", lambda: readings.pop())
         self.control.metric("good", "gauge", "works", lambda: 1)

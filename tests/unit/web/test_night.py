@@ -25,7 +25,7 @@ class PictureTests(SynchronousTestCase):
     def lanes(self) -> list[ElementTree.Element]:
         return [each for each in self.root.iter(f"{SVG}g") if each.get("tabindex") == "0"]
 
-    def test_it_has_a_title_a_description_and_a_lane_for_each_session(self) -> None:
+    def test_a_picture_has_a_title_a_description_and_a_lane_for_each_session(self) -> None:
         self.assertTrue(self.titles()[0].startswith("The night from "))
         described = self.root.findtext(f"{SVG}desc") or ""
         self.assertIn("A lane for each of 5 sessions.", described)

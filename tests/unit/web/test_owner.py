@@ -34,25 +34,25 @@ class ConnectionTestCase(SynchronousTestCase):
 class OwnerMixin(ConnectionTestCase):
     """What holds however the kernel is asked."""
 
-    def test_it_is_us_over_ipv4(self) -> None:
+    def test_a_connection_of_ours_is_known_over_ipv4(self) -> None:
         self.connect(socket.AF_INET, "127.0.0.1")
         self.assertEqual(self.owner(), os.geteuid())
 
-    def test_it_is_us_over_ipv6(self) -> None:
+    def test_a_connection_of_ours_is_known_over_ipv6(self) -> None:
         try:
             self.connect(socket.AF_INET6, "::1")
         except OSError as error:
             self.skipTest(f"no IPv6 here: {error}")
         self.assertEqual(self.owner(), os.geteuid())
 
-    def test_it_is_us_over_ipv4_from_a_socket_of_ipv6(self) -> None:
+    def test_a_connection_of_ours_is_known_over_ipv4_from_a_socket_of_ipv6(self) -> None:
         try:
             self.connect(socket.AF_INET, "127.0.0.1", "::ffff:127.0.0.1")
         except OSError as error:
             self.skipTest(f"no IPv6 here: {error}")
         self.assertEqual(self.owner(), os.geteuid())
 
-    def test_it_is_still_known_after_a_half_close(self) -> None:
+    def test_a_connection_of_ours_is_known_after_a_half_close(self) -> None:
         self.connect(socket.AF_INET, "127.0.0.1")
         self.client.shutdown(socket.SHUT_WR)
         self.assertEqual(self.owner(), os.geteuid())

@@ -37,10 +37,10 @@ class PageTests(SynchronousTestCase):
         served = {path[0].decode() or "index.html" for path in PAGE}
         self.assertEqual(served, there)
 
-    def test_it_is_small(self) -> None:
+    def test_the_page_is_at_most_60_kib(self) -> None:
         self.assertLessEqual(sum(len(content) for _, content in PAGE.values()), SIZE_LIMIT)
 
-    def test_it_names_no_other_server(self) -> None:
+    def test_the_page_names_no_other_server(self) -> None:
         for path, (_, content) in PAGE.items():
             self.assertIsNone(_ADDRESS.search(content), path)
 
@@ -49,7 +49,7 @@ class PageTests(SynchronousTestCase):
             for word in (b"innerHTML", b"outerHTML", b"insertAdjacentHTML", b"document.write"):
                 self.assertNotIn(word, content, path)
 
-    def test_it_knows_every_word_of_the_daemons(self) -> None:
+    def test_the_page_knows_every_word_of_the_daemon(self) -> None:
         for table, words in (("KINDS", Kind), ("REASONS", Reason), ("EVENTS", Event)):
             self.assertEqual(keys(table), {str(word) for word in words}, table)
         states = source("words.js").partition("STATES = [")[2].partition("]")[0]

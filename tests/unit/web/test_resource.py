@@ -211,7 +211,7 @@ class CommandTests(DoorTestCase):
         self.assertEqual(self.change("/api/v1/resume").json["state"], "monitoring")
         self.assertEqual(self.change("/api/v1/reload").json["state"], "monitoring")
 
-    def test_they_leave_the_line_of_the_socket_with_who_asked(self) -> None:
+    def test_a_command_over_http_leaves_the_audit_line_of_the_socket(self) -> None:
         self.change("/api/v1/pause")
         self.assertIn("PAUSE by http, uid unknown, 192.0.2.1:4000: OK", self.log)
 
@@ -335,7 +335,7 @@ class MountedTests(DoorTestCase):
         root.putChild(b"control", self.resource)
         self.site = BoundedSite(root, self.clock)
 
-    def test_it_is_served_below_its_name(self) -> None:
+    def test_a_mounted_resource_is_served_below_its_name(self) -> None:
         self.assertEqual(self.ask(path="/control/api/v1/status").status, 200)
         self.assertEqual(self.ask(path="/control/", key=None).status, 200)
         self.assertEqual(self.ask(path="/control/page.js", key=None).status, 200)
@@ -378,7 +378,7 @@ class ForeignSiteTests(DoorTestCase):
 
 
 class ProblemTests(DoorTestCase):
-    def test_it_is_json_whatever_was_sent(self) -> None:
+    def test_a_problem_is_json_whatever_was_sent(self) -> None:
         reply = self.change("/api/v1/commands/%22%0D%0ASet-Cookie:%20x%E2%80%AE")
         self.assertEqual(reply.status, 404)
         self.assertTrue(json.loads(reply.body)["detail"].isprintable())

@@ -22,7 +22,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(settings_of({}), HTTPSettings())
         self.assertEqual(settings_of({"http": self.checked(control=True)}).control, True)
 
-    def test_one_place_or_a_list_of_them(self) -> None:
+    def test_listen_is_a_place_or_a_list_of_them(self) -> None:
         tcp, local = Place(host="127.0.0.1", port=7654), Place(path="/run/x.sock")
         self.assertEqual(self.checked(listen="127.0.0.1:7654").listen, (tcp,))
         places = ["unix:/run/x.sock", "127.0.0.1:7654", "127.0.0.1:7654"]

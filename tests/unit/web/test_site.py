@@ -18,7 +18,7 @@ class LimitTests(DoorTestCase):
         path = "/api/v1/commands/SLEEP"
         return self.connect().send(request("POST", path, self.session(), headers=OWN_PAGE))
 
-    def test_one_too_many_takes_the_place_of_the_longest_waiting_without_a_key(self) -> None:
+    def test_a_connection_beyond_the_limit_ends_the_longest_waiting_without_a_key(self) -> None:
         clients = []
         for index in range(CONNECTIONS_LIMIT):
             client = self.connect()
@@ -45,7 +45,7 @@ class LimitTests(DoorTestCase):
         self.assertEqual(self.closed(keyless), [0, 1])
         self.assertEqual({tuple(client.statuses) for client in keyless}, {(200,)})
 
-    def test_one_that_shows_its_key_later_counts_no_more(self) -> None:
+    def test_a_connection_that_shows_its_key_later_counts_no_more(self) -> None:
         first = self.connect().send(request(key=None)).send(request())
         for _ in range(KEYLESS_LIMIT):
             self.clock.advance(0.01)
@@ -86,7 +86,7 @@ class PlaceTests(DoorTestCase):
         self.assertEqual(parse_place("127.0.0.1:7654"), Place(host="127.0.0.1", port=7654))
         self.assertEqual(parse_place("[::1]:0"), Place(host="::1", port=0))
 
-    def test_they_are_written_as_they_are_read(self) -> None:
+    def test_places_are_written_as_they_are_read(self) -> None:
         for text in ("unix:/run/x.sock", "127.0.0.1:7654", "[::1]:7654"):
             self.assertEqual(str(parse_place(text)), text)
 
