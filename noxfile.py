@@ -131,7 +131,8 @@ def process(session: nox.Session) -> None:
 def agents(session: nox.Session) -> None:
     """Run the tests of the real agents: the newest of each, or every pinned one by ``-- all``."""
     # Their processes have an environment of their own, so they measure no coverage.
-    python(session, "-m", "tests.agents.run", *session.posargs)
+    few = ["few"] if os.environ.get("PALINGENESIS_AGENTS_FEW") else []
+    python(session, "-m", "tests.agents.run", *(session.posargs or few))
 
 
 @nox.session(python=False)

@@ -1,8 +1,9 @@
 """
-Run the tests of the real agents: ``python -m tests.agents.run [all] [NAME ...]``.
+Run the tests of the real agents: ``python -m tests.agents.run [few | all] [NAME ...]``.
 
-The newest version of each agent is tried; with ``all``, every pinned version in its turn. They
-reach nothing but the loopback, if this machine lets us have a network of our own.
+The newest version of each agent is tried; with ``all``, every pinned version in its turn. With
+``few``, one row of each way to go on in an open program is tried, since most of them wait for
+minutes. They reach nothing but the loopback, if this machine lets us have a network of our own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.agents.bed import BEDS, MARK
@@ -28,6 +29,13 @@ UNSHARE = (
 )
 #: Tests at once: nearly all of their time is waiting.
 JOBS = "--jobs=4"
+#: The test that stands for a module's others.
+FEW = {
+    "tests.agents.test_claude_tmux": "tests.agents.test_claude_tmux.TypedTests.test_typed_once",
+    "tests.agents.test_codex_open": (
+        "tests.agents.test_codex_open.WithServerTests.test_it_goes_on_once"
+    ),
+}
 #: Seconds until what should take no time at all has failed: some resets are a minute ahead.
 PATIENCE = "100"
 
@@ -61,13 +69,18 @@ def _marked(mark: bytes) -> Iterator[int]:
                         yield int(name)
 
 
-def modules_of(agent: str) -> list[str]:
-    """List the modules with an agent's tests."""
+def modules_of(agent: str, few: bool) -> list[str]:
+    """
+    List the modules with an agent's tests.
+
+    :param few: whether a single test stands for each of some modules.
+    """
     found = sorted(Path(__file__).parent.glob(f"test_{agent}*.py"))
-    return [f"tests.agents.{path.stem}" for path in found]
+    names = [f"tests.agents.{path.stem}" for path in found]
+    return [FEW.get(name, name) if few else name for name in names]
 
 
-def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> bool:
+def attempt(agent: str, version: str, names: Sequence[str], alone: list[str]) -> bool:
     """Run the tests of one version; return whether they have passed."""
     try:
         installed(agent, version)
@@ -79,7 +92,7 @@ def attempt(agent: str, version: str, names: list[str], alone: list[str]) -> boo
     command += [f"--temp-directory={directory}/trial"]
     try:
         done = subprocess.run(
-            [*command, *(names or modules_of(agent))],
+            [*command, *names],
             env={
                 "PALINGENESIS_TEST_PATIENCE": PATIENCE,
                 **os.environ,
@@ -119,7 +132,8 @@ def main(arguments: list[str]) -> int:
     if not alone:
         print("no network of our own here: the agents could reach other machines", flush=True)
     every = "all" in arguments
-    names = [name for name in arguments if name != "all"]
+    few = "few" in arguments
+    names = [name for name in arguments if name not in ("all", "few")]
     named = os.environ.get(VERSION)
     pairs = [
         (agent, version)
@@ -129,7 +143,9 @@ def main(arguments: list[str]) -> int:
     if named:
         agent, _, version = named.partition("@")
         pairs = [(agent, version)]
-    passed = [attempt(agent, version, names, alone) for agent, version in pairs]
+    passed = [
+        attempt(agent, version, names or modules_of(agent, few), alone) for agent, version in pairs
+    ]
     return 0 if all(passed) else 1
 
 
