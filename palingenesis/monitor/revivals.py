@@ -235,34 +235,35 @@ class Revivals:
             return reason
         assert attempt is not None  # noqa: S101 - a command starts after its intent
         self._lacking = self.trouble = None
-        self.running[session.name] = Running(
-            attempt,
-            revival,
-            began_here=True,
-            grown=self._times.monotonic(),
-            before=session.verdict.progress,
-            growth=self._growth(session),
-            home=session.home.name,
-            leads_until=self._times.monotonic() + LEAD if self._goes_first(case) else 0.0,
-            others=others,
-        )
+        self._begin(case, attempt, revival, others)
         self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
         return None
 
-    def _type(self, case: Case, attempt: Attempt) -> None:
-        """Begin to type the prompt of an attempt; a thread presses the keys."""
-        session = case.session
+    def _begin(
+        self,
+        case: Case,
+        attempt: Attempt,
+        revival: Revival | None = None,
+        others: frozenset[Name] = frozenset(),
+    ) -> Running:
+        session, now = case.session, self._times.monotonic()
         running = self.running[session.name] = Running(
             attempt,
-            None,
+            revival,
             began_here=True,
-            grown=self._times.monotonic(),
+            grown=now,
             before=session.verdict.progress,
             growth=self._growth(session),
             home=session.home.name,
-            leads_until=self._times.monotonic() + LEAD if self._goes_first(case) else 0.0,
+            leads_until=now + LEAD if self._goes_first(case) else 0.0,
+            others=others,
         )
+        return running
+
+    def _type(self, case: Case, attempt: Attempt) -> None:
+        """Begin to type the prompt of an attempt; a thread presses the keys."""
+        session, running = case.session, self._begin(case, attempt)
 
         def forbids() -> str | None:
             """Return what has changed since the intent, just before a key."""
