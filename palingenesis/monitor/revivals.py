@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palingenesis.monitor.case import Case, Load, has_run_out
 from palingenesis.monitor.child import CommandError, ResourceError
@@ -355,7 +355,7 @@ class Revivals:
                 self._ledger.ended(attempt, running.ended.exit, seconds)
                 self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
             # Only a command may have begun another session.
-            elif attempt.method or not self._continued(running, successors):
+            elif attempt.method or not self._continued(running, session, successors):
                 self._end(running, running.ended, session, prompt)
 
     def _is_ours(self, attempt: Attempt, session: Session, given: str | None) -> bool:
@@ -444,7 +444,9 @@ class Revivals:
     def _growth(self, session: Session) -> Growth:
         return self._world.growth(session.home, session.identity, session.path)
 
-    def _continued(self, running: Running, successors: Iterable[Session]) -> bool:
+    def _continued(
+        self, running: Running, known: Session | None, successors: Iterable[Session]
+    ) -> bool:
         """Record under which id a session goes on, if the command has begun another one."""
         attempt = running.attempt
         if not running.began_here or attempt.method is Method.QUEUE:
@@ -454,8 +456,11 @@ class Revivals:
                 continue
             progress = session.verdict.believed(self._times.wall()).progress
             if progress is not None and progress >= attempt.at:
+                # The command may have written its prompt before.
+                prompt = None if known is None else prompt_in(known)
+                stop = replace(attempt.stop, key=prompt or attempt.stop.key)
                 # First: a daemon that is killed in between must not try the session again.
-                self._ledger.continued(attempt.stop, session.identity.id)
+                self._ledger.continued(stop, session.identity.id)
                 self._recorded(Event.CONTINUED, attempt.stop, f"as {session.identity.id}")
                 self._ledger.worked(attempt)
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
@@ -472,12 +477,15 @@ class Revivals:
         same = session is None or session.verdict.key == running.attempt.stop.key
         # A prompt may be the user's if nobody saw the command run, or if somebody is back; the
         # prompt of a command that was killed together with its daemon is known by its text.
-        seen = running.revival is not None
-        known = session is not None and given is not None and session.verdict.prompt == given
-        typed = running.attempt.method is Method.TYPE_INTO
-        gone = session is not None and session.owner is Owner.GONE
-        ours = same or ((seen or known or typed) and gone)
-        found = prompt_in(session) if session is not None and ours else None
+        # So is that of a message, and what was typed: a person may have written after it.
+        seen = running.revival is not None and running.attempt.method is None
+        found = None
+        if session is not None:
+            known = given is not None and session.verdict.prompt == given
+            if running.attempt.method is not None:
+                known = self._is_ours(running.attempt, session, given)
+            if same or ((seen or known) and session.owner is Owner.GONE):
+                found = prompt_in(session)
         quick = ended.quick and (found is not None or same)
         if running.handed_over:
             quick = False

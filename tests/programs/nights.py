@@ -1,19 +1,25 @@
 """
 Nights of a monitor, played with a clock: ``python -m tests.programs.nights 1000 [FIRST [short]]``.
 
-Each night follows from its seed: sessions of two homes that hit limits, crash, finish, are left
-in each way and are taken further by their user, by a server or by a supervisor; commands that
-work, have sub-agents work, go on under a new id, fail and hang; messages that open programs take
-late or never; a machine that sleeps; clocks that are set; PAUSE and RESUME; sessions on hold;
+Each night follows from its seed: the settings; sessions of four homes, one of them named and one
+without a command, that hit limits, crash, finish, are left in each way and are taken further by
+their user, by a server or by a supervisor; commands that work, call tools, have sub-agents work,
+go on under a new id, fail, fail at once, hang and cannot be started; messages that open programs
+take late or never; directories and programs that are missing; a disk that is full; a session that
+cannot be judged; a machine that sleeps; clocks that are set; PAUSE and RESUME; sessions on hold;
 further daemons with the same state directory or another one; and a daemon that is killed, mostly
 in the middle of writing a line of its ledger.
-Before every command that is started the rules are checked that nothing may break. The checks
-share no code with the monitor.
+`night_rules` checks the rules that nothing may break, and shares no code with the monitor.
+
+``python -m tests.programs.nights --broken NAME`` breaks a rule of `broken_rules` on purpose and
+plays short nights until one of them notices it.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import errno
 import os
 import random
 import sys
@@ -21,22 +27,24 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import Logger, LogPublisher
+from twisted.logger import Logger, LogPublisher, formatEvent
 
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.ledger import Ledger, Stop
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.settings import HomeRevival, Settings
+from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.world import Living
 from palingenesis.words import Kind, Owner
+from tests.programs.night_rules import Broken, Rules
 from tests.support.times import StagedTimes
-from tests.unit.monitor.fake_world import FakeRevival, FakeWorld
+from tests.unit.monitor.fake_world import FakeLiving, FakeRevival, FakeWorld, home_of
 
 EPOCH = 1_800_000_000.0
 SESSIONS = 40
@@ -49,23 +57,50 @@ LENGTH = 10 * 3600
 STEP = 30
 #: The program that hands a message to an open one.
 QUEUE = "queue"
+WORK = Home("work", "claude", "/home/.work", is_named=True)
 SETTINGS = Settings(
     interval=30.0,
     quiet=60.0,
     hourly=6,
+    homes={"work": WORK},
     revive={
         "claude": HomeRevival(("claude", "{id}")),
         "codex": HomeRevival(("codex", "{id}"), (QUEUE, "{id}")),
+        "work": HomeRevival(("claude", "{id}"), hourly=4),
     },
 )
+#: The text of each prompt of a person's.
+WORDS = "the words of a person"
+
+
+def settings_of(seed: int) -> Settings:
+    """Return the settings of a night."""
+    chance = random.Random(f"settings {seed}")
+    begin = chance.randrange(24 * 60)
+    return replace(
+        SETTINGS,
+        attempts=chance.choice([2, 3, 5]),
+        windows=chance.choice([1, 2, 5]),
+        at_once=chance.choice([1, 2, 4]),
+        max_age=chance.choice([1800.0, 43_200.0]),
+        hours=chance.choice([None, None, None, (begin, (begin + 12 * 60) % (24 * 60))]),
+        crashes=chance.random() < 0.3,
+        spend=chance.random() < 0.3,
+        backlog=chance.random() < 0.2,
+        projects=(
+            Project("/home/session-2", revive=False),
+            Project("/home/session-5", prompt="on"),
+        ),
+    )
+
+
+def hands_over(command: Command) -> bool:
+    """Return whether a command hands a message to an open program."""
+    return command.arguments[0] == QUEUE
 
 
 class Killed(BaseException):
     """The daemon is killed here."""
-
-
-class Broken(BaseException):
-    """A rule that nothing may break is broken; no code of the monitor's may catch that."""
 
 
 class Writes:
@@ -74,11 +109,13 @@ class Writes:
 
     :ivar count: how many writes there were.
     :ivar kill: at which write, and after how many of its bytes.
+    :ivar room: bytes that the disk has room for; None if it has enough.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.kill: tuple[int, int] | None = None
+        self.room: int | None = None
 
     def hook(self, ledger: Ledger, killed: Callable[[], None]) -> None:
         """Have a ledger killed where that is due."""
@@ -91,6 +128,11 @@ class Writes:
                 os.write(target._opened(), data[: self.kill[1] % (len(data) + 1)])
                 killed()
                 raise Killed
+            if self.room is not None:
+                if len(data) > self.room:
+                    os.write(target._opened(), data[: self.room])
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                self.room -= len(data)
             write(data)
 
         target._write = hooked  # type: ignore[method-assign]
@@ -103,17 +145,19 @@ class Daemon:
         self.dead = False
         self.state = state
         self.began = night.clock.seconds()
+        night.first_began.setdefault(state, self.began)
         self.world = night.world.view()
         self.world.daemon = self
         publisher = LogPublisher(night.note)  # type: ignore[arg-type]
         self.monitor = Monitor(
-            SETTINGS,
+            night.settings,
             os.path.join(night.directory, state),
             reactor=night.clock,
             world=self.world,
             times=night.times,
             log=Logger("palingenesis.monitor", observer=publisher),
         )
+        self.monitor.observe(lambda entry: night.rules.check_entry(entry, state))
         night.writes.hook(self.monitor._ledger, self.die)
         with contextlib.suppress(Killed):
             self.monitor.startService()
@@ -132,12 +176,42 @@ class NightWorld(FakeWorld):
     night: Night
     daemon: Daemon
 
-    def look(self, homes: Iterable[Home], commands: Container[int]) -> Living:
-        living = super().look(homes, commands)
-        if self.night.random.random() < 0.1:
+    def look(
+        self,
+        homes: Iterable[Home],  # noqa: ARG002
+        commands: Container[int],
+    ) -> Living:
+        told, interactive = dict(self.owners), set(self.interactive)
+        for start in self.starts:
+            pid = start.revival.pid
+            if self.night.unseen.get(pid) == self.daemon.state:
+                continue
+            if start.revival.alive and pid not in commands:
+                # What runs in a directory can have each of its sessions.
+                for file in self.files.values():
+                    if file.identity.directory == start.session.directory:
+                        told[file.home.agent, file.identity.id] = Owner.PROGRAM
+                        interactive.discard(file.identity.id)
+        living = FakeLiving(told, self.waiting, self.exits, interactive, self.queue)
+        chance = self.night.random.random()
+        if chance < 0.12:
             # Perhaps at the very last moment before a revival.
-            self.night.come_back(self.night.name(self.night.random.randrange(SESSIONS)))
+            session = self.night.name(self.night.random.randrange(self.night.sessions))
+            self.night.come_back(session)
+            if chance < 0.02:
+                self.night.go_away(session)
         return living
+
+    def home_of(self, stop: Stop) -> Home:
+        return self.files[stop.transcript].home
+
+    def last_prompt(self, home: Home, transcript: str) -> tuple[str | None, float | None]:  # noqa: ARG002
+        verdict = self.files[transcript].verdict
+        return verdict.last_prompt, verdict.last_prompt_at
+
+    def program(self, command: Command) -> str:
+        self.no_program = self.night.no_program
+        return super().program(command)
 
     def start(
         self,
@@ -150,22 +224,21 @@ class NightWorld(FakeWorld):
     ) -> Revival:
         if self.daemon.dead:
             raise Broken("a dead daemon acts")
-        hands_over = command.arguments[0] == QUEUE
 
         def intend_and_check() -> None:
             intend()
-            self.night.check(home.agent, session, self.daemon, hands_over=hands_over)
-            if self.night.random.random() < 0.02:
+            self.night.rules.check_start(home, session, self.daemon, hands_over=hands_over(command))
+            if self.night.chance() < 0.02:
                 self.daemon.die()
                 raise Killed  # just before it starts
-            if self.night.random.random() < 0.04:
+            if self.night.chance() < 0.04:
                 self.night.counts["not started"] += 1
                 raise self.night.random.choice([CommandError, ResourceError])("on purpose")
 
         revival = super().start(command, home, session, in_use, keep, intend_and_check)
         assert isinstance(revival, FakeRevival)
-        self.night.began(session.id, revival, self.daemon.state, hands_over=hands_over)
-        if self.night.random.random() < 0.05:
+        self.night.began(session.id, revival, command, self.daemon)
+        if self.night.chance() < 0.05:
             self.daemon.die()
             raise Killed  # just after it started, with nothing written down
         return revival
@@ -186,6 +259,7 @@ class Night:
         self, seed: int, directory: str, sessions: int = SESSIONS, length: int = LENGTH
     ) -> None:
         self.random = random.Random(seed)
+        self.settings = settings_of(seed)
         self.sessions, self.length = sessions, length
         self.directory = directory
         self.clock = Clock()
@@ -196,46 +270,71 @@ class Night:
         self.world.night = self
         self.writes = Writes()
         self.counts: Counter[str] = Counter()
+        self.rules = Rules(self)
         #: Whether the daemons of a state directory are paused; None if that is unknown.
         self.paused: dict[str, bool | None] = dict.fromkeys(STATES, False)
         self.on_hold: dict[tuple[str, str], bool | None] = {}
-        self.started: list[tuple[float, tuple[str, str]]] = []
-        self.tries: Counter[tuple[str, str]] = Counter()
+        #: When the first daemon of a state directory began.
+        self.first_began: dict[str, float] = {}
+        #: When a session was last written, and when somebody had it last.
+        self.written: dict[str, float] = {}
+        self.owned: dict[str, float] = {}
         #: The last record of a session that its user has left after it, without a trace in it.
         self.left: dict[str, str] = {}
         #: A session's last record, when that was, and which daemons' state kept the home then.
         self.keeper_then: dict[str, tuple[str, float, str]] = {}
-        #: When a command last grew, by its pid, and those that are being ended.
+        #: When a command last grew, by its pid, and until when a call of a tool runs.
         self.grown: dict[int, float] = {}
-        self.ending: set[int] = set()
-        #: The last message for a session: the record that it is for, and the command's pid.
-        self.messages: dict[str, tuple[str, int]] = {}
+        self.calling: dict[int, float] = {}
+        #: The last message for a session: the record that it is for, its text, and the pid of the
+        #: command that handed it over.
+        self.messages: dict[str, tuple[str, str, int]] = {}
+        #: When an open program took the last message for a session, as its transcript says.
+        self.taken: dict[str, float] = {}
         #: Until when only the sub-agents of a command work, by its pid.
         self.delegated: dict[int, float] = {}
         #: Until when a command does nothing, by its pid.
         self.hung: dict[int, float] = {}
+        #: The commands that the daemons of a state directory can only adopt: no look tells
+        #: their processes from others.
+        self.unseen: dict[int, str] = {}
+        #: When a command began, by its pid.
+        self.since: dict[int, float] = {}
         #: How many daemons had been killed when a command began, by its pid.
         self.deaths: dict[int, int] = {}
-        #: The daemons' state when a command began, by its pid.
-        self.states: dict[int, str] = {}
         #: The sessions that go on under another id: the last record, the deaths until then, and
-        #: the daemon's state.
+        #: which state directory's daemon knows it.
         self.moved: dict[str, tuple[str, int, str]] = {}
         self.settled: set[str] = set()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
+        #: Whether nothing happens to the machine and the daemon.
+        self.is_calm = seed % 2 == 1
+        #: The session that cannot be judged; its record is unfit.
+        self.unfit = self.name(self.random.randrange(sessions)) if seed % 3 == 0 else None
+        self.no_program = False
         self.daemons: list[Daemon] = []
         self.failures: list[BaseException] = []
+
+    def chance(self) -> float:
+        """Return a number from 0 to 1, as small as a misfortune is likely; 1 in a calm night."""
+        chance = self.random.random()
+        return 1.0 if self.is_calm else chance
 
     def now(self) -> float:
         return EPOCH + self.clock.seconds() + self.set_by + self.slept
 
     def note(self, event: Any) -> None:
+        """Take note of a line of a daemon's log."""
         failure = event.get("log_failure")
         if failure is not None and not failure.check(Killed):
-            self.failures.append(failure.value)
-        if "cannot be judged" in event.get("warning", ""):
-            self.failures.append(Broken(event["warning"]))
+            told = f"a tick failed: {failure.getErrorMessage()}"
+            self.failures.append(failure.value if failure.check(Broken) else Broken(told))
+        warning = event.get("warning", "")
+        if "cannot be judged" in warning and f" {self.unfit} " not in warning:
+            self.failures.append(Broken(warning))
+        if WORDS in str(formatEvent(event)):
+            self.failures.append(Broken("a conversation is in the log"))
 
     def play(self) -> Counter[str]:
         """
@@ -248,10 +347,11 @@ class Night:
         for number in range(self.sessions):
             self.write(self.name(number), None, progress=True)
             self.world.owners[self.agent(number), self.name(number)] = Owner.PROGRAM
-            if number % 8:
+            if self.agent(number) == "codex" and number % 16:
                 self.world.interactive.add(self.name(number))
         for _ in range(self.length // STEP):
             self.clock.advance(STEP)
+            self.rules.check_ends(has_died=any(daemon.dead for daemon in self.daemons))
             self.live()
             self.take_messages()
             self.act()
@@ -259,25 +359,49 @@ class Night:
             self.bury()
         for daemon in self.daemons:
             daemon.bury()
+        self.rules.check_ledgers()
         return self.counts
 
     def name(self, number: int) -> str:
         return f"session-{number}"
 
     def agent(self, number: int) -> str:
-        return "codex" if number % 4 == 0 else "claude"
+        return self.home(number).agent
+
+    def home(self, number: int) -> Home:
+        if number % 4 == 0:
+            return home_of("codex")
+        return {1: WORK, 7: home_of("copilot")}.get(number % 8, home_of("claude"))
+
+    def number_of(self, session: str) -> int:
+        return int(session.rpartition("-")[2])
 
     def agent_of(self, session: str) -> str:
-        return self.agent(int(session.rpartition("-")[2]))
+        return self.agent(self.number_of(session))
+
+    def owner_of(self, session: str) -> Owner:
+        return self.world.owners.get((self.agent_of(session), session), Owner.GONE)
+
+    def directory_of(self, session: str) -> str:
+        """Return the directory of a session; some have one in common."""
+        number = self.number_of(session)
+        return f"/home/session-{number - (number % 8 == 6)}"
 
     def write(self, session: str, kind: Kind | None, *, by: int = 0, **more: Any) -> None:
+        """Write a record to a session: its user's, or a command's."""
         self.writer[session] = by
-        self.grown[by] = self.clock.seconds()
+        self.written[session] = self.grown[by] = self.clock.seconds()
         if more.get("progress"):
-            for state in STATES:
-                self.tries[state, session] = 0
-        file = self.world.write(session, kind, agent=self.agent_of(session), **more)
-        holder = self.world.holders.get(file.home.directory)
+            self.rules.progressed(session)
+        if not by and "prompt" not in more and not more.get("progress"):
+            more["prompt"] = WORDS
+        if not by:
+            self.rules.person_wrote(session)
+        number = self.number_of(session)
+        more.setdefault("directory", self.directory_of(session))
+        home = self.home(number)
+        file = self.world.write(session, kind, agent=home.agent, home=home, **more)
+        holder = self.world.holders.get(home.directory)
         for daemon in self.daemons:
             if daemon.world.home_locks is holder:
                 at = self.clock.seconds()
@@ -291,9 +415,11 @@ class Night:
             session, agent = self.name(number), self.agent(number)
             if self.living_command(session) is not None:
                 continue
-            owner = self.world.owners.get((agent, session), Owner.GONE)
+            owner = self.owner_of(session)
             if owner is Owner.PROGRAM:
-                self.work(agent, session)
+                # One that has stopped mostly waits for its person, or for a message.
+                if not self.is_waiting(session) or self.random.random() < 0.2:
+                    self.work(agent, session)
             elif owner is Owner.SERVER and self.random.random() < 0.2:
                 # A supervisor goes on with it, or a server lets go of it.
                 if self.random.random() < 0.5:
@@ -305,11 +431,31 @@ class Night:
             elif self.random.random() < 0.05:
                 self.come_back(session)
 
+    def is_waiting(self, session: str) -> bool:
+        """Return whether an open program that takes messages has stopped."""
+        return session in self.world.interactive and self.kind_of(session) is not None
+
+    def limit_an_account(self) -> None:
+        """Have all open sessions of a home stop at the same limit, and their programs end."""
+        home = self.home(self.random.randrange(self.sessions))
+        reset = self.now() + self.random.choice([60, 600])
+        for number in range(self.sessions):
+            session = self.name(number)
+            if self.home(number) == home and self.owner_of(session) is Owner.PROGRAM:
+                self.write(session, Kind.LIMIT, reset=reset, prompt=None)
+                self.world.owners.pop((home.agent, session))
+
     def come_back(self, session: str) -> None:
         """Have the user take a session further, in a process of its own."""
         self.counts["user came back"] += 1
         self.world.owners[self.agent_of(session), session] = Owner.PROGRAM
         self.write(session, None)
+
+    def go_away(self, session: str) -> None:
+        """Have the user's process end at once, most often at a limit."""
+        if self.random.random() < 0.7:
+            self.stop_in(session, Kind.LIMIT)
+        self.world.owners.pop((self.agent_of(session), session), None)
 
     def work(self, agent: str, session: str) -> None:
         chance = self.random.random()
@@ -324,7 +470,9 @@ class Night:
             return
         self.stop_in(session, kind)
         chance = self.random.random()
-        if chance < (0.3 if session in self.world.interactive else 0.8):
+        if session in self.world.interactive and chance < 0.6:
+            return  # it is open
+        if chance < 0.8:
             self.world.owners.pop((agent, session))
             if self.random.random() < 0.2:
                 self.leave(session)
@@ -342,50 +490,69 @@ class Night:
     def key_of(self, session: str) -> str:
         return self.world.files[f"/transcripts/{session}.jsonl"].verdict.key
 
+    def kind_of(self, session: str) -> Kind | None:
+        return self.world.files[f"/transcripts/{session}.jsonl"].verdict.kind
+
     def stop_in(self, session: str, kind: Kind, by: int = 0) -> None:
-        reset = None
+        reset: Any = None
+        if session == self.unfit and kind is Kind.TRANSIENT:
+            reset = "an unfit value"
         if kind is Kind.LIMIT and self.random.random() < 0.8:
-            reset = self.now() + self.random.choice([0, 60, 600, 3600, 4 * 3600])
-        self.write(session, kind, by=by, reset=reset)
+            reset = self.now() + self.random.choice(
+                [0, 60, 60, 600, 600, 3600, 4 * 3600, 9 * 86400]
+            )
+        spends = kind is Kind.LIMIT and self.random.random() < 0.1
+        # What the agent writes is no prompt.
+        self.write(session, kind, by=by, reset=reset, spends=spends, prompt=None)
 
     # The commands
 
-    def began(
-        self, session: str, revival: FakeRevival, state: str, *, hands_over: bool = False
-    ) -> None:
+    def began(self, session: str, revival: FakeRevival, command: Command, daemon: Daemon) -> None:
         self.counts["started"] += 1
-        home = self.agent_of(session), state
-        self.started.append((self.clock.seconds() + self.slept, home))
-        self.tries[state, session] += 1
-        self.grown[revival.pid] = self.clock.seconds()
+        self.rules.began(session, revival, daemon)
+        self.since[revival.pid] = self.grown[revival.pid] = self.clock.seconds()
         self.deaths[revival.pid] = self.counts["killed"]
-        self.states[revival.pid] = state
-        if hands_over:
-            self.hand_over(session, revival)
+        if hands_over(command):
+            self.hand_over(session, revival, command, daemon)
             return
+        chance = self.random.random()
+        if chance < 0.1 or session == "session-3":
+            # It fails at once, without a trace, and mostly in the same way.
+            revival.finish(2 if chance < 0.03 else 1, soon=True)
+            self.rules.failed_at_once(session, revival, daemon)
+            return
+        if chance < 0.2:
+            self.unseen[revival.pid] = daemon.state
         # It takes along what waits for it.
         self.world.queue[session] = False
         # A command of a daemon that is killed just now runs all the same.
         if self.random.random() < 0.7:
-            self.write(session, None, by=revival.pid)
+            self.write(session, None, by=revival.pid, prompt=command.prompt)
 
-    def hand_over(self, session: str, revival: FakeRevival) -> None:
+    def hand_over(
+        self, session: str, revival: FakeRevival, command: Command, daemon: Daemon
+    ) -> None:
         """Have a command queue a message for an open program, fail, or lose the message."""
         self.counts["handed over"] += 1
         chance = self.random.random()
-        revival.finish(2 if chance < 0.1 else 0)
+        if chance < 0.1:
+            revival.finish(2, soon=True)
+            self.rules.failed_at_once(session, revival, daemon)
+            return
+        revival.finish(0, soon=True)
         if chance > 0.15:
             self.world.queue[session] = True
-            self.messages[session] = self.key_of(session), revival.pid
+            self.messages[session] = self.key_of(session), command.prompt, revival.pid
 
     def take_messages(self) -> None:
         """Have open programs take the messages that wait for them."""
-        for session, (_, pid) in self.messages.items():
-            owner = self.world.owners.get((self.agent_of(session), session))
-            opened = owner in (Owner.PROGRAM, Owner.SERVER)
-            if self.world.queue[session] and opened and self.random.random() < 0.3:
+        for session, (_, prompt, pid) in self.messages.items():
+            is_open = self.owner_of(session) in (Owner.PROGRAM, Owner.SERVER)
+            if self.world.queue[session] and is_open and self.random.random() < 0.3:
+                self.counts["taken"] += 1
                 self.world.queue[session] = False
-                self.write(session, None, by=pid)
+                self.taken[session] = self.now()
+                self.write(session, None, by=pid, prompt=prompt)
                 if self.random.random() < 0.7:
                     self.write(session, None, by=pid, progress=True)
 
@@ -401,9 +568,10 @@ class Night:
             revival, session = start.revival, start.session.id
             if not revival.alive:
                 continue
-            if self.clock.seconds() < self.hung.get(revival.pid, 0.0):
+            now = self.clock.seconds()
+            if now < max(self.hung.get(revival.pid, 0.0), self.calling.get(revival.pid, 0.0)):
                 continue
-            if self.clock.seconds() < self.delegated.get(revival.pid, 0.0):
+            if now < self.delegated.get(revival.pid, 0.0):
                 self.delegate(session, revival.pid)
                 continue
             chance = self.random.random()
@@ -420,12 +588,16 @@ class Night:
             elif chance < 0.62:
                 self.stop_in(session, Kind.LIMIT, revival.pid)  # and it lives on
             elif chance < 0.66:
-                self.delegated[revival.pid] = self.clock.seconds() + 1800
+                self.delegated[revival.pid] = now + 1800
                 self.delegate(session, revival.pid)
             elif chance < 0.68:
-                self.hung[revival.pid] = self.clock.seconds() + 3600
+                self.hung[revival.pid] = now + 3600
             elif chance < 0.71:
                 self.go_on_elsewhere(session, revival)
+            elif chance < 0.74:
+                self.counts["calls"] += 1
+                self.calling[revival.pid] = now + 1800
+                self.write(session, None, by=revival.pid, progress=True, calling=True)
 
     def delegate(self, session: str, pid: int) -> None:
         """Have a sub-agent of a command work: the transcript itself does not grow."""
@@ -435,27 +607,40 @@ class Night:
 
     def go_on_elsewhere(self, session: str, revival: FakeRevival) -> None:
         """Have a command finish its work under a new id."""
-        if self.clock.seconds() - self.grown[revival.pid] < STEP or session in self.moved:
+        # A multiple of eight, so that it is a session of the same home.
+        other = self.name(self.number_of(session) + 1000)
+        if self.clock.seconds() - self.grown[revival.pid] < STEP or other in self.written:
             return
         self.counts["new id"] += 1
-        # A multiple of four, so that it is a session of the same agent.
-        other = self.name(int(session.rpartition("-")[2]) + 1000)
-        directory = f"/home/{session}"
+        directory = self.directory_of(session)
         self.write(other, Kind.FINISHED, by=revival.pid, progress=True, directory=directory)
         revival.finish(0)
-        if self.tries[STATES[0], session] or self.tries[STATES[1], session]:
-            deaths, state = self.deaths[revival.pid], self.states[revival.pid]
-            self.moved[session] = self.key_of(session), deaths, state
+        # What its user wrote since it began is a stop of its own.
+        by_user = not self.writer[session] and self.written[session] > self.since[revival.pid]
+        if self.rules.was_tried(session) and not by_user:
+            state = self.rules.state_of(revival.pid)
+            self.moved[session] = self.key_of(session), self.deaths[revival.pid], state
+
+    def moved_in(self, directory: str) -> list[str]:
+        """Return the new ids under which sessions of a directory may go on."""
+        numbers = [each + 1000 for each in range(self.sessions)]
+        return [
+            self.name(each)
+            for each in numbers
+            if self.directory_of(self.name(each - 1000)) == directory
+        ]
 
     # The machine, and the daemons
 
     def happen(self) -> None:
         """Let something happen to the machine, or to a daemon."""
-        chance = self.random.random()
+        if self.random.random() < 0.02:
+            self.limit_an_account()
+        chance = self.chance()
         if chance < 0.01:
             self.slept += 6 * 3600
             self.counts["sleep"] += 1
-        elif chance < 0.015:
+        elif chance < 0.013:
             self.set_by += self.random.choice([-7200, -90, 90, 7200])
             self.counts["clock set"] += 1
         elif chance < 0.03:
@@ -474,6 +659,20 @@ class Night:
             self.counts["second daemon"] += 1
         elif chance < 0.15:
             self.steer()
+        elif chance < 0.16:
+            self.no_program = True
+        elif chance < 0.20:
+            self.no_program = False
+        elif chance < 0.21:
+            # A full disk has room for a few lines at most.
+            self.writes.room = self.random.choice([0, 300, 1000])
+            self.counts["full disk"] += 1
+        elif chance < 0.25:
+            self.writes.room = None
+        elif chance < 0.27:
+            self.world.bad_directories ^= {
+                self.directory_of(self.name(self.random.randrange(self.sessions)))
+            }
 
     def keeper(self) -> Daemon | None:
         for daemon in self.daemons:
@@ -512,22 +711,22 @@ class Night:
             self.on_hold[name] = None
 
     def told(self, daemon: Daemon, do: Callable[[], object], paused: bool) -> bool | None:
-        """Return whether it is paused then; None where the daemon died before it could tell."""
+        """Return whether it is paused then; None if nobody can know."""
         try:
-            do()
+            warning = do()
         except Killed:
             return None
-        return None if daemon.dead else paused
+        # A warning says that a restart undoes it.
+        return None if daemon.dead or warning is not None else paused
 
     def bury(self) -> None:
         """Have a daemon that was killed be followed by another."""
         if self.failures:
             raise self.failures[0]
-        for daemon in list(self.daemons):
-            if daemon.dead:
-                self.counts["killed"] += 1
-                daemon.bury()
-                self.daemons.remove(daemon)
+        for daemon in [daemon for daemon in self.daemons if daemon.dead]:
+            self.counts["killed"] += 1
+            daemon.bury()
+            self.daemons.remove(daemon)
         if not self.daemons:
             state = STATES[0] if self.random.random() < 0.8 else STATES[1]
             self.daemons.append(Daemon(self, state))
@@ -539,63 +738,10 @@ class Night:
                 del self.moved[session]
             else:
                 self.settled.add(session)
-        self.check_ends()
-
-    # The rules
-
-    def check_ends(self) -> None:
-        """Check that no command is ended that works."""
-        for start in self.world.starts:
-            pid = start.revival.pid
-            if start.revival.is_ending and pid not in self.ending:
-                self.ending.add(pid)
-                self.counts["ended"] += 1
-                if self.clock.seconds() - self.grown[pid] < SETTINGS.stall - 2 * STEP:
-                    raise Broken(f"{start.session.id}: ended while it worked")
-
-    def check(
-        self, agent: str, identity: Identity, daemon: Daemon, *, hands_over: bool = False
-    ) -> None:
-        """Check that a command may be started now."""
-        session, state = identity.id, daemon.state
-        file = self.world.files[f"/transcripts/{session}.jsonl"]
-        verdict = file.verdict
-        owner = self.world.owners.get((agent, session), Owner.GONE)
-        if hands_over:
-            if owner not in (Owner.PROGRAM, Owner.SERVER) or session not in self.world.interactive:
-                raise Broken(f"{session}: handed to what takes no message ({owner.value})")
-            if self.messages.get(session, ("",))[0] == verdict.key or self.world.queue.get(session):
-                raise Broken(f"{session}: handed over twice")
-        elif owner is not Owner.GONE:
-            raise Broken(f"{session}: its owner is {owner.value}")
-        if self.living_command(session) is not None:
-            raise Broken(f"{session}: a command for it lives")
-        if self.paused[state]:
-            raise Broken(f"{session}: revived while paused")
-        if verdict.kind is None and not self.writer[session]:
-            raise Broken(f"{session}: its user was faster, or it crashed")
-        if verdict.kind not in (None, Kind.LIMIT, Kind.TRANSIENT):
-            raise Broken(f"{session}: revived after {verdict.kind}")
-        if verdict.reset is not None and self.now() < verdict.reset:
-            raise Broken(f"{session}: revived before its limit ends")
-        if self.on_hold.get((state, session)):
-            raise Broken(f"{session}: revived while on hold")
-        if not self.counts["clock set"]:
-            if self.left.get(session) == verdict.key:
-                raise Broken(f"{session}: its user left it")
-            key, at, keeper = self.keeper_then.get(session, ("", 0.0, ""))
-            # One that began later cannot know who kept the home before.
-            if key == verdict.key and keeper != state and daemon.began < at - 2 * STEP:
-                raise Broken(f"{session}: stopped under a daemon of another state directory")
-            moved, _, seen_by = self.moved.get(session, ("", 0, ""))
-            if session in self.settled and (moved, seen_by) == (verdict.key, state):
-                raise Broken(f"{session}: goes on under another id")
-        if self.tries[state, session] >= SETTINGS.attempts:
-            raise Broken(f"{session}: attempt {self.tries[state, session] + 1} without progress")
-        now = self.clock.seconds() + self.slept
-        lately = sum(now - at < 3600 and of == (agent, state) for at, of in self.started)
-        if not self.counts["clock set"] and lately >= SETTINGS.hourly:
-            raise Broken(f"{session}: start {lately + 1} in an hour")
+        for (_, session), owner in self.world.owners.items():
+            if owner is not Owner.GONE:
+                self.owned[session] = self.clock.seconds()
+        self.rules.check_shown()
 
 
 def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[str]:
@@ -614,15 +760,37 @@ def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[s
             raise
 
 
+def notices(seed: int) -> str | None:
+    """Return what a short night notices; None if no rule is broken in it."""
+    with tempfile.TemporaryDirectory(prefix="night-") as directory:
+        try:
+            Night(seed, directory, FEW, SHORT).play()
+        except Broken as broken:
+            return str(broken)
+    return None
+
+
 def main() -> None:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    size = (FEW, SHORT) if "short" in sys.argv else (SESSIONS, LENGTH)
+    parser = argparse.ArgumentParser(description="Play nights of a monitor.")
+    parser.add_argument("number", type=int, nargs="?", default=1000, help="nights")
+    parser.add_argument("first", type=int, nargs="?", default=0, help="the first seed")
+    parser.add_argument("short", nargs="?", choices=["short"], help="play short ones")
+    parser.add_argument("--broken", metavar="NAME", help="the rule to break on purpose")
+    options = parser.parse_args()
+    if options.broken:
+        from tests.programs.broken_rules import BREAKS
+
+        with BREAKS[options.broken].broken():
+            for seed in range(options.first, options.first + options.number):
+                if (noticed := notices(seed)) is not None:
+                    print(f"seed {seed}: {noticed}")
+        return
+    size = (FEW, SHORT) if options.short else (SESSIONS, LENGTH)
     began = time.monotonic()
     counts: Counter[str] = Counter()
-    for seed in range(first, first + number):
+    for seed in range(options.first, options.first + options.number):
         counts += play(seed, *size)
-    print(f"{number} nights in {time.monotonic() - began:.0f} s: {dict(counts)}")
+    print(f"{options.number} nights in {time.monotonic() - began:.0f} s: {dict(counts)}")
 
 
 if __name__ == "__main__":

@@ -50,14 +50,21 @@ class FakeRevival(Revival):
         self.ours = ours
         self.exit: int | None = None
         self.alive = True
+        self.ended_soon = False
 
-    def finish(self, status: int = 0) -> None:
-        self.alive, self.exit = False, status
+    def finish(self, status: int = 0, *, soon: bool = False) -> None:
+        """
+        End it.
+
+        :param soon: whether it ends soon after its start, even if the next tick is far away.
+        """
+        self.alive, self.exit, self.ended_soon = False, status, soon
 
     def poll(self, stall: float) -> Ended | None:
         now = self._times.monotonic()
         if not self.alive:
-            soon = self.ours and now - self._started < QUICK and not self.is_ending
+            soon = self.ended_soon or now - self._started < QUICK
+            soon = self.ours and soon and not self.is_ending
             return Ended(self.exit if self.ours else None, self._stalled, soon)
         if self._killing is None and now - self._grown >= stall:
             self._killing, self._stalled = now + GRACE, True
@@ -213,6 +220,7 @@ class FakeWorld(World):
         kind: Kind | None,
         *,
         agent: str = "claude",
+        home: Home | None = None,
         path: str | None = None,
         directory: str | None = None,
         at: float | None = None,
@@ -220,23 +228,36 @@ class FakeWorld(World):
         progress: bool = False,
         key: str | None = None,
         goes_on: bool = False,
+        prompt: str | None = None,
+        calling: bool = False,
+        spends: bool = False,
     ) -> File:
-        """Append a record to a session's transcript; `progress` makes it the agent's own."""
+        """
+        Append a record to a session's transcript.
+
+        :param progress: whether it is the agent's own.
+        :param prompt: the text of a prompt, if the record is one.
+        """
         now = self.now() if at is None else at
         path = path or f"/transcripts/{session}.jsonl"
         old = self.files.get(path)
         generation = old.generation + 1 if old is not None else 1
-        before = old.verdict.progress if old is not None else None
+        before = old.verdict if old is not None else Verdict(None, "")
         verdict = Verdict(
             kind,
             key or f"{session}#{generation}",
             now,
             reset,
-            progress=now if progress else before,
+            progress=now if progress else before.progress,
+            prompt=prompt,
+            calling=calling,
+            last_prompt=before.last_prompt if prompt is None else prompt,
+            last_prompt_at=before.last_prompt_at if prompt is None else now,
             goes_on=goes_on,
+            spends=spends,
         )
         identity = Identity(session, directory or f"/home/{session}")
-        file = File(home_of(agent), identity, verdict, generation, now)
+        file = File(home or home_of(agent), identity, verdict, generation, now)
         self.files[path] = file
         return file
 
@@ -344,7 +365,7 @@ class FakeWorld(World):
         revival = FakeRevival(pid, f"began-{pid}", self.times)
         self.commands[pid] = revival
         self.starts.append(Start(self.now(), command, home.agent, session, revival))
-        assert revival.output not in in_use
+        assert revival.output not in [*in_use]
         return revival
 
     def doubt_of_typing(self, home: Home, session: Identity) -> str | None:  # noqa: ARG002

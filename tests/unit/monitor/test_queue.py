@@ -274,6 +274,15 @@ class NotTakenTests(QueueTestCase):
         self.assertEqual(self.methods(), ["queue", "exec"])
         self.assertEqual(self.reasons("failed"), ["it was taken, and no answer came"])
 
+    def test_a_program_killed_with_a_person_s_prompt_and_no_answer(self) -> None:
+        self.begun(queued=False)
+        self.world.prompt = "I go on"
+        self.write(None)
+        self.close()
+        self.pass_time(4000)
+        self.assertEqual(self.methods(), ["queue"])
+        self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
+
     def test_a_turn_that_is_cut_off_after_our_message_is_no_user_s_end(self) -> None:
         # openai/codex#41060
         self.begun(queued=False)

@@ -1010,6 +1010,22 @@ class SlicesTests(MonitorTestCase):
         self.assertEqual(self.world.starts, [])
 
 
+class NewIdTests(MonitorTestCase):
+    settings = replace(SETTINGS, crashes=True)
+
+    def test_a_session_whose_last_record_is_our_prompt_goes_on_under_its_new_id(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None, prompt="continue")
+        # A crash then would be due at once.
+        self.pass_time(400)
+        self.world.write("new", Kind.FINISHED, directory="/home/s", progress=True)
+        revival.finish(0)
+        self.pass_time(3600)
+        self.assertEqual(len(self.world.starts), 1)
+        kinds = {each["id"]: each["kind"] for each in self.monitor.sessions()}
+        self.assertEqual(kinds, {"s": "continued", "new": "finished"})
+
+
 class SettledTests(MonitorTestCase):
     """A session about which nothing can change until it grows."""
 

@@ -250,6 +250,16 @@ class OutcomeTests(TypingTestCase):
         self.assertEqual(len(self.world.starts), 1)
         self.assertEqual(len(self.world.typings), 1)
 
+    def test_the_program_ends_before_it_answers_a_person(self) -> None:
+        """Then the person knows of it."""
+        self.sent()
+        self.world.prompt = "I go on"
+        self.world.write("s", None)
+        self.close()
+        self.pass_time(4000)
+        self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
+        self.assertEqual(self.world.starts, [])
+
 
 class JustBeforeAKeyTests(TypingTestCase):
     """What the thread asks before each key."""

@@ -1,0 +1,290 @@
+"""
+Rules of the monitor that are broken on purpose, one at a time, so that the nights notice it.
+
+``python -m tests.programs.nights --broken NAME`` plays nights with one of them. Behind some
+rules stands a second one; then both are broken at once, and what is noticed must be about the
+first one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from palingenesis.monitor import case, judge, resets, revivals, service
+from palingenesis.monitor.case import Case
+from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.ledger.file import LedgerFile
+from palingenesis.monitor.roster import Roster
+from palingenesis.monitor.settings import HomeRevival, Settings
+from palingenesis.words import Kind, Method, Owner, Reason
+from tests.unit.monitor.fake_world import FakeHomeLocks, FakeLiving
+
+#: A patch: whose attribute, which, and what takes its place.
+Patch = tuple[Any, str, Any]
+
+
+@dataclass(frozen=True)
+class Break:
+    """
+    A rule that is broken.
+
+    :ivar noticed: what a night says of it, or a part of that; empty for anything.
+    :ivar reasons: the reasons of the gate that forbid nothing any more.
+    :ivar patches: what else is broken.
+    """
+
+    noticed: str
+    reasons: frozenset[Reason] = frozenset()
+    patches: tuple[Patch, ...] = ()
+
+    @contextlib.contextmanager
+    def broken(self) -> Iterator[None]:
+        """Break it, and mend it in the end."""
+        with contextlib.ExitStack() as stack:
+            for name in ("GATE", "ASKED_GATE"):
+                gate = tuple(
+                    (why, _allow if why in self.reasons else forbids)
+                    for why, forbids in getattr(case, name)
+                )
+                stack.enter_context(mock.patch.object(case, name, gate))
+            for target, name, new in self.patches:
+                stack.enter_context(mock.patch.object(target, name, new))
+            yield
+
+
+def _allow(_: Case) -> bool:
+    return False
+
+
+def _gate(noticed: str, *reasons: Reason) -> Break:
+    return Break(noticed, frozenset(reasons))
+
+
+def _patch(noticed: str, target: Any, name: str, new: Any) -> Break:
+    return Break(noticed, patches=((target, name, new),))
+
+
+def _due(*args: Any, **more: Any) -> float:
+    """Have everything due, also what never is."""
+    due = _DUE(*args, **more)
+    since: float = args[2]
+    return since if due is None else due
+
+
+def _any_revival(self: Settings, home: str, directory: str) -> HomeRevival:
+    """Bring back what nobody has asked for."""
+    return _REVIVAL_OF(self, home, directory) or HomeRevival(("program", "{id}"))
+
+
+def _unwritten(self: Any, data: bytes) -> None:
+    """Write nothing, and say nothing."""
+
+
+def _without_pause(self: Ledger) -> None:
+    """Load a ledger, and forget that it says that the daemon is paused."""
+    _LOAD(self)
+    self.sums.paused = False
+
+
+def _without_holds(self: Ledger) -> None:
+    """Load a ledger, and forget which sessions are on hold."""
+    _LOAD(self)
+    for history in self.sums.sessions.values():
+        history.on_hold = False
+
+
+def _as_planned(_: Any, session: Any) -> Any:
+    """Act on the plan, whatever was written since."""
+    return session
+
+
+def _with_words(found: Case) -> Any:
+    """Record the words of a conversation with a stop."""
+    return replace(_STOP_OF(found), directory=found.session.verdict.last_prompt or "")
+
+
+def _without_sub_agents(self: Any, session: Any) -> Any:
+    """Return how much there is of a session's own transcript."""
+    growth: Any = _GROWTH(self, session)
+    return growth._replace(parts=growth.parts[:1])
+
+
+def _unseen_calls(self: Any, running: Any, *args: Any) -> None:
+    """Judge an attempt without the call of a tool that is under way."""
+    _OBSERVE(self, running, *args)
+    running.calling = False
+
+
+@contextlib.contextmanager
+def _together(_: Any, session: Any) -> Iterator[None]:
+    """Judge a session so that its failure is everybody's."""
+    del session
+    yield
+
+
+async def _no_directory_is_bad(*_: Any) -> None:
+    """Ask nothing about a directory."""
+
+
+def _to_any_program(self: HomeRevival, owner: Owner | None, **more: Any) -> Method | None:
+    """Hand a message to an open program, whether it takes one or not."""
+    return _METHOD_FOR(self, owner, **{**more, "is_interactive": True})
+
+
+def _forget_kill(self: Any, *_: Any) -> None:
+    """Say nothing of what the daemon ends."""
+
+
+_DUE = resets.due
+_REVIVAL_OF = Settings.revival_of
+_LOAD = Ledger._load
+_STOP_OF = revivals.stop_of
+_OBSERVE = revivals.Revivals.observe
+_METHOD_FOR = HomeRevival.method_for
+_GROWTH = revivals.Revivals._growth
+_EVERY_KIND = frozenset(Kind)
+
+#: The rules, by their names; those of the gate by the names of its reasons.
+BREAKS: dict[str, Break] = {
+    # The gate
+    "paused": _gate("revived while paused", Reason.PAUSED),
+    # Behind it stands that there is no command to run.
+    "no-method": _patch("nobody has named a command", Settings, "revival_of", _any_revival),
+    "not-the-keeper": _gate("its home is another daemon's", Reason.NOT_THE_KEEPER),
+    "ledger": Break(
+        "the disk has no room",
+        frozenset({Reason.LEDGER}),
+        ((LedgerFile, "probe", lambda _: None),),
+    ),
+    "kind": Break(
+        "revived after",
+        patches=((case, "REVIVABLE", _EVERY_KIND), (resets, "due", _due)),
+    ),
+    "crashes": _gate("its user was faster, or it crashed", Reason.CRASHES),
+    "on-hold": _gate("revived while on hold", Reason.ON_HOLD),
+    "project": _gate("its project is not to be revived", Reason.PROJECT),
+    "given-up": _gate("it has failed at once twice", Reason.GIVEN_UP),
+    # Behind it stands that nobody knows yet how a session with a new record has stopped.
+    "newer-record": _patch("", Roster, "refresh", _as_planned),
+    # Behind it stands that it is not due.
+    "too-far": _gate("waits for what is too far away", Reason.TOO_FAR),
+    "too-old": _patch("its stop is too old", Case, "is_over", False),
+    "backlog": _patch("stopped before its daemon's first start", Case, "is_from_before", False),
+    "windows": _gate("and no person wrote", Reason.WINDOWS),
+    "spend": _gate("it costs more than its plan", Reason.SPEND),
+    "not-due": _gate("revived before its limit ends", Reason.NOT_DUE),
+    "one account": _patch(
+        "revived before the limit of its account ends",
+        judge.Judge,
+        "_newest_resets",
+        lambda _: {},
+    ),
+    "hours": _gate("outside of the hours", Reason.HOURS),
+    "already-running": _gate("", Reason.ALREADY_RUNNING),
+    "owner-alive": Break(
+        "its owner is program",
+        frozenset({Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN}),
+    ),
+    "owner-unknown": _gate("its owner is unknown", Reason.OWNER_UNKNOWN),
+    # Behind it stands that the judge is not even asked.
+    "directory": _patch(
+        "its directory cannot be used", service.Monitor, "_patiently", _no_directory_is_bad
+    ),
+    # Behind it stands that the session is given up.
+    "attempts": Break(
+        "without progress",
+        frozenset({Reason.ATTEMPTS}),
+        ((revivals, "has_run_out", _allow),),
+    ),
+    "at-once": _gate("others of its home run", Reason.AT_ONCE),
+    "goes first": _patch("goes first", revivals, "LEAD", 0.0),
+    "hourly-limit": _gate("in an hour", Reason.HOURLY_LIMIT),
+    "no-binary": _gate("its program is missing", Reason.NO_BINARY),
+    # Messages
+    "takes no message": _patch(
+        "handed to what takes no message", HomeRevival, "method_for", _to_any_program
+    ),
+    # Behind the attempt that stays open stands that a message waits in the queue.
+    "handed over": Break(
+        "handed over twice",
+        patches=(
+            (revivals.Revivals, "_goes_on", lambda *_: False),
+            (FakeLiving, "is_queued", lambda *_: False),
+        ),
+    ),
+    # Once, over restarts and daemons
+    "intent first": _patch("its intent is not on the disk", LedgerFile, "append", _unwritten),
+    "adopted": _patch("", revivals.Revivals, "_adopted", lambda *_: None),
+    "home lock": _patch(
+        "its home is another daemon's", FakeHomeLocks, "keeper_of", lambda *_: True
+    ),
+    "taken over": _patch(
+        "stopped under a daemon of another state directory", Ledger, "kept", lambda *_: None
+    ),
+    "pause over a restart": _patch("revived while paused", Ledger, "_load", _without_pause),
+    "hold over a restart": _patch("revived while on hold", Ledger, "_load", _without_holds),
+    # The user's end
+    "left": _patch("its user left it", judge, "_has_left", lambda *_: False),
+    "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
+    # What a revival is worth
+    "exit status": _patch("worked, and nothing shows it", revivals, "_progressed", lambda *_: True),
+    "sub-agents": _patch(
+        "ended while it worked", revivals.Revivals, "_growth", _without_sub_agents
+    ),
+    "calls of tools": _patch(
+        "ended during a call of a tool", revivals.Revivals, "observe", _unseen_calls
+    ),
+    "killed": _patch("ended, and nobody wrote it down", revivals.Revivals, "_kill", _forget_kill),
+    # For the others
+    "own children": _patch(
+        "owner-alive, and nobody has it", revivals.Revivals, "pids", lambda _: frozenset()
+    ),
+    "apart": _patch("a tick failed", judge.Judge, "_apart", _together),
+    "conversation": Break(
+        "a conversation is in the ledger",
+        patches=((judge, "stop_of", _with_words), (revivals, "stop_of", _with_words)),
+    ),
+}
+#: The seeds of nights that have noticed a broken rule; they are tried first.
+NOTICED = {
+    "paused": 4,
+    "not-the-keeper": 16,
+    "ledger": 18,
+    "crashes": 1,
+    "project": 1,
+    "given-up": 51,
+    "newer-record": 17,
+    "too-far": 4,
+    "too-old": 22,
+    "backlog": 4,
+    "windows": 41,
+    "spend": 20,
+    "not-due": 1,
+    "one account": 4,
+    "hours": 10,
+    "already-running": 6,
+    "owner-alive": 54,
+    "owner-unknown": 4,
+    "attempts": 36,
+    "at-once": 5,
+    "goes first": 3,
+    "hourly-limit": 3,
+    "no-binary": 2,
+    "takes no message": 5,
+    "handed over": 150,
+    "adopted": 4,
+    "home lock": 16,
+    "taken over": 28,
+    "pause over a restart": 4,
+    "left": 1,
+    "new id": 111,
+    "sub-agents": 1,
+    "calls of tools": 3,
+    "killed": 4,
+    "own children": 21,
+    "conversation": 2,
+}
