@@ -142,6 +142,10 @@ class DemoTests(DemoTestCase):
         wait_until(lambda: not os.listdir(entries), "the pretend agent has ended")
 
 
+def _places() -> dict[str, str]:
+    return {"checkout": str(ROOT), "environment": sys.prefix}
+
+
 @needs_root
 @needs_linux
 class ContainerTests(DemoTestCase):
@@ -151,14 +155,22 @@ class ContainerTests(DemoTestCase):
             self.skipTest("no namespaces can be made here")
         beside = tempfile.mkdtemp(prefix="pal-", dir="/var/tmp")
         self.addCleanup(shutil.rmtree, beside)
-        state, stash = os.path.join(beside, "state"), os.path.join(beside, "stash")
-        os.mkdir(stash)
+        state = os.path.join(beside, "state")
+        # What the demo runs may be below /tmp itself: the checkout, and the environment.
+        kept = {os.path.join(beside, name): path for name, path in _places().items()}
+        for stash in kept:
+            os.mkdir(stash)
         if os.stat(beside).st_dev != os.stat("/").st_dev:
             self.skipTest("/var/tmp is a file system of its own")
         # A volume at /tmp, which others than this container may share.
-        script = (
-            f"mount --bind {ROOT} {stash} && mount -t tmpfs tmpfs /tmp && mkdir -p {ROOT} && "
-            f"mount --bind {stash} {ROOT} && cd / && exec {shlex.join(COMMAND)} demo"
+        script = " && ".join(
+            (
+                *(shlex.join(["mount", "--bind", path, stash]) for stash, path in kept.items()),
+                "mount -t tmpfs tmpfs /tmp",
+                *(shlex.join(["mkdir", "-p", path]) for path in kept.values()),
+                *(shlex.join(["mount", "--bind", stash, path]) for stash, path in kept.items()),
+                f"cd / && exec {shlex.join(COMMAND)} demo",
+            )
         )
         demo = self.spawn(
             [*unshare, "sh", "-c", script], PALINGENESIS_STATE=state, PYTHONPATH=str(ROOT)
