@@ -302,13 +302,12 @@ class Agent(ABC):
 
     @abstractmethod
     def is_wanted(self, line: bytes) -> bool:
-        """Return cheaply whether a line may hold a record that `meaningful` uses."""
+        """Return cheaply whether a line may hold a record that `step` uses."""
 
     @abstractmethod
     def identity(self, records: Iterable[Record]) -> Identity | None:
         """Return the session of a transcript's first records, oldest first; None if it is none."""
 
-    @abstractmethod
     def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
         """
         Yield what the records report, and leave out those that report nothing.
@@ -316,6 +315,14 @@ class Agent(ABC):
         :param records: newest first.
         :param local: the zone of a time without one; the machine's own if None.
         """
+        for record in records:
+            step = self.step(record, local)
+            if step is not None:
+                yield step
+
+    @abstractmethod
+    def step(self, record: Record, local: tzinfo | None) -> Step | None:
+        """Return what a record reports; None if that is nothing."""
 
     @abstractmethod
     def verdict(self, steps: Iterable[Step]) -> Verdict:

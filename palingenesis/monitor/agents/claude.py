@@ -174,18 +174,15 @@ class Claude(Agent):
                 return None if sidechain is True else identified(session, directory)
         return None
 
-    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
+    def step(self, record: Record, local: tzinfo | None) -> Step | None:
         """
-        Yield what the records report.
+        Return what a record reports.
 
         Left out are the records of sub-agents, retries (``api_error``), compactions, and what
         the program writes itself when a session is resumed ("No response requested.") or when
         it ends in the middle of a turn.
         """
-        for record in records:
-            step = None if _is_skipped(record) else _step(record, local)
-            if step is not None:
-                yield step
+        return None if _is_skipped(record) else _step(record, local)
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
         """

@@ -152,12 +152,9 @@ class Codex(Agent):
                 return identified(meta.get("id"), meta.get("cwd"))
         return None
 
-    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
-        """Yield what the records report; figures that are all null report nothing."""
-        for record in records:
-            step = _unparsed(record) if record.value is None else _step(record, local)
-            if step is not None:
-                yield step
+    def step(self, record: Record, local: tzinfo | None) -> Step | None:
+        """Return what a record reports; figures that are all null report nothing."""
+        return _unparsed(record) if record.value is None else _step(record, local)
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
         """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import tzinfo
 
 from palingenesis.monitor import files
@@ -87,17 +87,14 @@ class Copilot(Agent):
                 return identified(data.get("sessionId"), mapping(data.get("context")).get("cwd"))
         return None
 
-    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
+    def step(self, record: Record, local: tzinfo | None) -> Step | None:
         """
-        Yield what the events report; those of a sub-agent report nothing.
+        Return what an event reports; one of a sub-agent reports nothing.
 
         Left out is the end of the program too: it ends like that after a failed turn, after
         ``/exit`` and with its terminal.
         """
-        for record in records:
-            step = _unparsed(record) if record.value is None else _step(record, local)
-            if step is not None:
-                yield step
+        return _unparsed(record) if record.value is None else _step(record, local)
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
         """

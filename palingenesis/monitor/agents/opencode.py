@@ -253,10 +253,9 @@ class Opencode(Agent):
                 return identified(row.get("id"), row.get("directory"))
         return None
 
-    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
-        """Yield what the messages report."""
-        for record in records:
-            yield _step(record, local)
+    def step(self, record: Record, local: tzinfo | None) -> Step | None:
+        """Return what a message reports."""
+        return _step(record, local)
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
         """Judge by the newest message: it holds the end of its turn, if there is one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import tzinfo
 
 from palingenesis.monitor.agents.agent import UNREAD, Agent, Step, What
@@ -65,12 +65,9 @@ class Qwen(Claude):
         """Return cheaply whether a line may hold a meaningful record."""
         return _TYPES.search(line) is not None
 
-    def meaningful(self, records: Iterable[Record], local: tzinfo | None = None) -> Iterator[Step]:
-        """Yield what the records report."""
-        for record in records:
-            step = _unparsed(record) if record.value is None else _step(record, local)
-            if step is not None:
-                yield step
+    def step(self, record: Record, local: tzinfo | None) -> Step | None:
+        """Return what a record reports."""
+        return _unparsed(record) if record.value is None else _step(record, local)
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
         """Judge by the newest step; only a process tells a last error from one it retries after."""
