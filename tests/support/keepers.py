@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.keeper import Keeper
+from tests.support.private import private_path
 
 
 class KeeperTestCase(SynchronousTestCase):
@@ -17,7 +16,7 @@ class KeeperTestCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
+        self.directory = private_path(self)
 
     def keeper(self) -> Keeper:
         """Make one that wants to be the keeper; it lets go at the end of the test."""

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor.ledger import LEDGER_NAME, Attempt, Ledger, Stop
 from palingenesis.monitor.times import Times
 from palingenesis.words import Kind
+from tests.support.private import private_path
 
 #: Where the clock begins, in seconds since the epoch.
 START = 1_700_000_000.0
@@ -34,7 +35,7 @@ class LedgerTestCase(SynchronousTestCase):
     """Tests of a ledger that its keeper has open."""
 
     def setUp(self) -> None:
-        self.directory = os.path.join(os.path.abspath(self.mktemp()), "state")
+        self.directory = private_path(self)
         self.path = os.path.join(self.directory, LEDGER_NAME)
         self.times = SetTimes(START)
         self.ledger = self.opened()

@@ -22,6 +22,7 @@ from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.words import Kind
+from tests.support.private import private_path
 from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeWorld
 
@@ -32,7 +33,7 @@ PEER = Credentials(4242, 1000, 1000)
 class StateTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.directory = os.path.abspath(self.mktemp())
+        self.directory = private_path(self)
         os.mkdir(self.directory, 0o700)
         self.times = StagedTimes(self.now, self.clock.seconds)
         self.world = FakeWorld(self.times)

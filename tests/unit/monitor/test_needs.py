@@ -91,13 +91,7 @@ class NeedsTests(MonitorTestCase):
         self.assert_needs("its open program does not go on")
 
     def test_a_session_that_is_given_up_has_called_by_that(self) -> None:
-        for _ in range(2):
-            if not self.world.files:
-                self.limited(0)
-            while not any(start.revival.alive for start in self.world.starts):
-                self.pass_time(5)
-            self.world.starts[-1].revival.finish(1)
-            self.pass_time(6)
+        self.fail_twice_at_once()
         self.assertEqual(self.told("needs"), ("given up",))
         self.assertEqual(self.calls(), [])
 

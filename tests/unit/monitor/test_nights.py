@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections import Counter
 
@@ -45,9 +44,6 @@ class NightTests(SynchronousTestCase):
             self.assertGreater(counts[what], 0, what)
 
     def test_each_rule_that_is_broken_is_noticed(self) -> None:
-        if sys.version_info[:2] != (3, 11):
-            # Elsewhere other nights notice, and to find them takes many minutes.
-            self.skipTest("the nights that notice are written down for Python 3.11")
         for name, each in BREAKS.items():
             with each.broken():
                 # The night that noticed it when its seed was written down comes first.

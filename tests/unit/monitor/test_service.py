@@ -31,6 +31,7 @@ from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.times import Times
 from palingenesis.words import Event, Kind, Method, Owner
+from tests.support.private import private_path
 from tests.support.times import StagedTimes
 from tests.unit.monitor import fake_world
 from tests.unit.monitor.fake_world import FakeWorld
@@ -56,7 +57,7 @@ class MonitorTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = self.clock_class()
         self.clock_was_set = 0.0
-        self.directory = os.path.abspath(self.mktemp())
+        self.directory = private_path(self)
         os.mkdir(self.directory, 0o700)
         self.times = StagedTimes(self.now, self.clock.seconds)
         self.world = FakeWorld(self.times)
@@ -87,6 +88,19 @@ class MonitorTestCase(SynchronousTestCase):
     def stop(self, monitor: Monitor) -> None:
         if monitor.running:
             monitor.stopService()
+
+    def fail_twice_at_once(self) -> None:
+        """Have the command for a session fail as soon as it is started, twice."""
+        self.limited(0)
+        for _ in range(2):
+            for _ in range(1000):
+                if any(start.revival.alive for start in self.world.starts):
+                    break
+                self.pass_time(5)
+            else:
+                self.fail("no command is started")
+            self.world.starts[-1].revival.finish(1)
+            self.pass_time(6)
 
     def restart(self, settings: Settings | None = None) -> None:
         """Kill the daemon, and start another one."""
@@ -422,13 +436,7 @@ class RevivingTests(MonitorTestCase):
         self.assertEqual(len(self.world.starts), 1)
 
     def test_the_same_quick_failure_twice_is_the_end(self) -> None:
-        for _ in range(2):
-            if not self.world.files:
-                self.limited(0)
-            while not any(start.revival.alive for start in self.world.starts):
-                self.pass_time(5)
-            self.world.starts[-1].revival.finish(1)
-            self.pass_time(6)
+        self.fail_twice_at_once()
         self.pass_time(50_000)
         self.assertEqual(len(self.world.starts), 2)
         self.assertEqual(self.told("state", "held"), ("given-up", "given-up"))

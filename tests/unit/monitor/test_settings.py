@@ -18,6 +18,7 @@ from palingenesis.monitor.settings import (
     settings_of,
 )
 from palingenesis.words import Method
+from tests.support.private import private_path
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
 
@@ -351,7 +352,7 @@ class ProjectTests(SynchronousTestCase):
 
 class EnvironmentFileTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.path = os.path.abspath(self.mktemp())
+        self.path = private_path(self)
 
     def write(self, content: str, mode: int = 0o600) -> None:
         with open(self.path, "w", encoding="utf-8") as file:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.paths import state_directory
+from tests.support.private import private_path
 
 
 class PlaceTests(SynchronousTestCase):
@@ -31,7 +32,7 @@ class PlaceTests(SynchronousTestCase):
 
 class PrepareTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.base = os.path.abspath(self.mktemp())
+        self.base = private_path(self)
 
     def test_a_state_directory_is_made_private_with_its_parents_whatever_the_umask(self) -> None:
         before = os.umask(0o277)
@@ -50,8 +51,8 @@ class PrepareTests(SynchronousTestCase):
         self.assertEqual(stat.S_IMODE(os.stat(self.base).st_mode), 0o500)
 
     def test_a_file_in_its_place_is_refused(self) -> None:
-        with open(self.base, "w"):
-            self.assertRaisesRegex(StateError, "not a directory", prepare_directory, self.base)
+        os.close(os.open(self.base, os.O_CREAT | os.O_WRONLY, 0o600))
+        self.assertRaisesRegex(StateError, "not a directory", prepare_directory, self.base)
 
     def test_a_state_directory_that_others_can_change_or_move_is_refused(self) -> None:
         path = os.path.join(self.base, "state")
@@ -63,9 +64,9 @@ class PrepareTests(SynchronousTestCase):
             os.chmod(opened, 0o700)
 
     def test_a_file_in_the_way_is_refused(self) -> None:
-        with open(self.base, "w"):
-            path = os.path.join(self.base, "state")
-            self.assertRaisesRegex(StateError, "not a directory", prepare_directory, path)
+        os.close(os.open(self.base, os.O_CREAT | os.O_WRONLY, 0o600))
+        path = os.path.join(self.base, "state")
+        self.assertRaisesRegex(StateError, "not a directory", prepare_directory, path)
 
     def test_the_error_is_one_line_whatever_the_path(self) -> None:
         self.assertNotIn("\n", str(StateError("/a\nb", "why")))
