@@ -167,6 +167,21 @@ def arguments_of(pid: int) -> list[str]:
         return []
 
 
+def environment_of(pid: int) -> dict[str, str] | None:
+    """
+    Return the environment with which a process was started, proc_pid_environ(5).
+
+    None if it cannot be read, as that of another user, and on macOS.
+    """
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            variables = os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return None
+    pairs = (each.partition("=") for each in variables)
+    return {name: value for name, equals, value in pairs if equals}
+
+
 def macos_kernel() -> Kernel:
     """
     Return macOS's table of processes.

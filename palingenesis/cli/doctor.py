@@ -15,7 +15,7 @@ from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
 from palingenesis.cli.inspection import inspection
 from palingenesis.cli.inspection import rows as inspected_rows
 from palingenesis.cli.monitor import INSPECT, every_session
-from palingenesis.cli.readiness import Surroundings, directories_of, environment_of, lacks
+from palingenesis.cli.readiness import Surroundings, directories_of, lacks
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
 from palingenesis.client.errors import (
@@ -31,7 +31,7 @@ from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError, check_trusted
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, PathError, config_file, exposure, unread_directory
-from palingenesis.procfs import has_ended, is_stopped, peer_credentials
+from palingenesis.procfs import environment_of, has_ended, is_stopped, peer_credentials
 from palingenesis.text import in_short, printable
 from palingenesis.wire import Command
 from palingenesis.words import Key
@@ -195,7 +195,9 @@ def _missing(
             settings = _settings(config[Key.PATH] if config[Key.EXISTS] else None)
         except ConfigError:
             settings = None
-        inherited = environment_of(extra.get(Key.PID))
+        pid = extra.get(Key.PID)
+        found = environment_of(pid) if type(pid) is int else None
+        inherited = dict(os.environ) if found is None else found
         places = directories_of(every_session(client)) if shown else {}
         around = Surroundings(settings, inherited, places, shown)
         missing = list(lacks(inspected, extra.get(Key.SCAN), around.trial))

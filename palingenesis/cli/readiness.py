@@ -175,17 +175,6 @@ def version_of(
     return f"{at_home(program)} {option}: {trouble}{said}", ""
 
 
-def environment_of(pid: object) -> dict[str, str]:
-    """Return the environment that a process was started with; our own if it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = os.fsdecode(file.read()).split("\0")
-    except OSError:
-        return dict(os.environ)
-    pairs = (each.partition("=") for each in variables)
-    return {name: value for name, equals, value in pairs if equals}
-
-
 def directories_of(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """
     Return the directories of sessions that may be brought back, by the home's name.

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import NamedTuple
 
-from palingenesis.monitor import machine
 from palingenesis.monitor.agents.agent import InputLine
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.processes import Process, look_at, names_of
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.tmux import Doubt, Pane, Place, Tmux, place_of
-from palingenesis.procfs import process_stat
+from palingenesis.procfs import environment_of, process_stat
 
 #: Seconds for which a person who has used the terminal is there.
 PRESENCE = 300.0
@@ -202,7 +201,10 @@ class Typist:
         process = look_at(line.pid)
         if process is None or process.start != line.start:
             raise Doubt("it has just ended")
-        place = place_of(_environment_of(line.pid))
+        environment = environment_of(line.pid)
+        if environment is None:
+            raise Doubt("its environment cannot be read")
+        place = place_of(environment)
         tmux = Tmux(place, self._environment)
         pane = tmux.look()
         # After the look at the screen: what ended meanwhile is not there any more.
@@ -260,16 +262,3 @@ def _generations(pid: int) -> list[int]:
             break
         found.append(int(fields[1]))
     return found
-
-
-def _environment_of(pid: int) -> dict[str, str]:
-    """
-    Return the environment with which a process was started, proc_pid_environ(5).
-
-    :raises Doubt: if it cannot be read, as that of another user.
-    """
-    content = machine.table(f"/proc/{pid}/environ")
-    if content is None:
-        raise Doubt("its environment cannot be read")
-    pairs = (each.partition("=") for each in content.split("\0"))
-    return {name: value for name, equals, value in pairs if equals}

@@ -19,6 +19,7 @@ from palingenesis.procfs import (
     arguments_of,
     command_of,
     directory_of,
+    environment_of,
     has_ended,
     is_stopped,
     parse_stat,
@@ -143,6 +144,15 @@ class ProcessTests(SynchronousTestCase):
     def raw(self) -> list[bytes]:
         with open("/proc/self/cmdline", "rb") as file:
             return file.read().split(b"\0")[:-1]
+
+    @needs_linux
+    def test_the_environment_is_the_one_it_was_started_with(self) -> None:
+        found = environment_of(os.getpid())
+        assert found is not None
+        with open("/proc/self/environ", "rb") as file:
+            names = {os.fsdecode(each.partition(b"=")[0]) for each in file.read().split(b"\0")}
+        self.assertEqual(set(found), names - {""})
+        self.assertIsNone(environment_of(2**31 - 1))
 
     def test_a_process_that_may_not_be_signalled_has_not_ended(self) -> None:
         def refuse(*_: int) -> None:
