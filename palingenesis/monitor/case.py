@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from palingenesis.monitor import resets
@@ -141,10 +142,10 @@ class Ending:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """
-    All that is known of one session at one moment.
+    All that is known of one session at one moment: what follows from it is found once.
 
     :ivar ending: how it ended; None if it has not, or that is not known yet.
     :ivar running: whether a command that revives it runs.
@@ -185,7 +186,7 @@ class Case:
             return max(self.ending.due, verdict.reset + SELF_RESUME)
         return self.ending.due
 
-    @property
+    @cached_property
     def method(self) -> Method | None:
         """
         The method that revives the session; None if none that is named fits its owner.
@@ -208,7 +209,7 @@ class Case:
             return None
         return self.revival.run_for(self.method)
 
-    @property
+    @cached_property
     def revival(self) -> HomeRevival | None:
         """How the sessions of its home are brought back in its directory; None if not at all."""
         session = self.session

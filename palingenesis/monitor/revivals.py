@@ -362,8 +362,7 @@ class Revivals:
         """Return whether the agent goes on because of an attempt, and not of a person's prompt."""
         if attempt.method not in (Method.QUEUE, Method.TYPE_INTO) or given is None:
             return True
-        text, at = self._world.last_prompt(session.home, session.path)
-        return text == given and at is not None and at >= attempt.at
+        return _is_given(*self._world.last_prompt(session.home, session.path), attempt, given)
 
     def _goes_on(self, running: Running, ended: Ended, session: Session | None) -> bool:
         """
@@ -593,12 +592,14 @@ def _is_cut(session: Session, attempt: Attempt, given: str | None) -> bool:
     Codex does that itself if it runs without a person (openai/codex#41060): it is no user's end.
     """
     verdict = session.verdict
-    at = verdict.last_prompt_at
-    if attempt.method is not Method.QUEUE or verdict.kind is not Kind.USER:
+    if attempt.method is not Method.QUEUE or verdict.kind is not Kind.USER or given is None:
         return False
-    return (
-        given is not None and verdict.last_prompt == given and at is not None and at >= attempt.at
-    )
+    return _is_given(verdict.last_prompt, verdict.last_prompt_at, attempt, given)
+
+
+def _is_given(text: str | None, at: float | None, attempt: Attempt, given: str) -> bool:
+    """Return whether a prompt, by its text and its time, is the one that an attempt has given."""
+    return text == given and at is not None and at >= attempt.at
 
 
 def _why(running: Running, session: Session | None) -> str | None:
