@@ -7,18 +7,18 @@ from typing import Any
 
 from tests.agents import chat_server
 from tests.agents.answers import Answer, Hold, Say
-from tests.agents.case import AgentTestCase
 from tests.agents.copilot import Copilot
 from tests.agents.opencode import Opencode
 from tests.agents.qwen import Qwen
 from tests.agents.scenarios import FAR, LONG
+from tests.agents.shared_rows import SharedRows
 from tests.agents.terminal import Window
 
 #: Seconds by which a reset may differ from the one that was meant: spans are whole seconds.
 ROUGHLY = 5
 
 
-class Basics(AgentTestCase):
+class Basics(SharedRows):
     """
     The rows that these agents have.
 
@@ -79,13 +79,6 @@ class Basics(AgentTestCase):
         self.bed.daemon(backlog=True, retry=[FAR])
         self.assert_told(limited, kind="limit", state="waiting")
         self.assert_told(finished, kind="finished")
-
-    def test_blanks_and_letters_in_a_directory(self) -> None:
-        directory = self.bed.make("home", "mein Büro", "日本 'x' [a]*")
-        self.bed.server.answers(Say())
-        self.bed.begin(directory=directory).wait()
-        self.bed.daemon(backlog=True)
-        self.assert_told(kind="finished", directory=directory)
 
     def test_closed_in_a_turn(self) -> None:
         self.in_a_turn(self.agent.runs(LONG), "time.sleep").close()

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SkipTest
 
 from palingenesis.monitor.agents import AGENTS
 from tests.agents.answers import Answer, Cut, Hold, Say
-from tests.agents.case import AgentTestCase
+from tests.agents.shared_rows import SharedRows
 from tests.agents.terminal import Window
 from tests.support.patience import wait_until
 
@@ -27,7 +27,7 @@ STALL = 8
 LONG = "python3 -c 'import time; time.sleep(600)'"
 
 
-class Scenarios(AgentTestCase):
+class Scenarios(SharedRows):
     """The rows that all agents have."""
 
     def reset(self, seconds: float = FAR) -> int:
@@ -110,13 +110,6 @@ class Scenarios(AgentTestCase):
         self.bed.daemon(backlog=True)
         self.assert_told(limited, kind="limit", due=resets)
         self.assert_told(finished, kind="finished")
-
-    def test_blanks_and_letters_in_a_directory(self) -> None:
-        directory = self.bed.make("home", "mein Büro", "日本 'x' [a]*")
-        self.bed.server.answers(Say())
-        self.bed.begin(directory=directory).wait()
-        self.bed.daemon(backlog=True)
-        self.assert_told(kind="finished", directory=directory)
 
     def test_a_directory_by_a_link(self) -> None:
         link = os.path.join(self.bed.home, "link")
