@@ -23,7 +23,7 @@ class Exit(IntEnum):
         return status
 
     DONE = 0, "done"
-    ERROR_REPLY = 1, "the daemon replied with an ERR"
+    ERROR_REPLY = 1, "the daemon replied with an ERR; of doctor: no session would come back"
     USAGE = 2, "a mistake in the command line, the configuration or the path"
     NOT_RUNNING = 3, "the daemon is not running"
     NO_ANSWER = 4, "no usable answer: timeout, permission denied, or an invalid reply"

@@ -479,7 +479,9 @@ COMMANDS = {
     "completion": CliCommand(
         _completion, "print the completion script of a shell", _add_completion_options
     ),
-    "doctor": CliCommand(_doctor, "find out why the daemon does not answer", _add_doctor_options),
+    "doctor": CliCommand(
+        _doctor, "find out what keeps sessions from coming back", _add_doctor_options
+    ),
 }
 
 

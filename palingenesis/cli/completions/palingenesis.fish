@@ -205,7 +205,7 @@ complete -c palingenesis -n '_shtab_palingenesis_using completion' -s h -l help 
 complete -c palingenesis -n '_shtab_palingenesis_using completion' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using completion' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
 complete -c palingenesis -n '_shtab_palingenesis_using completion; and test $_shtab_palingenesis_npos -eq 0' -ka "bash zsh fish" -d 'the shell it is for'
-complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a doctor -d 'Find out why the daemon does not answer.'
+complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a doctor -d 'Find out what keeps sessions from coming back.'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using doctor' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
