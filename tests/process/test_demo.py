@@ -18,6 +18,7 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.monitor import pretend
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.checkout import ROOT
+from tests.support.lines import next_line
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE, wait_until
 
@@ -119,8 +120,7 @@ class DemoTests(DemoTestCase):
         ):
             demo = self.start()
             assert demo.stdout is not None
-            while moment not in (line := demo.stdout.readline()):
-                self.assertNotEqual(line, "", demo.stderr)
+            next_line(demo.stdout, lambda line, moment=moment: moment in line)
             os.killpg(demo.pid, number)
             began = time.monotonic()
             _, errors = demo.communicate(timeout=2 * PATIENCE)
@@ -132,8 +132,7 @@ class DemoTests(DemoTestCase):
     def test_the_agents_end_with_a_demo_that_cannot_clean_up(self) -> None:
         demo = self.start()
         assert demo.stdout is not None
-        while "working" not in demo.stdout.readline():
-            pass
+        next_line(demo.stdout, lambda line: "working" in line)
         (directory,) = glob.glob(f"/tmp/palingenesis-demo-{demo.pid}-*")
         self.addCleanup(self.end_daemon, directory)
         entries = os.path.join(directory, "claude", "sessions")
@@ -176,8 +175,7 @@ class ContainerTests(DemoTestCase):
             [*unshare, "sh", "-c", script], PALINGENESIS_STATE=state, PYTHONPATH=str(ROOT)
         )
         assert demo.stdout is not None
-        while "working" not in (line := demo.stdout.readline()):
-            self.assertNotEqual(line, "", demo.stderr)
+        next_line(demo.stdout, lambda line: "working" in line)
         (directory,) = os.listdir(state)
         self.assertRegex(directory, "^demo-")
         output, errors = demo.communicate(timeout=3 * PATIENCE)

@@ -21,6 +21,7 @@ from palingenesis.web.settings import DEFAULT_PORT
 from tests.process.test_web import free_port
 from tests.support.cases import CommandTestCase
 from tests.support.impostors import answer, impostor
+from tests.support.lines import next_line
 from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.processes import Process
@@ -142,11 +143,9 @@ class ConfigurationTests(DaemonWebTestCase):
         with connect(self.local) as connection:
             connection.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
             events = connection.makefile("rb")
-            while not events.readline().startswith(b"event: sessions"):
-                pass
+            next_line(events, lambda line: line.startswith(b"event: sessions"))
             self.ask(b"PAUSE\n")
-            while not (line := events.readline()).startswith(b"id: "):
-                pass
+            line = next_line(events, lambda line: line.startswith(b"id: "))
             number = int(line[4:])
             self.assertEqual(events.readline(), b"event: log\n")
             self.assertEqual(json.loads(events.readline()[6:])["event"], "paused")
@@ -438,11 +437,9 @@ class ReactorTests(DaemonWebTestCase):
         with connect(self.local) as stream:
             stream.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
             events = stream.makefile("rb")
-            while not events.readline().startswith(b"event: sessions"):
-                pass
+            next_line(events, lambda line: line.startswith(b"event: sessions"))
             self.ask(b"PAUSE\n")
-            while not events.readline().startswith(b"event: log"):
-                pass
+            next_line(events, lambda line: line.startswith(b"event: log"))
             self.assertEqual(process.stop(signal.SIGTERM), 0)
             self.assertTrue(events.read().endswith(b"0\r\n\r\n"))
         self.assert_no_traceback(process)
