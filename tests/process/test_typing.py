@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -391,7 +392,7 @@ class OtherTerminalTests(TypingTestCase):
 
     def test_a_terminal_of_its_own_within_the_pane(self) -> None:
         """As in screen(1), zellij or script(1)."""
-        line = " ".join(self.stage.command)
+        line = shlex.join(self.stage.command)
         self.stage.open(["script", "-qfc", line, "/dev/null"])
         self.stage.paint(IDLE)
         self.assertIn("terminal is not", self.stage.typist().doubt() or "")
