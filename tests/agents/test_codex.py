@@ -255,6 +255,8 @@ class CodexTests(scenarios.Scenarios):
         self.bed.server.answers(Call("request_user_input", {"questions": [question]}), Hold())
         window = self.bed.open()
         window.type("/plan")
+        # The menu of commands names the mode too.
+        wait_until(lambda: "/plan" not in window.screen, "the command has been taken")
         window.wait_for("Plan mode")
         window.type("please do the work")
         window.wait_for("Left or right?")
