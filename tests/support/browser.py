@@ -66,7 +66,8 @@ def start_browser(case: SynchronousTestCase, profile: str) -> Any:
 
 def wait_for_text(browser: Any, element: str, is_right: Callable[[str], bool]) -> str:
     """Wait until the text of an element, found by its id, is right, and return it."""
-    script = "return document.getElementById(arguments[0]).textContent"
+    # A page that is still on its way has no element yet.
+    script = "return document.getElementById(arguments[0])?.textContent ?? ''"
 
     def text() -> str:
         found = str(browser.execute_script(script, element))
