@@ -3,7 +3,8 @@ Run the tests of the real agents: ``python -m tests.agents.run [few | all] [NAME
 
 The newest version of each agent is tried; with ``all``, every pinned version in its turn. With
 ``few``, one row of each way to go on in an open program is tried, since most of them wait for
-minutes. They reach nothing but the loopback, if this machine lets us have a network of our own.
+minutes. A test that is named runs with its own agent alone. They reach nothing but the loopback,
+if this machine lets us have a network of our own.
 """
 
 from __future__ import annotations
@@ -143,10 +144,14 @@ def main(arguments: list[str]) -> int:
     if named:
         agent, _, version = named.partition("@")
         pairs = [(agent, version)]
-    passed = [
-        attempt(agent, version, names or modules_of(agent, few), alone) for agent, version in pairs
-    ]
-    return 0 if all(passed) else 1
+    passed = []
+    for agent, version in pairs:
+        own = [name for name in names if name.startswith(f"{__package__}.test_{agent}")]
+        if own or not names:
+            passed.append(attempt(agent, version, own or modules_of(agent, few), alone))
+    if not passed:
+        print(f"no agent's tests are named so: {' '.join(names)}", flush=True)
+    return 0 if passed and all(passed) else 1
 
 
 if __name__ == "__main__":

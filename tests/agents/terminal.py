@@ -22,16 +22,19 @@ class Tmux:
 
     :param directory: where its socket is.
     :param environment: the environment of all that it starts.
+    :param socket: the name of its socket.
     """
 
-    def __init__(self, directory: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, directory: str, environment: Mapping[str, str], socket: str = "bed") -> None:
+        self._directory = directory
         self._environment = {**environment, "TMUX_TMPDIR": directory}
+        self._tmux = ("tmux", "-L", socket, "-f", "/dev/null")
         self._number = 0
 
     def tmux(self, *arguments: str) -> str:
         """Run a command of tmux, and return what it prints."""
         done = subprocess.run(
-            ["tmux", "-L", "bed", "-f", "/dev/null", *arguments],
+            [*self._tmux, *arguments],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -45,7 +48,7 @@ class Tmux:
     @contextlib.contextmanager
     def attached(self, name: str) -> Iterator[None]:
         """Have a terminal attached to a session."""
-        command = shlex.join(["tmux", "-L", "bed", "attach", "-t", name])
+        command = shlex.join([*self._tmux, "attach", "-t", name])
         client = subprocess.Popen(
             ["script", "-qfc", command, "/dev/null"],
             env=self._environment,
@@ -58,6 +61,14 @@ class Tmux:
         finally:
             client.kill()
             client.communicate()
+
+    def nest(self, name: str) -> Window:
+        """Attach to a session from within a tmux of another server."""
+        outer = Tmux(self._directory, self._environment, "outer")
+        attach = ["-u", "TMUX", *self._tmux, "attach", "-t", name]
+        window = outer.open(attach, self._directory)
+        wait_until(lambda: self.tmux("list-clients", "-t", name), "a client")
+        return window
 
     def open(self, command: Sequence[str], directory: str, size: tuple[int, int] = SIZE) -> Window:
         """Start a program in a window of its own, of so many columns and lines."""
@@ -107,6 +118,10 @@ class Window:
         """Have a person look at the window, from a terminal of its own."""
         with self._tmux.attached(self.name):
             yield
+
+    def nested(self) -> Window:
+        """Look at the window from within another tmux, and return the window there."""
+        return self._tmux.nest(self.name)
 
     def keys(self, *keys: str) -> None:
         """Press keys, by tmux's names."""

@@ -36,7 +36,12 @@ exec {tmux} "$@"
 
 
 class TypedTests(AgentTestCase):
+    """
+    :ivar claim: which limit the server says that it is.
+    """
+
     kind = ClaudeCode
+    claim = "five_hour"
 
     def setUp(self) -> None:
         super().setUp()
@@ -46,14 +51,15 @@ class TypedTests(AgentTestCase):
     # What a test begins with.
 
     def set(self, **settings: Any) -> None:
-        """Change the program's settings."""
+        """Change the program's settings; one that is None is its default again."""
         path = os.path.join(self.bed.home, ".claude", "settings.json")
         with open(path, encoding="utf-8") as file:
-            known = json.load(file)
-        self.bed.write(json.dumps({**known, **settings}), "home", ".claude", "settings.json")
+            known = {**json.load(file), **settings}
+        kept = {name: value for name, value in known.items() if value is not None}
+        self.bed.write(json.dumps(kept), "home", ".claude", "settings.json")
 
     def limit(self, seconds: float = NEAR) -> Answer:
-        return claude_server.limited(time.time() + seconds)
+        return claude_server.limited(time.time() + seconds, self.claim)
 
     def at_a_limit(self, *answers: Answer | Callable[[], Answer], seconds: float = NEAR) -> Window:
         """Open the program, and bring it to a limit that ends soon."""
@@ -339,14 +345,29 @@ class TypedTests(AgentTestCase):
             self.assert_doubt("a person used its terminal")
             self.assert_nothing_typed(window)
 
+    def test_in_a_tmux_within_another(self) -> None:
+        self.daemon()
+        window = self.at_rest()
+        window.nested()
+        self.assert_doubt("runs in another")
+        self.assert_nothing_typed(window)
+
     def test_it_goes_on_by_itself(self) -> None:
-        """Nothing is typed for a program that has said that it goes on."""
-        self.set(autoContinueAtUsageLimit=True)
+        self.check_it_goes_on_by_itself(autoContinueAtUsageLimit=True)
+
+    def test_it_goes_on_by_itself_after_a_weekly_limit(self) -> None:
+        """It does so by its own settings too, if the reset is near."""
+        self.claim = "seven_day"
+        self.check_it_goes_on_by_itself(autoContinueAtUsageLimit=None)
+
+    def check_it_goes_on_by_itself(self, **settings: Any) -> None:
+        """Check that nothing is typed for a program that has said that it goes on."""
+        self.set(**settings)
         self.daemon()
         self.at_a_limit(Say("By itself."))
         self.bed.written("set to continue automatically")
-        told = self.assert_told(method="type_into")
-        self.assertGreater(told["due"], time.time() + 500)
+        self.assert_told(method="type_into")
+        wait_until(lambda: self.told()["due"] > time.time() + 500, "ten minutes are left for that")
         wait_until(lambda: len(self.bed.server.asked) == 2, "it goes on", BY_ITSELF)
         self.assert_told(kind="finished")
         self.assertNotIn("intent", self.story())
