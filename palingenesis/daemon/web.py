@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -229,15 +229,9 @@ class MonitorFacts:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
 
-    def sessions(self) -> list[dict[str, Any]]:
+    def sessions(self, state: str | None = None) -> list[dict[str, Any]]:
         """Return the sessions as all pages of ``SESSIONS`` have them, as far as they fit."""
-        return fitting(self._every_session(), SESSIONS_LIMIT)
-
-    def _every_session(self) -> Iterator[dict[str, Any]]:
-        after = None
-        while page := self._monitor.sessions(SessionsQuery(after=after)):
-            yield from page
-            after = page[-1][Key.ID]
+        return fitting(self._monitor.all_sessions(SessionsQuery(state=state)), SESSIONS_LIMIT)
 
     def log(self, count: int, since: float | None, session: str | None) -> list[dict[str, Any]]:
         """Return the last entries of the ledger, of a session and since a time."""

@@ -33,7 +33,7 @@ from palingenesis.web.keys import Keys
 from palingenesis.web.page import PAGE
 from palingenesis.web.problem import Problem
 from palingenesis.wire import Command
-from palingenesis.words import Outcome
+from palingenesis.words import Outcome, State
 
 #: Entries of the log that are returned if nobody says how many, and at most.
 LOG_DEFAULT = 20
@@ -84,8 +84,8 @@ Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
 class Facts(Protocol):
     """What a daemon with sessions knows beside its status; an application has none."""
 
-    def sessions(self) -> Sequence[Any]:
-        """Return the sessions, as ``SESSIONS`` does."""
+    def sessions(self, state: str | None = None) -> Sequence[Any]:
+        """Return the sessions, or those in a state, as ``SESSIONS`` does."""
 
     def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:
         """Return the log's last entries, of a session and since a time if these are given."""
@@ -260,11 +260,12 @@ class ControlResource(Resource):
         return metrics.MEDIA_TYPE, metrics.render(self._control.metrics)
 
     def _get_sessions(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        assert self._facts is not None  # noqa: S101 - the path is known only with them
         state = _argument(request, b"state")
-        sessions = self._source.sessions()
-        if state is not None:
-            sessions = [session for session in sessions if session.get("state") == state]
-        return _JSON, _render(sessions)
+        if state is not None and state not in list(State):
+            expected = f"expected one of {', '.join(State)}"
+            raise Problem(HTTPStatus.BAD_REQUEST, f"state: {expected}")
+        return _JSON, _render(self._facts.sessions(state))
 
     def _get_log(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         assert self._facts is not None  # noqa: S101 - the path is known only with them

@@ -25,8 +25,9 @@ class Facts:
     healthy = True
     asked: tuple[Any, ...] = ()
 
-    def sessions(self) -> list[dict[str, str]]:
-        return [{"id": "a", "state": "waiting"}, {"id": "b", "state": "working"}]
+    def sessions(self, state: str | None = None) -> list[dict[str, str]]:
+        told = [{"id": "a", "state": "waiting"}, {"id": "b", "state": "working"}]
+        return [each for each in told if state in (None, each["state"])]
 
     def entries(self, after: int, most: int) -> list[tuple[int, dict[str, str]]]:
         return [(number, {"event": str(number)}) for number in (1, 2, 3) if number > after][-most:]
@@ -169,7 +170,11 @@ class FactsTests(DoorTestCase):
         self.assertEqual(len(self.ask(path="/api/v1/sessions").json), 2)
         waiting = self.ask(path="/api/v1/sessions?state=waiting").json
         self.assertEqual([session["id"] for session in waiting], ["a"])
-        self.assertEqual(self.ask(path="/api/v1/sessions?state=none").json, [])
+
+    def test_a_state_that_does_not_exist_is_no_empty_list(self) -> None:
+        reply = self.ask(path="/api/v1/sessions?state=none")
+        self.assertEqual(reply.status, 400)
+        self.assertIn("expected one of working, quiet, ", reply.json["detail"])
 
     def test_the_log_takes_its_arguments(self) -> None:
         self.assertEqual(self.ask(path="/api/v1/log").json, [{"event": "stopped"}])
