@@ -41,7 +41,7 @@ LOG_LIMIT = 1000
 
 #: Hours of a night that is asked for without them, and at most.
 NIGHT_DEFAULT = 12.0
-NIGHT_LIMIT = 168.0
+NIGHT_LIMIT = 168
 HOUR = 3600.0
 #: Seconds that a zone may be east or west of UTC.
 OFFSET_LIMIT = 86_400
@@ -339,7 +339,9 @@ class ControlResource(Resource):
         """Run a command of the table as one more client."""
         try:
             line = wire.render_request(name, *arguments)
-        except (ValueError, UnicodeError) as error:
+        except UnicodeError:
+            raise Problem(HTTPStatus.BAD_REQUEST, "An argument is not valid Unicode") from None
+        except ValueError as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
         answer = self._control.factory.call(line, peer=visitor.peer, origin=visitor.by)
         if answer is None:

@@ -270,6 +270,9 @@ class CommandTests(DoorTestCase):
         self.own(lambda _: None, "QUEUE")
         for argument in ("a\nSTATUS", "x" * 512):
             self.assertEqual(self.flush(argument).status, 400)
+        reply = self.flush("\ud800")
+        told = (reply.status, reply.json["detail"])
+        self.assertEqual(told, (400, "An argument is not valid Unicode"))
 
     def test_only_the_last_of_several_arguments_may_have_blanks(self) -> None:
         self.own(lambda *arguments: list(arguments), "QUEUE [WHY]")
