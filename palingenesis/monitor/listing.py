@@ -10,15 +10,13 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
 from palingenesis.monitor.roster import Session
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Key, Kind, State
+from palingenesis.words import Key, State
 
 #: Sessions in one page.
 PAGE = 100
 #: Entries of the ledger if their number is not given.
 COUNT = 20
 
-#: The kinds that wait for a person.
-_NEED_A_PERSON = frozenset({Kind.ASKING, Kind.CONTEXT, Kind.REFUSED})
 _URGENCIES = {State.REVIVING: 1, State.WAITING: 2, State.WORKING: 3}
 _REST = 4
 
@@ -137,8 +135,7 @@ def urgency(session: Session, oldest: float) -> int:
 
     :param oldest: as in `SessionsQuery.chosen`.
     """
-    needs = session.kind in _NEED_A_PERSON or session.state is State.GIVEN_UP
-    if needs and session.state is not State.LEFT and session.since >= oldest:
+    if session.needs is not None and session.since >= oldest:
         return 0
     return _URGENCIES.get(session.state, _REST)
 
