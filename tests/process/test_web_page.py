@@ -175,6 +175,32 @@ class ShownTests(PageTestCase):
             )
             self.assertEqual(shown, [f"claude a\\u{{{escaped}}}b c", None])
 
+    def test_sessions_that_are_left_out_are_counted_by_the_status(self) -> None:
+        told = self.browser.execute_async_script(
+            "const [sessions, status, done] = arguments; import('/sessions.js').then("
+            "(told) => done([told.sentence(sessions, status), told.sentence(sessions, null)]));",
+            [session(id="question1", kind="asking", needs="an answer", state="stopped")],
+            {
+                "known_sessions": 500,
+                "needs_you": 1,
+                "next_revival": None,
+                "sessions": {"waiting": 2, "working": 124, "reviving": 1, "stopped": 372},
+            },
+        )
+        self.assertEqual(told, ["1 needs you, 2 wait, 125 work", "1 needs you"])
+
+    def test_a_commands_words_break_only_if_they_are_too_long(self) -> None:
+        self.resize(320)
+        broken = self.run_script(
+            "const words = [...document.querySelectorAll('#needs code span')];"
+            "const height = words[0].offsetHeight * 1.5;"
+            "const tall = words.filter((each) => each.offsetHeight > height);"
+            "return tall.map((each) => each.innerText)"
+        )
+        self.assertEqual([word[:17] for word in broken], ["onerror=document."])
+        line = self.run_script("return document.querySelector('#needs code').innerText")
+        self.assertIn("&& claude --resume question1", line)
+
     def test_text_from_a_session_stays_text(self) -> None:
         self.assertIn(HOSTILE, self.wait_for("log", HOSTILE))
         self.assertIn(HOSTILE, self.text("sessions"))
