@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from palingenesis.daemon.commands import fitting
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
-from palingenesis.monitor.listing import SessionsQuery
+from palingenesis.monitor.listing import LogQuery, SessionsQuery
 from palingenesis.monitor.service import Monitor
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandRefused
@@ -236,15 +236,11 @@ class MonitorFacts:
         """Return the sessions as all pages of ``SESSIONS`` have them, as far as they fit."""
         return fitting(self._monitor.all_sessions(SessionsQuery(state=state)), SESSIONS_LIMIT)
 
-    def log(self, count: int, since: float | None, session: str | None) -> list[dict[str, Any]]:
-        """Return the last entries of the ledger, of a session and since a time."""
-        entries = [
-            entry
-            for entry in self._monitor.log(ENTRIES_LIMIT)
-            if (since is None or entry[Key.AT] >= since)
-            and (session is None or entry[Key.SESSION] == session)
-        ]
-        return entries[-count:]
+    def log(
+        self, count: int | None, since: float | None, session: str | None
+    ) -> list[dict[str, Any]]:
+        """Return the last entries of the ledger, chosen as ``LOG`` does."""
+        return LogQuery(count, since, session).chosen(self._monitor.log(ENTRIES_LIMIT))
 
     def entries(self, after: int, most: int) -> Sequence[tuple[int, dict[str, Any]]]:
         """Return the entries with a number above this one, the last ones, in order."""

@@ -35,8 +35,7 @@ from palingenesis.web.problem import Problem
 from palingenesis.wire import Command
 from palingenesis.words import Outcome, State
 
-#: Entries of the log that are returned if nobody says how many, and at most.
-LOG_DEFAULT = 20
+#: Entries of the log that are returned at most.
 LOG_LIMIT = 1000
 
 #: Hours of a night that is asked for without them, and at most.
@@ -87,8 +86,8 @@ class Facts(Protocol):
     def sessions(self, state: str | None = None) -> Sequence[Any]:
         """Return the sessions, or those in a state, as ``SESSIONS`` does."""
 
-    def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:
-        """Return the log's last entries, of a session and since a time if these are given."""
+    def log(self, count: int | None, since: float | None, session: str | None) -> Sequence[Any]:
+        """Return the log's last entries, chosen as ``LOG`` does; None is not given."""
 
     def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
         """Return entries as `palingenesis.web.events.Source.entries` does."""
@@ -269,10 +268,12 @@ class ControlResource(Resource):
 
     def _get_log(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         assert self._facts is not None  # noqa: S101 - the path is known only with them
-        count = _number(request, b"count", LOG_DEFAULT, 1, LOG_LIMIT)
+        count = _number(request, b"count", None, 1, LOG_LIMIT)
         since = _number(request, b"since", None, 0, 2**53)
         session = _argument(request, b"session")
-        return _JSON, _render(self._facts.log(int(count or 0), since, session))
+        return _JSON, _render(
+            self._facts.log(None if count is None else int(count), since, session)
+        )
 
     def _get_report(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         assert self._facts is not None  # noqa: S101 - the path is known only with them

@@ -61,9 +61,9 @@ class Facts:
         """Return the number of the last entry."""
         return len(self._all())
 
-    def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:  # noqa: ARG002
+    def log(self, count: int | None, since: float | None, session: str | None) -> Sequence[Any]:  # noqa: ARG002
         """Return the last entries."""
-        return [entry for _, entry in self._all()[-count:]]
+        return [entry for _, entry in self._all()[-(count or 20) :]]
 
     def night(self, since: float) -> dict[str, Any]:
         """Return a night in which one session waited, failed, and will be tried again."""

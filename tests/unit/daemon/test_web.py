@@ -24,6 +24,10 @@ class Pages:
     def __init__(self, count: int, size: int) -> None:
         self.all = [{"id": f"session-{number}", "who": "x" * size} for number in range(count)]
         self.reported = 0
+        self.entries: list[dict[str, Any]] = []
+
+    def log(self, count: int) -> list[dict[str, Any]]:
+        return self.entries[-count:]
 
     def all_sessions(self, query: SessionsQuery = EVERY) -> Iterator[dict[str, Any]]:
         for each in self.all:
@@ -53,6 +57,16 @@ class SessionsTests(SynchronousTestCase):
         pages = Pages(5 * PAGE, 1000)
         taken = MonitorFacts(cast("Monitor", pages)).sessions()
         self.assertLessEqual(pages.reported, len(taken) + 1)
+
+    def test_the_log_is_chosen_as_over_the_socket(self) -> None:
+        entries = [{"at": float(n), "session": f"{n % 2}abcd"} for n in range(60)]
+        pages = Pages(0, 0)
+        pages.entries = entries
+        facts = MonitorFacts(cast("Monitor", pages))
+        self.assertEqual(facts.log(None, None, None), entries[-20:])
+        # All of one session, by the beginning of its id.
+        self.assertEqual(facts.log(None, None, "1ab"), entries[1::2])
+        self.assertEqual(facts.log(3, 10.0, None), entries[-3:])
 
     def test_none_are_an_empty_list(self) -> None:
         self.assertEqual(facts(0).sessions(), [])
