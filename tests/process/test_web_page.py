@@ -165,6 +165,22 @@ class ShownTests(PageTestCase):
             # Python's quoting is another one, and a shell reads the same words.
             self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
 
+    def test_the_cause_of_a_failure_is_that_of_the_report(self) -> None:
+        for known in ({"exit": 1}, {"exit": -9}, {}, {"reason": "/bin/claude: not executable"}):
+            for killed in (False, True):
+                entries = [Entry(2.0, Event.FAILED, "a-1", "claude", attempt=1, **known)]
+                if killed:
+                    why = "it did not grow"
+                    by = Entry(1.0, Event.KILLED, "a-1", "claude", attempt=1, reason=why)
+                    entries.insert(0, by)
+                (told,) = facts(entries, paused=False, since=0.0, now=3.0)["failed"]
+                shown = self.browser.execute_async_script(
+                    "const [entries, done] = arguments; import('/sessions.js').then("
+                    "(told) => done(told.failuresIn(entries, 3).map((each) => each.cause)));",
+                    [each.public() for each in entries],
+                )
+                self.assertEqual(shown, [told["cause"]])
+
     def test_a_directory_that_cannot_be_shown_is_escaped_and_not_to_be_copied(self) -> None:
         for odd, escaped in (("\u00a0", "a0"), ("\u200d", "200d"), ("\ue000", "e000")):
             named = session(directory=f"/srv/a{odd}b c", id="a-1")
@@ -224,6 +240,27 @@ class ShownTests(PageTestCase):
             "return document.querySelector('#night [tabindex]').getAttribute('aria-label')"
         )
         self.assertIn(f"{planned[1][-5:]} planned: revival", lane)
+
+    def test_growth_alone_asks_for_no_new_picture(self) -> None:
+        pictures = (
+            "return performance.getEntriesByType('resource')"
+            ".filter((each) => each.name.includes('/night?')).length"
+        )
+        # Longer than the page waits before it asks for one.
+        soon = "setTimeout(arguments[0], 1500)"
+        sessions = staged(time.time())
+        self.stage(sessions)
+        wait_until(lambda: self.run_script(pictures) > 1, "the page knows these sessions")
+        self.browser.execute_async_script(soon)
+        before = self.run_script(pictures)
+        sessions[0]["who"] = "grown"
+        self.stage(sessions)
+        self.wait_for("sessions", "grown")
+        self.browser.execute_async_script(soon)
+        self.assertEqual(self.run_script(pictures), before)
+        sessions[0]["state"] = "quiet"
+        self.stage(sessions)
+        wait_until(lambda: self.run_script(pictures) > before, "a new picture is there")
 
     def test_what_needs_you_comes_first_and_the_rest_in_the_daemons_order(self) -> None:
         names = self.run_script(

@@ -276,9 +276,11 @@ const events = new Events({
     drawNext();
   },
   sessions(value) {
+    if (sessions === null || told.planOf(sessions) !== told.planOf(value)) {
+      drawSoon();
+    }
     sessions = value;
     drawNext();
-    drawSoon();
   },
   log(entry) {
     log.add([entry]);

@@ -20,6 +20,11 @@ export function keyOf(session) {
   return `${session.agent} ${session.id}`;
 }
 
+/** Return what the night's picture shows of sessions, as a text: of growth alone it shows nothing. */
+export function planOf(sessions) {
+  return JSON.stringify(sessions.map((each) => [keyOf(each), each.state, each.due]).sort());
+}
+
 /** Return how a session is called: by its agent and the end of its directory. */
 export function nameOf(session) {
   const directory = String(session.directory ?? "").replace(/\/+$/, "");
@@ -57,8 +62,9 @@ export function failuresIn(entries, now = Date.now() / 1000) {
       killed.set(key, entry);
     } else if (entry.event === "failed") {
       const by = killed.get(key);
-      const ended = by !== undefined && by.attempt === entry.attempt;
-      failures.set(key, { ...entry, cause: ended ? `ended: ${by.reason}` : exit(entry) });
+      const isKilled = by !== undefined && by.attempt === entry.attempt;
+      const cause = isKilled ? `ended by the daemon: ${by.reason}` : (entry.reason ?? exit(entry));
+      failures.set(key, { ...entry, cause });
     } else if (entry.event === "worked") {
       failures.delete(key);
     }
