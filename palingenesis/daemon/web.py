@@ -78,7 +78,8 @@ class WebDoor(Service):
         self._settings = settings
         if moved and self._web is not None:
             self._web.mode = settings.mode
-            self._web.listen(self._ports)
+            # Unix sockets are bound anew, and no port is closed here.
+            self._web.listen([place for place in self._web.addresses if place.path is None])
         self._apply()
 
     async def command(self, action: str = "") -> dict[str, Any] | None:

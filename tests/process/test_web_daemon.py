@@ -214,12 +214,18 @@ class ConfigurationTests(DaemonWebTestCase):
         self.assertEqual(connection.getresponse().status, 200)
 
     def test_a_port_that_is_closed_ends_the_sessions(self) -> None:
+        self.assert_moving_ends_sessions("")
+
+    def test_a_port_that_is_closed_ends_the_sessions_also_if_the_mode_changes(self) -> None:
+        self.assert_moving_ends_sessions('mode = "0660"\n')
+
+    def assert_moving_ends_sessions(self, more: str) -> None:
         # A page that is still open asks the port again and again, whoever listens there then.
         self.start(f'[http]\nlisten = "127.0.0.1:{self.port}"\n')
         key = self.log_in(self.said("web").splitlines()[0])
         self.assertEqual(self.get("/api/v1/status", key)[0], 200)
         other = free_port()
-        self.configure(f'[http]\nlisten = "127.0.0.1:{other}"\n')
+        self.configure(f'[http]\nlisten = "127.0.0.1:{other}"\n{more}')
         self.ask(b"RELOAD\n")
         wait_until(lambda: self.is_open(other), "the door has moved")
         wait_until(
