@@ -34,7 +34,7 @@ class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
     """
     A process; of a socket's peer, as it was when it connected or began to listen.
 
-    :ivar pid: its process id; 0 when it lives in another PID namespace.
+    :ivar pid: its process id; 0 if it lives in another PID namespace, or is connected over TCP.
     :ivar uid: its effective user id.
     :ivar gid: its effective group id.
     """
@@ -50,6 +50,13 @@ class Credentials(namedtuple("Credentials", ("pid", "uid", "gid"))):
             return f"a process in another container, {user_in_words(self.uid)}"
         command = command_of(self.pid) or "command unknown"
         return f"pid {self.pid} ({command}), {user_in_words(self.uid)}"
+
+
+def client_in_words(peer: Credentials | None) -> str:
+    """Name a client by its user and process, as far as the kernel reports them, for a log."""
+    if peer is None:
+        return "an unknown client"
+    return f"uid {peer.uid}, pid {peer.pid}" if peer.pid else f"uid {peer.uid}"
 
 
 def peer_credentials(connection: Any) -> Credentials | None:

@@ -50,8 +50,9 @@ FILES = (
     ("~/.config/palingenesis/config.toml", "The configuration."),
     (
         "~/.local/state/palingenesis",
-        "The state directory: ledger.jsonl, the monitor's memory; output, what revived agents "
-        "print; twistd.log, the log of `start`. Other places are, in this order: --state; "
+        "The state directory: ledger.jsonl, the monitor's memory, and ledger.jsonl.1, the file "
+        "before it; output, what revived agents print; twistd.log, the log of `start`; http-token, "
+        "what programs send over HTTP. Other places are, in this order: --state; "
         "$PALINGENESIS_STATE; palingenesis in $XDG_STATE_HOME.",
     ),
 )
@@ -64,7 +65,7 @@ EXAMPLES = (
         "palingenesis --socket /run/user/1000/jobs.sock send FLUSH queue",
         "Send a command of an application's own.",
     ),
-    ("echo STATUS | nc -N -U $(palingenesis path)", "Ask without this command."),
+    ('echo STATUS | nc -N -U "$(palingenesis path)"', "Ask without this command."),
 )
 
 #: The keys of tables whose settings have another shape, or no docstring.
@@ -184,7 +185,7 @@ def _meanings(described: type) -> dict[str, str]:
 
 def _terms(pairs: Iterable[tuple[object, str]]) -> str:
     text = "\n".join(f".TP\n.B {name}\n{meaning}" for name, meaning in pairs)
-    return text.replace("\\", r"\e").replace("-", r"\-")
+    return text.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq")
 
 
 def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

@@ -153,7 +153,7 @@ def _sections(night: Mapping[str, Any]) -> Iterator[str]:
         yield f"<h2>{escape(title.capitalize())}</h2>\n<ul>"
         for each in night[key]:
             line = each.get("line")
-            code = f"<br><code>{escape(printable(line, MESSAGE_LIMIT))}</code>" if line else ""
+            code = f"<br><code>{_words(line)}</code>" if line else ""
             what = escape(printable(_what(key, each), MESSAGE_LIMIT))
             yield f"<li><b>{escape(_who(each))}</b> {what}{code}</li>"
         yield "</ul>"
@@ -165,6 +165,12 @@ def _sections(night: Mapping[str, Any]) -> Iterator[str]:
         for row in rows(night):
             yield f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
         yield "</tbody></table></details>"
+
+
+def _words(line: str) -> str:
+    """Return a line's words as HTML, each of which breaks only if it is too long."""
+    words = escape(printable(line, MESSAGE_LIMIT)).split(" ")
+    return " ".join(f"<span>{word}</span>" for word in words)
 
 
 def _write(path: str, text: str) -> None:
@@ -185,7 +191,8 @@ _PAGE = """\
 :root {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem; }}
 li, td {{ overflow-wrap: anywhere; }}
-code {{ font-size: 0.9em; }}
+code {{ font-size: 0.9em; white-space: pre-wrap; }}
+code span {{ display: inline-block; max-width: 100%; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; vertical-align: top; padding: 0.2rem 0.6rem 0.2rem 0; }}
 svg {{ display: block; }}

@@ -14,6 +14,7 @@ from palingenesis.monitor.ledger import ENTRIES_LIMIT
 from palingenesis.monitor.listing import LogQuery, QueryError, SessionsQuery
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.paths import PathError
+from palingenesis.procfs import client_in_words
 from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.service import ControlService
 from palingenesis.wire import REPLY_LIMIT
@@ -68,7 +69,7 @@ def add_commands(
             if peer is None or peer.uid not in (0, os.geteuid()):
                 raise CommandRefused("only the daemon's own user and root may steer a session")
             try:
-                await maybeDeferred(steer, id, f"uid {peer.uid}, pid {peer.pid}")
+                await maybeDeferred(steer, id, client_in_words(peer))
             except SteeringError as error:
                 raise CommandRefused(str(error)) from None
 

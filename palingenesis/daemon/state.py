@@ -11,7 +11,7 @@ from zope.interface import implementer
 from palingenesis import __version__
 from palingenesis.monitor.service import Monitor
 from palingenesis.paths import PathError
-from palingenesis.procfs import Credentials
+from palingenesis.procfs import Credentials, client_in_words
 from palingenesis.server.interfaces import CommandRefused, FixedKeys, IDaemonState
 from palingenesis.text import VALUE_LIMIT, printable
 from palingenesis.wire import DaemonStatus
@@ -69,7 +69,7 @@ class MonitorState:
         :raises CommandRefused: when the ledger cannot be written; the pause holds all the
             same, until this daemon stops.
         """
-        if trouble := self._monitor.pause(self._who()):
+        if trouble := self._monitor.pause(client_in_words(self._peer())):
             raise CommandRefused(f"Paused, but not for after a restart: {trouble}")
 
     def resume(self) -> None:
@@ -79,7 +79,7 @@ class MonitorState:
         :raises CommandRefused: when the ledger cannot be written; the pause is over all the
             same, until this daemon stops.
         """
-        if trouble := self._monitor.resume(self._who()):
+        if trouble := self._monitor.resume(client_in_words(self._peer())):
             raise CommandRefused(f"Resumed, but not for after a restart: {trouble}")
 
     def reload_config(self) -> Any:
@@ -93,10 +93,6 @@ class MonitorState:
         except PathError as error:
             # The path is cut rather than the reason behind it.
             raise CommandRefused(f"{printable(error.path, VALUE_LIMIT)}: {error.reason}") from error
-
-    def _who(self) -> str:
-        peer = self._peer()
-        return "an unknown client" if peer is None else f"uid {peer.uid}, pid {peer.pid}"
 
 
 def _status(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from palingenesis.daemon.commands import fitting
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
-from palingenesis.monitor.listing import SessionsQuery
+from palingenesis.monitor.listing import LogQuery, SessionsQuery
 from palingenesis.monitor.service import Monitor
 from palingenesis.paths import PathError
 from palingenesis.server.interfaces import CommandRefused
@@ -61,6 +61,7 @@ class WebDoor(Service):
         self._web: WebService | None = None
         #: Where a command has opened it, beside the configuration's places.
         self._opened: Place | None = None
+        #: Why the token cannot be used; None if it can.
         self._warning: str | None = None
 
     def startService(self) -> None:
@@ -77,7 +78,8 @@ class WebDoor(Service):
         self._settings = settings
         if moved and self._web is not None:
             self._web.mode = settings.mode
-            self._web.listen([place for place in settings.listen if place.path is None])
+            # Unix sockets are bound anew, and no port is closed here.
+            self._web.listen([place for place in self._web.addresses if place.path is None])
         self._apply()
 
     async def command(self, action: str = "") -> dict[str, Any] | None:
@@ -107,20 +109,16 @@ class WebDoor(Service):
         web = self._web
         failures = {} if web is None else {str(p): why for p, why in web.failures.items()}
         if self._warning is not None:
-            failures.update({str(place): self._warning for place in self._settings.listen})
+            failures.update({str(place): self._warning for place in self._ports})
         served = [] if web is None else [str(place) for place in web.addresses.values()]
         return {Key.LISTENING: served, Key.FAILURES: failures}
 
     def _apply(self) -> None:
         if not self.running or not (self._settings.listen or self._web):
             return
-        try:
-            web = self._make()
-        except PathError as error:
-            self._warning = str(error)
-            _log.error("HTTP is not served: {why}", why=self._warning)
-            return
-        self._listen(web)
+        self._listen(self._make())
+        if self._warning is not None and self._ports:
+            _log.error("HTTP is not served over TCP: {why}", why=self._warning)
 
     def _listen(self, web: WebService) -> Deferred[None]:
         """
@@ -137,23 +135,32 @@ class WebDoor(Service):
 
         return web.listen(self._places()).addCallback(done)
 
+    @property
+    def _ports(self) -> list[Place]:
+        """The places of the configuration that are ports."""
+        return [place for place in self._settings.listen if place.path is None]
+
     def _places(self) -> list[Place]:
+        """Return where to listen now: without a token in Unix sockets alone, which need none."""
         extra = () if self._opened is None else (self._opened,)
-        return [*self._settings.listen, *extra]
+        places = [*self._settings.listen, *extra]
+        return [place for place in places if place.path is not None or self._warning is None]
 
     def _make(self) -> WebService:
-        """
-        Return the service that listens, with the settings as they are now.
+        """Return the service that listens, with the settings and the token as they are now."""
+        import secrets
 
-        :raises PathError: if the token cannot be read or made.
-        """
         from palingenesis.web.access import Access
         from palingenesis.web.keys import Keys, read_token
         from palingenesis.web.resource import ControlResource
         from palingenesis.web.site import WebService
 
         settings = self._settings
-        token = read_token(self._state_directory)
+        try:
+            token, self._warning = read_token(self._state_directory), None
+        except PathError as error:
+            # What nobody knows takes its place.
+            token, self._warning = secrets.token_urlsafe(), str(error)
         if self._keys is None:
             self._keys = Keys(token)
         else:
@@ -176,15 +183,13 @@ class WebDoor(Service):
         if self._web is None:
             self._web = WebService(self._reactor, self._resource, settings.mode)
             self._web.startService()
-        self._warning = None
         return self._web
 
     async def _open(self) -> dict[str, Any]:
-        try:
-            web = self._make()
-        except PathError as error:
-            raise CommandRefused(f"The page cannot be opened: {error}") from None
+        web = self._make()
         await self._listen(web)
+        if self._warning is not None:
+            raise CommandRefused(f"The page cannot be opened: {self._warning}")
         if not _tcp(web):
             for port in (DEFAULT_PORT, 0):
                 self._opened = Place(host="127.0.0.1", port=port)
@@ -200,10 +205,9 @@ class WebDoor(Service):
         return {"address": address, "url": f"http://{address}/#code={self._keys.issue_code()}"}
 
     async def _close(self) -> dict[str, Any]:
-        configured = [str(place) for place in self._settings.listen if place.path is None]
-        if self._opened is None and configured:
+        if self._opened is None and self._ports:
             raise CommandRefused(
-                f"The configuration has HTTP served at {', '.join(configured)}: remove "
+                f"The configuration has HTTP served at {', '.join(map(str, self._ports))}: remove "
                 "http.listen there, and reload"
             )
         self._opened = None
@@ -229,25 +233,15 @@ class MonitorFacts:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
 
-    def sessions(self) -> list[dict[str, Any]]:
+    def sessions(self, state: str | None = None) -> list[dict[str, Any]]:
         """Return the sessions as all pages of ``SESSIONS`` have them, as far as they fit."""
-        return fitting(self._every_session(), SESSIONS_LIMIT)
+        return fitting(self._monitor.all_sessions(SessionsQuery(state=state)), SESSIONS_LIMIT)
 
-    def _every_session(self) -> Iterator[dict[str, Any]]:
-        after = None
-        while page := self._monitor.sessions(SessionsQuery(after=after)):
-            yield from page
-            after = page[-1][Key.ID]
-
-    def log(self, count: int, since: float | None, session: str | None) -> list[dict[str, Any]]:
-        """Return the last entries of the ledger, of a session and since a time."""
-        entries = [
-            entry
-            for entry in self._monitor.log(ENTRIES_LIMIT)
-            if (since is None or entry[Key.AT] >= since)
-            and (session is None or entry[Key.SESSION] == session)
-        ]
-        return entries[-count:]
+    def log(
+        self, count: int | None, since: float | None, session: str | None
+    ) -> list[dict[str, Any]]:
+        """Return the last entries of the ledger, chosen as ``LOG`` does."""
+        return LogQuery(count, since, session).chosen(self._monitor.log(ENTRIES_LIMIT))
 
     def entries(self, after: int, most: int) -> Sequence[tuple[int, dict[str, Any]]]:
         """Return the entries with a number above this one, the last ones, in order."""

@@ -166,6 +166,7 @@ class Judge:
             yield
         except Exception as error:
             session.kind, session.state, session.due = Kind.UNKNOWN, State.STOPPED, None
+            session.needs = None
             reason = f"{type(error).__name__}: {error}"
             self._warn(f"{named(session.name)} cannot be judged, and is left alone: {reason}")
 
@@ -190,7 +191,7 @@ class Judge:
         assessment = assess(case)
         if keeps:
             self._call(case, assessment)
-        self._note(session, assessment)
+        self._note(case, assessment)
         session.settled = case.is_settled and not case.running
 
     def _record(self, case: Case) -> None:
@@ -264,8 +265,9 @@ class Judge:
             warning = self._revivals.begin(case, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
-            assessment = assess(self._case(session, circumstances))
-        self._note(session, assessment)
+            case = self._case(session, circumstances)
+            assessment = assess(case)
+        self._note(case, assessment)
 
     def to_be_typed_into(self) -> list[Session]:
         """Return the sessions of which it is time to ask whether a prompt can be typed."""
@@ -379,8 +381,10 @@ class Judge:
             system=_System(session, self._world, self._warn),
         )
 
-    def _note(self, session: Session, assessment: Assessment) -> None:
+    def _note(self, case: Case, assessment: Assessment) -> None:
+        session = case.session
         session.state = assessment.state
+        session.needs = needs(case, assessment)
         session.due = assessment.due if assessment.state is State.WAITING else None
 
     def unsettle(self) -> None:
@@ -394,7 +398,8 @@ class Judge:
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    self._note(session, assess(self._case(session, circumstances)))
+                    case = self._case(session, circumstances)
+                    self._note(case, assess(case))
 
     def session_report(self, session: Session, circumstances: Circumstances) -> dict[str, Any]:
         """Return a session as the reply to ``SESSIONS`` has it."""

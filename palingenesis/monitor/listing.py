@@ -10,15 +10,13 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
 from palingenesis.monitor.roster import Session
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Key, Kind, State
+from palingenesis.words import Key, State
 
 #: Sessions in one page.
 PAGE = 100
 #: Entries of the ledger if their number is not given.
 COUNT = 20
 
-#: The kinds that wait for a person.
-_NEED_A_PERSON = frozenset({Kind.ASKING, Kind.CONTEXT, Kind.REFUSED})
 _URGENCIES = {State.REVIVING: 1, State.WAITING: 2, State.WORKING: 3}
 _REST = 4
 
@@ -52,20 +50,19 @@ class SessionsQuery:
         _check(pairs, Key.AGENT, AGENTS)
         return cls(**pairs)
 
-    def page(self, sessions: Iterable[Session], oldest: float) -> list[Session]:
+    def chosen(self, sessions: Iterable[Session], oldest: float) -> list[Session]:
         """
-        Return the sessions of a page: the urgent first, then by their latest growth.
+        Return the sessions that are asked for: the urgent first, then by their latest growth.
 
         :param oldest: the time before which a stop is no longer urgent, in seconds since the
             epoch.
         """
         found = [each for each in sessions if self._includes(each)]
         found.sort(key=lambda each: (urgency(each, oldest), -each.since, each.name))
-        begin = 0
-        if self.after is not None:
-            ids = [each.identity.id for each in found]
-            begin = ids.index(self.after) + 1 if self.after in ids else len(ids)
-        return found[begin : begin + PAGE]
+        if self.after is None:
+            return found
+        ids = [each.identity.id for each in found]
+        return found[ids.index(self.after) + 1 :] if self.after in ids else []
 
     def _includes(self, session: Session) -> bool:
         return (
@@ -136,10 +133,9 @@ def urgency(session: Session, oldest: float) -> int:
     """
     Return how urgent a session is for a person, the most urgent lowest.
 
-    :param oldest: as in `SessionsQuery.page`.
+    :param oldest: as in `SessionsQuery.chosen`.
     """
-    needs = session.kind in _NEED_A_PERSON or session.state is State.GIVEN_UP
-    if needs and session.state is not State.LEFT and session.since >= oldest:
+    if session.needs is not None and session.since >= oldest:
         return 0
     return _URGENCIES.get(session.state, _REST)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palingenesis.monitor.case import SELF_RESUME, Assessment, Case
-from palingenesis.words import Kind, Method, Owner, Reason
+from palingenesis.words import Kind, Method, Owner, Reason, State
 
 _KINDS = {
     Kind.ASKING: "an answer",
@@ -29,10 +29,10 @@ def needs(case: Case, assessment: Assessment) -> str | None:
     """
     Return what a session needs from a person; None if it needs nothing.
 
-    A session that is on hold, is being revived, or stopped before the monitor knew of it needs
-    nothing; but an open program must have taken its message within ten minutes.
+    A session that is on hold, was left, is being revived, or stopped before the monitor knew of it
+    needs nothing; but an open program must have taken its message within ten minutes.
     """
-    if case.history.on_hold or not case.belongs_in_the_ledger:
+    if case.history.on_hold or assessment.state is State.LEFT or not case.belongs_in_the_ledger:
         return None
     if case.running:
         return _MESSAGES[case.session.is_queued] if _has_taken_nothing(case) else None

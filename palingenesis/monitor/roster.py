@@ -39,6 +39,7 @@ class Session:
     :ivar wants_permission: whether its process said last that it waits for a permission.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
+    :ivar needs: what it needed from a person at the last tick; None if nothing.
     :ivar due: when it goes on by itself, as planned at the last tick, in seconds since the
         epoch; None if nothing is planned.
     :ivar unusable: why it cannot be revived in its directory, when that was last asked; None
@@ -64,6 +65,7 @@ class Session:
     wants_permission: bool = False
     left: bool = False
     state: State = State.WORKING
+    needs: str | None = None
     due: float | None = None
     unusable: str | None = None
     unstartable_until: float = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from threading import Thread
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
-from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
+from palingenesis.monitor.listing import COUNT, EVERY, PAGE, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time
 from palingenesis.monitor.revivals import Revivals
@@ -336,12 +337,14 @@ class Monitor(Service):
 
     def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
         """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
+        return list(islice(self.all_sessions(query), PAGE))
+
+    def all_sessions(self, query: SessionsQuery = EVERY) -> Iterator[dict[str, Any]]:
+        """Yield the sessions of every page; only those that are taken cost anything."""
         oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
-        return [
-            self._judge.session_report(each, circumstances)
-            for each in query.page(self._roster.sessions.values(), oldest)
-        ]
+        for session in query.chosen(self._roster.sessions.values(), oldest):
+            yield self._judge.session_report(session, circumstances)
 
     @property
     def known_sessions(self) -> int:

@@ -23,7 +23,7 @@ from twisted.python.reflect import safe_str
 
 from palingenesis import wire
 from palingenesis.config import Limits
-from palingenesis.procfs import Credentials
+from palingenesis.procfs import Credentials, client_in_words
 from palingenesis.server.interfaces import Clock, CommandRefused, Controllable, FixedKeys
 from palingenesis.server.log import get_logger
 from palingenesis.server.observers import Observers
@@ -434,7 +434,7 @@ class CommandTable:
             _log.info(
                 "{command} by {who}: {outcome}{late}{gone}",
                 command=printable(" ".join((spec.name, *call.arguments)), NAME_LIMIT),
-                who=call.origin or _who(call.peer),
+                who=call.origin or client_in_words(call.peer),
                 outcome=printable(outcome, wire.ERROR_LIMIT),
                 late=" (late)" if call.late else "",
                 gone=" (the client is gone)" if call.client_gone else "",
@@ -510,7 +510,3 @@ def _hint(error: BaseException) -> str:
         if any(complaint in text for complaint in _ASYNCIO_COMPLAINTS):
             return f": {_ASYNCIO_ADVICE}"
     return ""
-
-
-def _who(peer: Credentials | None) -> str:
-    return "an unknown client" if peer is None else f"uid {peer.uid}, pid {peer.pid}"

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from palingenesis.procfs import Credentials, peer_credentials
+from palingenesis.procfs import Credentials, client_in_words, peer_credentials
 from palingenesis.web.keys import WRONG_SECONDS, Keys
 from palingenesis.web.owner import OwnerUnknown, is_told, owner_of
 from palingenesis.web.problem import Problem
@@ -182,8 +182,13 @@ class Access:
         peer = peer_credentials(request.transport.getHandle())
         if peer is not None and not self._admit_others and not self._is_admitted(peer.uid):
             raise Problem(HTTPStatus.FORBIDDEN, _NOT_PERMITTED)
-        who = "an unknown client" if peer is None else f"uid {peer.uid}, pid {peer.pid}"
-        return Visitor(f"http, {who}, unix", peer, has_key=True, is_local=True, may_change=True)
+        return Visitor(
+            f"http, {client_in_words(peer)}, unix",
+            peer,
+            has_key=True,
+            is_local=True,
+            may_change=True,
+        )
 
     def _has_ended(self, key: bytes) -> bool:
         return not self._keys.is_session(key)

@@ -161,7 +161,8 @@ class Events:
         self._commands = commands
         self._ignore_commands: Callable[[], None] | None = None
         self._status: Any = None
-        self._sessions: Any = None
+        #: The event with the sessions, as the streams have it; empty without streams or sessions.
+        self._sessions = b""
 
     @property
     def count(self) -> int:
@@ -190,10 +191,10 @@ class Events:
         if status is not None:
             self._status = _without_uptime(status)
             stream.send(_event("status", status))
-        sessions = self._source.sessions()
-        if sessions is not None:
-            self._sessions = sessions
-            stream.send(_event("sessions", sessions))
+        # Of several streams, the look has just asked.
+        self._sessions = self._sessions or self._sessions_event()
+        if self._sessions:
+            stream.send(self._sessions)
         self._send_entries(stream)
         if not self._looks.running:
             self._looks.start(CHANGE_SECONDS, now=False).addErrback(_failed)
@@ -212,10 +213,10 @@ class Events:
         if status is not None and _without_uptime(status) != self._status:
             self._status = _without_uptime(status)
             self._send(_event("status", status))
-        sessions = self._source.sessions()
-        if sessions is not None and sessions != self._sessions:
+        sessions = self._sessions_event()
+        if sessions != self._sessions:
             self._sessions = sessions
-            self._send(_event("sessions", sessions))
+            self._send(sessions)
         for stream in list(self._streams):
             self._send_entries(stream)
 
@@ -223,6 +224,10 @@ class Events:
         """End every stream."""
         for stream in list(self._streams):
             stream.finish()
+
+    def _sessions_event(self) -> bytes:
+        sessions = self._source.sessions()
+        return b"" if sessions is None else _event("sessions", sessions)
 
     def _send_entries(self, stream: Stream) -> None:
         if self._source.last_number() > stream.number:
@@ -245,7 +250,7 @@ class Events:
     def _forget(self, stream: Stream) -> None:
         self._streams.pop(stream, None)
         if not self._streams:
-            self._status = self._sessions = None
+            self._status, self._sessions = None, b""
             if self._ignore_commands is not None:
                 self._ignore_commands()
             for each in (self._looks, self._comments):

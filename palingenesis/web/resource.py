@@ -33,15 +33,14 @@ from palingenesis.web.keys import Keys
 from palingenesis.web.page import PAGE
 from palingenesis.web.problem import Problem
 from palingenesis.wire import Command
-from palingenesis.words import Outcome
+from palingenesis.words import Outcome, State
 
-#: Entries of the log that are returned if nobody says how many, and at most.
-LOG_DEFAULT = 20
+#: Entries of the log that are returned at most.
 LOG_LIMIT = 1000
 
 #: Hours of a night that is asked for without them, and at most.
 NIGHT_DEFAULT = 12.0
-NIGHT_LIMIT = 168.0
+NIGHT_LIMIT = 168
 HOUR = 3600.0
 #: Seconds that a zone may be east or west of UTC.
 OFFSET_LIMIT = 86_400
@@ -84,11 +83,11 @@ Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
 class Facts(Protocol):
     """What a daemon with sessions knows beside its status; an application has none."""
 
-    def sessions(self) -> Sequence[Any]:
-        """Return the sessions, as ``SESSIONS`` does."""
+    def sessions(self, state: str | None = None) -> Sequence[Any]:
+        """Return the sessions, or those in a state, as ``SESSIONS`` does."""
 
-    def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:
-        """Return the log's last entries, of a session and since a time if these are given."""
+    def log(self, count: int | None, since: float | None, session: str | None) -> Sequence[Any]:
+        """Return the log's last entries, chosen as ``LOG`` does; None is not given."""
 
     def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
         """Return entries as `palingenesis.web.events.Source.entries` does."""
@@ -260,18 +259,21 @@ class ControlResource(Resource):
         return metrics.MEDIA_TYPE, metrics.render(self._control.metrics)
 
     def _get_sessions(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
+        assert self._facts is not None  # noqa: S101 - the path is known only with them
         state = _argument(request, b"state")
-        sessions = self._source.sessions()
-        if state is not None:
-            sessions = [session for session in sessions if session.get("state") == state]
-        return _JSON, _render(sessions)
+        if state is not None and state not in list(State):
+            expected = f"expected one of {', '.join(State)}"
+            raise Problem(HTTPStatus.BAD_REQUEST, f"state: {expected}")
+        return _JSON, _render(self._facts.sessions(state))
 
     def _get_log(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         assert self._facts is not None  # noqa: S101 - the path is known only with them
-        count = _number(request, b"count", LOG_DEFAULT, 1, LOG_LIMIT)
+        count = _number(request, b"count", None, 1, LOG_LIMIT)
         since = _number(request, b"since", None, 0, 2**53)
         session = _argument(request, b"session")
-        return _JSON, _render(self._facts.log(int(count or 0), since, session))
+        return _JSON, _render(
+            self._facts.log(None if count is None else int(count), since, session)
+        )
 
     def _get_report(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         assert self._facts is not None  # noqa: S101 - the path is known only with them
@@ -338,7 +340,9 @@ class ControlResource(Resource):
         """Run a command of the table as one more client."""
         try:
             line = wire.render_request(name, *arguments)
-        except (ValueError, UnicodeError) as error:
+        except UnicodeError:
+            raise Problem(HTTPStatus.BAD_REQUEST, "An argument is not valid Unicode") from None
+        except ValueError as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
         answer = self._control.factory.call(line, peer=visitor.peer, origin=visitor.by)
         if answer is None:

@@ -58,7 +58,7 @@ class HTTPSettings(
     :ivar listen: where to listen; nowhere if empty.
     :ivar mode: permission bits of a Unix socket.
     :ivar hosts: names beside the loopback's under which the port may be asked for.
-    :ivar users: user ids beside our own and root that may ask.
+    :ivar users: users that may ask, beside our own and root, by name or number.
     :ivar control: whether a browser's session may change something over TCP.
     """
 

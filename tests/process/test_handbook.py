@@ -258,6 +258,9 @@ class InstallationTests(PageTestCase):
         shell.type("unset PYTHONPATH VIRTUAL_ENV ${!COVERAGE*}")
         shell.type("export PIP_DISABLE_PIP_VERSION_CHECK=1")
         for title in titles:
+            if title == "Upgrade":
+                # A daemon that runs is restarted.
+                shell.type("~/palingenesis-env/bin/palingenesis start")
             self.type_all(shell, console_blocks(DOCS / "install.rst")[title])
 
     def test_pip_installs_upgrades_and_removes_it(self) -> None:

@@ -180,7 +180,7 @@ class ReportTests(NightTestCase):
         page = Page(text)
         self.assertEqual((page.loaded, page.open), ([], []))
         place = self.here("/home/you/<b>&site")
-        self.assertIn(f"cd '{place}' && claude --resume '<b>&site-id'", page.texts)
+        self.assertIn(f"cd '{place}' && claude --resume '<b>&site-id'", "".join(page.texts))
         self.assertIn("<svg", text)
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
 

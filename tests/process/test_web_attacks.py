@@ -307,6 +307,23 @@ class OtherUserTests(AttackTestCase):
             self.assertIn("nly the daemon's own user and root", reply)
         self.assertEqual(self.get("/api/v1/status", self.key)[0], 200)
 
+    def test_a_wide_socket_lets_everybody_in_or_those_in_users_alone(self) -> None:
+        for directory in (self.place.directory, self.place.runtime):
+            os.chmod(directory, 0o755)
+
+        def ask() -> str:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(self.local)
+                connection.sendall(b"GET /api/v1/status HTTP/1.0\r\n\r\n")
+                return read_all(connection).decode()
+
+        for users, status in (("[]", 200), (f"[{NOBODY + 1}]", 403), (f"[{NOBODY}]", 200)):
+            self.configure(f'{self.http}mode = "0666"\nusers = {users}\n')
+            self.ask(b"RELOAD\n")
+            wait_until(lambda: os.stat(self.local).st_mode & 0o777 == 0o666, "the socket is wide")
+            self.assertIn(f" {status} ", self.as_nobody(ask).splitlines()[0], users)
+
     def test_another_user_can_have_the_other_address_of_localhost(self) -> None:
         # So no page tells a reader to send the token to that name.
         def squat() -> None:

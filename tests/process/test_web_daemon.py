@@ -214,12 +214,18 @@ class ConfigurationTests(DaemonWebTestCase):
         self.assertEqual(connection.getresponse().status, 200)
 
     def test_a_port_that_is_closed_ends_the_sessions(self) -> None:
+        self.assert_moving_ends_sessions("")
+
+    def test_a_port_that_is_closed_ends_the_sessions_also_if_the_mode_changes(self) -> None:
+        self.assert_moving_ends_sessions('mode = "0660"\n')
+
+    def assert_moving_ends_sessions(self, more: str) -> None:
         # A page that is still open asks the port again and again, whoever listens there then.
         self.start(f'[http]\nlisten = "127.0.0.1:{self.port}"\n')
         key = self.log_in(self.said("web").splitlines()[0])
         self.assertEqual(self.get("/api/v1/status", key)[0], 200)
         other = free_port()
-        self.configure(f'[http]\nlisten = "127.0.0.1:{other}"\n')
+        self.configure(f'[http]\nlisten = "127.0.0.1:{other}"\n{more}')
         self.ask(b"RELOAD\n")
         wait_until(lambda: self.is_open(other), "the door has moved")
         wait_until(
@@ -240,9 +246,30 @@ class ConfigurationTests(DaemonWebTestCase):
             file.write("t" * 43)
         os.chmod(path, 0o644)
         process = self.start(self.http)
-        process.wait_for_log(f"HTTP is not served: {path}: can be read")
+        process.wait_for_log(f"HTTP is not served over TCP: {path}: can be read")
         self.assert_serves()
         self.assertFalse(self.is_open())
+        self.assertIn(b"200 OK", self.local_request("GET /api/v1/status"))
+        self.assert_no_traceback(process)
+
+    def test_a_reload_closes_the_ports_whose_token_others_can_read(self) -> None:
+        process = self.start(self.http + "control = true\n")
+        key = self.log_in(self.said("web").splitlines()[0])
+        path = os.path.join(self.place.state, TOKEN_NAME)
+        os.chmod(path, 0o644)
+        self.configure(self.http)
+        self.ask(b"RELOAD\n")
+        wait_until(lambda: not self.is_open(), "the port is closed")
+        self.assertIn(b"200 OK", self.local_request("GET /api/v1/status"))
+        refused = self.assert_fails(Exit.ERROR_REPLY, "web")
+        self.assertIn("can be read or written by other users", refused)
+        failures = json.loads(self.local_request("POST /api/v1/commands/WEB").split(b"\r\n\r\n")[1])
+        self.assertEqual(list(failures["failures"]), [f"127.0.0.1:{self.port}"])
+        os.remove(path)
+        self.ask(b"RELOAD\n")
+        wait_until(self.is_open, "the port is open again")
+        self.assertEqual(self.get("/api/v1/access", self.token)[0], 200)
+        self.assertEqual(self.get("/api/v1/access", key)[0], 401)
         self.assert_no_traceback(process)
 
 

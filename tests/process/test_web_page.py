@@ -165,6 +165,22 @@ class ShownTests(PageTestCase):
             # Python's quoting is another one, and a shell reads the same words.
             self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
 
+    def test_the_cause_of_a_failure_is_that_of_the_report(self) -> None:
+        for known in ({"exit": 1}, {"exit": -9}, {}, {"reason": "/bin/claude: not executable"}):
+            for killed in (False, True):
+                entries = [Entry(2.0, Event.FAILED, "a-1", "claude", attempt=1, **known)]
+                if killed:
+                    why = "it did not grow"
+                    by = Entry(1.0, Event.KILLED, "a-1", "claude", attempt=1, reason=why)
+                    entries.insert(0, by)
+                (told,) = facts(entries, paused=False, since=0.0, now=3.0)["failed"]
+                shown = self.browser.execute_async_script(
+                    "const [entries, done] = arguments; import('/sessions.js').then("
+                    "(told) => done(told.failuresIn(entries, 3).map((each) => each.cause)));",
+                    [each.public() for each in entries],
+                )
+                self.assertEqual(shown, [told["cause"]])
+
     def test_a_directory_that_cannot_be_shown_is_escaped_and_not_to_be_copied(self) -> None:
         for odd, escaped in (("\u00a0", "a0"), ("\u200d", "200d"), ("\ue000", "e000")):
             named = session(directory=f"/srv/a{odd}b c", id="a-1")
@@ -174,6 +190,32 @@ class ShownTests(PageTestCase):
                 named,
             )
             self.assertEqual(shown, [f"claude a\\u{{{escaped}}}b c", None])
+
+    def test_sessions_that_are_left_out_are_counted_by_the_status(self) -> None:
+        told = self.browser.execute_async_script(
+            "const [sessions, status, done] = arguments; import('/sessions.js').then("
+            "(told) => done([told.sentence(sessions, status), told.sentence(sessions, null)]));",
+            [session(id="question1", kind="asking", needs="an answer", state="stopped")],
+            {
+                "known_sessions": 500,
+                "needs_you": 1,
+                "next_revival": None,
+                "sessions": {"waiting": 2, "working": 124, "reviving": 1, "stopped": 372},
+            },
+        )
+        self.assertEqual(told, ["1 needs you, 2 wait, 125 work", "1 needs you"])
+
+    def test_a_commands_words_break_only_if_they_are_too_long(self) -> None:
+        self.resize(320)
+        broken = self.run_script(
+            "const words = [...document.querySelectorAll('#needs code span')];"
+            "const height = words[0].offsetHeight * 1.5;"
+            "const tall = words.filter((each) => each.offsetHeight > height);"
+            "return tall.map((each) => each.innerText)"
+        )
+        self.assertEqual([word[:17] for word in broken], ["onerror=document."])
+        line = self.run_script("return document.querySelector('#needs code').innerText")
+        self.assertIn("&& claude --resume question1", line)
 
     def test_text_from_a_session_stays_text(self) -> None:
         self.assertIn(HOSTILE, self.wait_for("log", HOSTILE))
@@ -198,6 +240,27 @@ class ShownTests(PageTestCase):
             "return document.querySelector('#night [tabindex]').getAttribute('aria-label')"
         )
         self.assertIn(f"{planned[1][-5:]} planned: revival", lane)
+
+    def test_growth_alone_asks_for_no_new_picture(self) -> None:
+        pictures = (
+            "return performance.getEntriesByType('resource')"
+            ".filter((each) => each.name.includes('/night?')).length"
+        )
+        # Longer than the page waits before it asks for one.
+        soon = "setTimeout(arguments[0], 1500)"
+        sessions = staged(time.time())
+        self.stage(sessions)
+        wait_until(lambda: self.run_script(pictures) > 1, "the page knows these sessions")
+        self.browser.execute_async_script(soon)
+        before = self.run_script(pictures)
+        sessions[0]["who"] = "grown"
+        self.stage(sessions)
+        self.wait_for("sessions", "grown")
+        self.browser.execute_async_script(soon)
+        self.assertEqual(self.run_script(pictures), before)
+        sessions[0]["state"] = "quiet"
+        self.stage(sessions)
+        wait_until(lambda: self.run_script(pictures) > before, "a new picture is there")
 
     def test_what_needs_you_comes_first_and_the_rest_in_the_daemons_order(self) -> None:
         names = self.run_script(

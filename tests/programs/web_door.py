@@ -46,7 +46,7 @@ class Facts:
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(f"{event}\n")
 
-    def sessions(self) -> Any:
+    def sessions(self, _state: str | None = None) -> Any:
         """Return what is in the file; one session if there is none."""
         if not os.path.exists(self._sessions):
             return [{"id": "a", "state": "working"}]
@@ -61,9 +61,9 @@ class Facts:
         """Return the number of the last entry."""
         return len(self._all())
 
-    def log(self, count: int, since: float | None, session: str | None) -> Sequence[Any]:  # noqa: ARG002
+    def log(self, count: int | None, since: float | None, session: str | None) -> Sequence[Any]:  # noqa: ARG002
         """Return the last entries."""
-        return [entry for _, entry in self._all()[-count:]]
+        return [entry for _, entry in self._all()[-(count or 20) :]]
 
     def night(self, since: float) -> dict[str, Any]:
         """Return a night in which one session waited, failed, and will be tried again."""

@@ -73,8 +73,11 @@ KEPT = {
     "Programs send the token": (
         "process.test_web_attacks "
         "test_the_token_s_file_the_socket_and_the_browser_s_file_are_closed",
+        "process.test_web_daemon test_a_reload_closes_the_ports_whose_token_others_can_read",
+        "process.test_web_daemon "
+        "test_a_token_s_file_that_others_can_read_is_told_and_the_daemon_runs_on",
     ),
-    "It only reads: while the daemon": (
+    "The token only reads: while the daemon": (
         "process.test_web "
         "test_a_token_that_was_collected_while_the_daemon_was_down_changes_nothing",
     ),
@@ -103,6 +106,9 @@ KEPT = {
         "process.test_web_attacks "
         "test_a_wide_socket_opens_no_page_and_revives_nothing_for_another_user",
         "process.test_web test_the_unix_socket_is_ours_alone_and_goes_with_the_daemon",
+    ),
+    "If ``mode`` in ``[http]`` is widened": (
+        "process.test_web_attacks test_a_wide_socket_lets_everybody_in_or_those_in_users_alone",
     ),
     "No key and no code": (
         "process.test_web_daemon test_a_code_is_in_no_log",

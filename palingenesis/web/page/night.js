@@ -13,14 +13,24 @@ const AGAIN_MS = 60_000;
 const place = document.getElementById("night");
 const hours = document.getElementById("hours");
 let timer = null;
+/** Whether an event waits to be drawn. */
+let isDue = false;
 
 /** Draw the picture soon. */
 export function drawSoon() {
-  timer ??= setTimeout(draw, PAUSE_MS);
+  if (!isDue) {
+    isDue = true;
+    drawIn(PAUSE_MS);
+  }
+}
+
+function drawIn(milliseconds) {
+  clearTimeout(timer);
+  timer = setTimeout(draw, milliseconds);
 }
 
 async function draw() {
-  clearTimeout(timer);
+  isDue = false;
   const offset = -60 * new Date().getTimezoneOffset();
   const span = `hours=${hours.value}`;
   try {
@@ -34,8 +44,9 @@ async function draw() {
   } catch {
     // The page says already that the daemon is gone.
   }
-  clearTimeout(timer);
-  timer = setTimeout(draw, AGAIN_MS);
+  if (!isDue) {
+    drawIn(AGAIN_MS);
+  }
 }
 
 function showRows(lanes) {

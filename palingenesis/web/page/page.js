@@ -78,7 +78,7 @@ function drawStatus() {
 }
 
 function drawSentence() {
-  const sentence = told.sentence(sessions);
+  const sentence = told.sentence(sessions, status);
   setText(at("sentence"), sentence);
   document.title = `${oldSince === null ? "" : "Old: "}${sentence} - palingenesis`;
 }
@@ -119,9 +119,14 @@ function card(name, reason, since, line) {
     const copy = element("button", { type: "button", "data-action": "copy" }, "Copy");
     copy.setAttribute("aria-label", `Copy the command for ${name}`);
     copy.addEventListener("click", () => copyLine(line));
-    made.append(element("div", { class: "line" }, element("code", {}, line), copy));
+    made.append(element("div", { class: "line" }, element("code", {}, ...wordsOf(line)), copy));
   }
   return made;
+}
+
+/** Return a line's words, each of which breaks only if it is too long: not after a dash. */
+function wordsOf(line) {
+  return line.split(/( )/).map((part) => (part === " " ? part : element("span", {}, part)));
 }
 
 async function copyLine(line) {
@@ -271,9 +276,11 @@ const events = new Events({
     drawNext();
   },
   sessions(value) {
+    if (sessions === null || told.planOf(sessions) !== told.planOf(value)) {
+      drawSoon();
+    }
     sessions = value;
     drawNext();
-    drawSoon();
   },
   log(entry) {
     log.add([entry]);

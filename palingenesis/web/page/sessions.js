@@ -20,6 +20,11 @@ export function keyOf(session) {
   return `${session.agent} ${session.id}`;
 }
 
+/** Return what the night's picture shows of sessions, as a text: of growth alone it shows nothing. */
+export function planOf(sessions) {
+  return JSON.stringify(sessions.map((each) => [keyOf(each), each.state, each.due]).sort());
+}
+
 /** Return how a session is called: by its agent and the end of its directory. */
 export function nameOf(session) {
   const directory = String(session.directory ?? "").replace(/\/+$/, "");
@@ -57,8 +62,9 @@ export function failuresIn(entries, now = Date.now() / 1000) {
       killed.set(key, entry);
     } else if (entry.event === "failed") {
       const by = killed.get(key);
-      const ended = by !== undefined && by.attempt === entry.attempt;
-      failures.set(key, { ...entry, cause: ended ? `ended: ${by.reason}` : exit(entry) });
+      const isKilled = by !== undefined && by.attempt === entry.attempt;
+      const cause = isKilled ? `ended by the daemon: ${by.reason}` : (entry.reason ?? exit(entry));
+      failures.set(key, { ...entry, cause });
     } else if (entry.event === "worked") {
       failures.delete(key);
     }
@@ -91,23 +97,34 @@ function quoted(word) {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** Say in one sentence how the sessions are. */
-export function sentence(sessions) {
+/**
+ * Say in one sentence how the sessions are.
+ *
+ * @param status counts the sessions that are left out too.
+ */
+export function sentence(sessions, status) {
   const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
+  // The least urgent ones may be left out.
+  const isCut = status?.known_sessions > sessions.length;
+  const known = isCut ? status.sessions : {};
+  const blocked = needing.filter((each) => each.state === "waiting");
+  const needs = Math.max(needing.length, isCut ? status.needs_you : 0);
+  const waits = Math.max(waiting.length, (known.waiting ?? 0) - blocked.length);
+  const works = Math.max(active.length, (known.working ?? 0) + (known.reviving ?? 0));
   const due = waiting.filter((each) => isTime(each.due)).sort((a, b) => a.due - b.due)[0];
-  const next =
-    due === undefined
-      ? ""
-      : waiting.length === 1
-        ? ` until ${clock(due.due)}`
-        : ` (the next is ${nameOf(due)}, at ${clock(due.due)})`;
-  const waits = counted(waiting.length, "waits", "wait");
+  let next = "";
+  if (waits > waiting.length) {
+    next = isTime(status.next_revival) ? ` (the next at ${clock(status.next_revival)})` : "";
+  } else if (due !== undefined) {
+    const at = clock(due.due);
+    next = waits === 1 ? ` until ${at}` : ` (the next is ${nameOf(due)}, at ${at})`;
+  }
   const parts = [
-    counted(needing.length, "needs you", "need you"),
-    waits && waits + next,
-    counted(active.length, "works", "work"),
+    counted(needs, "needs you", "need you"),
+    counted(waits, "waits", "wait") + next,
+    counted(works, "works", "work"),
   ].filter(Boolean);
   return parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
 }

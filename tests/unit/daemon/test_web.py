@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,15 +15,25 @@ from palingenesis.web.events import WAITING_LIMIT
 
 
 class Pages:
-    """A monitor's sessions, as it lists them; each report has this many further bytes."""
+    """
+    A monitor's sessions, as it lists them; each report has this many further bytes.
+
+    :ivar reported: how many it has reported.
+    """
 
     def __init__(self, count: int, size: int) -> None:
         self.all = [{"id": f"session-{number}", "who": "x" * size} for number in range(count)]
+        self.reported = 0
+        self.entries: list[dict[str, Any]] = []
 
-    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
-        ids = [each["id"] for each in self.all]
-        begin = 0 if query.after is None else ids.index(query.after) + 1
-        return self.all[begin : begin + PAGE]
+    def log(self, count: int) -> list[dict[str, Any]]:
+        return self.entries[-count:]
+
+    def all_sessions(self, query: SessionsQuery = EVERY) -> Iterator[dict[str, Any]]:
+        for each in self.all:
+            if query.state in (None, each.get("state")):
+                self.reported += 1
+                yield each
 
 
 def facts(count: int, size: int = 10) -> MonitorFacts:
@@ -35,6 +46,27 @@ class SessionsTests(SynchronousTestCase):
         self.assertEqual(
             [each["id"] for each in told], [f"session-{n}" for n in range(2 * PAGE + 1)]
         )
+
+    def test_a_filter_finds_what_would_not_fit_without_it(self) -> None:
+        pages = Pages(5 * PAGE, 1000)
+        pages.all[-1]["state"] = "left"
+        found = MonitorFacts(cast("Monitor", pages)).sessions("left")
+        self.assertEqual([each["id"] for each in found], [f"session-{5 * PAGE - 1}"])
+
+    def test_what_does_not_fit_is_not_even_reported(self) -> None:
+        pages = Pages(5 * PAGE, 1000)
+        taken = MonitorFacts(cast("Monitor", pages)).sessions()
+        self.assertLessEqual(pages.reported, len(taken) + 1)
+
+    def test_the_log_is_chosen_as_over_the_socket(self) -> None:
+        entries = [{"at": float(n), "session": f"{n % 2}abcd"} for n in range(60)]
+        pages = Pages(0, 0)
+        pages.entries = entries
+        facts = MonitorFacts(cast("Monitor", pages))
+        self.assertEqual(facts.log(None, None, None), entries[-20:])
+        # All of one session, by the beginning of its id.
+        self.assertEqual(facts.log(None, None, "1ab"), entries[1::2])
+        self.assertEqual(facts.log(3, 10.0, None), entries[-3:])
 
     def test_none_are_an_empty_list(self) -> None:
         self.assertEqual(facts(0).sessions(), [])

@@ -591,6 +591,7 @@ class RevivingTests(MonitorTestCase):
         self.assertIn("/bin/claude: Exec format error", self.logged())
         self.assertEqual(self.told("held", "attempts", id="s"), ("no-binary", 0))
         self.assertEqual(self.told("needs", id="s"), ("its program cannot be run",))
+        self.assertEqual(self.monitor.needs_you, 1)
         self.assertEqual(self.story()[:4], ["stopped", "intent", "failed", "needs-you"])
         self.pass_time(RETRY_OF_ONE)
         self.assertEqual(len(self.world.starts), 2)
@@ -1113,6 +1114,16 @@ class SteeringTests(MonitorTestCase):
         self.assertEqual(len(self.world.starts), 1)
         by = [entry["by"] for entry in self.monitor.log(100) if "by" in entry]
         self.assertEqual(by, [self.BY, self.BY])
+
+    def test_a_session_on_hold_is_not_counted_among_those_that_need_a_person(self) -> None:
+        self.world.write(self.NAME, Kind.ASKING)
+        self.pass_time(60)
+        self.assertEqual((self.told("needs"), self.monitor.needs_you), (("an answer",), 1))
+        self.monitor.hold(self.NAME, self.BY)
+        self.assertEqual((self.told("needs"), self.monitor.needs_you), ((None,), 0))
+        self.pass_time(60)
+        self.monitor.release(self.NAME, self.BY)
+        self.assertEqual((self.told("needs"), self.monitor.needs_you), (("an answer",), 1))
 
     def test_a_beginning_that_several_sessions_have_names_none(self) -> None:
         self.limited(1000, "4f1c-1")

@@ -17,6 +17,7 @@ from palingenesis import procfs
 from palingenesis.procfs import (
     Credentials,
     arguments_of,
+    client_in_words,
     command_of,
     directory_of,
     environment_of,
@@ -55,6 +56,12 @@ class CredentialsTests(SynchronousTestCase):
         accepted, _ = listening.accept()
         self.addCleanup(accepted.close)
         self.assertIsNone(peer_credentials(accepted))
+
+    def test_a_process_that_the_kernel_does_not_name_has_no_pid_in_words(self) -> None:
+        told = [
+            client_in_words(peer) for peer in (Credentials(7, 1000, 1000), Credentials(0, 0, -1))
+        ]
+        self.assertEqual(told, ["uid 1000, pid 7", "uid 0"])
 
     def test_of_a_closed_socket_nothing_is_known(self) -> None:
         ours = self.pair()

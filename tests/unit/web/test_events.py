@@ -22,7 +22,7 @@ class Facts:
         self.log_entries: list[tuple[int, dict[str, int]]] = []
         self.asked = 0
 
-    def sessions(self) -> list[dict[str, str]]:
+    def sessions(self, _state: str | None = None) -> list[dict[str, str]]:
         self.asked += 1
         return list(self.told)
 
@@ -126,6 +126,13 @@ class StreamTests(EventTestCase):
         for client in (first, second):
             self.assertEqual(events(client)[-1], ("sessions", [{"id": "a"}, {"id": "b"}]))
         self.assertEqual(self.names(second), ["status", "sessions"])
+
+    def test_the_sessions_are_asked_once_a_look_however_many_streams_there_are(self) -> None:
+        for number in range(3):
+            self.listen()
+            self.assertEqual(self.facts.asked, number + 1)
+        self.clock.advance(1)
+        self.assertEqual(self.facts.asked, 4)
 
     def test_nothing_is_looked_at_or_scheduled_without_a_stream(self) -> None:
         self.listen().close()

@@ -25,8 +25,9 @@ class Facts:
     healthy = True
     asked: tuple[Any, ...] = ()
 
-    def sessions(self) -> list[dict[str, str]]:
-        return [{"id": "a", "state": "waiting"}, {"id": "b", "state": "working"}]
+    def sessions(self, state: str | None = None) -> list[dict[str, str]]:
+        told = [{"id": "a", "state": "waiting"}, {"id": "b", "state": "working"}]
+        return [each for each in told if state in (None, each["state"])]
 
     def entries(self, after: int, most: int) -> list[tuple[int, dict[str, str]]]:
         return [(number, {"event": str(number)}) for number in (1, 2, 3) if number > after][-most:]
@@ -34,7 +35,9 @@ class Facts:
     def last_number(self) -> int:
         return 3
 
-    def log(self, count: int, since: float | None, session: str | None) -> list[dict[str, str]]:
+    def log(
+        self, count: int | None, since: float | None, session: str | None
+    ) -> list[dict[str, str]]:
         self.asked = (count, since, session)
         return [{"event": "stopped"}]
 
@@ -169,11 +172,15 @@ class FactsTests(DoorTestCase):
         self.assertEqual(len(self.ask(path="/api/v1/sessions").json), 2)
         waiting = self.ask(path="/api/v1/sessions?state=waiting").json
         self.assertEqual([session["id"] for session in waiting], ["a"])
-        self.assertEqual(self.ask(path="/api/v1/sessions?state=none").json, [])
+
+    def test_a_state_that_does_not_exist_is_no_empty_list(self) -> None:
+        reply = self.ask(path="/api/v1/sessions?state=none")
+        self.assertEqual(reply.status, 400)
+        self.assertIn("expected one of working, quiet, ", reply.json["detail"])
 
     def test_the_log_takes_its_arguments(self) -> None:
         self.assertEqual(self.ask(path="/api/v1/log").json, [{"event": "stopped"}])
-        self.assertEqual(self.facts.asked, (20, None, None))
+        self.assertEqual(self.facts.asked, (None, None, None))
         self.ask(path="/api/v1/log?count=7&since=12.5&session=abc")
         self.assertEqual(self.facts.asked, (7, 12.5, "abc"))
 
@@ -265,6 +272,9 @@ class CommandTests(DoorTestCase):
         self.own(lambda _: None, "QUEUE")
         for argument in ("a\nSTATUS", "x" * 512):
             self.assertEqual(self.flush(argument).status, 400)
+        reply = self.flush("\ud800")
+        told = (reply.status, reply.json["detail"])
+        self.assertEqual(told, (400, "An argument is not valid Unicode"))
 
     def test_only_the_last_of_several_arguments_may_have_blanks(self) -> None:
         self.own(lambda *arguments: list(arguments), "QUEUE [WHY]")
