@@ -143,7 +143,13 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
     if settings.notify:
         yield from _not_found("notify.command", settings.notify[0], inherited, {})
     homes = {**default_homes(inherited), **settings.homes}
-    for name in settings.homes:
+    for name, home in settings.homes.items():
+        default = homes[home.agent].directory
+        if home.agent in settings.revive and _is_same(default, home.directory):
+            yield (
+                f"revive.{home.agent}: not used, since [homes.{name}] is the default home of "
+                f"{home.agent}; leave that out, or name another directory in it"
+            )
         if name not in settings.revive:
             yield f"homes.{name}: [revive.{name}] names no command, so it is only monitored"
     for name, revival in settings.revive.items():
@@ -151,7 +157,7 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
         variable = kind.home_variable
         if variable in revival.environment:
             other = kind.home({**inherited, **revival.environment})
-            if os.path.realpath(other) != os.path.realpath(directory):
+            if not _is_same(other, directory):
                 yield (
                     f"revive.{name}.environment: {variable} leads to {other}, but the sessions are "
                     f"in {directory}; give the other account [homes.NAME] and [revive.NAME]"
@@ -165,6 +171,10 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
                         f"{other} is a home of {home.agent} that is not monitored; name it in "
                         "[homes.NAME] to monitor this account too"
                     )
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _not_found(
@@ -216,7 +226,8 @@ def edit(path: str) -> Exit:
 
     from palingenesis.cli.questions import ask, is_running
 
-    if not os.path.exists(path):
+    # A link to nothing is one that an editor can follow, and `init` does not.
+    if not os.path.lexists(path):
         complain(_printable(f"{path}: no such file; `palingenesis config init` writes it"))
         return Exit.USAGE
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or _EDITOR

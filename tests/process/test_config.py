@@ -225,6 +225,22 @@ class CheckTests(ConfigTestCase):
         self.assertIn("revive.a: no home of this name", first)
         self.assertIn("revive.b: no home of this name", second)
 
+    def test_what_tables_say_of_each_other_is_checked_beside_other_mistakes(self) -> None:
+        mistakes = self.mistakes(
+            f"first = 1\n[homes.b]\nagent = 'none'\n[revive.a]\n{CLAUDE}\n[revive.b]\n{CLAUDE}\n"
+        )
+        beginnings = [each.partition(":")[0] for each in mistakes]
+        self.assertEqual(beginnings, ["unknown key 'first' (known", "homes.b.agent", "revive.a"])
+
+    def test_two_homes_in_one_directory_are_a_mistake(self) -> None:
+        home = 'agent = "claude"\ndirectory = "~/.claude-{}"\n'
+        os.mkdir(self.place.path(".claude-a"))
+        os.symlink(".claude-a", self.place.path(".claude-b"))
+        (mistake,) = self.mistakes(
+            f"[homes.one]\n{home.format('a')}[homes.two]\n{home.format('b')}"
+        )
+        self.assertEqual(mistake, "homes.two.directory: is that of [homes.one] too")
+
     def test_a_valid_file_is_valid_with_a_mark_and_other_line_ends(self) -> None:
         self.written(f"\ufefftimeout = 3\r\n[revive.claude]\r\n{CLAUDE}\r\n")
         done = self.run_command("config", "check")
@@ -255,6 +271,14 @@ class CheckTests(ConfigTestCase):
         self.assertEqual(done.returncode, Exit.DONE)
         self.assertIn(b"/none/at/all is not a directory", done.stderr)
         self.assertIn(b"[revive.work] names no command", done.stderr)
+
+    def test_a_default_home_with_a_name_besides_is_a_warning(self) -> None:
+        home = "[homes.mine]\nagent = 'claude'\ndirectory = '~/.claude'\n"
+        os.mkdir(self.place.path(".claude"))
+        self.written(f"{home}[revive.claude]\n{CLAUDE}\n[revive.mine]\n{CLAUDE}\n")
+        done = self.run_command("config", "check")
+        (line,) = done.stderr.decode().splitlines()
+        self.assertIn("revive.claude: not used, since [homes.mine] is the default home", line)
 
     def test_a_method_that_the_agent_does_not_have_is_a_warning(self) -> None:
         queue = "queue = ['/bin/true', '{id}']"
