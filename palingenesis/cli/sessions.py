@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from itertools import pairwise, takewhile
 
-from palingenesis.agents import continuation
+from palingenesis.agents import NO_VARIABLES, continuation
 from palingenesis.cli.columns import WIDTH, at_home, cut, padded, width, wrapped
 from palingenesis.cli.format import (
     DIM,
@@ -214,7 +214,15 @@ def advice(sessions: Sequence[dict[str, Any]]) -> list[str]:
             or not (id + directory).isprintable()
         ):
             continue
-        line = continuation(_text(session, Key.AGENT), id, directory)
+        variables = session.get(Key.VARIABLES)
+        line = continuation(
+            _text(session, Key.AGENT),
+            id,
+            directory,
+            {name: str(value) for name, value in variables.items()}
+            if isinstance(variables, dict)
+            else NO_VARIABLES,
+        )
         if line is not None:
             return ["", f"continue it yourself: {line}"]
     return []
@@ -275,7 +283,7 @@ def _id(session: dict[str, Any], id_width: int) -> str:
 
 def _stop(session: dict[str, Any], now: float) -> str:
     """Describe how a session stopped, when it goes on, and why it is not revived."""
-    due, since = session.get(Key.DUE), session.get(Key.SINCE)
+    due, since = due_of(session), session.get(Key.SINCE)
     words = tuple(_words(session))
     kind, *reason = words if session.get(Key.KIND) is not None else ("grew", *words)
     attempts = session.get(Key.ATTEMPTS)
@@ -290,12 +298,18 @@ def _stop(session: dict[str, Any], now: float) -> str:
     return "; ".join((kind, *reason))
 
 
+def due_of(session: dict[str, Any]) -> object:
+    """Return when a session goes on: its own due time may pass before its home's limit does."""
+    until = session.get(Key.UNTIL)
+    return until if is_time(until) else session.get(Key.DUE)
+
+
 def _words(session: dict[str, Any]) -> Iterator[str]:
     """Yield the monitor's words for a session's stop that its table shows."""
     if session.get(Key.KIND) is not None:
         yield _text(session, Key.KIND)
     # A due time says as much.
-    implied = Reason.NOT_DUE if is_time(session.get(Key.DUE)) else None
+    implied = Reason.NOT_DUE if is_time(due_of(session)) else None
     if session.get(Key.HELD) not in (None, implied):
         yield _text(session, Key.HELD)
 

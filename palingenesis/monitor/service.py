@@ -620,6 +620,7 @@ class Monitor(Service):
             since=since,
             now=self._times.wall(),
             forecasts=self._outlook,
+            homes=self._settings.homes.values(),
         )
 
     def _outlook(self, stop: Entry) -> Outlook:
