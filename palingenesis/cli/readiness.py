@@ -70,9 +70,6 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         tried = trial(name, command[Key.PROGRAM]) if is_tried else None
         if reason := command[Key.TROUBLE] or tried:
             yield f"the command of {name} does not run: {reason}"
-    # An older daemon does not reply it.
-    if (notify := inspected.get(Key.NOTIFY)) and notify[Key.TROUBLE]:
-        yield f"nobody is notified: {notify[Key.TROUBLE]}"
     if inspected.get(Key.KEEPER, True) is not True:
         yield "another daemon revives"
     if inspected[Key.PAUSED]:
@@ -106,6 +103,9 @@ class Surroundings:
 
     def trial(self, name: str, program: str) -> str | None:
         """Try the program of a home's command in each of its directories: a `Trial`."""
+        if self._settings is None:
+            # Nor is it known what the command's environment adds.
+            return None
         for directory in self._directories.get(name.partition(".")[0]) or ["/"]:
             if reason := self._trial(name, program, directory):
                 return reason
@@ -121,7 +121,8 @@ class Surroundings:
             except CommandError as error:
                 return str(error)
         home, _, method = name.partition(".")
-        revival = self._settings.revival_of(home, directory) if self._settings else None
+        assert self._settings is not None  # noqa: S101 - else nothing is tried
+        revival = self._settings.revival_of(home, directory)
         command = revival.run_for(Method(method or Method.COMMAND)) if revival else None
         if command is None:
             # The daemon works with what it read before.

@@ -217,6 +217,23 @@ class WithDaemonTests(TrialTestCase):
         self.assertEqual(found["notify"][-1], told)
         self.assertEqual(found["verdict"], ["the daemon is healthy, but cannot notify you"])
 
+    def test_a_notification_without_its_program_keeps_no_session_from_coming_back(self) -> None:
+        self.started(self.revive(self.program()) + "[notify]\ncommand = ['/none/at/all']\n")
+        found = self.doctor(Exit.ERROR_REPLY)
+        self.assertEqual(found["verdict"], ["the daemon is healthy, but cannot notify you"])
+        self.assertNotIn("lacks", found)
+
+    def test_nothing_is_tried_in_an_environment_that_is_not_known(self) -> None:
+        needy = self.program('#!/bin/sh\ntest -n "$KEY"\n', "needy")
+        text = self.revive(needy, more="environment = { KEY = 'x' }")
+        self.started(text)
+        self.assertNotIn("lacks", self.doctor(Exit.DONE))
+        self.configure(f"{text}typo = 1\n")
+        found = self.doctor(Exit.ERROR_REPLY, "--try")
+        self.assertIn("the configuration has a mistake", found["verdict"][0])
+        self.assertNotIn("lacks", found)
+        self.assertNotIn("tried", found)
+
     def test_an_application_has_nothing_to_try(self) -> None:
         self.place.application()
         found = self.doctor(Exit.ERROR_REPLY, "--socket", self.path, "--try")
