@@ -109,6 +109,18 @@ def read(path: str) -> Config:
     return load_config(path, {**settings.TABLES, **HTTP_TABLES}, settings.check_whole)
 
 
+def read_trusted(path: str) -> Config:
+    """
+    Read a configuration file as a start of the daemon does.
+
+    :raises palingenesis.config.ConfigError: if there is a mistake in it, or others can change it.
+    """
+    from palingenesis.config import check_trusted
+
+    check_trusted(path, os.geteuid())
+    return read(path)
+
+
 def warnings(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
     """Yield what a valid configuration names and this system does not have."""
     from palingenesis.cli.open_programs import FITTING
