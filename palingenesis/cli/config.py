@@ -38,6 +38,9 @@ def add_options(parser: ArgumentParser) -> None:
             added.add_argument(
                 "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
             )
+            added.add_argument(
+                "--json", action="store_true", help="print an object, with mistakes and warnings"
+            )
         elif action == "show":
             added.add_argument(
                 "--json", action="store_true", help="print an object, key to value and source"
@@ -65,13 +68,20 @@ def run(options: Namespace) -> Exit:
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
         return Exit.DONE
     if options.file is None and not os.path.lexists(path):
-        print(f"none at {_printable(path)}, so the defaults hold; `palingenesis config init`")
+        if options.json:
+            _print_json(path, [], [])
+        else:
+            print(f"none at {_printable(path)}, so the defaults hold; `palingenesis config init`")
         return Exit.DONE
-    return check(path)
+    return check(path, options.json)
 
 
-def check(path: str) -> Exit:
-    """Report each mistake in a file, and warn of what would not work on this system."""
+def check(path: str, as_json: bool = False) -> Exit:
+    """
+    Report each mistake in a file, and warn of what would not work on this system.
+
+    :param as_json: whether all of that is one object.
+    """
     from palingenesis.config import ConfigError, check_trusted
     from palingenesis.monitor.settings import settings_of
 
@@ -86,6 +96,9 @@ def check(path: str) -> Exit:
         warned += warnings(settings_of(config.tables), os.environ)
     except ConfigError as error:
         mistakes += error.mistakes
+    if as_json:
+        _print_json(path, mistakes, warned)
+        return Exit.USAGE if mistakes else Exit.DONE
     for mistake in mistakes:
         complain(_printable(f"{path}: {mistake}"))
     for warning in warned:
@@ -94,6 +107,12 @@ def check(path: str) -> Exit:
         return Exit.USAGE
     print(f"{_printable(path)}: valid")
     return Exit.DONE
+
+
+def _print_json(path: str, mistakes: list[str], warned: list[str]) -> None:
+    import json
+
+    print(json.dumps({"path": path, "mistakes": mistakes, "warnings": warned}))
 
 
 def read(path: str) -> Config:

@@ -121,6 +121,22 @@ class InitTests(ConfigTestCase):
         )
         self.assertEqual(self.run_command("config", "check").stderr, b"")
 
+    def test_the_home_of_another_account_is_named_in_comments(self) -> None:
+        self.program(".local", "bin", "claude")
+        for home in (".claude", ".claude-Work"):
+            os.makedirs(self.place.path(home, "projects"))
+        self.run_command("config", "init", stdin=-3)
+        with open(self.file, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        self.assertIn(b"is not monitored", self.run_command("config", "check").stderr)
+        first = lines.index("# [homes.claude-work]")
+        self.written("\n".join(line.removeprefix("# ") for line in lines[first : first + 5]))
+        with open(self.file, "rb") as file:
+            directory = tomllib.load(file)["homes"]["claude-work"]["directory"]
+        self.assertEqual(directory, self.place.path(".claude-Work"))
+        done = self.run_command("config", "check")
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+
     def test_an_existing_file_is_not_touched(self) -> None:
         self.written("# mine\n")
         self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))
@@ -298,6 +314,21 @@ class CheckTests(ConfigTestCase):
         path = self.place.write("other.toml", "timeout = 'x'\n")
         self.assertIn("timeout", self.assert_fails(Exit.USAGE, "config", "check", path))
         self.assert_fails(Exit.USAGE, "config", "check", self.place.path("none.toml"))
+
+    def test_programs_see_one_object(self) -> None:
+        for content, status, mistakes, warnings in (
+            (None, Exit.DONE, 0, 0),
+            ("timeout = 3\n", Exit.DONE, 0, 0),
+            ("[notify]\ncommand = ['/none']\n", Exit.DONE, 0, 1),
+            ("timeout = 'x'\ntypo = 1\n", Exit.USAGE, 2, 0),
+        ):
+            if content is not None:
+                self.written(content)
+            done = self.run_command("config", "check", "--json")
+            self.assertEqual((done.returncode, done.stderr), (status, b""))
+            told = json.loads(done.stdout)
+            self.assertEqual(told["path"], self.file)
+            self.assertEqual((len(told["mistakes"]), len(told["warnings"])), (mistakes, warnings))
 
     def test_without_a_file_the_defaults_hold(self) -> None:
         done = self.run_command("config", "check")
