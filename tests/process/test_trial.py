@@ -129,6 +129,12 @@ class WithoutDaemonTests(TrialTestCase):
         self.assertEqual(found["tried"], ["claude: v22.1.0"])
         self.assertIn("ready", found)
 
+    def test_a_missing_interpreter_is_not_a_missing_program(self) -> None:
+        agent = self.program("#!/none/at/all/node\n")
+        self.configure(self.revive(agent))
+        found = self.doctor(Exit.NOT_RUNNING)
+        self.assertIn("the interpreter that its first line names is not there", found["lacks"][0])
+
     def test_nothing_is_made_or_removed(self) -> None:
         self.configure(self.revive(self.program("#!/bin/sh\n")))
         stale = os.path.join(self.place.runtime, "palingenesis.pid")
