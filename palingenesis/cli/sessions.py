@@ -54,6 +54,8 @@ ID_WIDTH = 16
 MOST_ATTEMPTS = 1_000_000
 #: The fewest characters of an id that name a session to the daemon.
 SHORTEST_ID = 4
+#: Those that hardly any other session has, however many there are.
+LONGER_ID = 8
 
 _BETWEEN = "  "
 _COLOURS: dict[str, str] = {
@@ -98,11 +100,15 @@ class SessionsView:
         sessions, total = self._asked()
         if not sessions:
             return [_nowhere(self._client) if not self._filters else "no such sessions"]
+        length = id_length(sessions)
+        if self._filters or total > len(sessions):
+            # There are others, which may begin like those that are known here.
+            length = max(length, LONGER_ID)
         if self.matching:
             sessions = [each for each in sessions if _has(each, self.matching)]
             total = len(sessions)
         shown = sessions if self._everything else sessions[:SHOWN]
-        columns, length, now = max(self._columns(), NARROWEST), id_length(sessions), time.time()
+        columns, now = max(self._columns(), NARROWEST), time.time()
         lines = [
             *table(shown, now, self._colour, columns, length),
             *legend(shown, self._colour, columns),

@@ -68,11 +68,20 @@ class SessionsTests(MonitoredTestCase):
         self.monitored(SESSIONS=[session(id=f"{number:04}") for number in range(30)])
         shown = self.shown("sessions")
         self.assertIn("\n10 more: --all shows them\n", shown)
+        self.assertIn("\n0019  claude", shown)
         self.assertNotIn("0020 ", shown)
         shown = self.shown("sessions", "--all")
         self.assertIn("\n0029  claude", shown)
         self.assertNotIn("more:", shown)
         self.assertEqual(len(json.loads(self.shown("sessions", "--all", "--json"))), 30)
+
+    def test_of_many_sessions_the_ids_are_long_enough_for_those_that_are_not_read(self) -> None:
+        sessions = [session(id=f"{number:04}0000-0000") for number in range(30)]
+        self.monitored(SESSIONS=sessions, STATUS={"known_sessions": 2000})
+        shown = self.shown("sessions")
+        self.assertIn("\n00190000  claude", shown)
+        self.assertIn("\n1980 more: --all shows them\n", shown)
+        self.assertIn("\n0019  claude", self.shown("sessions", "--all"))
 
     def test_sessions_are_chosen_by_state_and_agent(self) -> None:
         self.place.daemon()
