@@ -61,9 +61,11 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         for name, each in inspected[Key.COMMANDS].items()
         if name.partition(".")[0] in homes
     }
-    if not commands:
+    others = inspected[Key.COMMANDS]
+    if not commands and (homes or not others):
         action = "edit" if configuration[Key.EXISTS] else "init"
-        yield f"no command is named; `palingenesis config {action}` names one"
+        which = f" for {', '.join(homes)}" if others else ""
+        yield f"no command is named{which}; `palingenesis config {action}` names one"
     for name, command in commands.items():
         # What presses keys for a terminal is tmux, and that has no ``--version``.
         is_tried = command[Key.PROGRAM] and not name.endswith(f".{Method.TYPE_INTO}")

@@ -28,7 +28,7 @@ from palingenesis.cli.open_programs import open_program
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Key, Reason, State
+from palingenesis.words import OK_WORD, Key, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,9 +97,11 @@ class SessionsView:
 
     def lines(self) -> list[str]:
         """Show them in a table, and explain its words below it."""
-        sessions, total = self._asked()
+        sessions, total, scan = self._asked()
+        columns, now = max(self._columns(), NARROWEST), time.time()
+        failed = wrapped(f"the last scan failed: {printable(scan)}", columns) if scan else []
         if not sessions:
-            return [_nowhere(self._client) if not self._filters else "no such sessions"]
+            return [_nowhere(self._client) if not self._filters else "no such sessions", *failed]
         length = id_length(sessions)
         if self._filters or total > len(sessions):
             # There are others, which may begin like those that are known here.
@@ -108,7 +110,6 @@ class SessionsView:
             sessions = [each for each in sessions if _has(each, self.matching)]
             total = len(sessions)
         shown = sessions if self._everything else sessions[:SHOWN]
-        columns, now = max(self._columns(), NARROWEST), time.time()
         lines = [
             *table(shown, now, self._colour, columns, length),
             *legend(shown, self._colour, columns),
@@ -116,6 +117,8 @@ class SessionsView:
         ]
         if total > len(shown):
             lines += ["", *wrapped(f"{total - len(shown)} more: --all shows them", columns)]
+        if failed:
+            lines += ["", *failed]
         return [*lines, *advice(shown)]
 
     def sentence(self) -> str:
@@ -132,16 +135,18 @@ class SessionsView:
             return json.dumps(sessions).encode() + b"\n"
         return list_line(self._client, SESSIONS, *self._filters.split())
 
-    def _asked(self) -> tuple[list[dict[str, Any]], int]:
-        """Return the sessions, and how many there are in all."""
-        if self._everything or self._filters:
-            sessions = list(every_session(self._client, self._filters))
-            return sessions, len(sessions)
-        sessions = objects(self._client, SESSIONS)
-        known = None
-        if len(sessions) > SHOWN:
-            known = self._client.status().extra.get(Key.KNOWN_SESSIONS)
-        return sessions, known if type(known) is int else len(sessions)
+    def _asked(self) -> tuple[list[dict[str, Any]], int, str | None]:
+        """Return the sessions, how many there are in all, and why the last scan failed."""
+        is_all = self._everything or bool(self._filters)
+        sessions = (
+            list(every_session(self._client, self._filters))
+            if is_all
+            else objects(self._client, SESSIONS)
+        )
+        extra = self._client.status().extra
+        known, scan = extra.get(Key.KNOWN_SESSIONS), extra.get(Key.SCAN)
+        total = known if type(known) is int and not is_all else len(sessions)
+        return sessions, total, scan if isinstance(scan, str) and scan != OK_WORD else None
 
 
 def _has(session: dict[str, Any], text: str) -> bool:
@@ -238,7 +243,7 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool, columns: int = WIDT
     """Explain each word of the table once, with what to do."""
     words = dict.fromkeys(word for each in sessions for word in _words(each))
     waiting = dict.fromkeys(
-        f"[revive.{_text(each, Key.AGENT)}]"
+        f"[revive.{_text(each, Key.HOME if each.get(Key.HOME) else Key.AGENT)}]"
         for each in sessions
         if each.get(Key.HELD) == Reason.NO_METHOD
     )

@@ -161,6 +161,14 @@ class WithoutDaemonTests(TrialTestCase):
         self.assertEqual(found["tried"], ["claude: 2.1.332"])
         self.assertIn("ready", found)
 
+    def test_a_command_without_a_home_is_not_called_none(self) -> None:
+        self.configure(self.revive(self.program(), "codex"))
+        found = self.doctor(Exit.NOT_RUNNING)
+        self.assertIn("no command is named for claude", found["lacks"][0])
+        os.rename(self.place.path(".claude"), self.place.path(".other"))
+        found = self.doctor(Exit.NOT_RUNNING)
+        self.assertEqual(found["lacks"], ["no agent's directory is there to monitor"])
+
     def test_a_configuration_with_a_mistake_is_told(self) -> None:
         self.configure("[sessions]\nquiet = 'x'\n")
         found = self.doctor(Exit.NOT_RUNNING, "--try")

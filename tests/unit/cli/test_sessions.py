@@ -174,6 +174,8 @@ class LegendTests(SynchronousTestCase):
             session(kind="limit", held="paused", agent="other"),
         )
         self.assertIn("name one in [revive.claude] or [revive.codex]", " ".join(shown.split()))
+        shown = self.legend(session(kind="limit", held="no-method", home="work"))
+        self.assertIn("name one in [revive.work]", " ".join(shown.split()))
 
     def test_a_word_that_is_not_shown_is_not_explained(self) -> None:
         self.assertEqual(legend([session(kind="limit", due=NOW, held="not-due")], False), [])
