@@ -256,6 +256,7 @@ def edit(path: str) -> Exit:
     import subprocess
 
     from palingenesis.cli.questions import ask, is_running
+    from palingenesis.text import in_short
 
     # A link to nothing is one that an editor can follow, and `init` does not.
     if not os.path.lexists(path):
@@ -265,7 +266,8 @@ def edit(path: str) -> Exit:
     try:
         status = subprocess.run([*shlex.split(editor), path], check=False).returncode  # noqa: S603
     except (OSError, ValueError) as error:
-        complain(_printable(f"cannot run the editor {editor}: {error}; set EDITOR"))
+        reason = in_short(error) if isinstance(error, OSError) else str(error)
+        complain(_printable(f"cannot run the editor {editor}: {reason}; set EDITOR"))
         return Exit.USAGE
     if status:
         complain(_printable(f"the editor {editor} ended with exit status {status}"))

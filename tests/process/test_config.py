@@ -384,4 +384,4 @@ class EditTests(ConfigTestCase):
         self.written("")
         variables = {"EDITOR": "/none/editor", "VISUAL": ""}
         said = self.assert_fails(Exit.USAGE, "config", "edit", variables=variables)
-        self.assertIn("set EDITOR", said)
+        self.assertIn("/none/editor: no such file or directory; set EDITOR", said)
