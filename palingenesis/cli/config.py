@@ -112,7 +112,9 @@ def check(path: str, as_json: bool = False) -> Exit:
 def _print_json(path: str, mistakes: list[str], warned: list[str]) -> None:
     import json
 
-    print(json.dumps({"path": path, "mistakes": mistakes, "warnings": warned}))
+    from palingenesis.words import Key
+
+    print(json.dumps({Key.PATH: path, "mistakes": mistakes, "warnings": warned}))
 
 
 def read(path: str) -> Config:
