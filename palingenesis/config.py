@@ -231,14 +231,15 @@ _CHECKS: dict[str, Check] = {"socket": check_path, "mode": check_mode, "log_leve
 def load_config(
     path: str,
     tables: Mapping[str, Check] = _NO_TABLES,  # type: ignore[assignment]
-    whole: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    whole: Callable[[Mapping[str, object], Mapping[str, Any]], None] = lambda *_: None,
 ) -> Config:
     """
     Read a configuration file.
 
     :param tables: checks of further tables that the file may have, by their names. Each is
         called with the name and the table, and returns what goes into `Config.tables`.
-    :param whole: checks what those tables say of each other, once each of them is checked.
+    :param whole: checks what those tables say of each other. It is called with what the file has,
+        and with those tables that have no mistake, as their checks return them.
     :raises ConfigError: if the file cannot be read, is not TOML, or has a key that is
         unknown, of the wrong type or out of range. It has all of these mistakes.
     """
@@ -247,7 +248,8 @@ def load_config(
     further: dict[str, object] = {}
     collector = Collector()
     try:
-        for key, value in parse(path, read_file(path)).items():
+        written = parse(path, read_file(path))
+        for key, value in written.items():
             with collector:
                 if key in tables:
                     further[key] = tables[key](key, value)
@@ -259,8 +261,9 @@ def load_config(
                 else:
                     known = ", ".join([*KEYS, *(f"[{name}]" for name in tables)])
                     raise ValueError(f"unknown key {_shown(key)} (known: {known})")
+        with collector:
+            whole(written, further)
         collector.raise_all()
-        whole(further)
     except Mistakes as error:
         raise ConfigError(path, str(error), error.texts) from None
     except ValueError as error:

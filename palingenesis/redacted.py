@@ -27,8 +27,8 @@ _SECRETS = (
     # Tokens that show by their beginning what they are.
     (
         re.compile(
-            r"\b(?:sk|pk|rk|ghp|gho|ghs|ghu|github_pat|glpat|xox[a-z]|hf|npm|AKIA|AIza|eyJ)"
-            r"[-_]?[A-Za-z0-9][A-Za-z0-9._-]{9,}"
+            r"\b(?:[spr]k[-_]|(?:gh[a-z]|github_pat|hf|npm)_|(?:glpat|xox[a-z])-|AKIA|AIza|eyJ)"
+            r"[A-Za-z0-9][A-Za-z0-9._-]{9,}"
         ),
         HIDDEN,
     ),

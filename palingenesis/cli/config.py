@@ -38,6 +38,9 @@ def add_options(parser: ArgumentParser) -> None:
             added.add_argument(
                 "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
             )
+            added.add_argument(
+                "--json", action="store_true", help="print an object, with mistakes and warnings"
+            )
         elif action == "show":
             added.add_argument(
                 "--json", action="store_true", help="print an object, key to value and source"
@@ -65,13 +68,20 @@ def run(options: Namespace) -> Exit:
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
         return Exit.DONE
     if options.file is None and not os.path.lexists(path):
-        print(f"none at {_printable(path)}, so the defaults hold; `palingenesis config init`")
+        if options.json:
+            _print_json(path, [], [])
+        else:
+            print(f"none at {_printable(path)}, so the defaults hold; `palingenesis config init`")
         return Exit.DONE
-    return check(path)
+    return check(path, options.json)
 
 
-def check(path: str) -> Exit:
-    """Report each mistake in a file, and warn of what would not work on this system."""
+def check(path: str, as_json: bool = False) -> Exit:
+    """
+    Report each mistake in a file, and warn of what would not work on this system.
+
+    :param as_json: whether all of that is one object.
+    """
     from palingenesis.config import ConfigError, check_trusted
     from palingenesis.monitor.settings import settings_of
 
@@ -86,6 +96,9 @@ def check(path: str) -> Exit:
         warned += warnings(settings_of(config.tables), os.environ)
     except ConfigError as error:
         mistakes += error.mistakes
+    if as_json:
+        _print_json(path, mistakes, warned)
+        return Exit.USAGE if mistakes else Exit.DONE
     for mistake in mistakes:
         complain(_printable(f"{path}: {mistake}"))
     for warning in warned:
@@ -94,6 +107,14 @@ def check(path: str) -> Exit:
         return Exit.USAGE
     print(f"{_printable(path)}: valid")
     return Exit.DONE
+
+
+def _print_json(path: str, mistakes: list[str], warned: list[str]) -> None:
+    import json
+
+    from palingenesis.words import Key
+
+    print(json.dumps({Key.PATH: path, "mistakes": mistakes, "warnings": warned}))
 
 
 def read(path: str) -> Config:
@@ -107,6 +128,18 @@ def read(path: str) -> Config:
     from palingenesis.web.settings import TABLES as HTTP_TABLES
 
     return load_config(path, {**settings.TABLES, **HTTP_TABLES}, settings.check_whole)
+
+
+def read_trusted(path: str) -> Config:
+    """
+    Read a configuration file as a start of the daemon does.
+
+    :raises palingenesis.config.ConfigError: if there is a mistake in it, or others can change it.
+    """
+    from palingenesis.config import check_trusted
+
+    check_trusted(path, os.geteuid())
+    return read(path)
 
 
 def warnings(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
@@ -143,7 +176,13 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
     if settings.notify:
         yield from _not_found("notify.command", settings.notify[0], inherited, {})
     homes = {**default_homes(inherited), **settings.homes}
-    for name in settings.homes:
+    for name, home in settings.homes.items():
+        default = homes[home.agent].directory
+        if home.agent in settings.revive and _is_same(default, home.directory):
+            yield (
+                f"revive.{home.agent}: not used, since [homes.{name}] is the default home of "
+                f"{home.agent}; leave that out, or name another directory in it"
+            )
         if name not in settings.revive:
             yield f"homes.{name}: [revive.{name}] names no command, so it is only monitored"
     for name, revival in settings.revive.items():
@@ -151,7 +190,7 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
         variable = kind.home_variable
         if variable in revival.environment:
             other = kind.home({**inherited, **revival.environment})
-            if os.path.realpath(other) != os.path.realpath(directory):
+            if not _is_same(other, directory):
                 yield (
                     f"revive.{name}.environment: {variable} leads to {other}, but the sessions are "
                     f"in {directory}; give the other account [homes.NAME] and [revive.NAME]"
@@ -165,6 +204,10 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
                         f"{other} is a home of {home.agent} that is not monitored; name it in "
                         "[homes.NAME] to monitor this account too"
                     )
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _not_found(
@@ -215,15 +258,18 @@ def edit(path: str) -> Exit:
     import subprocess
 
     from palingenesis.cli.questions import ask, is_running
+    from palingenesis.text import in_short
 
-    if not os.path.exists(path):
+    # A link to nothing is one that an editor can follow, and `init` does not.
+    if not os.path.lexists(path):
         complain(_printable(f"{path}: no such file; `palingenesis config init` writes it"))
         return Exit.USAGE
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or _EDITOR
     try:
         status = subprocess.run([*shlex.split(editor), path], check=False).returncode  # noqa: S603
     except (OSError, ValueError) as error:
-        complain(_printable(f"cannot run the editor {editor}: {error}; set EDITOR"))
+        reason = in_short(error) if isinstance(error, OSError) else str(error)
+        complain(_printable(f"cannot run the editor {editor}: {reason}; set EDITOR"))
         return Exit.USAGE
     if status:
         complain(_printable(f"the editor {editor} ended with exit status {status}"))

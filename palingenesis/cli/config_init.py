@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 
@@ -13,6 +14,7 @@ from palingenesis.cli.launchd import LABEL, install
 from palingenesis.cli.programs import find
 from palingenesis.cli.questions import ask, is_running
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.homes import default_homes
 from palingenesis.paths import PathError
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.trust import make_private
@@ -40,6 +42,13 @@ _NOTIFY = """\
 # command = {command}
 """
 _POST = ("notify", "post", "--as", "ntfy", "https://ntfy.sh/your-own-topic")
+_OTHER = """\
+
+# Another home of {agent}, that of another account. It is monitored only if it is named.
+# [homes.{name}]
+# agent = "{agent}"
+# directory = {directory}
+"""
 _ABSENT = """\
 
 # {name}: no program was found. Name the path of it to have its sessions brought back.
@@ -127,12 +136,24 @@ def _text(
             yield _ABSENT.format(name=name)
             for line in _revive(name, None):
                 yield f"# {line}\n"
+        yield from _other_homes(name, program)
     yield _NOTIFY.format(command=_toml([*_ourselves(), *_POST]))
 
 
-def _revive(name: str, program: Found | None) -> Iterator[str]:
+def _other_homes(agent: str, program: Found | None) -> Iterator[str]:
+    """Yield comments that name the further homes of an agent, those of other accounts."""
+    default = default_homes(os.environ)[agent]
+    for directory in default.others(os.environ):
+        if os.path.realpath(directory) != os.path.realpath(default.directory):
+            name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(directory).lower()).strip("-")[:32]
+            yield _OTHER.format(agent=agent, name=name, directory=_toml(directory))
+            for line in _revive(agent, program, name):
+                yield f"# {line.removeprefix('# ')}\n"
+
+
+def _revive(name: str, program: Found | None, home: str | None = None) -> Iterator[str]:
     command = [f"/path/to/{name}" if program is None else program.path, *AGENTS[name].preset]
-    yield f"[revive.{name}]"
+    yield f"[revive.{home or name}]"
     yield f"command = {_toml(command)}"
     if queue := AGENTS[name].queue_preset:
         yield "# This hands the prompt to a session whose program is open, too."

@@ -69,6 +69,8 @@ def demo(colour: bool) -> Exit:
     try:
         stage = _Stage(_place())
         return stage.play(colour)
+    except BrokenPipeError:
+        raise  # The reader of the output has gone.
     except OSError as error:
         _end_if_asked()
         name = f"{printable(str(error.filename))}: " if error.filename else ""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from palingenesis.cli.config import doubts, read
+from palingenesis.cli.config import doubts, read_trusted
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
 from palingenesis.cli.inspection import inspection
@@ -28,7 +28,7 @@ from palingenesis.client.errors import (
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket
-from palingenesis.config import ConfigError, check_trusted
+from palingenesis.config import ConfigError
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, PathError, config_file, exposure, unread_directory
 from palingenesis.procfs import environment_of, has_ended, is_stopped, peer_credentials
@@ -243,8 +243,7 @@ def _settings(path: str | None) -> Settings:
 
     if path is None:
         return Settings()
-    check_trusted(path, os.geteuid())
-    return settings_of(read(path).tables)
+    return settings_of(read_trusted(path).tables)
 
 
 def _warn(
@@ -341,8 +340,7 @@ def _configuration(path: str, running: bool) -> Iterator[Row]:
         yield "config", printable(f"none at {file}"), PLAIN
         return
     try:
-        check_trusted(file, os.geteuid())
-        config = read(file)
+        config = read_trusted(file)
     except ConfigError as error:
         yield "config", str(error), RED
         yield "restart", "would fail over the configuration", RED

@@ -72,9 +72,16 @@ def agents_in_words(agents: dict[str, dict[str, Any]]) -> str:
     :raises AttributeError, KeyError, TypeError: when it replies something else.
     """
     words, missing = [], []
+    names = {
+        os.path.realpath(known[Key.DIRECTORY]): name
+        for name, known in agents.items()
+        if known[Key.MONITORED]
+    }
     for agent, known in agents.items():
         if known[Key.MONITORED]:
             words.append(f"{agent} in {at_home(known[Key.DIRECTORY])}")
+        elif other := names.get(os.path.realpath(known[Key.DIRECTORY])):
+            words.append(f"{agent} as {other}")
         elif known[Key.EXISTS]:
             words.append(f"not {agent}, since `agents` in [sessions] leaves it out")
         else:

@@ -60,7 +60,9 @@ def entries_line(client: ControlClient, filters: Sequence[str] = ()) -> bytes:
 def log_lines(client: ControlClient, filters: Sequence[str] = ()) -> list[str]:
     """Describe the last entries, one line each; raises what `entries_line` does."""
     entries = objects(client, LOG, *filters)
-    return story(entries, _directories(client)) or ["nothing has happened to any session"]
+    is_chosen = any(not each.startswith(f"{Key.COUNT}=") and "=" in each for each in filters)
+    nothing = "no such entries" if is_chosen else "nothing has happened to any session"
+    return story(entries, _directories(client)) or [nothing]
 
 
 def follow(client: ControlClient, filters: Sequence[str], as_json: bool) -> NoReturn:

@@ -86,8 +86,9 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
 
 def try_command(config: str | None) -> Exit:
     """Run the command of ``[notify]`` as the daemon does, and show what it prints."""
-    from palingenesis.config import ConfigError, load_config
-    from palingenesis.monitor.settings import TABLES, settings_of
+    from palingenesis.cli.config import read
+    from palingenesis.config import ConfigError
+    from palingenesis.monitor.settings import settings_of
     from palingenesis.paths import config_file
 
     path = config or config_file()
@@ -95,7 +96,7 @@ def try_command(config: str | None) -> Exit:
         complain(f"there is no configuration file ({path}); name a command in its [notify]")
         return Exit.USAGE
     try:
-        command = settings_of(load_config(path, TABLES).tables).notify
+        command = settings_of(read(path).tables).notify
     except ConfigError as error:
         complain(str(error))
         return Exit.USAGE
@@ -103,8 +104,8 @@ def try_command(config: str | None) -> Exit:
         complain(f"{printable(path)}: no command is named in [notify]")
         return Exit.USAGE
     summary, outcome = send_once(command, os.environ)
-    if outcome.output:
-        print(outcome.output)
+    for line in outcome.output.splitlines():
+        print(printable(line, MESSAGE_LIMIT))
     if outcome.trouble is not None:
         complain(f"[notify] command: {outcome.trouble}")
         return Exit.NO_ANSWER if outcome.was_run else Exit.USAGE

@@ -52,7 +52,9 @@ def _who(session: dict[str, Any]) -> str:
 
 
 def _fate(session: dict[str, Any], now: float) -> str:
-    method, held, due = str(session.get(Key.METHOD)), session.get(Key.HELD), session.get(Key.DUE)
+    method, held = str(session.get(Key.METHOD)), session.get(Key.HELD)
+    until = session.get(Key.UNTIL)
+    due = until if is_time(until) else session.get(Key.DUE)
     doubt = session.get(Key.DOUBT)
     if method not in _DONE:
         home = printable(str(session.get(Key.HOME)), NAME_LIMIT)

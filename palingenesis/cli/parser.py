@@ -6,6 +6,7 @@ import argparse
 
 from palingenesis import __version__
 from palingenesis.cli.exit_status import Exit
+from palingenesis.cli.format import complain
 from palingenesis.client.exchange import DEFAULT_TIMEOUT, check_timeout
 from palingenesis.text import MESSAGE_LIMIT, printable
 
@@ -117,8 +118,9 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings, formatter_class=_HelpFormatter, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        shown = printable(message, MESSAGE_LIMIT)
-        self.exit(Exit.USAGE, f"palingenesis: {shown} (see `{self.prog} --help`)\n")
+        # Not by argparse, which raises on some versions if standard error is full.
+        complain(f"{printable(message, MESSAGE_LIMIT)} (see `{self.prog} --help`)")
+        raise SystemExit(Exit.USAGE)
 
 
 def _add_common_options(

@@ -61,18 +61,17 @@ def lacks(inspected: Mapping[str, Any], scan: object, trial: Trial) -> Iterator[
         for name, each in inspected[Key.COMMANDS].items()
         if name.partition(".")[0] in homes
     }
-    if not commands:
+    others = inspected[Key.COMMANDS]
+    if not commands and (homes or not others):
         action = "edit" if configuration[Key.EXISTS] else "init"
-        yield f"no command is named; `palingenesis config {action}` names one"
+        which = f" for {', '.join(homes)}" if others else ""
+        yield f"no command is named{which}; `palingenesis config {action}` names one"
     for name, command in commands.items():
         # What presses keys for a terminal is tmux, and that has no ``--version``.
         is_tried = command[Key.PROGRAM] and not name.endswith(f".{Method.TYPE_INTO}")
         tried = trial(name, command[Key.PROGRAM]) if is_tried else None
         if reason := command[Key.TROUBLE] or tried:
             yield f"the command of {name} does not run: {reason}"
-    # An older daemon does not reply it.
-    if (notify := inspected.get(Key.NOTIFY)) and notify[Key.TROUBLE]:
-        yield f"nobody is notified: {notify[Key.TROUBLE]}"
     if inspected.get(Key.KEEPER, True) is not True:
         yield "another daemon revives"
     if inspected[Key.PAUSED]:
@@ -106,6 +105,9 @@ class Surroundings:
 
     def trial(self, name: str, program: str) -> str | None:
         """Try the program of a home's command in each of its directories: a `Trial`."""
+        if self._settings is None:
+            # Nor is it known what the command's environment adds.
+            return None
         for directory in self._directories.get(name.partition(".")[0]) or ["/"]:
             if reason := self._trial(name, program, directory):
                 return reason
@@ -121,7 +123,8 @@ class Surroundings:
             except CommandError as error:
                 return str(error)
         home, _, method = name.partition(".")
-        revival = self._settings.revival_of(home, directory) if self._settings else None
+        assert self._settings is not None  # noqa: S101 - else nothing is tried
+        revival = self._settings.revival_of(home, directory)
         command = revival.run_for(Method(method or Method.COMMAND)) if revival else None
         if command is None:
             # The daemon works with what it read before.

@@ -8,14 +8,15 @@ import time
 from html import escape
 
 from palingenesis.cli.columns import at_home
+from palingenesis.cli.config import read
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain, in_words
-from palingenesis.config import ConfigError, load_config
+from palingenesis.config import ConfigError
 from palingenesis.monitor.forecast import Forecast
 from palingenesis.monitor.ledger.file import LEDGER_NAME, LedgerFile
 from palingenesis.monitor.ledger.history import fold
 from palingenesis.monitor.report import SPAN, facts, last_time, sentence
-from palingenesis.monitor.settings import TABLES, Settings, check_whole, settings_of
+from palingenesis.monitor.settings import Settings, settings_of
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import World
 from palingenesis.paths import PathError, config_file, state_directory
@@ -80,8 +81,15 @@ def read_night(directory: str, settings: Settings, since: float, now: float) -> 
         contents = []
     sums, entries = fold(contents)
     times = Times()
-    forecast = Forecast(settings, sums, World(directory, lambda _: None, times), times)
-    return facts(entries, paused=sums.paused, since=since, now=now, forecasts=forecast.outlook)
+    forecast = Forecast(settings, sums, entries, World(directory, lambda _: None, times), times)
+    return facts(
+        entries,
+        paused=sums.paused,
+        since=since,
+        now=now,
+        forecasts=forecast.outlook,
+        homes=settings.homes.values(),
+    )
 
 
 def lines(night: Mapping[str, Any]) -> list[str]:
@@ -112,11 +120,11 @@ def _settings(path: str | None) -> Settings:
     if found is None or (path is None and not os.path.exists(found)):
         return Settings()
     try:
-        return settings_of(load_config(found, TABLES, check_whole).tables)
-    except ConfigError:
+        return settings_of(read(found).tables)
+    except ConfigError as error:
         if path is not None:
             raise
-        # The morning's report is not the place for its mistakes: `doctor` shows them.
+        complain(f"{error}; the report goes by the defaults")
         return Settings()
 
 

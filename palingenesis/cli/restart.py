@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from palingenesis.cli.config import read_trusted
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.cli.outcome import not_at_all
 from palingenesis.cli.start import start
 from palingenesis.cli.stop import stop
 from palingenesis.client.blocking import ControlClient
+from palingenesis.config import ConfigError
+from palingenesis.locate import recorded_place
+from palingenesis.paths import config_file
 from palingenesis.text import printable
 from palingenesis.words import Key
 
@@ -40,11 +45,28 @@ def restart(given: str | None, timeout: float | None, report: Report) -> Exit:
             "started it in the background; restart it as it was started"
         )
         return Exit.NO_ANSWER
+    socket, config, state = (options.get(each) for each in ("--socket", "--config", "--state"))
+    file = config or config_file()
+    if file is not None and os.path.lexists(file):
+        try:
+            configured = read_trusted(file).socket
+        except ConfigError as error:
+            complain(f"{error}; the daemon at {printable(client.path)} is left running")
+            return Exit.USAGE
+    else:
+        configured = None
+    if socket is None and (configured is None or not _goes_by_rules(client.path, state)):
+        socket = given
     status = stop(given, timeout, not_at_all)
     if status is not Exit.DONE:
         return status
-    socket = options.get("--socket", given)
-    return start(socket, options.get("--config"), options.get("--state"), timeout, False, report)
+    return start(socket, config, state, timeout, False, report)
+
+
+def _goes_by_rules(path: str, state: str | None) -> bool:
+    """Return whether nobody gave a daemon its path: then a changed configuration moves it."""
+    place = recorded_place(state)
+    return place is not None and place.path == path
 
 
 def options_in(arguments: list[str]) -> dict[str, str] | None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from itertools import pairwise, takewhile
 
-from palingenesis.agents import continuation
+from palingenesis.agents import NO_VARIABLES, continuation
 from palingenesis.cli.columns import WIDTH, at_home, cut, padded, width, wrapped
 from palingenesis.cli.format import (
     DIM,
@@ -28,7 +28,7 @@ from palingenesis.cli.open_programs import open_program
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Key, Reason, State
+from palingenesis.words import OK_WORD, Key, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ ID_WIDTH = 16
 MOST_ATTEMPTS = 1_000_000
 #: The fewest characters of an id that name a session to the daemon.
 SHORTEST_ID = 4
+#: Those that hardly any other session has, however many there are.
+LONGER_ID = 8
 
 _BETWEEN = "  "
 _COLOURS: dict[str, str] = {
@@ -95,14 +97,19 @@ class SessionsView:
 
     def lines(self) -> list[str]:
         """Show them in a table, and explain its words below it."""
-        sessions, total = self._asked()
+        sessions, total, scan = self._asked()
+        columns, now = max(self._columns(), NARROWEST), time.time()
+        failed = wrapped(f"the last scan failed: {printable(scan)}", columns) if scan else []
         if not sessions:
-            return [_nowhere(self._client) if not self._filters else "no such sessions"]
+            return [_nowhere(self._client) if not self._filters else "no such sessions", *failed]
+        length = id_length(sessions)
+        if self._filters or total > len(sessions):
+            # There are others, which may begin like those that are known here.
+            length = max(length, LONGER_ID)
         if self.matching:
             sessions = [each for each in sessions if _has(each, self.matching)]
             total = len(sessions)
         shown = sessions if self._everything else sessions[:SHOWN]
-        columns, length, now = max(self._columns(), NARROWEST), id_length(sessions), time.time()
         lines = [
             *table(shown, now, self._colour, columns, length),
             *legend(shown, self._colour, columns),
@@ -110,6 +117,8 @@ class SessionsView:
         ]
         if total > len(shown):
             lines += ["", *wrapped(f"{total - len(shown)} more: --all shows them", columns)]
+        if failed:
+            lines += ["", *failed]
         return [*lines, *advice(shown)]
 
     def sentence(self) -> str:
@@ -126,16 +135,18 @@ class SessionsView:
             return json.dumps(sessions).encode() + b"\n"
         return list_line(self._client, SESSIONS, *self._filters.split())
 
-    def _asked(self) -> tuple[list[dict[str, Any]], int]:
-        """Return the sessions, and how many there are in all."""
-        if self._everything or self._filters:
-            sessions = list(every_session(self._client, self._filters))
-            return sessions, len(sessions)
-        sessions = objects(self._client, SESSIONS)
-        known = None
-        if len(sessions) > SHOWN:
-            known = self._client.status().extra.get(Key.KNOWN_SESSIONS)
-        return sessions, known if type(known) is int else len(sessions)
+    def _asked(self) -> tuple[list[dict[str, Any]], int, str | None]:
+        """Return the sessions, how many there are in all, and why the last scan failed."""
+        is_all = self._everything or bool(self._filters)
+        sessions = (
+            list(every_session(self._client, self._filters))
+            if is_all
+            else objects(self._client, SESSIONS)
+        )
+        extra = self._client.status().extra
+        known, scan = extra.get(Key.KNOWN_SESSIONS), extra.get(Key.SCAN)
+        total = known if type(known) is int and not is_all else len(sessions)
+        return sessions, total, scan if isinstance(scan, str) and scan != OK_WORD else None
 
 
 def _has(session: dict[str, Any], text: str) -> bool:
@@ -214,7 +225,15 @@ def advice(sessions: Sequence[dict[str, Any]]) -> list[str]:
             or not (id + directory).isprintable()
         ):
             continue
-        line = continuation(_text(session, Key.AGENT), id, directory)
+        variables = session.get(Key.VARIABLES)
+        line = continuation(
+            _text(session, Key.AGENT),
+            id,
+            directory,
+            {name: str(value) for name, value in variables.items()}
+            if isinstance(variables, dict)
+            else NO_VARIABLES,
+        )
         if line is not None:
             return ["", f"continue it yourself: {line}"]
     return []
@@ -224,7 +243,7 @@ def legend(sessions: Sequence[dict[str, Any]], colour: bool, columns: int = WIDT
     """Explain each word of the table once, with what to do."""
     words = dict.fromkeys(word for each in sessions for word in _words(each))
     waiting = dict.fromkeys(
-        f"[revive.{_text(each, Key.AGENT)}]"
+        f"[revive.{_text(each, Key.HOME if each.get(Key.HOME) else Key.AGENT)}]"
         for each in sessions
         if each.get(Key.HELD) == Reason.NO_METHOD
     )
@@ -275,7 +294,7 @@ def _id(session: dict[str, Any], id_width: int) -> str:
 
 def _stop(session: dict[str, Any], now: float) -> str:
     """Describe how a session stopped, when it goes on, and why it is not revived."""
-    due, since = session.get(Key.DUE), session.get(Key.SINCE)
+    due, since = due_of(session), session.get(Key.SINCE)
     words = tuple(_words(session))
     kind, *reason = words if session.get(Key.KIND) is not None else ("grew", *words)
     attempts = session.get(Key.ATTEMPTS)
@@ -290,12 +309,18 @@ def _stop(session: dict[str, Any], now: float) -> str:
     return "; ".join((kind, *reason))
 
 
+def due_of(session: dict[str, Any]) -> object:
+    """Return when a session goes on: its own due time may pass before its home's limit does."""
+    until = session.get(Key.UNTIL)
+    return until if is_time(until) else session.get(Key.DUE)
+
+
 def _words(session: dict[str, Any]) -> Iterator[str]:
     """Yield the monitor's words for a session's stop that its table shows."""
     if session.get(Key.KIND) is not None:
         yield _text(session, Key.KIND)
     # A due time says as much.
-    implied = Reason.NOT_DUE if is_time(session.get(Key.DUE)) else None
+    implied = Reason.NOT_DUE if is_time(due_of(session)) else None
     if session.get(Key.HELD) not in (None, implied):
         yield _text(session, Key.HELD)
 

@@ -62,7 +62,7 @@ class ClientError(Exception):
 class SocketPathError(ClientError):
     """The path cannot be a socket's, or the file that should name it cannot be used."""
 
-    tried = "cannot use the socket's path"
+    tried = "cannot locate the socket:"
 
 
 class NotRunning(ClientError):

@@ -7,13 +7,14 @@ the system is asked through `System`, and only if nothing cheaper forbids a revi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from palingenesis.monitor import resets
-from palingenesis.monitor.ledger import History
+from palingenesis.monitor.ledger import HOUR, History
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
@@ -106,7 +107,7 @@ class Circumstances:
     :ivar clock: the local time of day, in minutes since midnight.
     :ivar ledger: whether the ledger can be written, and a command can be started.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
-    :ivar starts: commands started in the last hour, by the home's name.
+    :ivar starts: when commands were started in the last hour, by the home's name, the first first.
     """
 
     now: float
@@ -116,7 +117,7 @@ class Circumstances:
     kept: Mapping[str, float | None]
     ledger: bool
     first_at: float | None
-    starts: Callable[[str], int]
+    starts: Callable[[str], Sequence[float]]
     resets: Mapping[str, Statement] = field(default_factory=dict)
     loads: Mapping[str, Load] = field(default_factory=dict)
     clock: int = 0
@@ -267,6 +268,14 @@ class Case:
         return self.kind is Kind.LIMIT and self.ending is not None and self.ending.reset_stated
 
     @property
+    def stated(self) -> Statement | None:
+        """What its home's newest limit says of when it ends, if that is newer than the stop."""
+        stated = self.circumstances.resets.get(self.session.home.name)
+        if stated is None or self.ending is None or self.kind is not Kind.LIMIT:
+            return None
+        return stated if stated.at > self.ending.at else None
+
+    @property
     def load(self) -> Load:
         """What is being revived in the session's home."""
         return self.circumstances.loads.get(self.session.home.name, Load())
@@ -335,6 +344,8 @@ class Assessment:
     :ivar kind: how the session stopped; None if it has not, or that is not known yet.
     :ivar due: when it may go on, in seconds since the epoch; None if it never may.
     :ivar held: the first reason not to revive it now; None if nothing forbids it.
+    :ivar until: when it goes on at the earliest, in seconds since the epoch; None if it does not
+        wait. Its home's limit, `hours` and `hourly` may make that later than ``due``.
     :ivar method: how it is brought back; None if the configuration names no method.
     """
 
@@ -342,13 +353,40 @@ class Assessment:
     state: State
     due: float | None
     held: Reason | None
+    until: float | None
     method: Method | None
 
 
 def assess(case: Case) -> Assessment:
     """Assess a case."""
     held = next(reasons_against(case), None)
-    return Assessment(case.kind, _state(case, held), case.due, held, case.method)
+    state = _state(case, held)
+    until = goes_on_at(case) if state is State.WAITING else None
+    return Assessment(case.kind, state, case.due, held, until, case.method)
+
+
+def goes_on_at(case: Case) -> float | None:
+    """
+    Return the earliest time at which a session is revived, in seconds since the epoch.
+
+    That is when it is due, its home's limit is over, and `hourly` and `hours` allow it; in the past
+    if all of this is so already.
+
+    :return: None if it never is.
+    """
+    at, now = case.due, case.circumstances.now
+    if at is None:
+        return None
+    if case.stated is not None:
+        at = max(at, case.stated.due)
+    if at <= now and _starts_enough(case):
+        home = case.session.home.name
+        at = case.circumstances.starts(home)[-case.settings.hourly_of(home)] + HOUR
+    if case.settings.hours is None:
+        return at
+    moment = max(at, now)
+    begun = _within(case.settings.hours, moment)
+    return at if begun == moment else begun
 
 
 def shown_reason(case: Case) -> Reason | None:
@@ -398,6 +436,19 @@ def ending_of(session: Session, history: History, circumstances: Circumstances) 
         retry=(0.0,) if has_waited else settings.retry,
     )
     return Ending(session.kind, at, due, verdict.reset is not None, fresh, attempts)
+
+
+def newest_resets(sessions: Iterable[Session], margin: float) -> dict[str, Statement]:
+    """Return the newest statement of each home's limit, by the home's name."""
+    newest: dict[str, Statement] = {}
+    for session in sessions:
+        verdict = session.verdict
+        if verdict.kind is Kind.LIMIT and verdict.at is not None and verdict.reset is not None:
+            statement = Statement(verdict.at, verdict.reset + margin)
+            known = newest.get(session.home.name)
+            if known is None or known.at < statement.at:
+                newest[session.home.name] = statement
+    return newest
 
 
 def owner_matters(case: Case) -> bool:
@@ -484,14 +535,7 @@ def _is_too_old(case: Case) -> bool:
 def _is_not_due(case: Case) -> bool:
     if case.due is None or case.circumstances.now < case.due:
         return True
-    stated = case.circumstances.resets.get(case.session.home.name)
-    return (
-        stated is not None
-        and case.ending is not None
-        and case.kind is Kind.LIMIT
-        and stated.at > case.ending.at
-        and case.circumstances.now < stated.due
-    )
+    return case.stated is not None and case.circumstances.now < case.stated.due
 
 
 def _is_outside_hours(case: Case) -> bool:
@@ -509,6 +553,16 @@ def is_within(hours: tuple[int, int], clock: int) -> bool:
     """
     begin, end = hours
     return begin <= clock < end if begin < end else clock >= begin or clock < end
+
+
+def _within(hours: tuple[int, int], at: float) -> float:
+    """Return a time that is within some hours, or when they begin after it."""
+    year, month, day, hour, minute, *_ = time.localtime(at)
+    clock = hour * 60 + minute
+    if is_within(hours, clock):
+        return at
+    begin, _ = hours
+    return time.mktime((year, month, day + (begin < clock), 0, begin, 0, 0, 0, -1))
 
 
 def _is_one_too_many_windows(case: Case) -> bool:
@@ -553,7 +607,7 @@ def _waits_for_the_first(case: Case) -> bool:
 
 def _starts_enough(case: Case) -> bool:
     home = case.session.home.name
-    return case.circumstances.starts(home) >= case.settings.hourly_of(home)
+    return len(case.circumstances.starts(home)) >= case.settings.hourly_of(home)
 
 
 def _has_no_program(case: Case) -> bool:

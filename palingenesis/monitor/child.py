@@ -152,7 +152,10 @@ def start(
         if error.filename is None:
             # Not the program: fork(2), or the descriptors to it.
             raise ResourceError(f"no process can be started: {error.strerror}") from None
-        raise CommandError(f"{error.filename}: {error.strerror}") from None
+        reason = error.strerror
+        if isinstance(error, FileNotFoundError) and os.path.exists(error.filename):
+            reason = "the interpreter that its first line names is not there"
+        raise CommandError(f"{error.filename}: {reason}") from None
     except (ValueError, subprocess.SubprocessError) as error:
         raise CommandError(f"{program}: {error}") from None
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,7 +13,8 @@ from palingenesis.monitor.case import (
     Circumstances,
     Permissive,
     ending_of,
-    is_within,
+    goes_on_at,
+    newest_resets,
     reasons_against,
 )
 from palingenesis.monitor.ledger import Entry, Stop
@@ -25,7 +25,7 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
-from palingenesis.words import Owner, Reason
+from palingenesis.words import Kind, Owner, Reason
 
 #: Why a session is not brought back, in a few words.
 _WORDS: Mapping[Reason, str] = {
@@ -73,19 +73,7 @@ def outlook(case: Case) -> Outlook:
         if reason not in PASSING:
             words = _WORDS[reason].format(name=case.session.home.name, stop=case.kind)
             return Outlook(words, None)
-    return Outlook(None, _within_hours(case.settings, case.due))
-
-
-def _within_hours(settings: Settings, due: float | None) -> float | None:
-    """Return when a session goes on that is due then, if only at some hours."""
-    if due is None or settings.hours is None:
-        return due
-    year, month, day, hour, minute, *_ = time.localtime(due)
-    clock = hour * 60 + minute
-    if is_within(settings.hours, clock):
-        return due
-    begin, _ = settings.hours
-    return time.mktime((year, month, day + (begin < clock), 0, begin, 0, 0, 0, -1))
+    return Outlook(None, goes_on_at(case))
 
 
 class _Seen(Permissive):
@@ -106,9 +94,12 @@ class Forecast:
     The forecast from a ledger, for which no daemon has to run.
 
     :param sums: what follows from the ledger's entries.
+    :param entries: the last of these.
     """
 
-    def __init__(self, settings: Settings, sums: Sums, world: World, times: Times) -> None:
+    def __init__(
+        self, settings: Settings, sums: Sums, entries: Iterable[Entry], world: World, times: Times
+    ) -> None:
         homes = world.homes(settings.agents, settings.homes.values())
         attempts = [a for each in sums.sessions.values() for a in (each.open, each.last) if a]
         self._settings = settings
@@ -117,36 +108,40 @@ class Forecast:
         self._times = times
         self._roster = Roster(world, times, lambda _: None)
         self._living = world.look(homes, {each.pid for each in attempts if each.pid is not None})
+        now = times.wall()
+        self._sessions: dict[str, Session | None] = {}
+        stops = [each for each in entries if each.kind is Kind.LIMIT and each.agent in AGENTS]
+        limits = [session for each in stops if (session := self._find(_stop_of(each)))]
         self._circumstances = Circumstances(
-            times.wall(),
+            now,
             times.monotonic(),
             settings,
             sums.paused,
             {home.name: sums.kept.get(home.directory) for home in homes},
             True,
             sums.first_at,
-            lambda _: 0,
+            lambda home: sums.starts(home, now),
+            newest_resets(limits, settings.margin),
         )
 
     def outlook(self, entry: Entry) -> Outlook:
         """Return what becomes of a session by the entry of its last stop."""
         if entry.agent is None or entry.agent not in AGENTS:
             return Outlook(f"{entry.agent} is not known", None)
-        path, directory = entry.transcript or "", entry.directory or ""
-        agent, name, key = entry.agent, entry.session or "", entry.key or ""
-        stop = Stop(agent, name, key, entry.kind, path, directory)
+        stop = _stop_of(entry)
         history = self._sums.sessions.get((stop.agent, stop.session), History())
         home = self._world.home_of(stop)
-        session = self._roster.find(home, path)
+        session = self._find(stop)
         is_read = session is not None
         if session is None:
             # As the ledger has it.
             stamp = Stamp(0, 0, 0, round(entry.at * 1e9))
             verdict = Verdict(entry.kind, stop.key, entry.at)
-            session = Session(home, Identity(stop.session, directory), path, stamp, verdict, 0.0)
+            identity = Identity(stop.session, stop.directory)
+            session = Session(home, identity, stop.transcript, stamp, verdict, 0.0)
         session.kind = entry.kind
         if is_read and history.open is None:
-            witness = self._living.witness(home, session.identity, path)
+            witness = self._living.witness(home, session.identity, stop.transcript)
             session.owner, session.who = witness.owner, witness.who
         session.unusable = self._world.directory_trouble(session.identity.directory)
         ending = ending_of(session, history, self._circumstances)
@@ -163,3 +158,14 @@ class Forecast:
                 system=_Seen(session),
             )
         )
+
+    def _find(self, stop: Stop) -> Session | None:
+        path = stop.transcript
+        if path not in self._sessions:
+            self._sessions[path] = self._roster.find(self._world.home_of(stop), path)
+        return self._sessions[path]
+
+
+def _stop_of(entry: Entry) -> Stop:
+    agent, session, key = entry.agent or "", entry.session or "", entry.key or ""
+    return Stop(agent, session, key, entry.kind, entry.transcript or "", entry.directory or "")

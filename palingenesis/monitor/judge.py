@@ -16,6 +16,7 @@ from palingenesis.monitor.case import (
     assess,
     ending_of,
     kind_of,
+    newest_resets,
     owner_matters,
     shown_reason,
 )
@@ -150,7 +151,7 @@ class Judge:
 
         :param living: the processes that live; None if nobody looked.
         """
-        self._resets = self._newest_resets()
+        self._resets = newest_resets(self._roster.sessions.values(), self.settings.margin)
         if living is not None:
             self._looked_at = self._times.monotonic()
         for session in list(self._roster.sessions.values()):
@@ -354,18 +355,6 @@ class Judge:
         known = (stop.key, case.history.found)
         return outlook(replace(case, newer_record=session.verdict.key not in known))
 
-    def _newest_resets(self) -> dict[str, Statement]:
-        """Return the newest statement of each home's limit, by the home's name."""
-        newest: dict[str, Statement] = {}
-        for session in self._roster.sessions.values():
-            verdict = session.verdict
-            if verdict.kind is Kind.LIMIT and verdict.at is not None and verdict.reset is not None:
-                statement = Statement(verdict.at, verdict.reset + self.settings.margin)
-                known = newest.get(session.home.name)
-                if known is None or known.at < statement.at:
-                    newest[session.home.name] = statement
-        return newest
-
     def _case(
         self, session: Session, circumstances: Circumstances, *, newer_record: bool = False
     ) -> Case:
@@ -385,7 +374,7 @@ class Judge:
         session = case.session
         session.state = assessment.state
         session.needs = needs(case, assessment)
-        session.due = assessment.due if assessment.state is State.WAITING else None
+        session.due = assessment.until
 
     def unsettle(self) -> None:
         """Have every session judged again."""
@@ -415,10 +404,12 @@ class Judge:
             Key.KIND: assessment.kind,
             Key.SINCE: session.since,
             Key.DUE: assessment.due,
+            Key.UNTIL: assessment.until,
             Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
             Key.HELD: shown_reason(case) if shows_reason else None,
             Key.NEEDS: needs(case, assessment),
             Key.HOME: session.home.name,
+            Key.VARIABLES: dict(session.home.environment) or None,
             Key.OWNER: session.owner,
             Key.WHO: session.who,
             Key.METHOD: assessment.method,

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from palingenesis.agents import continuation
+from palingenesis.agents import NO_VARIABLES, continuation
 from palingenesis.monitor.forecast import Outlook
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry, Name
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, State
@@ -39,12 +40,14 @@ def facts(
     since: float,
     now: float,
     forecasts: Forecasts = lambda _: None,
+    homes: Iterable[Home] = (),
 ) -> dict[str, Any]:
     """
     Return the facts of the time from ``since`` to ``now``.
 
     :param entries: the ledger's entries, the oldest first.
     :param forecasts: returns what becomes of a session that has stopped.
+    :param homes: the homes of ``[homes]``.
     """
     stories: dict[Name, _Story] = {}
     for entry in entries:
@@ -55,6 +58,8 @@ def facts(
     for story in told:
         if story.stop is not None:
             story.outlook = forecasts(story.stop)
+        place = story.transcript
+        story.home = next((each for each in homes if place and each.holds(place)), None)
     return {
         Key.SINCE: since,
         "now": now,
@@ -124,6 +129,8 @@ class _Story:
     def __init__(self, name: Name) -> None:
         self.name = name
         self.directory: str | None = None
+        self.transcript: str | None = None
+        self.home: Home | None = None
         self.last = 0.0
         self.due: float | None = None
         self.stop: Entry | None = None
@@ -137,6 +144,7 @@ class _Story:
         self._entries.append(entry)
         self.last = entry.at
         self.directory = entry.directory or self.directory
+        self.transcript = entry.transcript or self.transcript
         match entry.event:
             case Event.STOPPED:
                 self.stop, self.due = entry, entry.due
@@ -162,7 +170,8 @@ class _Story:
         if self._call is None:
             return None
         reason = self._call.reason or "given up"
-        line = continuation(*self.name, self.directory)
+        variables = NO_VARIABLES if self.home is None else self.home.environment
+        line = continuation(*self.name, self.directory, variables)
         return {**self._who(), Key.AT: self._call.at, Key.REASON: reason, "line": line}
 
     def failure(self, since: float) -> dict[str, Any] | None:

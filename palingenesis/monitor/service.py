@@ -252,6 +252,10 @@ class Monitor(Service):
         :raises SteeringError: if something forbids it; its reason is the gate's.
         """
         session = self._steered(beginning)
+        if session.kind is None:
+            running = Reason.ALREADY_RUNNING if session.name in self._revivals.running else None
+            why = running or "it has not stopped, as far as is known"
+            raise SteeringError(f"{named(session.name)}: {why}", running)
         reason = self._judge.reason_against(session)
         if reason is None:
             directory = session.identity.directory
@@ -623,6 +627,7 @@ class Monitor(Service):
             since=since,
             now=self._times.wall(),
             forecasts=self._outlook,
+            homes=self._settings.homes.values(),
         )
 
     def _outlook(self, stop: Entry) -> Outlook:

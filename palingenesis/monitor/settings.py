@@ -262,27 +262,39 @@ def check_revive(name: str, table: object) -> Mapping[str, HomeRevival]:
     return MappingProxyType(checked)
 
 
-def check_whole(tables: Mapping[str, Any]) -> None:
+def check_whole(written: Mapping[str, object], tables: Mapping[str, Any]) -> None:
     """
-    Check what the tables, each checked already, say of each other.
+    Check what the tables say of each other.
 
-    :raises ValueError: if a command is given for a home that there is not, or a project's prompt
-        cannot be typed where prompts are typed.
+    :param written: the tables as they are in the file.
+    :param tables: those of them without a mistake, checked.
+    :raises ValueError: if a command is given for a home that there is not, two homes are the same
+        directory, or a project's prompt cannot be typed where prompts are typed.
     """
-    homes = [*AGENTS, *tables.get("homes", ())]
+    homes = [*AGENTS, *_keys(written.get("homes"))]
     collector = Collector()
-    for key in tables.get("revive", ()):
+    for key in _keys(written.get("revive")):
         with collector:
             if key not in homes:
                 shown = printable(key, NAME_LIMIT)
                 known = ", ".join(homes)
                 raise ValueError(f"revive.{shown}: no home of this name (known: {known})")
+    places: dict[str, str] = {}
+    for key, home in tables.get("homes", _NOTHING).items():
+        with collector:
+            other = places.setdefault(os.path.realpath(home.directory), key)
+            if other != key:
+                raise ValueError(f"homes.{key}.directory: is that of [homes.{other}] too")
     if any(revival.type_into for revival in tables.get("revive", _NOTHING).values()):
         for number, project in enumerate(tables.get("projects", ()), 1):
             with collector:
                 if project.prompt is not None:
                     check_typed(f"projects.{number}.prompt", project.prompt)
     collector.raise_all()
+
+
+def _keys(table: object) -> Iterable[str]:
+    return table if isinstance(table, dict) else ()
 
 
 def check_projects(name: str, value: object) -> tuple[Project, ...]:

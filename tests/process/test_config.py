@@ -121,6 +121,22 @@ class InitTests(ConfigTestCase):
         )
         self.assertEqual(self.run_command("config", "check").stderr, b"")
 
+    def test_the_home_of_another_account_is_named_in_comments(self) -> None:
+        self.program(".local", "bin", "claude")
+        for home in (".claude", ".claude-Work"):
+            os.makedirs(self.place.path(home, "projects"))
+        self.run_command("config", "init", stdin=-3)
+        with open(self.file, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        self.assertIn(b"is not monitored", self.run_command("config", "check").stderr)
+        first = lines.index("# [homes.claude-work]")
+        self.written("\n".join(line.removeprefix("# ") for line in lines[first : first + 5]))
+        with open(self.file, "rb") as file:
+            directory = tomllib.load(file)["homes"]["claude-work"]["directory"]
+        self.assertEqual(directory, self.place.path(".claude-Work"))
+        done = self.run_command("config", "check")
+        self.assertEqual((done.returncode, done.stderr), (Exit.DONE, b""))
+
     def test_an_existing_file_is_not_touched(self) -> None:
         self.written("# mine\n")
         self.assertIn("exists", self.assert_fails(Exit.USAGE, "config", "init"))
@@ -225,6 +241,22 @@ class CheckTests(ConfigTestCase):
         self.assertIn("revive.a: no home of this name", first)
         self.assertIn("revive.b: no home of this name", second)
 
+    def test_what_tables_say_of_each_other_is_checked_beside_other_mistakes(self) -> None:
+        mistakes = self.mistakes(
+            f"first = 1\n[homes.b]\nagent = 'none'\n[revive.a]\n{CLAUDE}\n[revive.b]\n{CLAUDE}\n"
+        )
+        beginnings = [each.partition(":")[0] for each in mistakes]
+        self.assertEqual(beginnings, ["unknown key 'first' (known", "homes.b.agent", "revive.a"])
+
+    def test_two_homes_in_one_directory_are_a_mistake(self) -> None:
+        home = 'agent = "claude"\ndirectory = "~/.claude-{}"\n'
+        os.mkdir(self.place.path(".claude-a"))
+        os.symlink(".claude-a", self.place.path(".claude-b"))
+        (mistake,) = self.mistakes(
+            f"[homes.one]\n{home.format('a')}[homes.two]\n{home.format('b')}"
+        )
+        self.assertEqual(mistake, "homes.two.directory: is that of [homes.one] too")
+
     def test_a_valid_file_is_valid_with_a_mark_and_other_line_ends(self) -> None:
         self.written(f"\ufefftimeout = 3\r\n[revive.claude]\r\n{CLAUDE}\r\n")
         done = self.run_command("config", "check")
@@ -256,6 +288,14 @@ class CheckTests(ConfigTestCase):
         self.assertIn(b"/none/at/all is not a directory", done.stderr)
         self.assertIn(b"[revive.work] names no command", done.stderr)
 
+    def test_a_default_home_with_a_name_besides_is_a_warning(self) -> None:
+        home = "[homes.mine]\nagent = 'claude'\ndirectory = '~/.claude'\n"
+        os.mkdir(self.place.path(".claude"))
+        self.written(f"{home}[revive.claude]\n{CLAUDE}\n[revive.mine]\n{CLAUDE}\n")
+        done = self.run_command("config", "check")
+        (line,) = done.stderr.decode().splitlines()
+        self.assertIn("revive.claude: not used, since [homes.mine] is the default home", line)
+
     def test_a_method_that_the_agent_does_not_have_is_a_warning(self) -> None:
         queue = "queue = ['/bin/true', '{id}']"
         homes = "[homes.work]\nagent = 'claude'\ndirectory = '/'\n"
@@ -274,6 +314,21 @@ class CheckTests(ConfigTestCase):
         path = self.place.write("other.toml", "timeout = 'x'\n")
         self.assertIn("timeout", self.assert_fails(Exit.USAGE, "config", "check", path))
         self.assert_fails(Exit.USAGE, "config", "check", self.place.path("none.toml"))
+
+    def test_programs_see_one_object(self) -> None:
+        for content, status, mistakes, warnings in (
+            (None, Exit.DONE, 0, 0),
+            ("timeout = 3\n", Exit.DONE, 0, 0),
+            ("[notify]\ncommand = ['/none']\n", Exit.DONE, 0, 1),
+            ("timeout = 'x'\ntypo = 1\n", Exit.USAGE, 2, 0),
+        ):
+            if content is not None:
+                self.written(content)
+            done = self.run_command("config", "check", "--json")
+            self.assertEqual((done.returncode, done.stderr), (status, b""))
+            told = json.loads(done.stdout)
+            self.assertEqual(told["path"], self.file)
+            self.assertEqual((len(told["mistakes"]), len(told["warnings"])), (mistakes, warnings))
 
     def test_without_a_file_the_defaults_hold(self) -> None:
         done = self.run_command("config", "check")
@@ -329,4 +384,4 @@ class EditTests(ConfigTestCase):
         self.written("")
         variables = {"EDITOR": "/none/editor", "VISUAL": ""}
         said = self.assert_fails(Exit.USAGE, "config", "edit", variables=variables)
-        self.assertIn("set EDITOR", said)
+        self.assertIn("/none/editor: no such file or directory; set EDITOR", said)

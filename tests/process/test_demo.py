@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from palingenesis.cli.demo import GRACE
+from palingenesis.cli.exit_status import Exit
 from palingenesis.client.blocking import ControlClient
 from palingenesis.monitor import pretend
 from tests.support.cases import COMMAND, ProcessTestCase
@@ -109,6 +110,15 @@ class DemoTests(DemoTestCase):
         self.assertEqual((demo.returncode, errors), (0, ""), output)
         self.assert_in_order(output)
         self.assertNotIn("demo-", output)
+        self.assert_nothing_is_left(demo)
+
+    def test_nothing_is_left_when_the_reader_of_the_output_goes(self) -> None:
+        demo = self.start()
+        assert demo.stdout is not None
+        next_line(demo.stdout, lambda line: "working" in line)
+        demo.stdout.close()
+        assert demo.stderr is not None
+        self.assertEqual((demo.stderr.read(), demo.wait(2 * PATIENCE)), ("", Exit.CLOSED_PIPE))
         self.assert_nothing_is_left(demo)
 
     def test_nothing_is_left_after_ctrl_c_or_a_kill_in_the_middle(self) -> None:

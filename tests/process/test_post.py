@@ -352,6 +352,16 @@ class TryingTests(PostTestCase):
         self.assertEqual((done.returncode, done.stdout), (0, f"sent: {told}\n"), done.stderr)
         self.assertEqual([body.decode() for _, _, body in service.got], [told])
 
+    def test_every_table_of_the_daemon_is_known(self) -> None:
+        path = self.place.write("c.toml", "[notify]\ncommand = ['true']\n[http]\n[homes]\n")
+        done = self.palingenesis("notify", "test", "--config", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_what_the_command_prints_cannot_drive_the_terminal(self) -> None:
+        command = ["printf", "one\\n\\033]0;two\\007\\n"]
+        done = self.palingenesis("notify", "test", "--config", self.configured(*command))
+        self.assertEqual(done.stdout.splitlines()[:2], ["one", "\\x1b]0;two\\x07"])
+
     def test_a_command_that_fails_is_told(self) -> None:
         for command, status, reason in (
             (["sh", "-c", "exit 3"], 4, "[notify] command: exit status 3"),

@@ -58,6 +58,18 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
+def limited(session: str, key: str, directory: str, at: float, **figures: Any) -> str:
+    """Return the line with which Claude Code says that a limit is reached."""
+    record = {
+        "type": "assistant", "uuid": key, "sessionId": session, "cwd": directory,
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)),
+        "isSidechain": False, "isApiErrorMessage": True, "error": "rate_limit",
+        "quotaLimits": {"status": "rejected", **figures},
+        "message": {"role": "assistant", "content": [], "model": "<synthetic>"},
+    }  # fmt: skip
+    return json.dumps(record) + "\n"
+
+
 class NightTestCase(ProcessTestCase):
     """A test over the ledger of the staged night."""
 
@@ -83,8 +95,8 @@ class NightTestCase(ProcessTestCase):
         """Return a path of the staged night as it is in this place."""
         return (path or "").replace("/home/you", self.place.directory)
 
-    def report(self, *options: str, status: int = 0) -> str:
-        done = subprocess.run(
+    def run_report(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [*COMMAND, "report", *options],
             env=self.place.environment(),
             capture_output=True,
@@ -92,6 +104,9 @@ class NightTestCase(ProcessTestCase):
             check=False,
             timeout=PATIENCE,
         )
+
+    def report(self, *options: str, status: int = 0) -> str:
+        done = self.run_report(*options)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout if status == 0 else done.stderr
 
@@ -126,6 +141,45 @@ class ReportTests(NightTestCase):
         self.assertNotIn("waits", told)
 
     @needs_revivals
+    def test_every_table_of_the_daemon_is_known(self) -> None:
+        revive = 'command = ["claude", "{id}"]'
+        home = 'agent = "claude"\ndirectory = "~/.claude"'
+        path = self.place.write(
+            "c.toml", f"[homes.work]\n{home}\n[revive.work]\n{revive}\n[http]\n"
+        )
+        told = self.report("--config", path)
+        self.assertIn("claude ~/docs  is brought back at", told)
+        variable = f"CLAUDE_CONFIG_DIR={self.here('/home/you/.claude')}"
+        self.assertIn(f"api && {variable} claude --resume api-id", told)
+
+    def test_a_mistake_in_the_configuration_is_told_beside_the_report(self) -> None:
+        with open(self.place.path(".config", "palingenesis", "config.toml"), "a") as file:
+            file.write("\n[typo]\n")
+        done = self.run_report()
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("unknown key 'typo'", done.stderr)
+        self.assertIn("the report goes by the defaults", done.stderr)
+        self.assertIn("needs you", done.stdout)
+
+    @needs_revivals
+    def test_what_another_session_says_of_the_limit_holds_for_its_home(self) -> None:
+        early, late = time.time() - 60, time.time() - 30
+        transcripts = self.here("/home/you/.claude/projects/-/")
+        os.makedirs(transcripts)
+        place = self.here("/home/you/docs")
+        with open(os.path.join(self.place.state, "ledger.jsonl"), "ab") as ledger:
+            for name, at, reset in (("early", early, early + 10), ("late", late, late + 7200)):
+                path = f"{transcripts}{name}.jsonl"
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(limited(name, f"key-{name}", place, at, resetsAt=reset))
+                stopped = entry("docs", 0, Event.STOPPED, kind=Kind.LIMIT, key=f"key-{name}")
+                moved = replace(stopped, session=name, directory=place, transcript=path)
+                ledger.write(replace(moved, at=at, due=reset).line())
+        told = {each["session"]: each for each in json.loads(self.report("--json"))["forecast"]}
+        self.assertTrue(told["early"]["comes_back"])
+        self.assertGreater(told["early"]["due"], late + 7000)
+
+    @needs_revivals
     def test_the_forecast_knows_what_only_the_transcript_says(self) -> None:
         path = self.here("/home/you/.claude/projects/-/docs.jsonl")
         os.makedirs(os.path.dirname(path))
@@ -137,16 +191,8 @@ class ReportTests(NightTestCase):
             file.write(replace(moved, at=at, due=at + 7200).line())
 
         def write(key: str, **figures: Any) -> None:
-            limits = {"status": "rejected", "resetsAt": at + 7200, **figures}
-            record = {
-                "type": "assistant", "uuid": key, "sessionId": DOCS, "cwd": place,
-                "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)),
-                "isSidechain": False, "isApiErrorMessage": True, "error": "rate_limit",
-                "quotaLimits": limits,
-                "message": {"role": "assistant", "content": [], "model": "<synthetic>"},
-            }  # fmt: skip
             with open(path, "w", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(limited(DOCS, key, place, at, **{"resetsAt": at + 7200, **figures}))
 
         def told() -> str | None:
             found = json.loads(self.report("--json"))["forecast"]

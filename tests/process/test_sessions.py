@@ -68,11 +68,30 @@ class SessionsTests(MonitoredTestCase):
         self.monitored(SESSIONS=[session(id=f"{number:04}") for number in range(30)])
         shown = self.shown("sessions")
         self.assertIn("\n10 more: --all shows them\n", shown)
+        self.assertIn("\n0019  claude", shown)
         self.assertNotIn("0020 ", shown)
         shown = self.shown("sessions", "--all")
         self.assertIn("\n0029  claude", shown)
         self.assertNotIn("more:", shown)
         self.assertEqual(len(json.loads(self.shown("sessions", "--all", "--json"))), 30)
+
+    def test_a_scan_that_fails_is_told_with_and_without_sessions(self) -> None:
+        for sessions in ([], [session()]):
+            daemon = self.monitored(SESSIONS=sessions, STATUS={"scan": "/x: cannot be read"})
+            for options in ((), ("--all",), ("--state", "working")):
+                shown = self.shown("sessions", *options)
+                self.assertIn("\nthe last scan failed: /x: cannot be read\n", shown)
+            daemon.stop()
+        self.monitored(SESSIONS=[], STATUS={"scan": "ok"})
+        self.assertNotIn("scan", self.shown("sessions"))
+
+    def test_of_many_sessions_the_ids_are_long_enough_for_those_that_are_not_read(self) -> None:
+        sessions = [session(id=f"{number:04}0000-0000") for number in range(30)]
+        self.monitored(SESSIONS=sessions, STATUS={"known_sessions": 2000})
+        shown = self.shown("sessions")
+        self.assertIn("\n00190000  claude", shown)
+        self.assertIn("\n1980 more: --all shows them\n", shown)
+        self.assertIn("\n0019  claude", self.shown("sessions", "--all"))
 
     def test_sessions_are_chosen_by_state_and_agent(self) -> None:
         self.place.daemon()

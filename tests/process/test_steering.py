@@ -50,6 +50,14 @@ class SteeringTests(AgentTestCase):
         self.wait_for_event("killed")
         self.assertEqual(self.reply("STATUS")["state"], "paused")
 
+    def test_a_revival_that_has_worked_and_runs_on_is_ended_with_the_pause(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:1", "work").wait()
+        self.wait_for_event("worked")
+        self.wait_for_session("s", state="quiet")
+        self.assert_done("paused\nended 1 revival\n", "pause", "--end")
+        self.wait_for_event("killed")
+
     def test_a_revival_is_ended_and_its_output_read(self) -> None:
         self.monitor()
         self.begin("s", "limit:1", "hang").wait()

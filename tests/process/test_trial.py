@@ -129,6 +129,12 @@ class WithoutDaemonTests(TrialTestCase):
         self.assertEqual(found["tried"], ["claude: v22.1.0"])
         self.assertIn("ready", found)
 
+    def test_a_missing_interpreter_is_not_a_missing_program(self) -> None:
+        agent = self.program("#!/none/at/all/node\n")
+        self.configure(self.revive(agent))
+        found = self.doctor(Exit.NOT_RUNNING)
+        self.assertIn("the interpreter that its first line names is not there", found["lacks"][0])
+
     def test_nothing_is_made_or_removed(self) -> None:
         self.configure(self.revive(self.program("#!/bin/sh\n")))
         stale = os.path.join(self.place.runtime, "palingenesis.pid")
@@ -154,6 +160,14 @@ class WithoutDaemonTests(TrialTestCase):
         found = self.doctor(Exit.NOT_RUNNING, "--try")
         self.assertEqual(found["tried"], ["claude: 2.1.332"])
         self.assertIn("ready", found)
+
+    def test_a_command_without_a_home_is_not_called_none(self) -> None:
+        self.configure(self.revive(self.program(), "codex"))
+        found = self.doctor(Exit.NOT_RUNNING)
+        self.assertIn("no command is named for claude", found["lacks"][0])
+        os.rename(self.place.path(".claude"), self.place.path(".other"))
+        found = self.doctor(Exit.NOT_RUNNING)
+        self.assertEqual(found["lacks"], ["no agent's directory is there to monitor"])
 
     def test_a_configuration_with_a_mistake_is_told(self) -> None:
         self.configure("[sessions]\nquiet = 'x'\n")
@@ -216,6 +230,23 @@ class WithDaemonTests(TrialTestCase):
         told = "[notify] command: exit status 5, and printed: no route"
         self.assertEqual(found["notify"][-1], told)
         self.assertEqual(found["verdict"], ["the daemon is healthy, but cannot notify you"])
+
+    def test_a_notification_without_its_program_keeps_no_session_from_coming_back(self) -> None:
+        self.started(self.revive(self.program()) + "[notify]\ncommand = ['/none/at/all']\n")
+        found = self.doctor(Exit.ERROR_REPLY)
+        self.assertEqual(found["verdict"], ["the daemon is healthy, but cannot notify you"])
+        self.assertNotIn("lacks", found)
+
+    def test_nothing_is_tried_in_an_environment_that_is_not_known(self) -> None:
+        needy = self.program('#!/bin/sh\ntest -n "$KEY"\n', "needy")
+        text = self.revive(needy, more="environment = { KEY = 'x' }")
+        self.started(text)
+        self.assertNotIn("lacks", self.doctor(Exit.DONE))
+        self.configure(f"{text}typo = 1\n")
+        found = self.doctor(Exit.ERROR_REPLY, "--try")
+        self.assertIn("the configuration has a mistake", found["verdict"][0])
+        self.assertNotIn("lacks", found)
+        self.assertNotIn("tried", found)
 
     def test_an_application_has_nothing_to_try(self) -> None:
         self.place.application()

@@ -14,6 +14,7 @@ import uuid
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry
 from palingenesis.monitor.report import facts
 from palingenesis.words import Event
@@ -155,12 +156,20 @@ class ShownTests(PageTestCase):
     def test_the_command_is_that_of_the_report(self) -> None:
         for agent in AGENTS:
             directory = "/srv/it's here"
-            asked = Entry(1.0, Event.NEEDS_YOU, "a-1", agent, directory=directory, reason="you")
-            (told,) = facts([asked], paused=False, since=0.0, now=2.0)["needs_you"]
+            asked = Entry(
+                *(1.0, Event.NEEDS_YOU, "a-1", agent),
+                transcript="/my home/a-1",
+                directory=directory,
+                reason="you",
+            )
+            home = Home("work", agent, "/my home", is_named=True)
+            (told,) = facts([asked], paused=False, since=0.0, now=2.0, homes=[home])["needs_you"]
             shown = self.browser.execute_async_script(
                 "const done = arguments[1];"
                 "import('/sessions.js').then((told) => done(told.continuation(arguments[0])));",
-                session(directory=directory, id="a-1", agent=agent),
+                session(
+                    directory=directory, id="a-1", agent=agent, variables=dict(home.environment)
+                ),
             )
             # Python's quoting is another one, and a shell reads the same words.
             self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
@@ -180,6 +189,16 @@ class ShownTests(PageTestCase):
                     [each.public() for each in entries],
                 )
                 self.assertEqual(shown, [told["cause"]])
+
+    def test_what_holds_a_session_longer_than_its_due_time_counts(self) -> None:
+        held = session(state="waiting", kind="limit", held="not-due", due=60, until=7260)
+        shown = self.browser.execute_async_script(
+            "const [session, done] = arguments; import('/sessions.js').then("
+            "(told) => done([told.sentence([session]), told.storyOf(session)]));",
+            held,
+        )
+        for text in shown:
+            self.assertRegex(text, r"\b\d\d:01")
 
     def test_a_directory_that_cannot_be_shown_is_escaped_and_not_to_be_copied(self) -> None:
         for odd, escaped in (("\u00a0", "a0"), ("\u200d", "200d"), ("\ue000", "e000")):

@@ -179,9 +179,9 @@ BREAKS: dict[str, Break] = {
     "not-due": _gate("revived before its limit ends", Reason.NOT_DUE),
     "one account": _patch(
         "revived before the limit of its account ends",
-        judge.Judge,
-        "_newest_resets",
-        lambda _: {},
+        judge,
+        "newest_resets",
+        lambda *_: {},
     ),
     "hours": _gate("outside of the hours", Reason.HOURS),
     "already-running": _gate("", Reason.ALREADY_RUNNING),

@@ -1,8 +1,8 @@
 """
 An application with commands of the monitor's names, as ``twistd -y`` runs it.
 
-``$TEST_SOCKET`` is the path, ``$TEST_REPLIES`` JSON: what each command replies. ``LOG`` takes
-the number of entries, the last ones; other filters are ignored.
+``$TEST_SOCKET`` is the path, ``$TEST_REPLIES`` JSON: what each command replies, and the further
+keys of ``STATUS``. ``LOG`` takes the number of entries, the last ones; other filters are ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def sessions(_filter: str = "") -> Any:
 
 
 application = Application("monitored")
-control = ControlService(DaemonState(), os.environ["TEST_SOCKET"])
+extra = REPLIES.pop("STATUS", {})
+control = ControlService(DaemonState(extra=lambda: extra), os.environ["TEST_SOCKET"])
 for name, reply in REPLIES.items():
     if name == "LOG":
         control.command(name, log, "tell the last entries", "[FILTER]", audit=False)

@@ -96,5 +96,5 @@ def night_of(
         sums.add(each)
     times = _Then(now)
     world = _Nowhere("/none", lambda _: None, times, environment={"HOME": "/home/you"})
-    forecast = Forecast(settings, sums, world, times)
+    forecast = Forecast(settings, sums, entries, world, times)
     return facts(entries, paused=sums.paused, since=since, now=now, forecasts=forecast.outlook)

@@ -160,6 +160,7 @@ complete -c palingenesis -n '_shtab_palingenesis_using config show' -s h -l help
 complete -c palingenesis -n '_shtab_palingenesis_using config show' -l json -d 'print an object, key to value and source'
 complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a check -d 'Check the file, and report every mistake in it.'
 complete -c palingenesis -n '_shtab_palingenesis_using config check' -s h -l help -d 'show this help message and exit'
+complete -c palingenesis -n '_shtab_palingenesis_using config check' -l json -d 'print an object, with mistakes and warnings'
 complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a edit -d 'Edit the file with $EDITOR, and check it.'
 complete -c palingenesis -n '_shtab_palingenesis_using config edit' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using config; and test $_shtab_palingenesis_npos -eq 0' -a path -d 'Print the path of the file.'

@@ -13,6 +13,8 @@ from palingenesis.words import Event, Key, Kind, Method
 SESSIONS_LIMIT = 500
 #: Intents whose times are kept, and entries that `LOG` can show.
 ENTRIES_LIMIT = 1000
+#: Seconds.
+HOUR = 3600.0
 #: In place of an event: the line holds the sums over all the lines before it.
 _SUMS = "sums"
 
@@ -287,6 +289,15 @@ class Sums:
             self.digested = entry.at
         elif entry.agent is not None and entry.session is not None:
             self._add(entry, self._touch((entry.agent, entry.session)))
+
+    def starts(self, home: str, now: float) -> list[float]:
+        """
+        Return when a home had its intents of the last hour, the first first.
+
+        An intent without a home, as older versions wrote it, counts for each.
+        """
+        # A clock that was wrong by years must neither block for years nor free at once.
+        return sorted(at for at, of in self.intents if abs(now - at) < HOUR and of in (home, ""))
 
     def _add(self, entry: Entry, history: History) -> None:
         match entry.event:

@@ -13,8 +13,6 @@ from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.monitor.times import Times
 from palingenesis.words import Event, Key, Method
 
-#: Seconds.
-HOUR = 3600.0
 #: Characters of the text that names the client that pauses or resumes.
 BY_LIMIT = 200
 #: Characters of the text that says why a command is killed, or what a session needs.
@@ -64,15 +62,9 @@ class Ledger:
         """Whether the monitor is paused: by the ledger, or by this daemon's own PAUSE."""
         return self.sums.paused if self._own_pause is None else self._own_pause
 
-    def starts(self, home: str) -> int:
-        """
-        Return how many intents of a home the last hour has; each may have started a command.
-
-        An intent without a home, as older versions wrote it, counts for each.
-        """
-        now = self._times.wall()
-        # A clock that was wrong by years must neither block for years nor free at once.
-        return sum(abs(now - at) < HOUR and of in (home, "") for at, of in self.sums.intents)
+    def starts(self, home: str) -> list[float]:
+        """Return when a home had its intents of the last hour; each may have started a command."""
+        return self.sums.starts(home, self._times.wall())
 
     def history(self, agent: str, session: str) -> History:
         """Return what is known of a session; an empty history if nothing is."""

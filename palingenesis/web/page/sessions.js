@@ -72,11 +72,16 @@ export function failuresIn(entries, now = Date.now() / 1000) {
   return [...failures.values()].filter((entry) => now - entry.at < 86_400);
 }
 
+/** Return when a session goes on: its own due time may pass before its home's limit does. */
+function dueOf(session) {
+  return isTime(session.until) ? session.until : session.due;
+}
+
 /** Return when a session is revived again after a failure, as the end of a sentence. */
 export function nextAttempt(entry, sessions) {
   const session = sessions.find((each) => keyOf(each) === `${entry.agent} ${entry.session}`);
-  const waits = session?.state === "waiting" && isTime(session.due);
-  return waits ? `; the next attempt is at ${clock(session.due)}` : "";
+  const due = session?.state === "waiting" ? dueOf(session) : null;
+  return isTime(due) ? `; the next attempt is at ${clock(due)}` : "";
 }
 
 /** Return the line with which a person goes on with a session. */
@@ -85,11 +90,13 @@ export function continuation(session) {
     return null;
   }
   const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");
-  const directory = session.directory ?? "";
-  if (printable(directory) !== directory) {
+  const variables = Object.entries(session.variables ?? {});
+  const values = [session.directory ?? "", ...variables.map(([, value]) => value)];
+  if (values.some((value) => printable(value) !== value)) {
     return null;
   }
-  return session.directory ? `cd ${quoted(session.directory)} && ${line}` : line;
+  const typed = [...variables.map(([name, value]) => `${name}=${quoted(value)}`), line].join(" ");
+  return session.directory ? `cd ${quoted(session.directory)} && ${typed}` : typed;
 }
 
 /** Quote a word for a POSIX shell. */
@@ -113,12 +120,14 @@ export function sentence(sessions, status) {
   const needs = Math.max(needing.length, isCut ? status.needs_you : 0);
   const waits = Math.max(waiting.length, (known.waiting ?? 0) - blocked.length);
   const works = Math.max(active.length, (known.working ?? 0) + (known.reviving ?? 0));
-  const due = waiting.filter((each) => isTime(each.due)).sort((a, b) => a.due - b.due)[0];
+  const due = waiting
+    .filter((each) => isTime(dueOf(each)))
+    .sort((a, b) => dueOf(a) - dueOf(b))[0];
   let next = "";
   if (waits > waiting.length) {
     next = isTime(status.next_revival) ? ` (the next at ${clock(status.next_revival)})` : "";
   } else if (due !== undefined) {
-    const at = clock(due.due);
+    const at = clock(dueOf(due));
     next = waits === 1 ? ` until ${at}` : ` (the next is ${nameOf(due)}, at ${at})`;
   }
   const parts = [
@@ -157,9 +166,10 @@ export function storyOf(session) {
   if (session.kind) {
     parts.push(KINDS[session.kind] ?? session.kind);
   }
-  const waits = session.held === "not-due" && isTime(session.due);
-  if (isTime(session.due)) {
-    parts.push(`${waits ? "revived at" : "due"} ${clock(session.due)}`);
+  const due = dueOf(session);
+  const waits = session.held === "not-due" && isTime(due);
+  if (isTime(due)) {
+    parts.push(`${waits ? "revived at" : "due"} ${clock(due)}`);
   }
   if (session.held && session.held !== "kind" && !waits) {
     parts.push(REASONS[session.held] ?? session.held);

@@ -131,6 +131,15 @@ class InspectionTests(SynchronousTestCase):
             ],
         )
 
+    def test_a_default_home_that_has_a_name_is_told_with_it(self) -> None:
+        known = {
+            "claude": agent("/srv/claude", monitored=False),
+            "work": agent("/srv/claude/"),
+        }
+        self.assertEqual(
+            self.rows(agents=known)[0][:2], ("agents", "claude as work; work in /srv/claude/")
+        )
+
     def test_a_value_of_another_version_is_shown_as_it_came(self) -> None:
         for key in ("configuration", "agents", "commands", "state_directory", "later"):
             self.assertEqual(self.rows(**{key: [1]}), [(key, "[1]", PLAIN)])

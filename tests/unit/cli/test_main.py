@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
+import io
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS, _parsed
 from palingenesis.cli.parser import make_parser
 
@@ -22,6 +28,18 @@ class ParserTests(SynchronousTestCase):
             ["log", "-n", "3", "--timeout", "2"],
         ):
             self.assertEqual(vars(_parsed(words)), vars(parser.parse_args(words)))
+
+    def test_a_mistake_has_its_status_though_it_cannot_be_told(self) -> None:
+        def older(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        # As argparse is in 3.11.2, for one: it lets the failure of standard error through.
+        self.patch(argparse.ArgumentParser, "_print_message", older)
+        self.patch(sys, "stderr", io.StringIO())
+        self.patch(sys.stderr, "write", older)
+        for words in (["nonsense"], ["start", "--nonsense"], ["--timeout", "0", "status"]):
+            error = self.assertRaises(SystemExit, make_parser(COMMANDS).parse_args, words)
+            self.assertEqual(error.code, Exit.USAGE)
 
     def test_the_parser_can_be_read_before_it_is_used(self) -> None:
         # As the generators of the completions and the manual do.

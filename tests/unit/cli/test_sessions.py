@@ -56,6 +56,11 @@ class TableTests(SynchronousTestCase):
         row = self.row(state="waiting", kind="limit", due=NOW + 60, held="not-due")
         self.assertTrue(row.endswith("limit; due in 1 minute"), row)
 
+    def test_what_holds_it_longer_than_its_due_time_counts(self) -> None:
+        known = {"state": "waiting", "kind": "limit", "due": NOW - 3, "until": NOW + 7500}
+        self.assertTrue(self.row(**known, held="hours").endswith("due in 2 hours 5 minutes; hours"))
+        self.assertTrue(self.row(**known, held="not-due").endswith("due in 2 hours 5 minutes"))
+
     def test_without_a_due_time_it_is_told_that_it_is_not_due(self) -> None:
         row = self.row(state="waiting", kind="limit", since=NOW - 60, held="not-due")
         self.assertTrue(row.endswith("limit 1 minute ago; not-due"), row)
@@ -119,6 +124,13 @@ class TableTests(SynchronousTestCase):
 
 
 class AdviceTests(SynchronousTestCase):
+    def test_the_line_names_the_home_of_another_account(self) -> None:
+        variables = {"CLAUDE_CONFIG_DIR": "/home/you/.claude-work"}
+        stopped = session(id="abc", directory="/srv", state="stopped", variables=variables)
+        self.assertIn("CLAUDE_CONFIG_DIR=/home/you/.claude-work claude", advice([stopped])[-1])
+        stopped = session(id="abc", directory="/srv", state="stopped", variables=["odd"])
+        self.assertIn("&& claude", advice([stopped])[-1])
+
     def test_the_line_continues_the_first_session_that_does_not_go_on(self) -> None:
         stopped = session(id="abc", directory="/srv/my app", state="stopped", kind="asking")
         self.assertEqual(
@@ -162,6 +174,8 @@ class LegendTests(SynchronousTestCase):
             session(kind="limit", held="paused", agent="other"),
         )
         self.assertIn("name one in [revive.claude] or [revive.codex]", " ".join(shown.split()))
+        shown = self.legend(session(kind="limit", held="no-method", home="work"))
+        self.assertIn("name one in [revive.work]", " ".join(shown.split()))
 
     def test_a_word_that_is_not_shown_is_not_explained(self) -> None:
         self.assertEqual(legend([session(kind="limit", due=NOW, held="not-due")], False), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -102,7 +103,7 @@ def free(**changes: Any) -> Case:
             "ledger": True,
             "first_at": None,
             **around,
-            "starts": lambda _: around.get("starts", 0),
+            "starts": lambda _: around.get("starts", []),
         },
     )
     stamp = Stamp(1, 1, 1, int((NOW - 100) * 1e9))
@@ -143,7 +144,7 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.DIRECTORY: {"system": Answers(directory=False)},
     Reason.ATTEMPTS: {"attempts": 5},
     Reason.AT_ONCE: {"loads": {"claude": Load(4)}},
-    Reason.HOURLY_LIMIT: {"starts": 6},
+    Reason.HOURLY_LIMIT: {"starts": [NOW] * 6},
     Reason.NO_BINARY: {"system": Answers(program=False)},
 }
 
@@ -214,7 +215,7 @@ class TimeTests(SynchronousTestCase):
 
 class BoundTests(SynchronousTestCase):
     def test_a_session_just_below_the_bounds_passes(self) -> None:
-        self.assertIsNone(held(attempts=4, starts=5))
+        self.assertIsNone(held(attempts=4, starts=[NOW] * 5))
 
     def test_without_a_stated_reset_attempts_go_on_for_six_hours(self) -> None:
         unstated = {"reset_stated": False, "attempts": 20}
@@ -249,6 +250,41 @@ class AccountTests(SynchronousTestCase):
     def test_the_limit_of_an_account_holds_no_session_that_stopped_otherwise(self) -> None:
         later = {"claude": Statement(NOW - 50, NOW + 3600)}
         self.assertIsNone(held(resets=later, kind=Kind.TRANSIENT))
+
+
+class UntilTests(SynchronousTestCase):
+    """A session that waits says until when, whatever it waits for."""
+
+    def until(self, **changes: Any) -> float | None:
+        return assess(free(**changes)).until
+
+    def test_what_is_due_by_itself_waits_until_then(self) -> None:
+        self.assertEqual(self.until(due=NOW + 60), NOW + 60)
+        self.assertEqual(self.until(), NOW - 10)
+
+    def test_the_limit_of_its_account_counts_if_it_ends_later(self) -> None:
+        later = {"claude": Statement(NOW - 50, NOW + 3600)}
+        self.assertEqual(self.until(resets=later), NOW + 3600)
+        self.assertEqual(self.until(resets=later, due=NOW + 7200), NOW + 7200)
+        self.assertEqual(self.until(resets={"work": later["claude"]}), NOW - 10)
+
+    def test_a_full_hour_ends_when_the_first_start_that_counts_is_an_hour_old(self) -> None:
+        starts = [NOW - 3000, NOW - 2000, *[NOW - 1000] * 5]
+        self.assertEqual(self.until(starts=starts), NOW - 2000 + 3600)
+        self.assertEqual(self.until(starts=starts, due=NOW + 60), NOW + 60)
+
+    def test_outside_the_hours_it_is_when_they_begin(self) -> None:
+        local = time.localtime(NOW)
+        minute = local.tm_hour * 60 + local.tm_min
+        begin = (minute + 90) % 1440
+        hours = (begin, (begin + 60) % 1440)
+        until = self.until(hours=hours, clock=minute)
+        self.assertEqual(until, NOW - local.tm_sec + 90 * 60)
+        self.assertEqual(self.until(hours=(minute, begin), clock=minute), NOW - 10)
+
+    def test_what_does_not_wait_has_no_such_time(self) -> None:
+        self.assertIsNone(self.until(on_hold=True))
+        self.assertIsNone(self.until(kind=Kind.REFUSED))
 
 
 class WindowsTests(SynchronousTestCase):

@@ -28,12 +28,12 @@ class SumsTests(LedgerTestCase):
     def test_an_intent_whose_command_could_not_be_started_is_no_attempt(self) -> None:
         self.run_once(stop(key="a"), "failed")
         attempt = self.ledger.intent(stop(key="a"), home="claude")
-        self.assertEqual((attempt.attempt, self.ledger.starts("claude")), (2, 2))
+        self.assertEqual((attempt.attempt, len(self.ledger.starts("claude"))), (2, 2))
         self.ledger.not_started(attempt, "no process")
         for ledger in (self.ledger, self.opened()):
             history = ledger.history("claude", "one")
             self.assertEqual((history.attempts, history.open), (1, None))
-            self.assertEqual((ledger.sums.started, ledger.starts("claude")), (1, 1))
+            self.assertEqual((ledger.sums.started, len(ledger.starts("claude"))), (1, 1))
         (entry,) = self.ledger.last(1)
         self.assertEqual((entry["event"], entry["reason"]), ("failed", "not started: no process"))
         again = self.ledger.intent(stop(key="a"))
@@ -120,7 +120,7 @@ class SumsTests(LedgerTestCase):
         self.times.now += 1800
         self.run_once(stop())
         self.times.now += 1801
-        self.assertEqual(self.opened().starts("claude"), 1)
+        self.assertEqual(self.opened().starts("claude"), [self.times.now - 1801])
 
     def test_a_clock_that_is_set_back_changes_no_order(self) -> None:
         self.ledger.pause("uid 0")
@@ -128,7 +128,7 @@ class SumsTests(LedgerTestCase):
         self.ledger.resume("uid 0")
         self.run_once(stop())
         again = self.opened()
-        self.assertEqual((again.paused, again.starts("claude")), (False, 1))
+        self.assertEqual((again.paused, len(again.starts("claude"))), (False, 1))
 
     def test_a_first_time_ahead_of_now_is_corrected_for_good(self) -> None:
         self.times.now = START - 86400

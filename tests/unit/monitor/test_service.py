@@ -1143,6 +1143,17 @@ class SteeringTests(MonitorTestCase):
         self.assertEqual(len(self.world.starts), 1)
         self.assertEqual(self.story()[-3:], ["asked", "intent", "started"])
 
+    def test_a_session_that_works_is_not_revived_and_that_is_said(self) -> None:
+        self.world.write(self.NAME, None, progress=True)
+        self.pass_time(5)
+        self.assertIn("it has not stopped", self.refused(self.monitor.revive))
+        self.limited(10, self.NAME)
+        self.pass_time(40)
+        self.world.write(self.NAME, None, progress=True)
+        self.pass_time(20)
+        self.assertIn("already-running", self.refused(self.monitor.revive))
+        self.assertEqual(len(self.world.starts), 1)
+
     def test_a_finished_session_is_revived_if_a_person_asks(self) -> None:
         self.world.write(self.NAME, Kind.FINISHED, progress=True)
         self.pass_time(100)

@@ -26,7 +26,7 @@ CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
 def make_settings(tables: Mapping[str, object]) -> Settings:
     """Make settings as the daemon does from the tables of a configuration file."""
     checked = {name: TABLES[name](name, table) for name, table in tables.items()}
-    check_whole(checked)
+    check_whole(tables, checked)
     return settings_of(checked)
 
 

@@ -38,6 +38,13 @@ class AgentsTests(SynchronousTestCase):
             self.assertTrue(line.endswith(SESSION), line)
         self.assertIsNone(continuation("gemini", SESSION, "/"))
 
+    def test_the_line_names_a_home_that_the_agent_would_not_find(self) -> None:
+        self.assertEqual(
+            continuation("claude", "abc", "/srv", {"CLAUDE_CONFIG_DIR": "/home/you/my work"}),
+            "cd /srv && CLAUDE_CONFIG_DIR='/home/you/my work' claude --resume abc",
+        )
+        self.assertIsNone(continuation("claude", "abc", "/srv", {"CLAUDE_CONFIG_DIR": "/\x1b"}))
+
     def test_the_page_has_the_same_lines(self) -> None:
         script = (ROOT / "palingenesis/web/page/sessions.js").read_text(encoding="utf-8")
         found = re.findall(r"^  (\w+): \(id\) => \[(.*)\],$", script, re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.redacted import redacted
 
 SECRET = "Zm9vYmFyMTIzNDU2Nzg5"
@@ -25,6 +26,9 @@ class RedactedTests(SynchronousTestCase):
             ["sh", "-c", f"curl -H 'Authorization: Bearer {SECRET}' x"],
             ["x", f"sk-ant-api03-{SECRET}"],
             ["x", f"ghp_{SECRET}"],
+            ["x", f"npm_{SECRET}"],
+            ["x", f"xoxb-{SECRET}"],
+            ["x", f"AKIA{SECRET}"],
             ["x", f"eyJ{SECRET}.{SECRET}.{SECRET}"],
             ["curl", f"https://hooks.slack.com/services/T0/B0/{SECRET}"],
         ):
@@ -40,6 +44,13 @@ class RedactedTests(SynchronousTestCase):
             ["/home/you/.local/bin/claude", "--permission-mode", "acceptEdits"],
             ["sh", "-c", "cd /srv/monkey && exec claude -p --resume {id}"],
             ["curl", "https://example.org/a?b=c"],
+            [
+                "/home/you/.npm-global/bin/skip-the-questions",
+                "--pkgconfig-directory",
+                "/npmpackages",
+            ],
+            *([name, *agent.preset] for name, agent in AGENTS.items()),
+            *([name, *agent.queue_preset] for name, agent in AGENTS.items()),
         ):
             with self.subTest(arguments=arguments):
                 self.assertEqual(redacted(arguments), arguments)
