@@ -37,6 +37,8 @@ _open, _listdir, _readlink, _stat, _fcntl = (
     fcntl.fcntl,
 )
 _pidfd_open, _fchmod, _isdir = os.pidfd_open, os.fchmod, os.path.isdir
+with _open("/proc/stat") as _file:
+    _BOOT = next(int(line.split()[1]) for line in _file if line.startswith("btime "))
 _SO_PEERCRED, _UCRED = 17, struct.Struct("iII")
 
 
@@ -61,6 +63,12 @@ def _status(pid: int) -> list[str] | None:
     return [head.partition("(")[2], *tail.split()]
 
 
+def _started(fields: list[str]) -> tuple[int, int]:
+    """Return the seconds and microseconds since the epoch at which a process started."""
+    seconds, ticks = divmod(int(fields[20]), os.sysconf("SC_CLK_TCK"))
+    return _BOOT + seconds, ticks * 10_000
+
+
 class Library:
     """libSystem, as xnu would answer for the processes of this machine."""
 
@@ -82,7 +90,7 @@ class Library:
         return self._fill(buffer, data[:size])
 
     def _answer(self, pid: int, flavour: int, fields: list[str], owner: os.stat_result) -> bytes:
-        command, state, parent, group, session = fields[:5]
+        command, state, parent, group = fields[:4]
         name = os.fsencode(command)
         if flavour == 13:
             status = {"Z": 5, "X": 5, "T": 4, "t": 4}.get(state, 2)
@@ -94,12 +102,10 @@ class Library:
         if os.geteuid() not in (0, owner.st_uid):
             raise PermissionError
         if flavour == 3:
-            leads = 0x20 if session == str(pid) else 0
-            ticks = int(fields[20]) * 10_000
             return struct.pack(
                 "<12I16s32s5Ii2Q",
-                *(leads, 2, 0, pid, int(parent), owner.st_uid, owner.st_gid, *[0] * 5),
-                *(name, name, 0, int(group), 0, 0, 0, 0, *divmod(ticks, 1_000_000)),
+                *(0, 2, 0, pid, int(parent), owner.st_uid, owner.st_gid, *[0] * 5),
+                *(name, name, 0, int(group), 0, 0, 0, 0, *_started(fields)),
             )
         if flavour == 9:
             return self._vnode(f"/proc/{pid}/cwd") + bytes(1176)
@@ -146,8 +152,7 @@ class Library:
     def sysctl(self, name: Any, _count: int, buffer: Any, size: Any, *_new: Any) -> int:
         if name[1] == 14:
             fields = _status(name[3])
-            ticks = int(fields[20]) * 10_000 if fields else 0
-            data = struct.pack("<qi636x", *divmod(ticks, 1_000_000)) if fields else b""
+            data = struct.pack("<qi636x", *_started(fields)) if fields else b""
             size._obj.value = self._fill(buffer, data)
             return 0
         pid = name[2]
@@ -297,6 +302,8 @@ builtins.open = _hidden(_open)
 os.listdir, os.readlink, os.stat = _hidden(_listdir), _hidden(_readlink), _hidden(_stat)
 os.path.isdir = lambda path: not str(path).startswith("/proc") and _isdir(path)
 os.fchmod = _change_mode
+# Hypothesis would import trio, which needs more of a platform than is simulated.
+os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"
 fcntl.fcntl = _control
 socket.socket = Socket  # type: ignore[misc]
 sys.platform = "darwin"
