@@ -133,10 +133,6 @@ class KernelTests(SynchronousTestCase):
     def test_the_start_of_a_zombie_is_no_process_s(self) -> None:
         self.assertRaises(ProcessLookupError, self.kernel(status=5).started, 42)
 
-    def test_a_leader_of_its_session_is_known(self) -> None:
-        self.assertTrue(self.kernel(leads=True).leads_session(42))
-        self.assertFalse(self.kernel(leads=False).leads_session(42))
-
     def test_the_directory_is_known_by_its_identity_and_not_by_its_name(self) -> None:
         link = f"{self.here}-link"
         os.symlink(self.here, link)
@@ -318,6 +314,18 @@ class ArgumentsTests(SynchronousTestCase):
         """As libuv's ``uv_set_process_title`` leaves them: the title, then NULs."""
         line = command_line(b"/opt/homebrew/bin/node", (b"claude", b"", b"", b""), (b"A=b",))
         self.assertEqual(parse_arguments(line)[1][0], "claude")
+
+    def test_an_empty_first_argument_is_no_padding(self) -> None:
+        """As of a program that has set an empty title: its environment is no argument."""
+        for length in range(1, 17):
+            line = command_line(b"/" * length, (b"", b"", b"-p"), (b"SECRET=1",))
+            self.assertEqual(parse_arguments(line)[1], ["", "", "-p"], length)
+
+    def test_a_program_that_hides_its_arguments_has_its_path_alone(self) -> None:
+        """As ``sysctl_procargs_no_read`` of xnu answers, which pads by one NUL."""
+        for path in (b"/x/program", b"/usr/libexec/x"):
+            line = struct.pack("<i", 1) + path + b"\0\0" + path + b"\0"
+            self.assertEqual(parse_arguments(line), (path.decode(), [path.decode()]))
 
     def test_names_that_are_no_utf_8_are_kept(self) -> None:
         _, words = parse_arguments(command_line(b"/x", (b"x", b"caf\xe9")))

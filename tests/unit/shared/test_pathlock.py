@@ -71,7 +71,7 @@ class TakeTests(PathLockTestCase):
         self.assertEqual(error.reason, "cannot be opened: no such file or directory")
 
     def test_a_file_system_that_cannot_lock_leaves_nothing_and_says_so(self) -> None:
-        for number in errno.ENOLCK, errno.EOPNOTSUPP:
+        for number in errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP:
             self.fail_with(number)
             with self.subTest(number=number):
                 error = self.assertRaises(PathLockError, self.lock().take)
