@@ -169,7 +169,8 @@ def holder(path: str) -> Credentials | None:
     """
     if sys.platform == "darwin":
         try:
-            found = macos_kernel().holder(path)
+            # A lock is asked for without following a link.
+            found = macos_kernel().holder(os.path.realpath(path))
         except OSError:
             return None
         return None if found is None else Credentials(found.pid, found.uid, found.gid)
