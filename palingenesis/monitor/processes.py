@@ -7,6 +7,7 @@ They are read from ``/proc`` (proc(5)) on Linux, and from the kernel on macOS, s
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -32,6 +33,8 @@ PROCESS_LIMIT = 100_000
 COMMAND_LINE = 128 * 1024
 _USUAL = 4096
 
+#: The errors of stat(2) for a directory that is not there, so that nothing is in it.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _LINUX = sys.platform == "linux"
 _PS = "/bin/ps"
 #: For dates in English and UTC, and names that are not escaped.
@@ -106,8 +109,12 @@ class Process:
             return None
         return float(uptime.split()[0]) - int(self.start) / os.sysconf("SC_CLK_TCK")
 
-    def is_in(self, directory: str) -> bool:
-        """Return whether a directory, which may have several names, is its current one."""
+    def is_in(self, directory: str) -> bool | None:
+        """
+        Return whether a directory, which may have several names, is its current one.
+
+        None if that directory cannot be looked at.
+        """
         if self.directory == directory:
             return True
         try:
@@ -116,8 +123,8 @@ class Process:
                 found = os.stat(directory)
                 return (found.st_dev & 0xFFFFFFFF, found.st_ino) == self.inode
             return self.link is not None and os.path.samefile(self.link, directory)
-        except OSError:
-            return False
+        except OSError as error:
+            return False if error.errno in _MISSING else None
 
     def mentions(self, text: str) -> bool:
         """

@@ -101,6 +101,23 @@ class RunningTests(MacTestCase):
         """As one that was deleted, while a new one of its name may be the session's."""
         self.assertEqual(self.running(self.snapshot(is_nameless=True)), Owner.UNKNOWN)
 
+    def test_a_directory_that_cannot_be_looked_at_leaves_the_owner_unknown(self) -> None:
+        """As one below a folder that macOS protects, under another name than the kernel's."""
+        found = self.snapshot(directory=os.path.dirname(self.here))
+        stat = os.stat
+        for number, owner in (
+            *((errno.EPERM, Owner.UNKNOWN), (errno.EACCES, Owner.UNKNOWN)),
+            *((errno.ENOENT, Owner.GONE), (errno.ENOTDIR, Owner.GONE)),
+        ):
+
+            def fail(path: Any, *, error: int = number, **how: Any) -> os.stat_result:
+                if path == self.here:
+                    raise OSError(error, os.strerror(error))
+                return stat(path, **how)
+
+            self.patch(os, "stat", fail)
+            self.assertEqual(self.running(found), owner, number)
+
     def test_a_program_on_a_volume_that_was_forced_off_lives(self) -> None:
         """The kernel says ESRCH of its path, proc_pidpath(3)."""
         found = self.snapshot(program=b"", arguments=(b"claude",))
@@ -267,14 +284,14 @@ class RevivalTests(MacTestCase):
         self.assertEqual((found.began, found.leads), ("1789029118000007", True))
         self.assertTrue(is_alive(42, found.began))
 
-    def test_its_children_live_on_in_its_session(self) -> None:
+    def test_a_revival_s_children_live_on_in_its_session(self) -> None:
         """Its leader's pid has ended, and a command that goes to the background continues."""
         self.processes[43] = FakeProcess(leader=42)
         self.assertTrue(is_led_by(42))
         self.processes[43] = FakeProcess(leader=41)
         self.assertFalse(is_led_by(42))
 
-    def test_its_age_is_that_of_its_start(self) -> None:
+    def test_the_age_of_a_process_is_that_of_its_start(self) -> None:
         started = int(time.time()) - 3600
         self.snapshot(started=(started, 0))
         found = look_at(42)
