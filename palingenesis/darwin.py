@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import struct
 import time
 import unicodedata
@@ -21,7 +22,6 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -74,6 +74,8 @@ _ARGUMENTS_LIMIT = 1024 * 1024 + 4
 #: Bytes of a pointer: execve(2) ends the path with so many bytes, ``exec_extract_strings``.
 _WORD = 8
 _FUNCTIONS = ("proc_listpids", "proc_pidinfo", "proc_pidfdinfo", "proc_pidpath", "sysctl")
+#: Bytes for what one message passes besides its data; ``sockargs`` of xnu takes 2048.
+_ANCILLARY_LIMIT = 4096
 #: What F_FULLFSYNC fails with on a file system that has none.
 _NO_FULL_SYNC = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)
 
@@ -444,6 +446,29 @@ def peer(connection: socket.socket) -> tuple[int, int, int] | None:
     if version != 0 or groups < 1:
         return None
     return pid, uid, first
+
+
+class ClientSocket(socket.socket):
+    """
+    A connection whose client leaves no descriptors in this process.
+
+    A plain recv(2) has the kernel install those that a client passes, and reports none of them
+    (``soreceive_ctl`` of xnu's ``bsd/kern/uipc_socket.c``): soon there would be no free ones.
+
+    :param accepted: the connection, which this object takes over.
+    """
+
+    def __init__(self, accepted: socket.socket) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive data, and close the descriptors that came with it."""
+        data, ancillary, _flags, _address = self.recvmsg(size, _ANCILLARY_LIMIT, flags)
+        for level, kind, value in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for descriptor in struct.unpack(f"<{len(value) // 4}i", value[: len(value) & ~3]):
+                    os.close(descriptor)
+        return data
 
 
 def is_locked(path: str) -> bool:

@@ -42,8 +42,14 @@ from palingenesis.server import transport
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.state import DaemonState
-from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
+from palingenesis.server.transport import (
+    Connection,
+    ControlPort,
+    ListeningSocket,
+    client_socket,
+)
 from palingenesis.wire import DaemonStatus
+from tests.support.needs import needs_linux
 
 #: Seconds until a test that waits for a socket has failed; nothing waits for so long.
 PATIENCE = 30.0
@@ -173,6 +179,7 @@ class DescriptorTests(SynchronousTestCase):
         connection.connectionLost(connectionDone)
         self.assertEqual(read_to_the_end(self.client), b"OK\n")
 
+    @needs_linux
     def test_the_unread_input_that_is_discarded_has_a_bound(self) -> None:
         self.patch(transport, "DISCARD_LIMIT", 4096)
         self.patch(transport, "_READ_SIZE", 4096)
@@ -185,6 +192,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_input_that_is_discarded_is_4_mib_at_most(self) -> None:
         self.assertEqual(transport.DISCARD_LIMIT, 4 * 1024 * 1024)
 
+    @needs_linux
     def test_a_reset_is_a_lost_connection(self) -> None:
         connection = self.connect(Recorder())
         self.ours.send(b"never read")
@@ -214,7 +222,9 @@ class DescriptorTests(SynchronousTestCase):
         passed = array.array("i", [self.client.fileno()] * 20)
         before = open_descriptors()
         self.client.sendmsg([b"STATUS\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
-        self.connect(recorder).doRead()
+        accepted = client_socket(self.ours)
+        self.addCleanup(accepted.close)
+        connected(accepted, recorder, self.reactor).doRead()
         self.assertEqual((recorder.data, open_descriptors()), (b"STATUS\n", before))
 
 

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import darwin
 from palingenesis.darwin import (
+    ClientSocket,
     Kernel,
     KqueueProcess,
     OpenFile,
@@ -398,6 +399,35 @@ class PeerTests(SynchronousTestCase):
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         self.assertIsNone(peer(listening))
+
+
+class ClientSocketTests(SynchronousTestCase):
+    """A connection of macOS, here with the descriptors that Linux's recvmsg(2) installs."""
+
+    def setUp(self) -> None:
+        accepted, self.client = socket.socketpair()
+        self.connection = ClientSocket(accepted)
+        for each in (self.connection, self.client):
+            self.addCleanup(each.close)
+
+    def send(self, data: bytes, number: int) -> None:
+        passed = struct.pack(f"<{number}i", *[self.client.fileno()] * number)
+        self.client.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+
+    def test_the_descriptors_that_a_client_passes_are_closed(self) -> None:
+        for number in (1, 3, 253):  # No more fit into a message of Linux.
+            before = os.listdir("/dev/fd")
+            self.send(b"STATUS\n", number)
+            self.assertEqual(self.connection.recv(100), b"STATUS\n")
+            self.assertEqual(os.listdir("/dev/fd"), before)
+
+    def test_no_more_is_read_than_asked_for_and_nothing_is_waited_for(self) -> None:
+        self.client.sendall(b"PAUSE\n")
+        self.assertEqual(self.connection.recv(3, socket.MSG_DONTWAIT), b"PAU")
+        self.assertEqual(self.connection.recv(100), b"SE\n")
+        self.assertRaises(BlockingIOError, self.connection.recv, 100, socket.MSG_DONTWAIT)
+        self.client.close()
+        self.assertEqual(self.connection.recv(100), b"")
 
 
 class LockTests(SynchronousTestCase):
