@@ -42,15 +42,16 @@ with _open("/proc/stat") as _file:
 _SO_PEERCRED, _UCRED = 17, struct.Struct("iII")
 
 
-def _hidden(real: Any) -> Any:
-    """Wrap a function of a path, so that nothing is below ``/proc``."""
+class Hiding:
+    """A function of a path for which nothing is below ``/proc``; like those in C, no method."""
 
-    def visible(path: Any = ".", *arguments: Any, **how: Any) -> Any:
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __call__(self, path: Any = ".", *arguments: Any, **how: Any) -> Any:
         if isinstance(path, str) and (path == "/proc" or path.startswith("/proc/")):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return real(path, *arguments, **how)
-
-    return visible
+        return self._real(path, *arguments, **how)
 
 
 def _status(pid: int) -> list[str] | None:
@@ -298,8 +299,8 @@ for _name, _value in (
     *(("KQ_EV_ADD", 1), ("KQ_EV_ONESHOT", 16), ("KQ_NOTE_EXIT", 0x80000000)),
 ):
     setattr(select, _name, _value)
-builtins.open = _hidden(_open)
-os.listdir, os.readlink, os.stat = _hidden(_listdir), _hidden(_readlink), _hidden(_stat)
+builtins.open = Hiding(_open)
+os.listdir, os.readlink, os.stat = Hiding(_listdir), Hiding(_readlink), Hiding(_stat)
 os.path.isdir = lambda path: not str(path).startswith("/proc") and _isdir(path)
 os.fchmod = _change_mode
 # Hypothesis would import trio, which needs more of a platform than is simulated.
