@@ -66,7 +66,9 @@ def _status(pid: int) -> list[str] | None:
 
 def _started(fields: list[str]) -> tuple[int, int]:
     """Return the seconds and microseconds since the epoch at which a process started."""
-    seconds, ticks = divmod(int(fields[20]), os.sysconf("SC_CLK_TCK"))
+    # The time of the boot is known to a second, and has to be the same in every process.
+    ticks = int(fields[20]) + os.sysconf("SC_CLK_TCK") // 2
+    seconds, ticks = divmod(ticks, os.sysconf("SC_CLK_TCK"))
     return _BOOT + seconds, ticks * 10_000
 
 
