@@ -24,6 +24,7 @@ nox.options.sessions = [
     "docs",
     "unit",
     "others",
+    "simulated-mac",
     "process",
     "agents",
     "coverage",
@@ -125,6 +126,19 @@ def unit(session: nox.Session) -> None:
 def process(session: nox.Session) -> None:
     """Run the tests of the real programs."""
     trial(session, "tests.process")
+
+
+@nox.session(name="simulated-mac", python=False)
+def simulated_mac(session: nox.Session) -> None:
+    """Run the unit tests, or those after ``--``, on a simulated macOS."""
+    python(
+        session,
+        *("-m", "twisted.trial", WORKERS),
+        f"--temp-directory={session.cache_dir / 'simulated-mac'}",
+        *(session.posargs or ["tests.unit"]),
+        PYTHONPATH=os.path.abspath("tests/simulated_mac"),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
 
 
 @nox.session(python=False)

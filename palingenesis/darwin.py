@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import struct
 import time
 import unicodedata
@@ -21,7 +22,6 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -36,7 +36,6 @@ _PROC_PIDFDSOCKETINFO = 3
 _PROX_FDTYPE_VNODE = 1
 _PROX_FDTYPE_SOCKET = 2
 _PROC_PIDPATHINFO_MAXSIZE = 4096
-_PROC_FLAG_SLEADER = 0x20
 _SOCKINFO_UN = 3
 #: ``struct proc_bsdinfo``: flags, status, …, pid, parent, uid, …, comm, name, …, start.
 _BSDINFO = struct.Struct("<5I I 6I 16s 32s 2I 3I i 2Q")
@@ -72,7 +71,11 @@ _F_UNLCK, _F_WRLCK = 2, 3
 _MNT_LOCAL = 0x1000  # sys/mount.h
 #: The most that sysctl(3) returns of a command line, ``ARG_MAX`` and the count before it.
 _ARGUMENTS_LIMIT = 1024 * 1024 + 4
+#: Bytes of a pointer: execve(2) ends the path with so many bytes, ``exec_extract_strings``.
+_WORD = 8
 _FUNCTIONS = ("proc_listpids", "proc_pidinfo", "proc_pidfdinfo", "proc_pidpath", "sysctl")
+#: Bytes for what one message passes besides its data; ``sockargs`` of xnu takes 2048.
+_ANCILLARY_LIMIT = 4096
 #: What F_FULLFSYNC fails with on a file system that has none.
 _NO_FULL_SYNC = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)
 
@@ -83,7 +86,7 @@ class Process(
     """
     What the kernel reports about a process of any user.
 
-    :ivar name: the first 16 bytes of its program's name.
+    :ivar name: the first 15 bytes of its program's name: ``MAXCOMLEN`` less a NUL.
     :ivar zombie: whether it has ended, and its parent has not asked for its status.
     :ivar stopped: whether it waits for SIGCONT.
     """
@@ -176,11 +179,6 @@ class Kernel:
                 raise _gone(pid) from None
             fields = _STARTTIME.unpack_from(found)
         return int(fields[-2]) * 1_000_000 + int(fields[-1])
-
-    def leads_session(self, pid: int) -> bool:
-        """Return whether a process leads its session and its process group."""
-        fields = _BSDINFO.unpack(self._pidinfo(pid, _PROC_PIDTBSDINFO, 0, _BSDINFO.size))
-        return bool(fields[0] & _PROC_FLAG_SLEADER) and fields[15] == pid
 
     def directory(self, pid: int) -> OpenFile:
         """Return the current directory of a process."""
@@ -393,7 +391,7 @@ def parse_arguments(data: bytes) -> tuple[str, list[str]]:
 
     It is the number of arguments, the path that execve(2) was called with, NULs up to a
     word's end, the arguments, then the environment, each ended by a NUL. A program may have
-    written over its arguments to change its title.
+    written over its arguments to change its title, so the first of them may be empty.
 
     :raises OSError: if it does not have that form.
     """
@@ -401,7 +399,10 @@ def parse_arguments(data: bytes) -> tuple[str, list[str]]:
         raise OSError(errno.EIO, "the kernel's answer is too short for a command line")
     (count,) = struct.unpack_from("<i", data)
     path, _, rest = data[4:].partition(b"\0")
-    words = rest.lstrip(b"\0").split(b"\0")
+    padding = -(len(path) + 1) % _WORD
+    # Some of Apple's own programs have no more than a NUL there.
+    rest = rest.lstrip(b"\0") if rest[:padding].strip(b"\0") else rest[padding:]
+    words = rest.split(b"\0")
     # Each word is ended by a NUL, so what comes after the last one is no word.
     if not 0 <= count < len(words):
         raise OSError(errno.EIO, f"the kernel's answer has fewer than {count} arguments")
@@ -447,12 +448,36 @@ def peer(connection: socket.socket) -> tuple[int, int, int] | None:
     return pid, uid, first
 
 
+class ClientSocket(socket.socket):
+    """
+    A connection whose client leaves no descriptors in this process.
+
+    A plain recv(2) has the kernel install those that a client passes, and reports none of them
+    (``soreceive_ctl`` of xnu's ``bsd/kern/uipc_socket.c``): soon there would be no free ones.
+
+    :param accepted: the connection, which this object takes over.
+    """
+
+    def __init__(self, accepted: socket.socket) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive data, and close the descriptors that came with it."""
+        data, ancillary, _flags, _address = self.recvmsg(size, _ANCILLARY_LIMIT, flags)
+        for level, kind, value in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for descriptor in struct.unpack(f"<{len(value) // 4}i", value[: len(value) & ~3]):
+                    os.close(descriptor)
+        return data
+
+
 def is_locked(path: str) -> bool:
     """
-    Return whether anybody, this process too, holds a lock on a file, of flock(2) or fcntl(2).
+    Return whether a lock of flock(2) or fcntl(2) is held on a file.
 
-    Nothing is locked by asking: the kernel keeps both kinds in one list, and ``F_GETLK``
-    reports the first that is in the way (``lf_getlock`` of xnu's ``bsd/kern/kern_lockf.c``).
+    One that this process has taken by flock(2) counts too, one by fcntl(2) does not. Nothing is
+    locked by asking: the kernel keeps both kinds in one list, and ``F_GETLK`` reports the first
+    that is in the way (``lf_getlock`` of xnu's ``bsd/kern/kern_lockf.c``).
 
     :raises OSError: if the file cannot be opened or asked; FileNotFoundError if it is missing.
     """

@@ -22,7 +22,7 @@ from palingenesis.text import in_short
 #: used for three days.
 REFRESH_INTERVAL = 86_400.0
 #: The errors of flock(2) if the file system cannot lock, such as NFS without a lock daemon.
-_CANNOT_LOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_CANNOT_LOCK = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class PathLockError(PathError):
@@ -169,7 +169,8 @@ def holder(path: str) -> Credentials | None:
     """
     if sys.platform == "darwin":
         try:
-            found = macos_kernel().holder(path)
+            # A lock is asked for without following a link.
+            found = macos_kernel().holder(os.path.realpath(path))
         except OSError:
             return None
         return None if found is None else Credentials(found.pid, found.uid, found.gid)

@@ -277,11 +277,22 @@ def _lock(directory: str) -> tuple[bool, str]:
 def _full_sync(directory: str) -> tuple[bool, str]:
     import fcntl
 
+    from palingenesis.darwin import sync
+
     with open(os.path.join(directory, "f"), "wb") as file:
         file.write(b"x")
         file.flush()
         fcntl.fcntl(file.fileno(), 51)
-    return True, "done"
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        # The ledger needs this of a directory too, if not in this very way.
+        sync(descriptor)
+        fcntl.fcntl(descriptor, 51)
+    except OSError as error:
+        return False, f"done; of a directory: {errno.errorcode.get(error.errno or 0, '?')}"
+    finally:
+        os.close(descriptor)
+    return True, "done, of a directory too"
 
 
 def _held(_directory: str) -> tuple[bool, str]:

@@ -62,7 +62,9 @@ def launch_agent(program: str) -> str:
     :param program: what runs this command, as words of a shell.
     """
     log = '"$HOME/Library/Logs/palingenesis.log"'
-    line = f"exec {program} start --foreground >>{log} 2>&1"
+    # Where the installers of agents, pipx and uv put programs.
+    path = 'export PATH="$HOME/.local/bin:$PATH"'
+    line = f"{path}; exec {program} start --foreground >>{log} 2>&1"
     return _TEXT.format(label=LABEL, line=escape(line))
 
 

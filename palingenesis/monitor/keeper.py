@@ -29,7 +29,8 @@ def other_daemons(snapshot: Snapshot, directory: str) -> Iterator[str]:
             continue
         with suppress(OSError):
             for link in process.open_files().get(LOCK_NAME, ()):
-                other = os.path.dirname(os.readlink(link))
+                path = os.readlink(link) if os.path.islink(link) else link
+                other = os.path.dirname(path)
                 if other != os.path.realpath(directory):
                     yield (
                         f"The daemon with pid {pid} keeps another state directory, {other}: if it"

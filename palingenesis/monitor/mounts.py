@@ -16,6 +16,7 @@ _SHARED = frozenset(
         *("nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afpfs", "webdav", "afs", "coda"),
         *("ceph", "lustre", "gpfs", "beegfs", "glusterfs", "ocfs2", "gfs", "gfs2", "orangefs"),
         *("pvfs2", "ncpfs", "9p", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "macfuse", "osxfuse"),
+        *("acfs", "AppleVirtIOFS"),
     }
 )
 #: File systems in user space that are on this machine alone.

@@ -201,7 +201,8 @@ class Snapshot:
     def _at_work(
         self, process: Process, directories: tuple[str, ...], transcript: str | None
     ) -> Witness:
-        if any(self.is_in(process, directory) for directory in directories):
+        places = [self.is_in(process, directory) for directory in directories]
+        if any(places):
             return Witness.of(process)
         if not process.is_ours:
             return NOTHING
@@ -210,10 +211,17 @@ class Snapshot:
             return Witness.of(process)
         if process.directory is None or writes is None:
             return Witness.unknown(f"{Witness.of(process).who} hides what it does")
+        if None in places:
+            who = Witness.of(process).who
+            return Witness.unknown(f"{who} may be in its directory, which cannot be looked at")
         return NOTHING
 
-    def is_in(self, process: Process, directory: str) -> bool:
-        """Return whether a process is in a directory, which may have several names."""
+    def is_in(self, process: Process, directory: str) -> bool | None:
+        """
+        Return whether a process is in a directory, which may have several names.
+
+        None if that cannot be found out.
+        """
         if process.directory is None or process.directory == directory:
             return process.directory == directory
         return not self._may_hang(process.directory, directory) and process.is_in(directory)

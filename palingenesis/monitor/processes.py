@@ -7,10 +7,13 @@ They are read from ``/proc`` (proc(5)) on Linux, and from the kernel on macOS, s
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -30,11 +33,14 @@ PROCESS_LIMIT = 100_000
 COMMAND_LINE = 128 * 1024
 _USUAL = 4096
 
+#: The errors of stat(2) for a directory that is not there, so that nothing is in it.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _LINUX = sys.platform == "linux"
 _PS = "/bin/ps"
 #: For dates in English and UTC, and names that are not escaped.
 _ENVIRONMENT = {"LC_ALL": "en_US.UTF-8", "TZ": "UTC0", "PATH": "/bin:/usr/bin"}
-_INTERPRETER = re.compile(r"(?:node|nodejs|bun|deno|python[0-9.]*)")
+#: A framework's Python, such as Homebrew's, is ``Python`` in its own command line.
+_INTERPRETER = re.compile(r"(?:node|nodejs|bun|deno|[Pp]ython[0-9.]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class Process:
     :ivar link: a path that leads to that directory whatever its name; None if there is none.
     :ivar inode: the device and the inode of that directory, if there is no such path.
     :ivar terminal: its controlling terminal, such as ``pts/3``; None if it has none.
-    :ivar files: a directory of links to the files that it has open; None if the system has none.
+    :ivar files: a directory of links to the files that it has open; empty on macOS, whose kernel
+        lists them; None if they are unknown.
     :ivar is_ours: whether it runs as our user.
     :ivar is_whole: whether more was read of it than its command line and its program.
     """
@@ -95,13 +102,19 @@ class Process:
     @property
     def age(self) -> float | None:
         """Seconds since it started; None if the system does not say."""
+        if sys.platform == "darwin" and self.start is not None and self.start.isdigit():
+            return time.time() - int(self.start) / 1_000_000
         uptime = machine.table("/proc/uptime") if _LINUX else None
         if uptime is None or self.start is None or not self.start.isdigit():
             return None
         return float(uptime.split()[0]) - int(self.start) / os.sysconf("SC_CLK_TCK")
 
-    def is_in(self, directory: str) -> bool:
-        """Return whether a directory, which may have several names, is its current one."""
+    def is_in(self, directory: str) -> bool | None:
+        """
+        Return whether a directory, which may have several names, is its current one.
+
+        None if that directory cannot be looked at.
+        """
         if self.directory == directory:
             return True
         try:
@@ -110,8 +123,8 @@ class Process:
                 found = os.stat(directory)
                 return (found.st_dev & 0xFFFFFFFF, found.st_ino) == self.inode
             return self.link is not None and os.path.samefile(self.link, directory)
-        except OSError:
-            return False
+        except OSError as error:
+            return False if error.errno in _MISSING else None
 
     def mentions(self, text: str) -> bool:
         """
@@ -127,12 +140,20 @@ class Process:
 
     def open_files(self) -> dict[str, list[str]]:
         """
-        Return links to the files that it has open for writing, by the names of the files.
+        Return paths of the files that it has open for writing, by the names of the files.
+
+        On Linux they are links that lead to the files even if those have another name by now.
 
         :raises OSError: if it is another user's, or hides them.
         """
         found: dict[str, list[str]] = {}
         if self.files is None:
+            return found
+        if not self.files:
+            with suppress(ProcessLookupError):
+                for file in macos_kernel().files(self.pid):
+                    if file.written:
+                        found.setdefault(os.path.basename(file.path), []).append(file.path)
             return found
         try:
             descriptors = os.listdir(self.files)
@@ -431,8 +452,8 @@ def _in_kernel(kernel: Kernel, pid: int) -> Process | None:
     """
     Read a process from macOS's kernel; None for a zombie.
 
-    What cannot be read is left out. If that is the command line, the directory is left out too,
-    so that a candidate counts as unknown.
+    What cannot be read is left out. If that is the command line or the name of the directory, the
+    directory is left out, so that a candidate counts as unknown.
 
     :raises ProcessLookupError: if it is gone.
     :raises OSError: if nothing can be read.
@@ -443,15 +464,23 @@ def _in_kernel(kernel: Kernel, pid: int) -> Process | None:
     line = _read_by(kernel.arguments, pid)
     directory = _read_by(kernel.directory, pid)
     started = _read_by(kernel.started, pid)
+    leader = _read_by(os.getsid, pid)
+    program = None
+    with suppress(OSError):
+        # ESRCH is no proof of an end here: it is said of a program on a volume that was forced off.
+        program = kernel.program(pid)
     process = Process(
         pid,
         None if started is None else str(started),
         () if line is None else tuple(line[1]),
         found.name,
-        bool(_read_by(kernel.leads_session, pid)),
-        program=_read_by(kernel.program, pid),
+        pid == leader == found.group,
+        program=program,
+        leader=leader,
+        files="",
     )
-    if line is None or directory is None:
+    # A directory that was deleted may have no name, and lie where a new one is now.
+    if line is None or directory is None or not directory.path:
         return process
     inode = (directory.device, directory.inode)
     return replace(process, directory=directory.path, inode=inode)

@@ -9,6 +9,7 @@ leaves the file to `palingenesis.server.socketfile`. Its connections are Twisted
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
@@ -55,6 +56,15 @@ def has_unread(connected: socket.socket) -> bool:
     return ioctl(connected, FIONREAD, _NONE_UNREAD) != _NONE_UNREAD
 
 
+def client_socket(accepted: socket.socket) -> socket.socket:
+    """Return an accepted socket whose client leaves no descriptors in this process."""
+    if sys.platform == "darwin":
+        from palingenesis.darwin import ClientSocket
+
+        return ClientSocket(accepted)
+    return accepted
+
+
 def address_of(name: Any) -> UNIXAddress | IPv4Address | IPv6Address:
     """Return as an address what getsockname(2) and getpeername(2) return."""
     if not isinstance(name, tuple):
@@ -75,7 +85,7 @@ class Connection(tcp.Connection):
     Twisted's connection, on an accepted socket; a Unix socket has none of TCP's options.
 
     Twisted's own ``unix.Server`` would keep the file descriptors that a client passes; a
-    plain recv(2) has the kernel discard them.
+    plain recv(2) has the kernel of Linux discard them, see `client_socket`.
     """
 
     connected = 1
@@ -215,6 +225,7 @@ class ControlPort:
             except OSError as error:
                 self._retry_later(error)
                 return max(count, 1)
+            accepted = client_socket(accepted)
             self._serving.append(accepted)
             try:
                 self._serve(accepted)

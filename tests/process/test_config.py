@@ -82,11 +82,18 @@ class InitTests(ConfigTestCase):
         self.assertTrue(table["environment"]["PATH"].startswith(f"{os.path.dirname(node)}:"))
         self.assertEqual(self.run_command("config", "check").stderr, b"")
 
+    def want_no_launch_agent(self, terminal: Terminal) -> None:
+        """Answer the further question that there is on macOS."""
+        if sys.platform == "darwin":
+            terminal.wait_for("at each log-in? [y/N]")
+            terminal.type(b"\n")
+
     def test_a_queue_is_a_comment_until_a_person_wants_it(self) -> None:
         program = self.program(".local", "bin", "codex")
         terminal = Terminal(self, *COMMAND, "config", "init")
         terminal.wait_for("[Y/n]")
         terminal.type(b"y\n")
+        self.want_no_launch_agent(terminal)
         terminal.wait_for("next: palingenesis start")
         with open(self.file, encoding="utf-8") as file:
             text = file.read()
@@ -154,6 +161,7 @@ class InitTests(ConfigTestCase):
         terminal = Terminal(self, *COMMAND, "config", "init")
         terminal.wait_for("[Y/n]")
         terminal.type(b"\n")
+        self.want_no_launch_agent(terminal)
         terminal.wait_for("next: palingenesis start")
         self.assertEqual(terminal.wait(), Exit.DONE)
         with open(self.file, "rb") as file:

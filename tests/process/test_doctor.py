@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from unittest import mock
 
 from palingenesis import locate
 from palingenesis.cli import doctor
@@ -324,9 +325,9 @@ class PluginTests(CommandTestCase):
         broken = self.place.path("broken", "zope")
         os.makedirs(broken)
         self.place.write("broken/zope/__init__.py", "raise ImportError('zope is broken')")
-        self.addCleanup(os.environ.pop, "PYTHONPATH", None)
-        os.environ["PYTHONPATH"] = os.path.dirname(broken)
-        self.assertIn("ImportError: zope is broken", doctor.examine_plugin()[0])
+        with mock.patch.dict(os.environ, {"PYTHONPATH": os.path.dirname(broken)}):
+            shown, _colour = doctor.examine_plugin()
+        self.assertIn("ImportError: zope is broken", shown)
 
     def test_a_twistd_beside_this_python_is_not_trusted(self) -> None:
         path = self.python("exit 0")

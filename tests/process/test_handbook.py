@@ -35,6 +35,7 @@ from tests.support.agents import AgentTestCase
 from tests.support.checkout import ROOT, copy_of_the_checkout
 from tests.support.environment import apart
 from tests.support.house import modules
+from tests.support.needs import needs_linux
 from tests.support.pages import (
     PageTestCase,
     Shell,
@@ -112,6 +113,7 @@ class CommandTests(PageTestCase):
         port = str(free_port())
         self.type_all(shell, [text.replace("7654", port) for text in transcripts])
 
+    @needs_linux
     def test_the_doctor_tells_what_is_shown(self) -> None:
         self.follow("operations.rst", "Finding a daemon")
 

@@ -36,6 +36,20 @@ class LaunchAgentTests(ProcessTestCase):
     def test_launchd_starts_the_daemon_again_only_if_it_has_failed(self) -> None:
         self.assertEqual(self.agent["KeepAlive"], {"SuccessfulExit": False})
 
+    def test_programs_are_looked_for_where_installers_put_them(self) -> None:
+        """launchd expands no home directory, so the shell adds it."""
+        home = Path(self.place.directory)
+        program = home / ".local/bin/palingenesis"
+        program.parent.mkdir(parents=True)
+        (home / "Library/Logs").mkdir(parents=True)
+        program.write_text('#!/bin/sh\necho "$PATH"\n')
+        program.chmod(0o700)
+        path = self.agent["EnvironmentVariables"]["PATH"]
+        daemon = self.place.spawn(self.agent["ProgramArguments"], {"PATH": path})
+        self.assertEqual(daemon.wait(), 0)
+        log = home / "Library/Logs/palingenesis.log"
+        self.assertEqual(log.read_text(), f"{home}/.local/bin:{path}\n")
+
     def test_what_it_runs_serves_and_ends_with_success(self) -> None:
         home = Path(self.place.directory)
         (home / ".local/bin").mkdir(parents=True)

@@ -17,10 +17,13 @@ from palingenesis.monitor.owners import take_snapshot
 from palingenesis.monitor.processes import Process, look_at
 from palingenesis.monitor.sessions import Identity
 from palingenesis.words import Owner
+from tests.support.needs import needs_linux
 from tests.support.users import NOBODY, as_user
 
 SESSION = "0b9f4a52-6f4e-4d0a-9d4b-2f6f6c1f7a10"
 PROGRAMS = frozenset[str]().union(*(agent.programs for agent in AGENTS.values()))
+#: On macOS, ``/bin/sh`` becomes another program.
+SHELL = "/bin/sh" if sys.platform == "linux" else "/bin/bash"
 #: A shell's script that says that it runs, and ends with its input.
 WAIT = "echo; read line"
 
@@ -42,8 +45,6 @@ class LivingProgramTests(SynchronousTestCase):
     """A living program beside its session's transcript, as the agents run it."""
 
     def setUp(self) -> None:
-        if sys.platform != "linux":
-            raise SkipTest("the processes of other systems are simulated elsewhere")
         self.home, self.directory, self.elsewhere = (self.make_directory() for _ in range(3))
         os.mkdir(os.path.join(self.home, "sessions"))
         self.transcript = os.path.join(self.home, f"{SESSION}.jsonl")
@@ -57,7 +58,7 @@ class LivingProgramTests(SynchronousTestCase):
         os.chmod(path, 0o755)
         return path
 
-    def program(self, name: str, of: str = "/bin/sh") -> str:
+    def program(self, name: str, of: str = SHELL) -> str:
         """Copy a program to a name of its own."""
         path = os.path.join(self.make_directory(), name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -132,6 +133,7 @@ class LivingProgramTests(SynchronousTestCase):
     def test_the_session_s_id_in_a_command_line(self) -> None:
         self.check_seen(self.start("/bin/sh", "-c", WAIT, "x", f"--resume={SESSION}"))
 
+    @needs_linux
     def test_the_id_in_another_user_s_command_line(self) -> None:
         self.as_root()
         self.check_seen(self.start("/bin/sh", "-c", WAIT, "x", SESSION, user=NOBODY))
@@ -166,6 +168,7 @@ class LivingProgramTests(SynchronousTestCase):
         child = self.start(self.program("codex"), "app-server")
         self.assertEqual(self.who("codex"), f"Codex's server, pid {child.pid}")
 
+    @needs_linux
     def test_a_program_that_hides_what_it_does(self) -> None:
         uid = NOBODY if os.geteuid() == 0 else os.geteuid()
         directory = tempfile.mkdtemp()

@@ -9,6 +9,7 @@ import subprocess
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import processes
+from tests.support.needs import needs_linux
 
 
 class LookTests(SynchronousTestCase):
@@ -54,6 +55,7 @@ class PsTests(LookTests):
         process = self.running("--resume=unlikely-77c3")
         self.assertIn(process.pid, [each.pid for each in processes.ours()])
 
+    @needs_linux
     def test_a_ps_that_cannot_be_run_finds_nothing(self) -> None:
         self.patch(processes, "_PS", "/no/such/ps")
         self.assertIsNone(processes.look_at(os.getpid()))

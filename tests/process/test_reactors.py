@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from unittest import skipUnless
+from unittest import skipIf, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -55,6 +56,7 @@ class ReactorTests(SynchronousTestCase):
         self.expect("epoll", "EPollReactor")
 
     @skipUnless(hasattr(__import__("select"), "kqueue"), "there is no kqueue(2)")
+    @skipIf("simulated_macos" in sys.modules, "on the simulated Mac it is epoll(7)")
     def test_a_daemon_serves_on_kqueue(self) -> None:
         self.expect("kqueue", "KQueueReactor")
 

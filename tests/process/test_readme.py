@@ -109,7 +109,7 @@ class ReadmeTests(PageTestCase):
         shell.type("unset PYTHONPATH VIRTUAL_ENV ${!COVERAGE*}")
         shell.type(f"({run}) > {self.home}/log 2>&1 &")
         answer = shell.type(
-            "until printf 'STATUS\\n' | nc -N -U $XDG_RUNTIME_DIR/palingenesis.sock 2> /dev/null; "
+            "until printf 'STATUS\\n' | nc -U $XDG_RUNTIME_DIR/palingenesis.sock 2> /dev/null; "
             "do kill -0 $! || break; sleep 0.1; done"
         )
         self.assertTrue(

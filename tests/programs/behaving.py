@@ -27,7 +27,7 @@ def report(path: str, arguments: list[str]) -> None:
         environment=dict(os.environ),
         stdin=sys.stdin.read(),
         leads=os.getpid() == os.getsid(0) == os.getpgid(0),
-        descriptors=sorted(os.listdir("/proc/self/fd")) if sys.platform == "linux" else [],
+        descriptors=sorted(os.listdir("/dev/fd")),
         blocked=sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         ignored=ignored,
         umask=os.umask(0),

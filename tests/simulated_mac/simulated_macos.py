@@ -37,18 +37,21 @@ _open, _listdir, _readlink, _stat, _fcntl = (
     fcntl.fcntl,
 )
 _pidfd_open, _fchmod, _isdir = os.pidfd_open, os.fchmod, os.path.isdir
+with _open("/proc/stat") as _file:
+    _BOOT = next(int(line.split()[1]) for line in _file if line.startswith("btime "))
 _SO_PEERCRED, _UCRED = 17, struct.Struct("iII")
 
 
-def _hidden(real: Any) -> Any:
-    """Wrap a function of a path, so that nothing is below ``/proc``."""
+class Hiding:
+    """A function of a path for which nothing is below ``/proc``; like those in C, no method."""
 
-    def visible(path: Any = ".", *arguments: Any, **how: Any) -> Any:
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __call__(self, path: Any = ".", *arguments: Any, **how: Any) -> Any:
         if isinstance(path, str) and (path == "/proc" or path.startswith("/proc/")):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return real(path, *arguments, **how)
-
-    return visible
+        return self._real(path, *arguments, **how)
 
 
 def _status(pid: int) -> list[str] | None:
@@ -59,6 +62,14 @@ def _status(pid: int) -> list[str] | None:
     except OSError:
         return None
     return [head.partition("(")[2], *tail.split()]
+
+
+def _started(fields: list[str]) -> tuple[int, int]:
+    """Return the seconds and microseconds since the epoch at which a process started."""
+    # The time of the boot is known to a second, and has to be the same in every process.
+    ticks = int(fields[20]) + os.sysconf("SC_CLK_TCK") // 2
+    seconds, ticks = divmod(ticks, os.sysconf("SC_CLK_TCK"))
+    return _BOOT + seconds, ticks * 10_000
 
 
 class Library:
@@ -82,7 +93,7 @@ class Library:
         return self._fill(buffer, data[:size])
 
     def _answer(self, pid: int, flavour: int, fields: list[str], owner: os.stat_result) -> bytes:
-        command, state, parent, group, session = fields[:5]
+        command, state, parent, group = fields[:4]
         name = os.fsencode(command)
         if flavour == 13:
             status = {"Z": 5, "X": 5, "T": 4, "t": 4}.get(state, 2)
@@ -94,12 +105,10 @@ class Library:
         if os.geteuid() not in (0, owner.st_uid):
             raise PermissionError
         if flavour == 3:
-            leads = 0x20 if session == str(pid) else 0
-            ticks = int(fields[20]) * 10_000
             return struct.pack(
                 "<12I16s32s5Ii2Q",
-                *(leads, 2, 0, pid, int(parent), owner.st_uid, owner.st_gid, *[0] * 5),
-                *(name, name, 0, int(group), 0, 0, 0, 0, *divmod(ticks, 1_000_000)),
+                *(0, 2, 0, pid, int(parent), owner.st_uid, owner.st_gid, *[0] * 5),
+                *(name, name, 0, int(group), 0, 0, 0, 0, *_started(fields)),
             )
         if flavour == 9:
             return self._vnode(f"/proc/{pid}/cwd") + bytes(1176)
@@ -146,8 +155,7 @@ class Library:
     def sysctl(self, name: Any, _count: int, buffer: Any, size: Any, *_new: Any) -> int:
         if name[1] == 14:
             fields = _status(name[3])
-            ticks = int(fields[20]) * 10_000 if fields else 0
-            data = struct.pack("<qi636x", *divmod(ticks, 1_000_000)) if fields else b""
+            data = struct.pack("<qi636x", *_started(fields)) if fields else b""
             size._obj.value = self._fill(buffer, data)
             return 0
         pid = name[2]
@@ -293,10 +301,12 @@ for _name, _value in (
     *(("KQ_EV_ADD", 1), ("KQ_EV_ONESHOT", 16), ("KQ_NOTE_EXIT", 0x80000000)),
 ):
     setattr(select, _name, _value)
-builtins.open = _hidden(_open)
-os.listdir, os.readlink, os.stat = _hidden(_listdir), _hidden(_readlink), _hidden(_stat)
+builtins.open = Hiding(_open)
+os.listdir, os.readlink, os.stat = Hiding(_listdir), Hiding(_readlink), Hiding(_stat)
 os.path.isdir = lambda path: not str(path).startswith("/proc") and _isdir(path)
 os.fchmod = _change_mode
+# Hypothesis would import trio, which needs more of a platform than is simulated.
+os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"
 fcntl.fcntl = _control
 socket.socket = Socket  # type: ignore[misc]
 sys.platform = "darwin"

@@ -193,15 +193,24 @@ class StatFs(ctypes.Structure):
 
 @dataclass
 class FakeProcess:
-    """A process of the simulated table; ``files`` are paths, with whether each is written."""
+    """
+    A process of the simulated table.
+
+    :ivar program: empty if its volume was forced off.
+    :ivar leader: the pid of its session's leader; its own if it ``leads``.
+    :ivar is_nameless: whether the kernel finds no name of its directory.
+    :ivar files: paths, with whether each is written.
+    """
 
     uid: int = field(default_factory=os.geteuid)
     comm: bytes = b"claude"
     program: bytes = b"/usr/local/bin/claude"
     arguments: Sequence[bytes] = (b"claude",)
     directory: str | None = None
+    is_nameless: bool = False
     started: tuple[int, int] = (1789029118, 250000)
     leads: bool = False
+    leader: int = 1
     status: int = 2
     files: Sequence[tuple[str, bool]] = ()
     listens: Sequence[tuple[bytes, int]] = ()
@@ -233,13 +242,16 @@ class FakeLibrary:
         if flavour == 3:
             info = BsdInfo(pbi_pid=pid, pbi_uid=process.uid, pbi_status=process.status)
             info.pbi_pgid = pid
-            info.pbi_flags = 0x10 | (0x20 if process.leads else 0)
+            info.pbi_flags = 0x10
             info.pbi_start_tvsec, info.pbi_start_tvusec = process.started
             return self._fill(buffer, bytes(info))
         if flavour == 9:
             if process.directory is None:
                 return self._fail(errno.EPERM)
-            return self._fill(buffer, bytes(VnodePathInfo(pvi_cdir=_vnode(process.directory))))
+            directory = _vnode(process.directory)
+            if process.is_nameless:
+                directory.vip_path = b""
+            return self._fill(buffer, bytes(VnodePathInfo(pvi_cdir=directory)))
         assert flavour == 1, flavour
         numbers = [
             *(FdInfo(index, 1) for index, _ in enumerate(process.files)),
@@ -260,7 +272,7 @@ class FakeLibrary:
         return self._fill(buffer, bytes(sock))
 
     def proc_pidpath(self, pid: int, buffer: Any, _size: int) -> int:
-        if pid not in self.processes:
+        if pid not in self.processes or not self.processes[pid].program:
             return self._fail(errno.ESRCH)
         return self._fill(buffer, self.processes[pid].program)
 
@@ -317,6 +329,14 @@ class SimulatedMacTestCase(SynchronousTestCase):
         self.processes: dict[int, FakeProcess] = {}
         self.patch(sys, "platform", "darwin")
         self.patch(darwin, "_load", lambda: FakeLibrary(self.processes))
+        self.patch(os, "getsid", self._leader_of)
+
+    def _leader_of(self, pid: int) -> int:
+        """Do getsid(2), which xnu answers about the processes of every user but for zombies."""
+        process = self.processes.get(pid)
+        if process is None or process.status == 5:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        return pid if process.leads else process.leader
 
 
 def command_line(

@@ -30,7 +30,7 @@ def needs_root(test: _T) -> _T:
 def needs_linux(test: _T) -> _T:
     """Skip a test of what only Linux has."""
     if sys.platform != "linux":
-        test.skip = "/proc and prlimit are Linux's"  # type: ignore[attr-defined]
+        test.skip = "Linux's: /proc, prlimit(2), a process's own name, a reset over unread input"  # type: ignore[attr-defined]
     return test
 
 

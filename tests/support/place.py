@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.darwin import Kernel
 from tests.support.checkout import PROGRAMS
 from tests.support.environment import apart
 from tests.support.processes import Process, twistd_command
@@ -154,6 +156,8 @@ class Place:
 
     def strays(self) -> list[int]:
         """List the processes that were started here and run still, daemonised ones too."""
+        if sys.platform == "darwin":
+            return self._strays_of_macos()
         mark = f"PALINGENESIS_TEST_PLACE={self.directory}".encode()
         found = []
         for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
@@ -161,6 +165,16 @@ class Place:
                 with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
                     if mark in file.read().split(b"\0"):
                         found.append(int(name))
+        return found
+
+    def _strays_of_macos(self) -> list[int]:
+        """List them by their command lines, which name a file in the place."""
+        kernel = Kernel()
+        found = []
+        for pid in kernel.pids():
+            with contextlib.suppress(OSError):
+                if pid != os.getpid() and self.directory in "\0".join(kernel.arguments(pid)[1]):
+                    found.append(pid)
         return found
 
     def _clean(self) -> None:

@@ -44,6 +44,11 @@ class WorkflowTests(SynchronousTestCase):
             self.assertNotIn("workflow_run", text, name)
             self.assertNotIn("secrets.", text, name)
 
+    def test_no_step_ignores_the_failure_of_what_it_denies(self) -> None:
+        """``set -e`` does not end a shell for a command that begins with ``!``."""
+        for name, text in self.texts.items():
+            self.assertNotRegex(text, r"(?m)^\s+! ", name)
+
     def test_no_checkout_leaves_credentials_behind(self) -> None:
         for name, text in self.texts.items():
             checkouts = text.count("actions/checkout@")

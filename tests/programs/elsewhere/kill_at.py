@@ -13,13 +13,15 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 #: The calls that count, by the module that has them. The program's children are not killed.
 CALLS = (
     (os, ("write", "fsync", "open", "close", "replace", "unlink", "ftruncate", "mkdir")),
-    (fcntl, ("flock",)),
+    # What macOS has for fsync(2) is an fcntl(2).
+    (fcntl, ("flock", "fcntl") if sys.platform == "darwin" else ("flock",)),
     # A fork; what it returns to has the command as its child already.
     (subprocess, ("_fork_exec",)),
 )

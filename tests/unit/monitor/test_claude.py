@@ -722,6 +722,7 @@ class SupervisorTests(SynchronousTestCase):
         self.job("11112222", sessionId="11112222-0", resumeSessionId=SESSION)
         self.assertEqual(self.witness().owner, Owner.SERVER)
 
+    @needs_linux
     def test_a_supervisor_that_has_ended_starts_nothing(self) -> None:
         self.assertEqual(self.witness(start="777").owner, Owner.GONE)
         snapshot = Snapshot({})

@@ -414,6 +414,7 @@ class OwnerTests(SynchronousTestCase):
             gone = AGENT.owners(self.home, Snapshot({})).witnessed(self.identity, self.transcript)
             self.assertEqual(gone.owner, Owner.GONE)
 
+    @needs_linux
     def test_a_server_is_named(self) -> None:
         self.make_lock()
         status = os.stat(self.lock)

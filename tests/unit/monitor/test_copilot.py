@@ -13,6 +13,7 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from palingenesis.words import Kind, Owner
+from tests.support.needs import needs_linux
 from tests.unit.monitor.transcripts import DIRECTORY, SESSION, judge, lines
 
 AGENT = Copilot()
@@ -221,10 +222,12 @@ class OwnersTests(SynchronousTestCase):
         other = Process(7, "1", ("vi",), "vi", directory=DIRECTORY)
         self.assertEqual(self.owner(other), Owner.GONE)
 
+    @needs_linux
     def test_a_lock_that_is_held(self) -> None:
         lock = self.make("inuse.7.hold")
         self.assertEqual(self.owner(locks=frozenset({lock})), Owner.PROGRAM)
 
+    @needs_linux
     def test_locks_that_cannot_be_listed(self) -> None:
         self.make("inuse.7.hold")
         self.assertEqual(self.owner(locks=None), Owner.UNKNOWN)

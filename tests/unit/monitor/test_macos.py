@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import time
 from typing import Any
 
 from palingenesis import darwin
@@ -19,7 +20,8 @@ from palingenesis.monitor.agents.codex import Codex
 from palingenesis.monitor.ledger import file as ledger_file
 from palingenesis.monitor.mounts import is_shared_at, read_mounts
 from palingenesis.monitor.owners import Snapshot, take_snapshot
-from palingenesis.monitor.processes import is_alive, look_at, ours
+from palingenesis.monitor.processes import is_alive, is_led_by, look_at, ours
+from palingenesis.monitor.sessions import Identity
 from palingenesis.words import Owner
 from tests.support.darwin import FakeLibrary, FakeProcess, SimulatedMacTestCase
 
@@ -95,6 +97,65 @@ class RunningTests(MacTestCase):
         ctypes.set_errno(errno.EINVAL)
         return -1
 
+    def test_a_program_whose_directory_has_no_name_is_unknown(self) -> None:
+        """As one that was deleted, while a new one of its name may be the session's."""
+        self.assertEqual(self.running(self.snapshot(is_nameless=True)), Owner.UNKNOWN)
+
+    def test_a_directory_that_cannot_be_looked_at_leaves_the_owner_unknown(self) -> None:
+        """As one below a folder that macOS protects, under another name than the kernel's."""
+        found = self.snapshot(directory=os.path.dirname(self.here))
+        stat = os.stat
+        for number, owner in (
+            *((errno.EPERM, Owner.UNKNOWN), (errno.EACCES, Owner.UNKNOWN)),
+            *((errno.ENOENT, Owner.GONE), (errno.ENOTDIR, Owner.GONE)),
+        ):
+
+            def fail(path: Any, *, error: int = number, **how: Any) -> os.stat_result:
+                if path == self.here:
+                    raise OSError(error, os.strerror(error))
+                return stat(path, **how)
+
+            self.patch(os, "stat", fail)
+            self.assertEqual(self.running(found), owner, number)
+
+    def test_a_program_on_a_volume_that_was_forced_off_lives(self) -> None:
+        """The kernel says ESRCH of its path, proc_pidpath(3)."""
+        found = self.snapshot(program=b"", arguments=(b"claude",))
+        self.assertEqual(self.running(found), Owner.PROGRAM)
+
+    def test_a_program_elsewhere_that_writes_to_the_transcript_has_the_session(self) -> None:
+        transcript = os.path.join(self.here, "x.jsonl")
+        with open(transcript, "w"):
+            pass
+        elsewhere = os.path.dirname(self.here)
+        for written, owner in ((True, Owner.PROGRAM), (False, Owner.GONE)):
+            found = self.snapshot(directory=elsewhere, files=((transcript, written),))
+            witness = found.running(Claude.programs, [self.here], transcript)
+            self.assertEqual(witness.owner, owner, written)
+
+    def test_a_program_that_hides_its_files_is_unknown(self) -> None:
+        self.patch(FakeLibrary, "proc_pidfdinfo", self.deny_files)
+        found = self.snapshot(directory=os.path.dirname(self.here), files=((self.here, True),))
+        witness = found.running(Claude.programs, [self.here], os.path.join(self.here, "x"))
+        self.assertEqual(witness.owner, Owner.UNKNOWN)
+
+    def deny_files(self, *_: Any) -> int:
+        ctypes.set_errno(errno.EPERM)
+        return 0
+
+    def test_our_own_command_s_processes_have_no_other_session(self) -> None:
+        """They are known by their session's leader, getsid(2)."""
+        self.processes[42] = FakeProcess(directory=self.here, leader=41)
+        self.assertEqual(self.running(take_snapshot(commands={41})), Owner.GONE)
+        self.assertEqual(self.running(take_snapshot(commands={40})), Owner.PROGRAM)
+
+    def test_our_own_client_below_a_framework_s_python_proves_nothing(self) -> None:
+        """Such a Python writes its own path over the first argument, ``pythonw.c`` of CPython."""
+        python = b"/opt/homebrew/Frameworks/Python.framework/Python.app/Contents/MacOS/Python"
+        line = (python, b"/opt/homebrew/bin/palingenesis", b"revive", b"unlikely-77")
+        found = self.snapshot(comm=b"Python", program=python, arguments=line)
+        self.assertIsNone(found.mentioning("unlikely-77"))
+
     def test_another_program_that_cannot_be_read_is_none_of_the_agent_s(self) -> None:
         found = self.snapshot(comm=b"Finder", program=b"/x/Finder", directory=None)
         self.processes[42] = FakeProcess(comm=b"Finder", program=b"/x/Finder", arguments=(b"F",))
@@ -166,6 +227,17 @@ class LockTests(MacTestCase):
     def test_a_lock_that_cannot_be_asked_is_unknown(self) -> None:
         self.assertEqual(self.holder(PermissionError()), Owner.UNKNOWN)
 
+    def test_a_server_has_the_session_whose_transcript_it_writes(self) -> None:
+        transcript = os.path.join(self.here, "rollout-x.jsonl")
+        with open(transcript, "w"):
+            pass
+        line = (b"codex", b"app-server")
+        for files, owner in (((), Owner.GONE), (((transcript, True),), Owner.SERVER)):
+            found = self.snapshot(comm=b"codex", arguments=line, directory="/", files=files)
+            owners = Codex().owners(self.here, found)
+            session = Identity("x", self.here)
+            self.assertEqual(owners.witnessed(session, transcript).owner, owner, files)
+
     def test_the_agent_s_own_programs_are_found_beside_it(self) -> None:
         found = self.snapshot(comm=b"codex", program=b"/x/codex", arguments=(b"codex",))
         self.assertEqual(found.running(Codex.programs, [self.here]).owner, Owner.PROGRAM)
@@ -187,7 +259,8 @@ class MountTests(MacTestCase):
         self.assertTrue(self.is_shared("smbfs", False))
 
     def test_what_calls_itself_local_and_is_known_to_be_shared_is_not(self) -> None:
-        self.assertTrue(self.is_shared("macfuse", True))
+        for kind in ("macfuse", "AppleVirtIOFS", "acfs"):
+            self.assertTrue(self.is_shared(kind, True), kind)
 
     def test_what_cannot_be_asked_is_not(self) -> None:
         def fail(_path: str) -> tuple[str, bool]:
@@ -210,6 +283,21 @@ class RevivalTests(MacTestCase):
         assert found is not None
         self.assertEqual((found.began, found.leads), ("1789029118000007", True))
         self.assertTrue(is_alive(42, found.began))
+
+    def test_a_revival_s_children_live_on_in_its_session(self) -> None:
+        """Its leader's pid has ended, and a command that goes to the background continues."""
+        self.processes[43] = FakeProcess(leader=42)
+        self.assertTrue(is_led_by(42))
+        self.processes[43] = FakeProcess(leader=41)
+        self.assertFalse(is_led_by(42))
+
+    def test_the_age_of_a_process_is_that_of_its_start(self) -> None:
+        started = int(time.time()) - 3600
+        self.snapshot(started=(started, 0))
+        found = look_at(42)
+        assert found is not None
+        assert found.age is not None
+        self.assertTrue(3600 <= found.age < 7200, found.age)
 
     def test_a_later_process_of_its_pid_is_another(self) -> None:
         self.snapshot(started=(1789029118, 8))

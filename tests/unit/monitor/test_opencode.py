@@ -21,6 +21,7 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import Kind, Owner
+from tests.support.needs import needs_linux
 from tests.unit.monitor import databases
 from tests.unit.monitor.databases import AT, DIRECTORY, SESSION, USER, assistant, failed, tool
 
@@ -256,6 +257,7 @@ class SessionsTests(OpencodeTestCase):
             self.agent.stamp(self.transcript)
         self.assertEqual(found[1:], found[:-1])
 
+    @needs_linux
     def test_no_database_stays_open(self) -> None:
         self.scan()
         self.agent.read(self.transcript)

@@ -134,6 +134,7 @@ class ProcTests(SynchronousTestCase):
         os.symlink("pid:[4026532000]", os.path.join(self.proc, "self/ns/pid"))
         self.assertTrue(self.look().isolated)
 
+    @needs_linux
     def test_only_command_lines_are_read_of_other_programs(self) -> None:
         self.process()
         self.process(43, command="vim\0x\0")
@@ -142,6 +143,7 @@ class ProcTests(SynchronousTestCase):
         whole = {pid: process.is_whole for pid, process in found.processes.items()}
         self.assertEqual(whole, {42: True, 43: False})
 
+    @needs_linux
     def test_what_another_user_s_command_line_names_is_seen(self) -> None:
         self.process(command="vim\0unlikely-77\0")
         found = take_snapshot(self.proc, uid=os.geteuid() + 1, programs=CLAUDE)

@@ -34,6 +34,7 @@ class ParsingTests(SynchronousTestCase):
             (["/usr/bin/node", "--max-old-space-size=8192", "/usr/bin/claude"], "claude"),
             (["node", "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js"], "claude-code"),
             (["python3.11", "/x/claude"], "claude"),
+            (["/x/Python.app/Contents/MacOS/Python", "-P", "/x/bin/claude"], "claude"),
             (["bun", "claude"], "claude"),
             (["claude bg-spare"], "claude"),
             (["/usr/local/bin/claude.exe"], "claude.exe"),

@@ -9,10 +9,14 @@ import socket
 import stat
 from typing import Any
 
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.testing import MemoryReactorClock
+
 from palingenesis import darwin
 from palingenesis.server import endpoints
 from palingenesis.server.endpoints import _is_listening
 from palingenesis.server.socketfile import SocketInUse
+from palingenesis.server.transport import ControlPort
 from tests.support.darwin import FakeProcess, SimulatedMacTestCase
 from tests.support.socketfiles import SocketFileTestCase
 from tests.support.sockets import identity, leave_stale, listen_at
@@ -71,6 +75,28 @@ class MacSocketFileTests(SimulatedMacTestCase, SocketFileTestCase):
         self.patch(darwin, "is_locked", lambda _path: True)
         self.processes[42] = FakeProcess(comm=b"python3.13", files=((self.lock, True),))
         self.assertIn("pid 42 (python3.13)", self.refusal().reason)
+
+
+class MacPortTests(SimulatedMacTestCase, SocketFileTestCase):
+    def setUp(self) -> None:
+        SocketFileTestCase.setUp(self)
+        SimulatedMacTestCase.setUp(self)
+
+    def test_an_accepted_client_leaves_no_descriptors_here(self) -> None:
+        served: list[socket.socket] = []
+        reactor = MemoryReactorClock()
+        listening = listen_at(self.path)
+        factory = ServerFactory()
+        factory.noisy = False
+        port = ControlPort(reactor, factory, listening, served.append)
+        port.startListening()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
+            port.doRead()
+        port.connectionLost()
+        for each in served:
+            each.close()
+        self.assertEqual([type(each) for each in served], [darwin.ClientSocket])
 
 
 class MacInheritedTests(SocketFileTestCase):

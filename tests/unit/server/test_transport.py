@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -43,8 +42,14 @@ from palingenesis.server import transport
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.state import DaemonState
-from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
+from palingenesis.server.transport import (
+    Connection,
+    ControlPort,
+    ListeningSocket,
+    client_socket,
+)
 from palingenesis.wire import DaemonStatus
+from tests.support.needs import needs_linux
 
 #: Seconds until a test that waits for a socket has failed; nothing waits for so long.
 PATIENCE = 30.0
@@ -128,7 +133,7 @@ def a_turn() -> Deferred[None]:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/dev/fd"))
 
 
 class DescriptorTests(SynchronousTestCase):
@@ -174,6 +179,7 @@ class DescriptorTests(SynchronousTestCase):
         connection.connectionLost(connectionDone)
         self.assertEqual(read_to_the_end(self.client), b"OK\n")
 
+    @needs_linux
     def test_the_unread_input_that_is_discarded_has_a_bound(self) -> None:
         self.patch(transport, "DISCARD_LIMIT", 4096)
         self.patch(transport, "_READ_SIZE", 4096)
@@ -186,6 +192,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_input_that_is_discarded_is_4_mib_at_most(self) -> None:
         self.assertEqual(transport.DISCARD_LIMIT, 4 * 1024 * 1024)
 
+    @needs_linux
     def test_a_reset_is_a_lost_connection(self) -> None:
         connection = self.connect(Recorder())
         self.ours.send(b"never read")
@@ -209,13 +216,15 @@ class DescriptorTests(SynchronousTestCase):
         connection.connectionLost(connectionDone)
         self.assertEqual(connection.logPrefix(), "-")
 
-    @skipUnless(os.path.isdir("/proc/self/fd"), "no way to count descriptors")
+    @skipUnless(os.path.isdir("/dev/fd"), "no way to count descriptors")
     def test_descriptors_that_a_client_passes_do_not_arrive(self) -> None:
         recorder = Recorder()
         passed = array.array("i", [self.client.fileno()] * 20)
         before = open_descriptors()
         self.client.sendmsg([b"STATUS\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
-        self.connect(recorder).doRead()
+        accepted = client_socket(self.ours)
+        self.addCleanup(accepted.close)
+        connected(accepted, recorder, self.reactor).doRead()
         self.assertEqual((recorder.data, open_descriptors()), (b"STATUS\n", before))
 
 
@@ -763,7 +772,6 @@ class ControlTests(PortTestCase):
         await self.slots_are_free()
         self.assertEqual((reply, self.daemon.begun.called), (b"ERR: Connection timeout\n", False))
 
-    @skipUnless(sys.platform == "linux", "only Linux tells")
     async def test_the_peer_of_a_connection_is_its_client(self) -> None:
         peers: list[Credentials | None] = []
         admit = self.factory.admit

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import darwin
 from palingenesis.darwin import (
+    ClientSocket,
     Kernel,
     KqueueProcess,
     OpenFile,
@@ -132,10 +133,6 @@ class KernelTests(SynchronousTestCase):
 
     def test_the_start_of_a_zombie_is_no_process_s(self) -> None:
         self.assertRaises(ProcessLookupError, self.kernel(status=5).started, 42)
-
-    def test_a_leader_of_its_session_is_known(self) -> None:
-        self.assertTrue(self.kernel(leads=True).leads_session(42))
-        self.assertFalse(self.kernel(leads=False).leads_session(42))
 
     def test_the_directory_is_known_by_its_identity_and_not_by_its_name(self) -> None:
         link = f"{self.here}-link"
@@ -319,6 +316,18 @@ class ArgumentsTests(SynchronousTestCase):
         line = command_line(b"/opt/homebrew/bin/node", (b"claude", b"", b"", b""), (b"A=b",))
         self.assertEqual(parse_arguments(line)[1][0], "claude")
 
+    def test_an_empty_first_argument_is_no_padding(self) -> None:
+        """As of a program that has set an empty title: its environment is no argument."""
+        for length in range(1, 17):
+            line = command_line(b"/" * length, (b"", b"", b"-p"), (b"SECRET=1",))
+            self.assertEqual(parse_arguments(line)[1], ["", "", "-p"], length)
+
+    def test_a_program_that_hides_its_arguments_has_its_path_alone(self) -> None:
+        """As ``sysctl_procargs_no_read`` of xnu answers, which pads by one NUL."""
+        for path in (b"/x/program", b"/usr/libexec/x"):
+            line = struct.pack("<i", 1) + path + b"\0\0" + path + b"\0"
+            self.assertEqual(parse_arguments(line), (path.decode(), [path.decode()]))
+
     def test_names_that_are_no_utf_8_are_kept(self) -> None:
         _, words = parse_arguments(command_line(b"/x", (b"x", b"caf\xe9")))
         self.assertEqual(os.fsencode(words[1]), b"caf\xe9")
@@ -390,6 +399,35 @@ class PeerTests(SynchronousTestCase):
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         self.assertIsNone(peer(listening))
+
+
+class ClientSocketTests(SynchronousTestCase):
+    """A connection of macOS, here with the descriptors that Linux's recvmsg(2) installs."""
+
+    def setUp(self) -> None:
+        accepted, self.client = socket.socketpair()
+        self.connection = ClientSocket(accepted)
+        for each in (self.connection, self.client):
+            self.addCleanup(each.close)
+
+    def send(self, data: bytes, number: int) -> None:
+        passed = struct.pack(f"<{number}i", *[self.client.fileno()] * number)
+        self.client.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+
+    def test_the_descriptors_that_a_client_passes_are_closed(self) -> None:
+        for number in (1, 3, 253):  # No more fit into a message of Linux.
+            before = os.listdir("/dev/fd")
+            self.send(b"STATUS\n", number)
+            self.assertEqual(self.connection.recv(100), b"STATUS\n")
+            self.assertEqual(os.listdir("/dev/fd"), before)
+
+    def test_no_more_is_read_than_asked_for_and_nothing_is_waited_for(self) -> None:
+        self.client.sendall(b"PAUSE\n")
+        self.assertEqual(self.connection.recv(3, socket.MSG_DONTWAIT), b"PAU")
+        self.assertEqual(self.connection.recv(100), b"SE\n")
+        self.assertRaises(BlockingIOError, self.connection.recv, 100, socket.MSG_DONTWAIT)
+        self.client.close()
+        self.assertEqual(self.connection.recv(100), b"")
 
 
 class LockTests(SynchronousTestCase):

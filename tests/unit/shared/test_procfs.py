@@ -9,7 +9,6 @@ import socket
 import struct
 import sys
 from typing import Any
-from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -31,8 +30,6 @@ from palingenesis.procfs import (
 from tests.support.darwin import FakeConnection, FakeProcess, SimulatedMacTestCase
 from tests.support.needs import needs_linux
 
-on_linux = skipUnless(sys.platform == "linux", "only Linux tells")
-
 
 class CredentialsTests(SynchronousTestCase):
     def pair(self) -> socket.socket:
@@ -41,13 +38,11 @@ class CredentialsTests(SynchronousTestCase):
         self.addCleanup(theirs.close)
         return ours
 
-    @on_linux
     def test_the_kernel_tells_who_connected(self) -> None:
         self.assertEqual(
             peer_credentials(self.pair()), Credentials(os.getpid(), os.geteuid(), os.getegid())
         )
 
-    @on_linux
     def test_of_a_socket_that_is_no_unix_socket_nothing_is_known(self) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
@@ -68,7 +63,6 @@ class CredentialsTests(SynchronousTestCase):
         ours.close()
         self.assertIsNone(peer_credentials(ours))
 
-    @on_linux
     def test_the_directory_is_where_a_process_is(self) -> None:
         self.assertEqual(directory_of(os.getpid()), os.getcwd())
 
@@ -86,7 +80,6 @@ class CredentialsTests(SynchronousTestCase):
         self.patch(procfs, "_SO_PEERCRED", 17)
         self.assertEqual(peer_credentials(Other()), Credentials(7, 0xFFFFFFFE, 0xFFFFFFFF))
 
-    @on_linux
     def test_credentials_read_as_the_process_and_its_command(self) -> None:
         self.assertEqual(
             str(Credentials(os.getpid(), 1000, 1000)),
@@ -130,7 +123,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.command(b"x" * 100), "x" * 57 + "...")
 
 
-@on_linux
+@needs_linux
 class ProcessTests(SynchronousTestCase):
     def test_the_fields_begin_with_the_state(self) -> None:
         fields = process_stat(os.getpid())
