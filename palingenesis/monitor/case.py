@@ -1,16 +1,16 @@
 """
 A case: what is known of one session at one moment, and the assessment that follows from it.
 
-Nothing here does I/O, so that a test plays a whole night in milliseconds. What needs a look at
-the system is asked through `System`, and only if nothing cheaper forbids a revival.
+Nothing here does I/O, so that a test plays a whole night in milliseconds. The one question that
+costs a look at the system, `Circumstances.finds`, is only asked if nothing cheaper forbids it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from palingenesis.monitor import resets
 from palingenesis.monitor.ledger import History
@@ -26,45 +26,6 @@ UNSTATED = 6 * 3600.0
 SELF_RESUME = 600.0
 #: Seconds ahead beyond which a reset is not waited for: eight days.
 TOO_FAR = 8 * 86400.0
-
-
-class System(Protocol):
-    """What only a look at the system can answer about a session."""
-
-    def owner(self) -> Owner | None:
-        """Return what can write to the session; None if nobody has asked."""
-
-    def doubt(self) -> str | None:
-        """Return why no prompt can be typed, in words; None if one can, or nobody has asked."""
-
-    def directory(self) -> bool:
-        """Return whether the session's directory can be used."""
-
-    def program(self, command: Command) -> bool:
-        """Return whether a command's program is found."""
-
-
-class Permissive:
-    """A `System` that forbids nothing, for a case whose other facts are asked first."""
-
-    def owner(self) -> Owner | None:
-        """Return that nobody has asked."""
-        return None
-
-    def doubt(self) -> str | None:
-        """Return that nobody has asked."""
-        return None
-
-    def directory(self) -> bool:
-        """Return that the directory can be used."""
-        return True
-
-    def program(self, command: Command) -> bool:  # noqa: ARG002
-        """Return that the program is found."""
-        return True
-
-
-PERMISSIVE = Permissive()
 
 
 class Statement(NamedTuple):
@@ -92,7 +53,7 @@ class Load(NamedTuple):
     leading: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """
     What holds for all sessions at one moment.
@@ -107,6 +68,7 @@ class Circumstances:
     :ivar ledger: whether the ledger can be written, and a command can be started.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
     :ivar starts: commands started in the last hour, by the home's name.
+    :ivar finds: whether a command's program is found, for the sessions of a home by its name.
     """
 
     now: float
@@ -120,6 +82,7 @@ class Circumstances:
     resets: Mapping[str, Statement] = field(default_factory=dict)
     loads: Mapping[str, Load] = field(default_factory=dict)
     clock: int = 0
+    finds: Callable[[str, Command], bool] = lambda *_: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +123,6 @@ class Case:
     running: bool = False
     reviving: bool = False
     newer_record: bool = False
-    system: System = PERMISSIVE
 
     @property
     def settings(self) -> Settings:
@@ -361,13 +323,22 @@ def shown_reason(case: Case) -> Reason | None:
     first = next(reasons, None)
     if first is not Reason.NOT_DUE:
         return first
-    return next((reason for reason in reasons if reason in _LASTING), first)
+    return next((reason for reason in reasons if reason in _LOOKED_FOR), first)
 
 
-def reasons_against(case: Case) -> Iterator[Reason]:
-    """Yield each reason not to revive a session now, in the gate's order."""
+def known_reason(case: Case) -> Reason | None:
+    """Return the first reason that is known without a look at the system; None if there is none."""
+    return next(reasons_against(case, left_out=_LOOKED_FOR), None)
+
+
+def reasons_against(case: Case, left_out: Container[Reason] = ()) -> Iterator[Reason]:
+    """
+    Yield each reason not to revive a session now, in the gate's order.
+
+    :param left_out: the reasons that are not asked for.
+    """
     gate = GATE if not case.is_asked else ASKED_GATE
-    return (reason for reason, forbids in gate if forbids(case))
+    return (reason for reason, forbids in gate if reason not in left_out and forbids(case))
 
 
 def ending_of(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
@@ -415,7 +386,7 @@ def owner_matters(case: Case) -> bool:
         return False
     if case.ending is None:
         return session.owner is None or not case.is_over
-    return assess(replace(case, system=PERMISSIVE)).held in _AFTER_OWNER
+    return known_reason(case) in _AFTER_OWNER
 
 
 def goes_on(case: Case) -> bool:
@@ -532,7 +503,7 @@ def _has_a_rival(case: Case) -> bool:
 
     What cannot be told of an earlier message counts as if it still waited.
     """
-    if case.system.owner() not in (Owner.PROGRAM, Owner.SERVER):
+    if case.session.owner not in (Owner.PROGRAM, Owner.SERVER):
         return False
     if case.method is Method.QUEUE:
         queued = case.session.is_queued
@@ -542,7 +513,7 @@ def _has_a_rival(case: Case) -> bool:
 
 def _is_in_doubt(case: Case) -> bool:
     """Return whether no prompt can be typed into the terminal of the session's program."""
-    return case.method is Method.TYPE_INTO and case.system.doubt() is not None
+    return case.method is Method.TYPE_INTO and case.session.doubt is not None
 
 
 def _waits_for_the_first(case: Case) -> bool:
@@ -557,8 +528,10 @@ def _starts_enough(case: Case) -> bool:
 
 
 def _has_no_program(case: Case) -> bool:
-    command = case.command
-    return case.is_unstartable or (command is not None and not case.system.program(command))
+    command, home = case.command, case.session.home.name
+    return case.is_unstartable or (
+        command is not None and not case.circumstances.finds(home, command)
+    )
 
 
 #: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.
@@ -582,8 +555,8 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.HOURS, _is_outside_hours),
     (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
     (Reason.OWNER_ALIVE, lambda case: _has_a_rival(case) or _is_in_doubt(case)),
-    (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is Owner.UNKNOWN),
-    (Reason.DIRECTORY, lambda case: not case.system.directory()),
+    (Reason.OWNER_UNKNOWN, lambda case: case.session.owner is Owner.UNKNOWN),
+    (Reason.DIRECTORY, lambda case: case.session.unusable is not None),
     (Reason.ATTEMPTS, has_run_out),
     (Reason.AT_ONCE, _waits_for_the_first),
     (Reason.HOURLY_LIMIT, _starts_enough),
@@ -601,9 +574,10 @@ OVERRIDDEN = frozenset(
 ASKED_GATE = tuple(each for each in GATE if each[0] not in OVERRIDDEN)
 #: The reasons that hold a session which goes on by itself, sooner or later.
 PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
-#: The reasons that hold a session when it is due, and can be known before.
-_LASTING = frozenset({Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY})
-#: The reasons that a look at processes, directories and programs cannot change.
-_AFTER_OWNER = frozenset(
-    {None, Reason.ATTEMPTS, Reason.AT_ONCE, Reason.HOURLY_LIMIT, Reason.NO_BINARY}
+#: The reasons that a look at processes, directories and programs tells: they hold a session when
+#: it is due, and can be known before.
+_LOOKED_FOR = frozenset(
+    {Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY}
 )
+#: The other reasons that are asked after them.
+_AFTER_OWNER = frozenset({None, Reason.ATTEMPTS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})

@@ -12,7 +12,6 @@ from palingenesis.monitor.case import (
     PASSING,
     Case,
     Circumstances,
-    Permissive,
     ending_of,
     is_within,
     reasons_against,
@@ -25,7 +24,7 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
-from palingenesis.words import Owner, Reason
+from palingenesis.words import Reason
 
 #: Why a session is not brought back, in a few words.
 _WORDS: Mapping[Reason, str] = {
@@ -88,19 +87,6 @@ def _within_hours(settings: Settings, due: float | None) -> float | None:
     return time.mktime((year, month, day + (begin < clock), 0, begin, 0, 0, 0, -1))
 
 
-class _Seen(Permissive):
-    """What was seen of a session's owner and directory; its program is the doctor's to try."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def owner(self) -> Owner | None:
-        return self._session.owner
-
-    def directory(self) -> bool:
-        return self._session.unusable is None
-
-
 class Forecast:
     """
     The forecast from a ledger, for which no daemon has to run.
@@ -118,14 +104,14 @@ class Forecast:
         self._roster = Roster(world, times, lambda _: None)
         self._living = world.look(homes, {each.pid for each in attempts if each.pid is not None})
         self._circumstances = Circumstances(
-            times.wall(),
-            times.monotonic(),
-            settings,
-            sums.paused,
-            {home.name: sums.kept.get(home.directory) for home in homes},
-            True,
-            sums.first_at,
-            lambda _: 0,
+            now=times.wall(),
+            monotonic=times.monotonic(),
+            settings=settings,
+            paused=sums.paused,
+            kept={home.name: sums.kept.get(home.directory) for home in homes},
+            ledger=True,
+            first_at=sums.first_at,
+            starts=lambda _: 0,
         )
 
     def outlook(self, entry: Entry) -> Outlook:
@@ -160,6 +146,5 @@ class Forecast:
                 self._circumstances,
                 ending,
                 newer_record=is_newer,
-                system=_Seen(session),
             )
         )

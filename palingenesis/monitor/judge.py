@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from palingenesis.monitor.case import (
-    PERMISSIVE,
     Assessment,
     Case,
     Circumstances,
@@ -16,6 +15,7 @@ from palingenesis.monitor.case import (
     assess,
     ending_of,
     kind_of,
+    known_reason,
     owner_matters,
     shown_reason,
 )
@@ -241,7 +241,7 @@ class Judge:
         if session is None:
             return None
         case = self._case(session, self.circumstances())
-        return session if assess(replace(case, system=PERMISSIVE)).held is None else None
+        return session if known_reason(case) is None else None
 
     def begin(self, planned: Session, key: str, living: Living) -> None:
         """Start the command for a session, if nothing has changed since it was planned."""
@@ -318,8 +318,8 @@ class Judge:
             _ask_for_the_owner(session, living)
         case = self._case(session, self.circumstances())
         wished = replace(case.history, asked=session.verdict.key)
-        system = PERMISSIVE if living is None else case.system
-        return assess(replace(case, history=wished, system=system)).held
+        asked = replace(case, history=wished)
+        return known_reason(asked) if living is None else assess(asked).held
 
     def ask(self, session: Session, by: str) -> str | None:
         """Record that a person wants a session to be revived now; return the warning."""
@@ -329,18 +329,29 @@ class Judge:
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""
         return Circumstances(
-            self._times.wall(),
-            self._times.monotonic(),
-            self.settings,
-            self._ledger.paused,
-            self.kept,
-            (self._keeper.warning or self._ledger.warning) is None and self._revivals.may_start,
-            self._ledger.sums.first_at,
-            self._ledger.starts,
-            self._resets,
-            {name: self._revivals.load(name) for name in self.kept},
-            self._times.clock(),
+            now=self._times.wall(),
+            monotonic=self._times.monotonic(),
+            clock=self._times.clock(),
+            settings=self.settings,
+            paused=self._ledger.paused,
+            kept=self.kept,
+            ledger=(self._keeper.warning or self._ledger.warning) is None
+            and self._revivals.may_start,
+            first_at=self._ledger.sums.first_at,
+            starts=self._ledger.starts,
+            resets=self._resets,
+            loads={name: self._revivals.load(name) for name in self.kept},
+            finds=self._finds,
         )
+
+    def _finds(self, home: str, command: Command) -> bool:
+        """Return whether a command's program is found; a warning says why it is not."""
+        try:
+            self._world.program(command)
+        except CommandError as error:
+            self._warn(f"No session of {home} can be revived: {error}")
+            return False
+        return True
 
     def outlook(self, session: Session, stop: Entry) -> Outlook:
         """
@@ -376,12 +387,13 @@ class Judge:
             running=session.name in self._revivals.running,
             reviving=self._revivals.reviving(session.name),
             newer_record=newer_record,
-            system=_System(session, self._world, self._warn),
         )
 
     def _note(self, session: Session, assessment: Assessment) -> None:
         session.state = assessment.state
         session.due = assessment.due if assessment.state is State.WAITING else None
+        if assessment.held is Reason.DIRECTORY:
+            self._warn(f"{named(session.name)} cannot be revived: {session.unusable}")
 
     def unsettle(self) -> None:
         """Have every session judged again."""
@@ -420,35 +432,6 @@ class Judge:
             Key.DOUBT: _doubt(case),
             Key.OUTPUT: self._revivals.output_of(session.name),
         }
-
-
-class _System:
-    """What a look at the system answers about one session, as `case.System` asks it."""
-
-    def __init__(self, session: Session, world: World, warn: Callable[[str], None]) -> None:
-        self._session = session
-        self._world = world
-        self._warn = warn
-
-    def owner(self) -> Owner | None:
-        return self._session.owner
-
-    def doubt(self) -> str | None:
-        return self._session.doubt
-
-    def directory(self) -> bool:
-        unusable = self._session.unusable
-        if unusable is not None:
-            self._warn(f"{named(self._session.name)} cannot be revived: {unusable}")
-        return unusable is None
-
-    def program(self, command: Command) -> bool:
-        try:
-            self._world.program(command)
-        except CommandError as error:
-            self._warn(f"No session of {self._session.home.name} can be revived: {error}")
-            return False
-        return True
 
 
 def named(name: tuple[str, str]) -> str:

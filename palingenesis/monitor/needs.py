@@ -45,7 +45,7 @@ def needs(case: Case, assessment: Assessment) -> str | None:
         return _REASONS[assessment.held]
     if not _is_stuck(case, assessment):
         return None
-    doubt = case.system.doubt() if case.method is Method.TYPE_INTO else None
+    doubt = case.session.doubt if case.method is Method.TYPE_INTO else None
     return _STUCK if doubt is None else f"{_STUCK}: {doubt}"
 
 
@@ -76,6 +76,6 @@ def _is_stuck(case: Case, assessment: Assessment) -> bool:
         and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
         and (assessment.method is not Method.QUEUE or assessment.held is Reason.OWNER_ALIVE)
         and reset is not None
-        and (case.method is not Method.TYPE_INTO or case.system.doubt() is not None)
+        and (case.method is not Method.TYPE_INTO or case.session.doubt is not None)
         and case.circumstances.now - reset > SELF_RESUME
     )

@@ -16,7 +16,6 @@ from palingenesis.monitor.case import (
     Circumstances,
     Ending,
     Load,
-    Permissive,
     Statement,
     assess,
 )
@@ -32,40 +31,11 @@ from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 NOW = 1_000_000.0
 HOME = Home("claude", "claude", "/home/.claude")
 NOTHING: dict[str, HomeRevival] = {}
+_AROUND = {"paused", "kept", "ledger", "first_at", "starts", "clock", "loads", "resets", "finds"}
 
 
-class Answers(Permissive):
-    """What a look at the system finds, as a test says."""
-
-    def __init__(
-        self, *, owner: Owner | None = Owner.GONE, directory: bool = True, program: bool = True
-    ) -> None:
-        self._owner, self._directory, self._program = owner, directory, program
-
-    def owner(self) -> Owner | None:
-        return self._owner
-
-    def doubt(self) -> str | None:
-        return None
-
-    def directory(self) -> bool:
-        return self._directory
-
-    def program(self, command: Command) -> bool:  # noqa: ARG002
-        return self._program
-
-
-class Unasked(Permissive):
-    """A system that must not be asked: a cheaper fact decides."""
-
-    def owner(self) -> NoReturn:
-        raise AssertionError("asked who has the session")
-
-    def directory(self) -> NoReturn:
-        raise AssertionError("asked for the directory")
-
-    def program(self, command: Command) -> NoReturn:  # noqa: ARG002
-        raise AssertionError("asked for the program")
+def unasked(home: str, command: Command) -> NoReturn:  # noqa: ARG001
+    raise AssertionError("asked for the program, and a cheaper fact decides")
 
 
 def free(**changes: Any) -> Case:
@@ -78,6 +48,7 @@ def free(**changes: Any) -> Case:
     ending = Ending(Kind.LIMIT, NOW - 100, NOW - 10, True, False, 0)
     history = History()
     case: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     verdict = Verdict(None, "key")
     for name, value in changes.items():
         if name in ("kind", "at", "due", "reset_stated", "fresh", "attempts"):
@@ -86,16 +57,18 @@ def free(**changes: Any) -> Case:
             setattr(history, name, value)
         elif name == "spends":
             verdict = replace(verdict, spends=value)
-        elif name in ("paused", "kept", "ledger", "first_at", "starts", "clock", "loads", "resets"):
+        elif name in ("owner", "unusable"):
+            seen[name] = value
+        elif name in _AROUND:
             around[name] = value
         elif name in ("crashes", "backlog", "revive", "max_age", "projects", "hours", "spend"):
             settings[name] = value
         else:
             case[name] = value
     circumstances = Circumstances(
-        NOW,
-        0.0,
-        Settings(**settings),
+        now=NOW,
+        monotonic=0.0,
+        settings=Settings(**settings),
         **{
             "paused": False,
             "kept": {"claude": None},
@@ -106,7 +79,8 @@ def free(**changes: Any) -> Case:
         },
     )
     stamp = Stamp(1, 1, 1, int((NOW - 100) * 1e9))
-    session = Session(HOME, Identity("an-id", "/home/app"), "/transcript", stamp, verdict, -100.0)
+    identity = Identity("an-id", "/home/app")
+    session = Session(HOME, identity, "/transcript", stamp, verdict, -100.0, **seen)
     return Case(
         session,
         history,
@@ -138,13 +112,13 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.NOT_DUE: {"due": NOW + 1},
     Reason.HOURS: {"hours": (22 * 60, 8 * 60), "clock": 12 * 60},
     Reason.ALREADY_RUNNING: {"running": True},
-    Reason.OWNER_ALIVE: {"system": Answers(owner=Owner.PROGRAM)},
-    Reason.OWNER_UNKNOWN: {"system": Answers(owner=Owner.UNKNOWN)},
-    Reason.DIRECTORY: {"system": Answers(directory=False)},
+    Reason.OWNER_ALIVE: {"owner": Owner.PROGRAM},
+    Reason.OWNER_UNKNOWN: {"owner": Owner.UNKNOWN},
+    Reason.DIRECTORY: {"unusable": "/home/app: not a directory"},
     Reason.ATTEMPTS: {"attempts": 5},
     Reason.AT_ONCE: {"loads": {"claude": Load(4)}},
     Reason.HOURLY_LIMIT: {"starts": 6},
-    Reason.NO_BINARY: {"system": Answers(program=False)},
+    Reason.NO_BINARY: {"finds": lambda *_: False},
 }
 
 
@@ -166,11 +140,11 @@ class OrderOfReasonsTests(SynchronousTestCase):
                 self.assertIs(held(**facts), earlier, f"{earlier} and {later}")
 
     def test_what_costs_a_look_is_not_asked_before_its_turn(self) -> None:
-        for name in list(Reason)[: list(Reason).index(Reason.OWNER_ALIVE)]:
-            self.assertIs(held(**{"system": Unasked(), **HOLDING[name]}), name)
+        for name in list(Reason)[: list(Reason).index(Reason.NO_BINARY)]:
+            self.assertIs(held(finds=unasked, **HOLDING[name]), name)
 
     def test_a_server_of_the_agent_has_the_session_as_a_program_has(self) -> None:
-        self.assertIs(held(system=Answers(owner=Owner.SERVER)), Reason.OWNER_ALIVE)
+        self.assertIs(held(owner=Owner.SERVER), Reason.OWNER_ALIVE)
 
 
 class KindTests(SynchronousTestCase):
@@ -322,8 +296,8 @@ class MethodTests(SynchronousTestCase):
             ({"type_into": True}, Owner.SERVER, None, Reason.NO_METHOD),
         ):
             with self.subTest(named=list(named), owner=owner):
-                case = free(revive={"claude": HomeRevival(**named)}, system=Answers(owner=owner))
-                case.session.owner, case.session.is_interactive = owner, True
+                case = free(revive={"claude": HomeRevival(**named)}, owner=owner)
+                case.session.is_interactive = True
                 found = assess(case)
                 self.assertEqual((found.method, found.held), (method, reason))
 

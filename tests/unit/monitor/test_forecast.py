@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor.case import GATE
 from palingenesis.monitor.forecast import _WORDS, outlook
 from palingenesis.words import Kind, Owner, Reason
-from tests.unit.monitor.test_case import NOW, Answers, free
+from tests.unit.monitor.test_case import NOW, free
 
 
 class OutlookTests(SynchronousTestCase):
@@ -36,8 +36,8 @@ class OutlookTests(SynchronousTestCase):
             ({"windows": 2}, Reason.WINDOWS),
             ({"spends": True}, Reason.SPEND),
             ({"attempts": 100}, Reason.ATTEMPTS),
-            ({"system": Answers(owner=Owner.PROGRAM)}, Reason.OWNER_ALIVE),
-            ({"system": Answers(directory=False)}, Reason.DIRECTORY),
+            ({"owner": Owner.PROGRAM}, Reason.OWNER_ALIVE),
+            ({"unusable": "no directory"}, Reason.DIRECTORY),
         ):
             words = _WORDS[reason].format(name="claude", stop=changes.get("kind"))
             self.assertEqual(self.told(**changes), (words, None))
@@ -47,8 +47,7 @@ class OutlookTests(SynchronousTestCase):
         self.assertEqual(self.told(due=NOW + 600, attempts=100), (_WORDS[Reason.ATTEMPTS], None))
 
     def test_a_revival_under_way_is_no_rival_of_itself(self) -> None:
-        owner = Answers(owner=Owner.PROGRAM)
-        self.assertEqual(self.told(running=True, system=owner), (None, None))
+        self.assertEqual(self.told(running=True, owner=Owner.PROGRAM), (None, None))
 
     def test_each_reason_that_lasts_has_words(self) -> None:
         passing = {
