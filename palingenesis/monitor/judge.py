@@ -24,9 +24,10 @@ from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Entry, Ledger
 from palingenesis.monitor.needs import needs
-from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
+from palingenesis.monitor.revivals import Recorded, Revivals, stop_of
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
