@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from palingenesis.monitor import resets
-from palingenesis.monitor.ledger import History
-from palingenesis.monitor.revive import Command
+from palingenesis.monitor.ledger import History, Stop
+from palingenesis.monitor.revive import QUICK_LIMIT, Command
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
@@ -111,8 +112,7 @@ class Case:
     All that is known of one session at one moment: what follows from it is found once.
 
     :ivar ending: how it ended; None if it has not, or that is not known yet.
-    :ivar running: whether a command that revives it runs.
-    :ivar reviving: whether that command's revival has not worked yet.
+    :ivar running: the attempt to revive it that is under way; None if none is.
     :ivar newer_record: whether the transcript has grown since the revival was planned.
     """
 
@@ -120,9 +120,35 @@ class Case:
     history: History
     circumstances: Circumstances
     ending: Ending | None
-    running: bool = False
-    reviving: bool = False
+    running: Running | None = None
     newer_record: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        history: History,
+        circumstances: Circumstances,
+        running: Running | None = None,
+        *,
+        newer_record: bool = False,
+    ) -> Case:
+        """Return the case of a session, with how it ended by its kind of stop."""
+        ending = _ending(session, history, circumstances)
+        return cls(session, history, circumstances, ending, running, newer_record)
+
+    @property
+    def stop(self) -> Stop:
+        """What the ledger records of how the session ended."""
+        session = self.session
+        return Stop(
+            session.agent,
+            session.identity.id,
+            session.verdict.key,
+            self.kind,
+            session.path,
+            session.identity.directory,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -341,8 +367,7 @@ def reasons_against(case: Case, left_out: Container[Reason] = ()) -> Iterator[Re
     return (reason for reason, forbids in gate if reason not in left_out and forbids(case))
 
 
-def ending_of(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
-    """Return how a session ended; None if it has not, or that is not known yet."""
+def _ending(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
     if session.kind is None:
         return None
     settings = circumstances.settings
@@ -430,7 +455,7 @@ def kind_of(case: Case, asking: bool | None) -> Kind | None:
 
 
 def _state(case: Case, held: Reason | None) -> State:
-    if case.reviving:
+    if case.running and not case.running.worked:
         return State.REVIVING
     if case.ending is None:
         return State.QUIET if case.is_quiet else State.WORKING
@@ -486,7 +511,15 @@ def _is_one_too_many_windows(case: Case) -> bool:
     return case.kind is Kind.LIMIT and case.windows >= case.settings.windows
 
 
-def has_run_out(case: Case) -> bool:
+def is_hopeless(case: Case) -> bool:
+    """Return whether its last attempt failed and no further one is allowed."""
+    history = case.history
+    if history.given_up or history.open is not None or history.failed_at is None:
+        return False
+    return history.quick >= QUICK_LIMIT or _has_run_out(case)
+
+
+def _has_run_out(case: Case) -> bool:
     """Return whether another attempt for this stop would be one too many."""
     end = case.ending
     if end is None:
@@ -553,11 +586,11 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.SPEND, lambda case: case.session.verdict.spends and not case.settings.spend),
     (Reason.NOT_DUE, _is_not_due),
     (Reason.HOURS, _is_outside_hours),
-    (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
+    (Reason.ALREADY_RUNNING, lambda case: bool(case.running or case.history.open)),
     (Reason.OWNER_ALIVE, lambda case: _has_a_rival(case) or _is_in_doubt(case)),
     (Reason.OWNER_UNKNOWN, lambda case: case.session.owner is Owner.UNKNOWN),
     (Reason.DIRECTORY, lambda case: case.session.unusable is not None),
-    (Reason.ATTEMPTS, has_run_out),
+    (Reason.ATTEMPTS, _has_run_out),
     (Reason.AT_ONCE, _waits_for_the_first),
     (Reason.HOURLY_LIMIT, _starts_enough),
     (Reason.NO_BINARY, _has_no_program),

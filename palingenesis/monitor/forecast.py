@@ -12,7 +12,6 @@ from palingenesis.monitor.case import (
     PASSING,
     Case,
     Circumstances,
-    ending_of,
     is_within,
     reasons_against,
 )
@@ -135,16 +134,9 @@ class Forecast:
             witness = self._living.witness(home, session.identity, path)
             session.owner, session.who = witness.owner, witness.who
         session.unusable = self._world.directory_trouble(session.identity.directory)
-        ending = ending_of(session, history, self._circumstances)
-        if ending is not None and not is_read:
-            ending = replace(ending, due=entry.due, reset_stated=entry.due is not None)
         is_newer = session.verdict.key not in (stop.key, history.found)
-        return outlook(
-            Case(
-                session,
-                history,
-                self._circumstances,
-                ending,
-                newer_record=is_newer,
-            )
-        )
+        case = Case.of(session, history, self._circumstances, newer_record=is_newer)
+        if case.ending is not None and not is_read:
+            stated = replace(case.ending, due=entry.due, reset_stated=entry.due is not None)
+            case = replace(case, ending=stated)
+        return outlook(case)

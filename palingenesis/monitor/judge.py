@@ -13,7 +13,7 @@ from palingenesis.monitor.case import (
     Circumstances,
     Statement,
     assess,
-    ending_of,
+    is_hopeless,
     kind_of,
     known_reason,
     owner_matters,
@@ -24,7 +24,7 @@ from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Entry, Ledger
 from palingenesis.monitor.needs import needs
-from palingenesis.monitor.revivals import Recorded, Revivals, stop_of
+from palingenesis.monitor.revivals import Recorded, Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
 from palingenesis.monitor.running import Running
@@ -142,7 +142,7 @@ class Judge:
         return (
             session.state is State.WAITING
             or case.wants_another_owner
-            or self._revivals.is_handed_over(session.name)
+            or (case.running is not None and case.running.handed_over)
         )
 
     def judge_all(self, living: Living | None) -> Iterator[None]:
@@ -202,15 +202,16 @@ class Judge:
         if session.verdict.key not in (history.key, history.found):
             if history.open is not None or not case.belongs_in_the_ledger:
                 return
-            stop = stop_of(case)
+            stop = case.stop
             if end.kind is Kind.USER:
                 self._ledger.left(stop)
                 self._recorded(Event.LEFT, stop, "")
                 return
             self._ledger.stopped(stop, end.due, fresh=end.fresh)
             self._recorded(Event.STOPPED, stop, end.kind)
-        if end.kind in REVIVABLE and not end.fresh:
-            self._revivals.give_up_if_hopeless(self._case(session, case.circumstances))
+        if end.kind in REVIVABLE and not end.fresh and is_hopeless(case):
+            self._ledger.gave_up(case.stop)
+            self._recorded(Event.GAVE_UP, case.stop, f"after {history.attempts} attempts")
 
     def _call(self, case: Case, assessment: Assessment) -> None:
         """Call a person, once for each stop, if the session needs one."""
@@ -218,8 +219,8 @@ class Judge:
         if need is None or assessment.held is Reason.GIVEN_UP:
             # The entry that gives a session up has called a person already.
             return
-        if self._ledger.needs_you(stop_of(case), need):
-            self._recorded(Event.NEEDS_YOU, stop_of(case), need)
+        if self._ledger.needs_you(case.stop, need):
+            self._recorded(Event.NEEDS_YOU, case.stop, need)
 
     def gather(self) -> Iterator[None]:
         """Set `ready` to what is due, the longest due first; yield after each session."""
@@ -325,7 +326,7 @@ class Judge:
     def ask(self, session: Session, by: str) -> str | None:
         """Record that a person wants a session to be revived now; return the warning."""
         session.settled = False
-        return self._ledger.asked(stop_of(self._case(session, self.circumstances())), by)
+        return self._ledger.asked(self._case(session, self.circumstances()).stop, by)
 
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""
@@ -379,14 +380,11 @@ class Judge:
     def _case(
         self, session: Session, circumstances: Circumstances, *, newer_record: bool = False
     ) -> Case:
-        history = self._ledger.history(*session.name)
-        return Case(
+        return Case.of(
             session,
-            history,
+            self._ledger.history(*session.name),
             circumstances,
-            ending_of(session, history, circumstances),
-            running=session.name in self._revivals.running,
-            reviving=self._revivals.reviving(session.name),
+            self._revivals.running.get(session.name),
             newer_record=newer_record,
         )
 
@@ -431,7 +429,7 @@ class Judge:
             Key.WHO: session.who,
             Key.METHOD: assessment.method,
             Key.DOUBT: _doubt(case),
-            Key.OUTPUT: self._revivals.output_of(session.name),
+            Key.OUTPUT: case.running and case.running.output,
         }
 
 

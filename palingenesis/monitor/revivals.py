@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from palingenesis.monitor.case import Case, Load, has_run_out
+from palingenesis.monitor.case import Case, Load
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
+from palingenesis.monitor.revive import Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.running import Running
 from palingenesis.monitor.sessions import Identity
@@ -64,11 +64,6 @@ class Revivals:
         """Whether it is worth a try to start a command."""
         return self._has_output and self._times.monotonic() >= self._retry_at
 
-    def reviving(self, name: tuple[str, str]) -> bool:
-        """Return whether a session is being revived, and its revival has not worked yet."""
-        running = self.running.get(name)
-        return running is not None and not running.worked
-
     def latest(self) -> Attempt | None:
         """Return the attempt that began last, of those that have not worked yet."""
         attempts = [each.attempt for each in self.running.values() if not each.worked]
@@ -77,11 +72,6 @@ class Revivals:
     def any_ended(self) -> bool:
         """Return whether a command has ended whose attempt is still to be judged."""
         return any(not each.runs for each in self.running.values())
-
-    def is_handed_over(self, name: Name) -> bool:
-        """Return whether a living program was handed the prompt for a session."""
-        running = self.running.get(name)
-        return running is not None and running.handed_over
 
     def forget(self) -> None:
         """Leave everything to another daemon, which is the keeper."""
@@ -145,7 +135,7 @@ class Revivals:
         :param others: the sessions in the same directory.
         :return: why nothing was started, in one line; None if it was.
         """
-        session, stop, command = case.session, stop_of(case), case.command
+        session, stop, command = case.session, case.stop, case.command
         attempt: Attempt | None = None
 
         def intend() -> None:
@@ -162,11 +152,7 @@ class Revivals:
             assert attempt is not None  # noqa: S101 - it was just written down
             self._type(case, attempt)
             return None
-        in_use = [
-            each.revival.output
-            for each in self.running.values()
-            if each.revival is not None and each.revival.output is not None
-        ]
+        in_use = [each.output for each in self.running.values() if each.output is not None]
         try:
             revival = self._world.start(
                 command, session.home, session.identity, in_use, case.settings.outputs, intend
@@ -255,11 +241,6 @@ class Revivals:
         running.revival.end()
         self._kill(running.attempt, "ended at a person's wish", by)
         return None
-
-    def output_of(self, name: Name) -> str | None:
-        """Return the file with the output of the command that revives a session, if it runs."""
-        running = self.running.get(name)
-        return None if running is None or running.revival is None else running.revival.output
 
     def observe(
         self,
@@ -463,17 +444,6 @@ class Revivals:
         how = reason or ("ended, since nothing grew" if ended.stalled else _shown(ended.exit))
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
 
-    def give_up_if_hopeless(self, case: Case) -> None:
-        """Give up a session if its last attempt failed and no further attempt is allowed."""
-        history = case.history
-        if history.given_up or history.open is not None or history.failed_at is None:
-            return
-        if history.quick < QUICK_LIMIT and not has_run_out(case):
-            return
-        stop = stop_of(case)
-        self._ledger.gave_up(stop)
-        self._recorded(Event.GAVE_UP, stop, f"after {history.attempts} attempts")
-
     def _recover(self, settings: Settings) -> None:
         """Find again what a daemon before this one has started, or intended to."""
         for attempt in self._ledger.unfinished():
@@ -503,19 +473,6 @@ class Revivals:
         stop, method = attempt.stop, attempt.method or Method.COMMAND
         revival = settings.revival_of(self._world.home_of(stop).name, stop.directory)
         return self._world.adopt(attempt, None if revival is None else revival.run_for(method))
-
-
-def stop_of(case: Case) -> Stop:
-    """Return what the ledger records of how a session ended."""
-    session = case.session
-    return Stop(
-        session.agent,
-        session.identity.id,
-        session.verdict.key,
-        case.kind,
-        session.path,
-        session.identity.directory,
-    )
 
 
 def prompt_in(session: Session) -> str | None:

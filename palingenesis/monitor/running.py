@@ -62,3 +62,8 @@ class Running:
     def runs(self) -> bool:
         """Whether its command runs, or a program that it was handed over to may."""
         return self.ended is None or self.handed_over
+
+    @property
+    def output(self) -> str | None:
+        """The file with the output of its command; None if that is unknown."""
+        return None if self.revival is None else self.revival.output

@@ -263,7 +263,7 @@ class Monitor(Service):
             if reason is None:
                 self._settle(session, self._judge.ask(session, by))
                 self._judge.begin(session, session.verdict.key, living)
-                if self._revivals.reviving(session.name):
+                if session.name in self._revivals.running:
                     self._summarize()
                     return
                 why = self._revivals.trouble or "see the log"

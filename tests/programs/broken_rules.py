@@ -104,7 +104,7 @@ def _as_planned(_: Any, session: Any) -> Any:
 
 def _with_words(found: Case) -> Any:
     """Record the words of a conversation with a stop."""
-    return replace(_STOP_OF(found), directory=found.session.verdict.last_prompt or "")
+    return replace(_STOP.fget(found), directory=found.session.verdict.last_prompt or "")
 
 
 def _without_sub_agents(self: Any, session: Any) -> Any:
@@ -142,7 +142,7 @@ def _forget_kill(self: Any, *_: Any) -> None:
 _DUE = resets.due
 _REVIVAL_OF = Settings.revival_of
 _LOAD = Ledger._load
-_STOP_OF = revivals.stop_of
+_STOP: Any = vars(Case)["stop"]
 _OBSERVE = revivals.Revivals.observe
 _METHOD_FOR = HomeRevival.method_for
 _GROWTH = revivals.Revivals._growth
@@ -198,7 +198,7 @@ BREAKS: dict[str, Break] = {
     "attempts": Break(
         "without progress",
         frozenset({Reason.ATTEMPTS}),
-        ((revivals, "has_run_out", _allow),),
+        ((case, "_has_run_out", _allow),),
     ),
     "at-once": _gate("others of its home run", Reason.AT_ONCE),
     "goes first": _patch("goes first", revivals, "LEAD", 0.0),
@@ -246,7 +246,7 @@ BREAKS: dict[str, Break] = {
     "apart": _patch("a tick failed", judge.Judge, "_apart", _together),
     "conversation": Break(
         "a conversation is in the ledger",
-        patches=((judge, "stop_of", _with_words), (revivals, "stop_of", _with_words)),
+        patches=((Case, "stop", property(_with_words)),),
     ),
 }
 #: The seeds of nights that have noticed a broken rule; they are tried first.

@@ -20,9 +20,10 @@ from palingenesis.monitor.case import (
     assess,
 )
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.ledger import History
+from palingenesis.monitor.ledger import Attempt, History, Stop
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.transcript import Stamp
@@ -31,6 +32,7 @@ from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 NOW = 1_000_000.0
 HOME = Home("claude", "claude", "/home/.claude")
 NOTHING: dict[str, HomeRevival] = {}
+RUNNING = Running(Attempt(Stop("claude", "an-id", "key", Kind.LIMIT, "", ""), 1, NOW), None)
 _AROUND = {"paused", "kept", "ledger", "first_at", "starts", "clock", "loads", "resets", "finds"}
 
 
@@ -111,7 +113,7 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.SPEND: {"spends": True},
     Reason.NOT_DUE: {"due": NOW + 1},
     Reason.HOURS: {"hours": (22 * 60, 8 * 60), "clock": 12 * 60},
-    Reason.ALREADY_RUNNING: {"running": True},
+    Reason.ALREADY_RUNNING: {"running": RUNNING},
     Reason.OWNER_ALIVE: {"owner": Owner.PROGRAM},
     Reason.OWNER_UNKNOWN: {"owner": Owner.UNKNOWN},
     Reason.DIRECTORY: {"unusable": "/home/app: not a directory"},
@@ -267,7 +269,7 @@ class StateTests(SynchronousTestCase):
         self.assertIs(assess(free(given_up=True, fresh=True)).state, State.WAITING)
 
     def test_a_session_whose_revival_has_not_worked_yet_is_reviving(self) -> None:
-        self.assertIs(assess(free(running=True, reviving=True)).state, State.REVIVING)
+        self.assertIs(assess(free(running=RUNNING)).state, State.REVIVING)
 
 
 class MethodTests(SynchronousTestCase):

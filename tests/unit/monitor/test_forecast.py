@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor.case import GATE
 from palingenesis.monitor.forecast import _WORDS, outlook
 from palingenesis.words import Kind, Owner, Reason
-from tests.unit.monitor.test_case import NOW, free
+from tests.unit.monitor.test_case import NOW, RUNNING, free
 
 
 class OutlookTests(SynchronousTestCase):
@@ -47,7 +47,7 @@ class OutlookTests(SynchronousTestCase):
         self.assertEqual(self.told(due=NOW + 600, attempts=100), (_WORDS[Reason.ATTEMPTS], None))
 
     def test_a_revival_under_way_is_no_rival_of_itself(self) -> None:
-        self.assertEqual(self.told(running=True, owner=Owner.PROGRAM), (None, None))
+        self.assertEqual(self.told(running=RUNNING, owner=Owner.PROGRAM), (None, None))
 
     def test_each_reason_that_lasts_has_words(self) -> None:
         passing = {
