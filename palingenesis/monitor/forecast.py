@@ -131,7 +131,7 @@ class Forecast:
             session = Session(home, Identity(stop.session, directory), path, stamp, verdict, 0.0)
         session.kind = entry.kind
         if is_read and history.open is None:
-            witness = self._living.witness(home, session.identity, path)
+            witness = self._living.of(home).witness(session.identity, path)
             session.owner, session.who = witness.owner, witness.who
         session.unusable = self._world.directory_trouble(session.identity.directory)
         is_newer = session.verdict.key not in (stop.key, history.found)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.case import (
     Assessment,
     Case,
@@ -105,7 +106,7 @@ class Judge:
             # It grew after its command had ended: the next tick learns by whom.
             return
         if session is not None and living is not None:
-            _ask_for_the_owner(session, living)
+            _ask_for_the_owner(session, living.of(session.home))
         stop = running.attempt.stop
         revival = self.settings.revival_of(self._world.home_of(stop).name, stop.directory)
         prompt = None if revival is None else revival.prompt
@@ -173,20 +174,11 @@ class Judge:
     def _judge(self, session: Session, living: Living | None) -> None:
         circumstances = self.circumstances()
         case = self._case(session, circumstances)
-        asking = None
-        if living is not None:
-            # What grew after it was read is not what the look was for.
-            wanted = self._waits_for_owner(case) or owner_matters(case)
-            if wanted and self._world.stamp(session.home, session.path) == session.stamp:
-                _ask_for_the_owner(session, living)
-            asking = living.asking(session.home, session.identity)
-            session.wants_permission = living.wants_permission(session.home, session.identity)
-            session.left = session.left or _has_left(session, living)
+        asking = None if living is None else self._look(case, living.of(session.home))
         session.kind = kind_of(case, asking)
         case = self._case(session, circumstances)
         keeps = case.is_kept and self._keeper.held
-        if keeps:
-            self._record(case)
+        if keeps and self._record(case):
             case = self._case(session, circumstances)
         assessment = assess(case)
         if keeps:
@@ -194,24 +186,36 @@ class Judge:
         self._note(session, assessment)
         session.settled = case.is_settled and not case.running
 
-    def _record(self, case: Case) -> None:
-        """Write down how a session ended, if that is news."""
+    def _look(self, case: Case, owners: Owners) -> bool:
+        """Note what a look at the processes tells of a session; return whether it is asking."""
+        session = case.session
+        wanted = self._waits_for_owner(case) or owner_matters(case)
+        # What grew after it was read is not what the look was for.
+        if wanted and self._world.stamp(session.home, session.path) == session.stamp:
+            _ask_for_the_owner(session, owners)
+        session.wants_permission = owners.wants_permission(session.identity)
+        session.left = session.left or _has_left(session, owners)
+        return owners.is_asking(session.identity)
+
+    def _record(self, case: Case) -> bool:
+        """Write down how a session ended, and return whether that is news."""
         session, history, end = case.session, case.history, case.ending
         if end is None:
-            return
-        if session.verdict.key not in (history.key, history.found):
+            return False
+        is_news = session.verdict.key not in (history.key, history.found)
+        if is_news:
             if history.open is not None or not case.belongs_in_the_ledger:
-                return
-            stop = case.stop
+                return False
             if end.kind is Kind.USER:
-                self._ledger.left(stop)
-                self._recorded(Event.LEFT, stop, "")
-                return
-            self._ledger.stopped(stop, end.due, fresh=end.fresh)
-            self._recorded(Event.STOPPED, stop, end.kind)
+                self._ledger.left(case.stop)
+                self._recorded(Event.LEFT, case.stop, "")
+                return True
+            self._ledger.stopped(case.stop, end.due, fresh=end.fresh)
+            self._recorded(Event.STOPPED, case.stop, end.kind)
         if end.kind in REVIVABLE and not end.fresh and is_hopeless(case):
             self._ledger.gave_up(case.stop)
             self._recorded(Event.GAVE_UP, case.stop, f"after {history.attempts} attempts")
+        return is_news
 
     def _call(self, case: Case, assessment: Assessment) -> None:
         """Call a person, once for each stop, if the session needs one."""
@@ -254,10 +258,11 @@ class Judge:
         session = self._roster.refresh(planned)
         if session is None:
             return
-        if _has_left(session, living):
+        owners = living.of(session.home)
+        if _has_left(session, owners):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        _ask_for_the_owner(session, living)
+        _ask_for_the_owner(session, owners)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
@@ -317,7 +322,7 @@ class Judge:
         :param living: the processes that live; None to ask only what needs no look at them.
         """
         if living is not None:
-            _ask_for_the_owner(session, living)
+            _ask_for_the_owner(session, living.of(session.home))
         case = self._case(session, self.circumstances())
         wished = replace(case.history, asked=session.verdict.key)
         asked = replace(case, history=wished)
@@ -445,13 +450,13 @@ def _doubt(case: Case) -> str | None:
     return "it is not known to take a message" if case.takes_no_message else None
 
 
-def _ask_for_the_owner(session: Session, living: Living) -> None:
-    witness = living.witness(session.home, session.identity, session.path)
+def _ask_for_the_owner(session: Session, owners: Owners) -> None:
+    witness = owners.witness(session.identity, session.path)
     session.owner, session.who = witness.owner, witness.who
     session.is_interactive = witness.is_interactive
-    session.is_queued = living.is_queued(session.home, session.identity)
+    session.is_queued = owners.is_queued(session.identity)
 
 
-def _has_left(session: Session, living: Living) -> bool:
+def _has_left(session: Session, owners: Owners) -> bool:
     at = session.verdict.at
-    return living.has_left(session.home, session.identity, session.since if at is None else at)
+    return owners.has_left(session.identity, session.since if at is None else at)

@@ -21,7 +21,7 @@ from palingenesis.monitor.ledger.file import LedgerFile
 from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.words import Kind, Method, Owner, Reason
-from tests.unit.monitor.fake_world import FakeHomeLocks, FakeLiving
+from tests.unit.monitor.fake_world import FakeHomeLocks, FakeOwners
 
 #: A patch: whose attribute, which, and what takes its place.
 Patch = tuple[Any, str, Any]
@@ -213,7 +213,7 @@ BREAKS: dict[str, Break] = {
         "handed over twice",
         patches=(
             (revivals.Revivals, "_goes_on", lambda *_: False),
-            (FakeLiving, "is_queued", lambda *_: False),
+            (FakeOwners, "is_queued", lambda *_: False),
         ),
     ),
     # Once, over restarts and daemons

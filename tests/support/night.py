@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Any
 
+from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.forecast import Forecast
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry
 from palingenesis.monitor.ledger.history import Sums
-from palingenesis.monitor.owners import NOTHING, Witness
+from palingenesis.monitor.owners import NOTHING, Snapshot, Witness
 from palingenesis.monitor.report import facts
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Settings
@@ -62,11 +63,20 @@ def staged_night() -> list[Entry]:
     return sorted(night, key=lambda each: each.at)
 
 
+class _Nobody(Owners):
+    """The owners, if nothing has any session."""
+
+    def witness(self, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        return NOTHING
+
+    witnessed = witness
+
+
 class _Nothing(Living):
     """The living, if nothing lives."""
 
-    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
-        return NOTHING
+    def of(self, home: Home) -> Owners:  # noqa: ARG002
+        return _Nobody(Snapshot(None))
 
 
 class _Nowhere(World):

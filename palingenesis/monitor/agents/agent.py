@@ -31,7 +31,7 @@ from palingenesis.monitor.transcript import (
     opened,
 )
 from palingenesis.paths import home_directory
-from palingenesis.words import REVIVABLE, Kind, Owner
+from palingenesis.words import REVIVABLE, Kind
 
 #: Steps that are looked through for the agent's last progress, and for the last prompt.
 _DEPTH = 400
@@ -137,10 +137,6 @@ class Owners(ABC):
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.warnings: list[str] = []
-
-    def owner(self, session: Identity, transcript: str) -> Owner:
-        """Return what can write to a session; see :meth:`witness`."""
-        return self.witness(session, transcript).owner
 
     def witness(self, session: Identity, transcript: str) -> Witness:
         """

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home, HomeLocks
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.owners import Witness
+from palingenesis.monitor.owners import Snapshot, Witness
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -101,24 +102,38 @@ class FakeLiving(Living):
         queue: Mapping[str, bool | None],
     ) -> None:
         super().__init__({})
-        self._interactive = set(interactive)
-        self._queue = dict(queue)
-        self._told = dict(owners)
-        self._waits = set(asking)
-        self._exits = dict(exits)
+        self.interactive = set(interactive)
+        self.queue = dict(queue)
+        self.told = dict(owners)
+        self.waits = set(asking)
+        self.exits = dict(exits)
 
-    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
-        owner = self._told.get((home.agent, session.id), Owner.GONE)
-        return Witness(owner, is_interactive=session.id in self._interactive)
+    def of(self, home: Home) -> FakeOwners:
+        return FakeOwners(self, home.agent)
 
-    def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
-        return session.id in self._waits
 
-    def is_queued(self, home: Home, session: Identity) -> bool | None:  # noqa: ARG002
-        return self._queue.get(session.id, False)
+class FakeOwners(Owners):
+    """What has the sessions of an agent, as the world said."""
 
-    def has_left(self, home: Home, session: Identity, since: float) -> bool:  # noqa: ARG002
-        return self._exits.get(session.id, since) > since
+    def __init__(self, living: FakeLiving, agent: str) -> None:
+        super().__init__(Snapshot(None))
+        self._living = living
+        self._agent = agent
+
+    def witness(self, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        owner = self._living.told.get((self._agent, session.id), Owner.GONE)
+        return Witness(owner, is_interactive=session.id in self._living.interactive)
+
+    witnessed = witness
+
+    def is_asking(self, session: Identity) -> bool:
+        return session.id in self._living.waits
+
+    def is_queued(self, session: Identity) -> bool | None:
+        return self._living.queue.get(session.id, False)
+
+    def has_left(self, session: Identity, since: float) -> bool:
+        return self._living.exits.get(session.id, since) > since
 
 
 class FakeTyping(Typing):

@@ -19,7 +19,6 @@ from zope.interface import implementer
 
 from palingenesis.monitor import judge, revivals, service
 from palingenesis.monitor.child import CommandError, ResourceError
-from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
@@ -1067,9 +1066,9 @@ class BadSessionTests(MonitorTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(fake_world.FakeLiving, "witness", self.witness)
+        self.patch(fake_world.FakeOwners, "witness", self.witness)
 
-    def witness(self, _home: Home, session: Identity, _transcript: str) -> Witness:
+    def witness(self, session: Identity, _transcript: str) -> Witness:
         if session.id == "bad":
             "\N{SNOWMAN}".encode("latin-1")
         return NOTHING
