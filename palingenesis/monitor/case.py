@@ -216,6 +216,17 @@ class Case:
         return Method.QUEUE in self.revival.methods and not self.session.is_interactive
 
     @property
+    def types(self) -> bool:
+        """Whether a prompt is to be typed into the session's program, now or later."""
+        return (
+            self.method is Method.TYPE_INTO
+            and self.kind is Kind.LIMIT
+            and self.is_kept
+            and not self.running
+            and not self.is_given_up
+        )
+
+    @property
     def is_kept(self) -> bool:
         """Whether this daemon keeps the session's home."""
         return self.session.home.name in self.circumstances.kept

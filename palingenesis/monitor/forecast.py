@@ -61,9 +61,13 @@ class Outlook(NamedTuple):
     at: float | None
 
 
-def outlook(case: Case) -> Outlook:
-    """Return what becomes of a session that has stopped: tonight, not just now."""
-    if case.newer_record:
+def outlook(case: Case, key: str | None) -> Outlook:
+    """
+    Return what becomes of a session that has stopped: tonight, not just now.
+
+    :param key: the key of its last stop in the ledger.
+    """
+    if case.session.verdict.key not in (key, case.history.found):
         return Outlook(_WORDS[Reason.NEWER_RECORD], None)
     for reason in reasons_against(case):
         if reason is Reason.ALREADY_RUNNING:
@@ -134,9 +138,8 @@ class Forecast:
             witness = self._living.of(home).witness(session.identity, path)
             session.owner, session.who = witness.owner, witness.who
         session.unusable = self._world.directory_trouble(session.identity.directory)
-        is_newer = session.verdict.key not in (stop.key, history.found)
-        case = Case.of(session, history, self._circumstances, newer_record=is_newer)
+        case = Case.of(session, history, self._circumstances)
         if case.ending is not None and not is_read:
             stated = replace(case.ending, due=entry.due, reset_stated=entry.due is not None)
             case = replace(case, ending=stated)
-        return outlook(case)
+        return outlook(case, stop.key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.case import (
@@ -18,12 +17,10 @@ from palingenesis.monitor.case import (
     kind_of,
     known_reason,
     owner_matters,
-    shown_reason,
 )
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import Entry, Ledger
+from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.needs import needs
 from palingenesis.monitor.revivals import Recorded, Revivals
 from palingenesis.monitor.revive import Command
@@ -33,7 +30,7 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Event, Key, Kind, Method, Owner, Reason, State
+from palingenesis.words import REVIVABLE, Event, Kind, Owner, Reason, State
 
 #: Seconds between two looks at the processes that only show who has a session that waits.
 LOOK = 30.0
@@ -130,7 +127,7 @@ class Judge:
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    case = self._case(session, circumstances)
+                    case = self.case(session, circumstances)
                     waits = shows and self._waits_for_owner(case)
                     self.wants_a_look = waits or owner_matters(case)
             if self.wants_a_look:
@@ -173,13 +170,13 @@ class Judge:
 
     def _judge(self, session: Session, living: Living | None) -> None:
         circumstances = self.circumstances()
-        case = self._case(session, circumstances)
+        case = self.case(session, circumstances)
         asking = None if living is None else self._look(case, living.of(session.home))
         session.kind = kind_of(case, asking)
-        case = self._case(session, circumstances)
+        case = self.case(session, circumstances)
         keeps = case.is_kept and self._keeper.held
         if keeps and self._record(case):
-            case = self._case(session, circumstances)
+            case = self.case(session, circumstances)
         assessment = assess(case)
         if keeps:
             self._call(case, assessment)
@@ -234,7 +231,7 @@ class Judge:
             if session.settled:
                 continue
             with self._apart(session):
-                assessment = assess(self._case(session, circumstances))
+                assessment = assess(self.case(session, circumstances))
                 # A directory that could not be used is asked again.
                 if assessment.held in (None, Reason.DIRECTORY):
                     ready.append((assessment.due or 0.0, session.name, session.verdict.key))
@@ -246,7 +243,7 @@ class Judge:
         session = self._roster.sessions.get(name)
         if session is None:
             return None
-        case = self._case(session, self.circumstances())
+        case = self.case(session)
         return session if known_reason(case) is None else None
 
     def begin(self, planned: Session, key: str, living: Living) -> None:
@@ -264,14 +261,14 @@ class Judge:
         circumstances = self.circumstances()
         _ask_for_the_owner(session, owners)
         newer = session is not planned or session.verdict.key != key
-        case = self._case(session, circumstances, newer_record=newer)
+        case = self.case(session, circumstances, newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
             warning = self._revivals.begin(case, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
-            assessment = assess(self._case(session, circumstances))
+            assessment = assess(self.case(session, circumstances))
         self._note(session, assessment)
 
     def to_be_typed_into(self) -> list[Session]:
@@ -283,19 +280,8 @@ class Judge:
             if not session.settled
             and circumstances.monotonic - session.doubt_asked >= LOOK
             and session.owner is Owner.PROGRAM
-            and self.types_into(session, circumstances)
+            and self.case(session, circumstances).types
         ]
-
-    def types_into(self, session: Session, circumstances: Circumstances) -> bool:
-        """Return whether a prompt is to be typed into a session's program, now or later."""
-        case = self._case(session, circumstances)
-        return (
-            case.method is Method.TYPE_INTO
-            and case.kind is Kind.LIMIT
-            and case.is_kept
-            and not case.running
-            and not case.is_given_up
-        )
 
     def find(self, beginning: str) -> Session | str:
         """
@@ -323,7 +309,7 @@ class Judge:
         """
         if living is not None:
             _ask_for_the_owner(session, living.of(session.home))
-        case = self._case(session, self.circumstances())
+        case = self.case(session)
         wished = replace(case.history, asked=session.verdict.key)
         asked = replace(case, history=wished)
         return known_reason(asked) if living is None else assess(asked).held
@@ -331,7 +317,7 @@ class Judge:
     def ask(self, session: Session, by: str) -> str | None:
         """Record that a person wants a session to be revived now; return the warning."""
         session.settled = False
-        return self._ledger.asked(self._case(session, self.circumstances()).stop, by)
+        return self._ledger.asked(self.case(session).stop, by)
 
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""
@@ -360,16 +346,6 @@ class Judge:
             return False
         return True
 
-    def outlook(self, session: Session, stop: Entry) -> Outlook:
-        """
-        Return what becomes of a session that has stopped.
-
-        :param stop: the ledger's entry of its last stop.
-        """
-        case = self._case(session, self.circumstances())
-        known = (stop.key, case.history.found)
-        return outlook(replace(case, newer_record=session.verdict.key not in known))
-
     def _newest_resets(self) -> dict[str, Statement]:
         """Return the newest statement of each home's limit, by the home's name."""
         newest: dict[str, Statement] = {}
@@ -382,13 +358,23 @@ class Judge:
                     newest[session.home.name] = statement
         return newest
 
-    def _case(
-        self, session: Session, circumstances: Circumstances, *, newer_record: bool = False
+    def case(
+        self,
+        session: Session,
+        circumstances: Circumstances | None = None,
+        *,
+        newer_record: bool = False,
     ) -> Case:
+        """
+        Return the case of a session.
+
+        :param circumstances: those of now if None.
+        :param newer_record: whether it has grown since its revival was planned.
+        """
         return Case.of(
             session,
             self._ledger.history(*session.name),
-            circumstances,
+            circumstances or self.circumstances(),
             self._revivals.running.get(session.name),
             newer_record=newer_record,
         )
@@ -410,44 +396,12 @@ class Judge:
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    self._note(session, assess(self._case(session, circumstances)))
-
-    def session_report(self, session: Session, circumstances: Circumstances) -> dict[str, Any]:
-        """Return a session as the reply to ``SESSIONS`` has it."""
-        case = self._case(session, circumstances)
-        assessment = assess(case)
-        shows_reason = assessment.kind in REVIVABLE
-        return {
-            Key.AGENT: session.agent,
-            Key.ID: session.identity.id,
-            Key.DIRECTORY: session.identity.directory,
-            Key.TRANSCRIPT: session.path,
-            Key.STATE: assessment.state,
-            Key.KIND: assessment.kind,
-            Key.SINCE: session.since,
-            Key.DUE: assessment.due,
-            Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
-            Key.HELD: shown_reason(case) if shows_reason else None,
-            Key.NEEDS: needs(case, assessment),
-            Key.HOME: session.home.name,
-            Key.OWNER: session.owner,
-            Key.WHO: session.who,
-            Key.METHOD: assessment.method,
-            Key.DOUBT: _doubt(case),
-            Key.OUTPUT: case.running and case.running.output,
-        }
+                    self._note(session, assess(self.case(session, circumstances)))
 
 
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
-
-
-def _doubt(case: Case) -> str | None:
-    """Return why a session's open program is not given its prompt, in words."""
-    if case.method is Method.TYPE_INTO:
-        return case.session.doubt
-    return "it is not known to take a message" if case.takes_no_message else None
 
 
 def _ask_for_the_owner(session: Session, owners: Owners) -> None:

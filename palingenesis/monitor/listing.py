@@ -1,4 +1,4 @@
-"""Which sessions and entries a client asks for, and in which order it gets them."""
+"""Which sessions and entries a client asks for, in which order it gets them, and in which form."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.case import Case, assess, shown_reason
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.needs import needs
 from palingenesis.monitor.roster import Session
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Key, Kind, State
+from palingenesis.words import REVIVABLE, Key, Kind, Method, State
 
 #: Sessions in one page.
 PAGE = 100
@@ -142,6 +144,37 @@ def urgency(session: Session, oldest: float) -> int:
     if needs and session.state is not State.LEFT and session.since >= oldest:
         return 0
     return _URGENCIES.get(session.state, _REST)
+
+
+def session_report(case: Case) -> dict[str, Any]:
+    """Return a session as the reply to ``SESSIONS`` has it."""
+    session, assessment = case.session, assess(case)
+    return {
+        Key.AGENT: session.agent,
+        Key.ID: session.identity.id,
+        Key.DIRECTORY: session.identity.directory,
+        Key.TRANSCRIPT: session.path,
+        Key.STATE: assessment.state,
+        Key.KIND: assessment.kind,
+        Key.SINCE: session.since,
+        Key.DUE: assessment.due,
+        Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
+        Key.HELD: shown_reason(case) if assessment.kind in REVIVABLE else None,
+        Key.NEEDS: needs(case, assessment),
+        Key.HOME: session.home.name,
+        Key.OWNER: session.owner,
+        Key.WHO: session.who,
+        Key.METHOD: assessment.method,
+        Key.DOUBT: _doubt(case),
+        Key.OUTPUT: case.running and case.running.output,
+    }
+
+
+def _doubt(case: Case) -> str | None:
+    """Return why a session's open program is not given its prompt, in words."""
+    if case.method is Method.TYPE_INTO:
+        return case.session.doubt
+    return "it is not known to take a message" if case.takes_no_message else None
 
 
 def _is_count(text: str) -> bool:

@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from palingenesis.monitor.case import TOO_FAR
-from palingenesis.monitor.forecast import Outlook
+from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
-from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
+from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, session_report, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time
 from palingenesis.monitor.revivals import Revivals
@@ -339,7 +339,7 @@ class Monitor(Service):
         oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
         return [
-            self._judge.session_report(each, circumstances)
+            session_report(self._judge.case(each, circumstances))
             for each in query.page(self._roster.sessions.values(), oldest)
         ]
 
@@ -432,7 +432,7 @@ class Monitor(Service):
 
     async def _ask_for_doubt(self, session: Session) -> None:
         """Ask whether a prompt can be typed, if that is how a session is brought back."""
-        if not self._judge.types_into(session, self._judge.circumstances()):
+        if not self._judge.case(session).types:
             return
         home, identity = session.home, session.identity
         if IReactorFromThreads.providedBy(self._clock):
@@ -626,7 +626,7 @@ class Monitor(Service):
         session = self._roster.sessions.get((stop.agent or "", stop.session or ""))
         if session is None:
             return Outlook("its transcript is gone, or is not monitored", None)
-        return self._judge.outlook(session, stop)
+        return outlook(self._judge.case(session), stop.key)
 
     def _send_digest(self) -> None:
         """

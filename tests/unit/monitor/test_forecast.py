@@ -15,8 +15,8 @@ from tests.unit.monitor.test_case import NOW, RUNNING, free
 
 
 class OutlookTests(SynchronousTestCase):
-    def told(self, **changes: Any) -> tuple[str | None, float | None]:
-        return outlook(free(**changes))
+    def told(self, key: str = "key", **changes: Any) -> tuple[str | None, float | None]:
+        return outlook(free(**changes), key)
 
     def test_what_is_only_not_due_comes_back_when_it_is(self) -> None:
         self.assertEqual(self.told(due=NOW + 600), (None, NOW + 600))
@@ -31,7 +31,7 @@ class OutlookTests(SynchronousTestCase):
             ({"kind": Kind.DIED}, Reason.CRASHES),
             ({"on_hold": True}, Reason.ON_HOLD),
             ({"given_up": True}, Reason.GIVEN_UP),
-            ({"newer_record": True}, Reason.NEWER_RECORD),
+            ({"key": "another"}, Reason.NEWER_RECORD),
             ({"due": NOW + 9 * 86_400}, Reason.TOO_FAR),
             ({"windows": 2}, Reason.WINDOWS),
             ({"spends": True}, Reason.SPEND),
@@ -76,7 +76,7 @@ class HoursTests(SynchronousTestCase):
     def due_at(self, clock: str, hours: tuple[int, int]) -> str:
         hour, minute = map(int, clock.split(":"))
         day = NOW - NOW % 86_400 + 86_400
-        _, at = outlook(free(due=day + hour * 3600 + minute * 60, hours=hours))
+        _, at = outlook(free(due=day + hour * 3600 + minute * 60, hours=hours), "key")
         assert at is not None
         return time.strftime("%d %H:%M", time.gmtime(at - day))
 
