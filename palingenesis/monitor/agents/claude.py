@@ -527,16 +527,16 @@ def _exits(path: str) -> dict[str, float]:
     return exits
 
 
-def _object(path: str, limit: int = _ENTRY_SIZE) -> dict[str, object]:
+def _object(path: str) -> dict[str, object]:
     """
     Read a file of one JSON object.
 
     :raises OSError: if it cannot be read.
-    :raises ValueError: if it holds no object, or more than ``limit`` bytes.
+    :raises ValueError: if it holds no object, or more than `_ENTRY_SIZE` bytes.
     """
     with files.opened(path) as descriptor:
-        content = os.read(descriptor, limit + 1)
-    fits = len(content) <= limit and cost_of(content) <= _FILE_COST
+        content = os.read(descriptor, _ENTRY_SIZE + 1)
+    fits = len(content) <= _ENTRY_SIZE and cost_of(content) <= _FILE_COST
     value = json.loads(content) if fits else None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: no JSON object")
