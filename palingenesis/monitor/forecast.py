@@ -137,7 +137,7 @@ class Forecast:
         if is_read and history.open is None:
             witness = self._living.of(home).witness(session.identity, path)
             session.owner, session.who = witness.owner, witness.who
-        session.unusable = self._world.directory_trouble(session.identity.directory)
+        session.unusable = self._world.directory_warning(session.identity.directory)
         case = Case.of(session, history, self._circumstances)
         if case.ending is not None and not is_read:
             stated = replace(case.ending, due=entry.due, reset_stated=entry.due is not None)

@@ -42,7 +42,6 @@ class Revivals:
 
     :param recorded: called for each event that is recorded.
     :ivar running: by agent and session.
-    :ivar trouble: what any command lacks, in one line; None if nothing is known to be missing.
     """
 
     def __init__(self, ledger: Ledger, world: World, times: Times, recorded: Recorded) -> None:
@@ -53,16 +52,21 @@ class Revivals:
         self._recovered = False
         #: The newest reset after which a session of each home went first, by the home's name.
         self._led: dict[str, float] = {}
-        self._has_output = True
         self._retry_at = 0.0
+        #: Why no output can be kept, and what the last command lacked, each in one line.
+        self._output_warning: str | None = None
         self._lacking: str | None = None
         self.running: dict[tuple[str, str], Running] = {}
-        self.trouble: str | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What any command lacks, in one line; None if nothing is known to be missing."""
+        return self._output_warning or self._lacking
 
     @property
     def may_start(self) -> bool:
         """Whether it is worth a try to start a command."""
-        return self._has_output and self._times.monotonic() >= self._retry_at
+        return self._output_warning is None and self._times.monotonic() >= self._retry_at
 
     def latest(self) -> Attempt | None:
         """Return the attempt that began last, of those that have not worked yet."""
@@ -77,7 +81,7 @@ class Revivals:
         """Leave everything to another daemon, which is the keeper."""
         self.running.clear()
         self._recovered = False
-        self._lacking = self.trouble = None
+        self._lacking = self._output_warning = None
 
     def load(self, home: str) -> Load:
         """Return what is being revived in a home; a message that nothing comes of is left out."""
@@ -105,8 +109,7 @@ class Revivals:
         """
         if self._times.monotonic() >= self._retry_at + RETRY:
             self._lacking = None
-        output = self._world.output_trouble()
-        self._has_output, self.trouble = output is None, output or self._lacking
+        self._output_warning = self._world.output_warning()
         self._recover(settings)
         for running in self.running.values():
             revival = running.revival
@@ -160,7 +163,7 @@ class Revivals:
         except (CommandError, LedgerError) as error:
             now, reason = self._times.monotonic(), str(error)
             if isinstance(error, ResourceError):
-                self._retry_at, self._lacking, self.trouble = now + RETRY, reason, reason
+                self._retry_at, self._lacking = now + RETRY, reason
             elif attempt is not None:
                 session.unstartable_until = now + RETRY_OF_ONE
             if attempt is not None:
@@ -168,7 +171,7 @@ class Revivals:
                 self._recorded(Event.FAILED, stop, f"not started: {reason}")
             return reason
         assert attempt is not None  # noqa: S101 - a command starts after its intent
-        self._lacking = self.trouble = None
+        self._lacking = None
         self._begin(case, attempt, revival, others)
         self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
@@ -253,12 +256,12 @@ class Revivals:
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session, and what has it as last seen; None if its transcript is gone.
-        :param prompt: the prompt that the command is given.
+        :param prompt: the prompt that the command is given, as the configuration has it now.
         :param successors: the sessions in the same directory, one of which may be what the
             command has begun in the place of this one.
         """
         attempt = running.attempt
-        running.observed = True
+        running.observed, running.prompt = True, prompt
         if attempt.method is Method.TYPE_INTO and running.ended is None:
             if not self._is_typed(running, session):
                 return
@@ -272,7 +275,7 @@ class Revivals:
                     running.revival.grew(ago)
             running.growth, running.calling = growth, session.verdict.calling
             progressed = _progressed(running, session, self._times.wall())
-            if not running.worked and progressed and self._is_ours(attempt, session, prompt):
+            if not running.worked and progressed and self._is_ours(running, session):
                 running.worked = True
                 self._ledger.worked(attempt)
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
@@ -285,13 +288,13 @@ class Revivals:
                 self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
             # Only a command may have begun another session.
             elif attempt.method or not self._continued(running, session, successors):
-                self._end(running, running.ended, session, prompt)
+                self._end(running, running.ended, session)
 
-    def _is_ours(self, attempt: Attempt, session: Session, given: str | None) -> bool:
+    def _is_ours(self, running: Running, session: Session) -> bool:
         """Return whether the agent goes on because of an attempt, and not of a person's prompt."""
-        if attempt.method not in (Method.QUEUE, Method.TYPE_INTO) or given is None:
+        if running.attempt.method is None or running.prompt is None:
             return True
-        return _is_given(*self._world.last_prompt(session.home, session.path), attempt, given)
+        return running.has_given(*self._world.last_prompt(session.home, session.path))
 
     def _goes_on(self, running: Running, ended: Ended, session: Session | None) -> bool:
         """
@@ -395,13 +398,7 @@ class Revivals:
                 return True
         return False
 
-    def _end(
-        self,
-        running: Running,
-        ended: Ended,
-        session: Session | None,
-        given: str | None,
-    ) -> None:
+    def _end(self, running: Running, ended: Ended, session: Session | None) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
         # A prompt may be the user's if nobody saw the command run, or if somebody is back; the
         # prompt of a command that was killed together with its daemon is known by its text.
@@ -409,15 +406,15 @@ class Revivals:
         seen = running.revival is not None and running.attempt.method is None
         found = None
         if session is not None:
-            known = given is not None and session.verdict.prompt == given
+            known = running.prompt is not None and session.verdict.prompt == running.prompt
             if running.attempt.method is not None:
-                known = self._is_ours(running.attempt, session, given)
+                known = self._is_ours(running, session)
             if same or ((seen or known) and session.owner is Owner.GONE):
                 found = prompt_in(session)
         quick = ended.quick and (found is not None or same)
         if running.handed_over:
             quick = False
-            if session is not None and _is_cut(session, running.attempt, given):
+            if session is not None and _is_cut(running, session):
                 found, quick = session.verdict.key, True
         self._fail(
             running.attempt,
@@ -490,21 +487,18 @@ def _progressed(running: Running, session: Session, now: float) -> bool:
     return progress > running.attempt.at
 
 
-def _is_cut(session: Session, attempt: Attempt, given: str | None) -> bool:
+def _is_cut(running: Running, session: Session) -> bool:
     """
     Return whether a turn of our own message was cut off before any answer.
 
     Codex does that itself if it runs without a person (openai/codex#41060): it is no user's end.
     """
     verdict = session.verdict
-    if attempt.method is not Method.QUEUE or verdict.kind is not Kind.USER or given is None:
-        return False
-    return _is_given(verdict.last_prompt, verdict.last_prompt_at, attempt, given)
-
-
-def _is_given(text: str | None, at: float | None, attempt: Attempt, given: str) -> bool:
-    """Return whether a prompt, by its text and its time, is the one that an attempt has given."""
-    return text == given and at is not None and at >= attempt.at
+    return (
+        running.attempt.method is Method.QUEUE
+        and verdict.kind is Kind.USER
+        and running.has_given(verdict.last_prompt, verdict.last_prompt_at)
+    )
 
 
 def _why(running: Running, session: Session | None) -> str | None:

@@ -335,7 +335,7 @@ def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process 
     return None
 
 
-def output_trouble(state_directory: str) -> str | None:
+def output_warning(state_directory: str) -> str | None:
     """Return why no command's output can be kept, in one line; None if nothing is known."""
     directory = os.path.join(state_directory, OUTPUT_DIRECTORY)
     try:

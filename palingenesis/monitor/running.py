@@ -26,6 +26,7 @@ class Running:
     :ivar leads_until: until when the others of the home wait for it, in seconds of the clock
         that is never set back; 0 if they do not.
     :ivar others: the sessions that were known in the session's directory when it began.
+    :ivar prompt: the prompt that its command is given; None if the configuration has none.
     :ivar worked: whether it has worked: its outcome is recorded then.
     :ivar ended: how its command ended; None while it runs.
     :ivar handed_over: whether its command ended because a living program has the prompt: its
@@ -49,6 +50,7 @@ class Running:
     home: str = ""
     leads_until: float = 0.0
     others: frozenset[Name] = frozenset()
+    prompt: str | None = None
     worked: bool = False
     ended: Ended | None = None
     handed_over: bool = False
@@ -62,6 +64,10 @@ class Running:
     def runs(self) -> bool:
         """Whether its command runs, or a program that it was handed over to may."""
         return self.ended is None or self.handed_over
+
+    def has_given(self, text: str | None, at: float | None) -> bool:
+        """Return whether a prompt, by its text and its time, is the one that it has given."""
+        return text is not None and text == self.prompt and at is not None and at >= self.attempt.at
 
     @property
     def output(self) -> str | None:

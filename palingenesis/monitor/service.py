@@ -131,7 +131,7 @@ class Monitor(Service):
         self._next: Any = None
         self._cooperator: Cooperator | None = None
         self._tick_under_way: Deferred[None] | None = None
-        self._ledger_warning: str | None = None
+        self._logged_warning: str | None = None
         self._failure: str | None = None
         self._scan_warnings: list[str] = []
         self._unanswered: set[str] = set()
@@ -254,7 +254,7 @@ class Monitor(Service):
         reason = self._judge.reason_against(session)
         if reason is None:
             directory = session.identity.directory
-            session.unusable = await self._patiently(self._world.directory_trouble, directory)
+            session.unusable = await self._patiently(self._world.directory_warning, directory)
             living = await self._see(self._homes())
             reason = self._judge.reason_against(session, living)
             if reason is None:
@@ -266,7 +266,7 @@ class Monitor(Service):
                 if session.name in self._revivals.running:
                     self._summarize()
                     return
-                why = self._revivals.trouble or "see the log"
+                why = self._revivals.warning or "see the log"
                 raise SteeringError(f"{named(session.name)}: it could not be started; {why}")
         doubt = session.doubt if reason is Reason.OWNER_ALIVE else None
         why = reason if doubt is None else f"{reason}: {doubt}"
@@ -312,7 +312,7 @@ class Monitor(Service):
     @property
     def is_healthy(self) -> bool:
         """Whether the last tick succeeded, and sessions can be revived."""
-        return not self._tick_failed and self.ledger_trouble is None
+        return not self._tick_failed and self.ledger_warning is None
 
     def observe(self, observer: Callable[[Entry], object]) -> None:
         """Have a function called with each entry that is recorded from now on."""
@@ -330,9 +330,9 @@ class Monitor(Service):
         return next((holder for holder in self._kept_by.values() if holder is not True), True)
 
     @property
-    def ledger_trouble(self) -> str | None:
+    def ledger_warning(self) -> str | None:
         """Why nothing can be recorded or started, in one line; None if everything can."""
-        return self._keeper.warning or self._ledger.warning or self._revivals.trouble
+        return self._keeper.warning or self._ledger.warning or self._revivals.warning
 
     def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
         """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
@@ -358,7 +358,7 @@ class Monitor(Service):
             **inspect(self._settings, self._world, self._kept_by),
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
-            Key.LEDGER: self.ledger_trouble or OK_WORD,
+            Key.LEDGER: self.ledger_warning or OK_WORD,
             Key.SCAN: self.scan_warning or OK_WORD,
             Key.PAUSED: self.paused,
         }
@@ -422,7 +422,7 @@ class Monitor(Service):
 
     async def _revive(self, session: Session, key: str, homes: Sequence[Home]) -> None:
         directory = session.identity.directory
-        session.unusable = await self._patiently(self._world.directory_trouble, directory)
+        session.unusable = await self._patiently(self._world.directory_warning, directory)
         if session.unusable is None:
             living = await self._see(homes)
             await self._ask_for_doubt(session)
@@ -529,9 +529,9 @@ class Monitor(Service):
             self._holder = self._keeper.holder()
             if self._keeper.warning is None:
                 self._warn(f"Another daemon is the keeper (pid {self._holder})")
-        warning = self.ledger_trouble
-        if warning != self._ledger_warning:
-            self._ledger_warning = warning
+        warning = self.ledger_warning
+        if warning != self._logged_warning:
+            self._logged_warning = warning
             if warning is None:
                 self._log.info("Sessions can be revived again")
             else:

@@ -159,7 +159,7 @@ class World:
                 warnings.append(f"No session in {home.directory} can be revived: {blindness}")
         return Living(owners, warnings)
 
-    def directory_trouble(self, path: str) -> str | None:
+    def directory_warning(self, path: str) -> str | None:
         """Return why no session can be revived in a directory, in one line; None if one can."""
         try:
             revive.check_directory(path)
@@ -175,9 +175,9 @@ class World:
         """
         return revive.find_program(command, self._environment)
 
-    def output_trouble(self) -> str | None:
+    def output_warning(self) -> str | None:
         """Return why no command's output can be kept, in one line; None if nothing is known."""
-        return revive.output_trouble(self._state_directory)
+        return revive.output_warning(self._state_directory)
 
     def start(
         self,

@@ -85,7 +85,7 @@ class _Nowhere(World):
     def look(self, homes: Iterable[Home], commands: Container[int]) -> Living:  # noqa: ARG002
         return _Nothing({})
 
-    def directory_trouble(self, path: str) -> str | None:  # noqa: ARG002
+    def directory_warning(self, path: str) -> str | None:  # noqa: ARG002
         return None
 
 

@@ -349,7 +349,7 @@ class FakeWorld(World):
             do()
         return living
 
-    def directory_trouble(self, path: str) -> str | None:
+    def directory_warning(self, path: str) -> str | None:
         return f"{path}: no such directory" if path in self.bad_directories else None
 
     def program(self, command: Command) -> str:
@@ -357,7 +357,7 @@ class FakeWorld(World):
             raise CommandError(f"{command.arguments[0]}: no such program")
         return f"/bin/{command.arguments[0]}"
 
-    def output_trouble(self) -> str | None:
+    def output_warning(self) -> str | None:
         return self.no_output
 
     def start(
