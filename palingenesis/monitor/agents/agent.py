@@ -8,6 +8,7 @@ that has one of them. What it writes changes with its versions, so no other modu
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +34,13 @@ from palingenesis.monitor.transcript import (
 from palingenesis.paths import home_directory
 from palingenesis.words import REVIVABLE, Kind
 
+#: What the status of a model server's answer means, RFC 9110 section 15 and RFC 6585 section 4.
+STATUSES: Mapping[int, Kind] = {
+    **dict.fromkeys((401, 402, 403), Kind.REFUSED),
+    **dict.fromkeys((408, *range(500, 600)), Kind.TRANSIENT),
+    413: Kind.CONTEXT,
+    429: Kind.LIMIT,
+}
 #: Steps that are looked through for the agent's last progress, and for the last prompt.
 _DEPTH = 400
 
@@ -200,6 +208,7 @@ class Agent(ABC):
         or believes that it is a child.
     :cvar home_name: its home's name in the user's home directory.
     :cvar transcripts: where its transcripts are; see `Walk.files`.
+    :cvar wanted: what is in each line that may hold a record that `step` uses.
     :cvar preset: the arguments that revive a session; none of them bypasses permissions.
     :cvar queue_preset: those that hand its open program a prompt; empty if nothing does.
     """
@@ -210,6 +219,7 @@ class Agent(ABC):
     own_variables: ClassVar[frozenset[str]] = frozenset()
     home_name: ClassVar[str]
     transcripts: ClassVar[str]
+    wanted: ClassVar[re.Pattern[bytes]]
     preset: ClassVar[tuple[str, ...]]
     queue_preset: ClassVar[tuple[str, ...]] = ()
 
@@ -296,9 +306,9 @@ class Agent(ABC):
         folder, name = os.path.split(transcript)
         return session.id in name or session.id == os.path.basename(folder)
 
-    @abstractmethod
     def is_wanted(self, line: bytes) -> bool:
         """Return cheaply whether a line may hold a record that `step` uses."""
+        return self.wanted.search(line) is not None
 
     @abstractmethod
     def identity(self, records: Iterable[Record]) -> Identity | None:
