@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.case import (
     Assessment,
     Case,
@@ -22,6 +21,7 @@ from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.needs import needs
+from palingenesis.monitor.owners import Owners
 from palingenesis.monitor.revivals import Recorded, Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
@@ -127,7 +127,7 @@ class Judge:
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    case = self.case(session, circumstances)
+                    case = self.case_of(session, circumstances)
                     waits = shows and self._waits_for_owner(case)
                     self.wants_a_look = waits or owner_matters(case)
             if self.wants_a_look:
@@ -170,13 +170,13 @@ class Judge:
 
     def _judge(self, session: Session, living: Living | None) -> None:
         circumstances = self.circumstances()
-        case = self.case(session, circumstances)
+        case = self.case_of(session, circumstances)
         asking = None if living is None else self._look(case, living.of(session.home))
         session.kind = kind_of(case, asking)
-        case = self.case(session, circumstances)
+        case = self.case_of(session, circumstances)
         keeps = case.is_kept and self._keeper.held
         if keeps and self._record(case):
-            case = self.case(session, circumstances)
+            case = self.case_of(session, circumstances)
         assessment = assess(case)
         if keeps:
             self._call(case, assessment)
@@ -231,7 +231,7 @@ class Judge:
             if session.settled:
                 continue
             with self._apart(session):
-                assessment = assess(self.case(session, circumstances))
+                assessment = assess(self.case_of(session, circumstances))
                 # A directory that could not be used is asked again.
                 if assessment.held in (None, Reason.DIRECTORY):
                     ready.append((assessment.due or 0.0, session.name, session.verdict.key))
@@ -243,7 +243,7 @@ class Judge:
         session = self._roster.sessions.get(name)
         if session is None:
             return None
-        case = self.case(session)
+        case = self.case_of(session)
         return session if known_reason(case) is None else None
 
     def begin(self, planned: Session, key: str, living: Living) -> None:
@@ -261,14 +261,14 @@ class Judge:
         circumstances = self.circumstances()
         _ask_for_the_owner(session, owners)
         newer = session is not planned or session.verdict.key != key
-        case = self.case(session, circumstances, newer_record=newer)
+        case = self.case_of(session, circumstances, newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
             warning = self._revivals.begin(case, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
-            assessment = assess(self.case(session, circumstances))
+            assessment = assess(self.case_of(session, circumstances))
         self._note(session, assessment)
 
     def to_be_typed_into(self) -> list[Session]:
@@ -280,7 +280,7 @@ class Judge:
             if not session.settled
             and circumstances.monotonic - session.doubt_asked >= LOOK
             and session.owner is Owner.PROGRAM
-            and self.case(session, circumstances).types
+            and self.case_of(session, circumstances).types
         ]
 
     def find(self, beginning: str) -> Session | str:
@@ -309,7 +309,7 @@ class Judge:
         """
         if living is not None:
             _ask_for_the_owner(session, living.of(session.home))
-        case = self.case(session)
+        case = self.case_of(session)
         wished = replace(case.history, asked=session.verdict.key)
         asked = replace(case, history=wished)
         return known_reason(asked) if living is None else assess(asked).held
@@ -317,7 +317,7 @@ class Judge:
     def ask(self, session: Session, by: str) -> str | None:
         """Record that a person wants a session to be revived now; return the warning."""
         session.settled = False
-        return self._ledger.asked(self.case(session).stop, by)
+        return self._ledger.asked(self.case_of(session).stop, by)
 
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""
@@ -358,7 +358,7 @@ class Judge:
                     newest[session.home.name] = statement
         return newest
 
-    def case(
+    def case_of(
         self,
         session: Session,
         circumstances: Circumstances | None = None,
@@ -396,7 +396,7 @@ class Judge:
         for session in self._roster.sessions.values():
             if not session.settled:
                 with self._apart(session):
-                    self._note(session, assess(self.case(session, circumstances)))
+                    self._note(session, assess(self.case_of(session, circumstances)))
 
 
 def named(name: tuple[str, str]) -> str:

@@ -339,7 +339,7 @@ class Monitor(Service):
         oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
         return [
-            session_report(self._judge.case(each, circumstances))
+            session_report(self._judge.case_of(each, circumstances))
             for each in query.page(self._roster.sessions.values(), oldest)
         ]
 
@@ -432,7 +432,7 @@ class Monitor(Service):
 
     async def _ask_for_doubt(self, session: Session) -> None:
         """Ask whether a prompt can be typed, if that is how a session is brought back."""
-        if not self._judge.case(session).types:
+        if not self._judge.case_of(session).types:
             return
         home, identity = session.home, session.identity
         if IReactorFromThreads.providedBy(self._clock):
@@ -626,7 +626,7 @@ class Monitor(Service):
         session = self._roster.sessions.get((stop.agent or "", stop.session or ""))
         if session is None:
             return Outlook("its transcript is gone, or is not monitored", None)
-        return outlook(self._judge.case(session), stop.key)
+        return outlook(self._judge.case_of(session), stop.key)
 
     def _send_digest(self) -> None:
         """

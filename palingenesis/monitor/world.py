@@ -13,12 +13,11 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from palingenesis.monitor import revive
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home, HomeLocks, default_homes
 from palingenesis.monitor.keeper import DAEMON, other_daemons
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.owners import Snapshot, Witness, take_snapshot
+from palingenesis.monitor.owners import Owners, Snapshot, Witness, take_snapshot
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Scans
 from palingenesis.monitor.sessions import Identity, Verdict

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Any
 
-from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.forecast import Forecast
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry
 from palingenesis.monitor.ledger.history import Sums
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness
 from palingenesis.monitor.report import facts
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Settings

@@ -18,7 +18,7 @@ from itertools import islice, tee
 from typing import ClassVar
 
 from palingenesis.monitor.files import Walk
-from palingenesis.monitor.owners import Snapshot, Witness, strongest
+from palingenesis.monitor.owners import Owners, Snapshot
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.tmux import Doubt
@@ -132,66 +132,6 @@ class InputLine:
 
 #: The verdict on a transcript that reports nothing.
 UNREAD = Verdict(Kind.UNKNOWN, "")
-
-
-class Owners(ABC):
-    """
-    What an agent's own files and this machine prove, at one moment, about its sessions' owners.
-
-    :param snapshot: this machine at that moment.
-    :ivar warnings: one line for each problem that a person should solve.
-    """
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.warnings: list[str] = []
-
-    def witness(self, session: Identity, transcript: str) -> Witness:
-        """
-        Return the strongest word about what can write to a session.
-
-        Its owner is only proven gone if every process that may write to its transcript is seen.
-        """
-        return strongest(self._witnesses(session, transcript))
-
-    def _witnesses(self, session: Identity, transcript: str) -> Iterator[Witness]:
-        yield self.witnessed(session, transcript)
-        name = os.path.basename(transcript)
-        # A name that several sessions share names none of them without its directory.
-        process = self.snapshot.mentioning(session.id, name if session.id in name else transcript)
-        if process is not None:
-            yield Witness.of(process)
-        blindness = self.snapshot.blindness(transcript)
-        if blindness is not None:
-            yield Witness.unknown(blindness)
-
-    @abstractmethod
-    def witnessed(self, session: Identity, transcript: str) -> Witness:
-        """Return what has a session, by the agent's files and its own processes."""
-
-    def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
-        """Return whether the session's process said last that it waits for a person."""
-        return False
-
-    def wants_permission(self, session: Identity) -> bool:  # noqa: ARG002
-        """Return whether what the session's process waits for is a permission."""
-        return False
-
-    def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
-        """
-        Return whether a person has left a session, and its transcript does not say so.
-
-        :param since: the time of its last record, in seconds since the epoch.
-        """
-        return False
-
-    def is_queued(self, session: Identity) -> bool | None:  # noqa: ARG002
-        """
-        Return whether a message waits in the agent's own queue for a session.
-
-        None if that cannot be told, as of an agent without a queue.
-        """
-        return None
 
 
 class Agent(ABC):

@@ -19,8 +19,8 @@ from functools import partial
 
 from palingenesis.monitor import files
 from palingenesis.monitor.agents import claude_screen
-from palingenesis.monitor.agents.agent import UNREAD, Agent, InputLine, Owners, Step, What
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
+from palingenesis.monitor.agents.agent import UNREAD, Agent, InputLine, Step, What
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process, look_at
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified

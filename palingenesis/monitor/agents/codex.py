@@ -16,8 +16,8 @@ from functools import cached_property, lru_cache
 from itertools import islice
 
 from palingenesis.monitor import database, files
-from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
+from palingenesis.monitor.agents.agent import UNREAD, Agent, Step, What
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from datetime import tzinfo
 
 from palingenesis.monitor import files
-from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Owners, Step, What
-from palingenesis.monitor.owners import Snapshot, Witness, strongest
+from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Step, What
+from palingenesis.monitor.owners import Owners, Snapshot, Witness, strongest
 from palingenesis.monitor.resets import reset_in
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import TEXT_LIMIT, Record, field, mapping, timestamp

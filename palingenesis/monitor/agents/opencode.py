@@ -20,10 +20,10 @@ from itertools import tee
 from typing import NamedTuple
 
 from palingenesis.monitor import database, files
-from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Owners, Step, What
+from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Step, What
 from palingenesis.monitor.database import Database
 from palingenesis.monitor.files import Walk
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import TEXT_LIMIT, Record, Stamp, mapping, number

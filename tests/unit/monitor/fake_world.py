@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home, HomeLocks
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.owners import Snapshot, Witness
+from palingenesis.monitor.owners import Owners, Snapshot, Witness
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict

@@ -1040,7 +1040,7 @@ class SettledTests(MonitorTestCase):
         self.world.write("s", Kind.FINISHED, progress=True)
         self.pass_time(60)
         self.assertEqual(self.told("kind"), ("finished",))
-        with mock.patch.object(Judge, "case") as judged:
+        with mock.patch.object(Judge, "case_of") as judged:
             self.pass_time(60)
             self.monitor.pause("a person")
         judged.assert_not_called()
