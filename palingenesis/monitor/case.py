@@ -27,6 +27,15 @@ UNSTATED = 6 * 3600.0
 SELF_RESUME = 600.0
 #: Seconds ahead beyond which a reset is not waited for: eight days.
 TOO_FAR = 8 * 86400.0
+#: The methods that can bring back a session by what has it, the best first. A command that
+#: is named for a session whose program is open waits until that has ended.
+_BY_OWNER: Mapping[Owner | None, tuple[Method, ...]] = {
+    None: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
+    Owner.UNKNOWN: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
+    Owner.GONE: (Method.COMMAND,),
+    Owner.PROGRAM: (Method.QUEUE, Method.TYPE_INTO, Method.COMMAND),
+    Owner.SERVER: (Method.QUEUE, Method.COMMAND),
+}
 
 
 class Statement(NamedTuple):
@@ -181,14 +190,16 @@ class Case:
 
         A prompt is typed after a limit only.
         """
-        session = self.session
         if self.revival is None:
             return None
-        return self.revival.method_for(
-            session.owner,
-            is_interactive=session.is_interactive,
-            types=self.kind in (None, Kind.LIMIT),
-        )
+        fits = {
+            Method.COMMAND: True,
+            Method.QUEUE: _takes_messages(self.session),
+            Method.TYPE_INTO: self.kind in (None, Kind.LIMIT),
+        }
+        named = self.revival.methods
+        best = (each for each in _BY_OWNER[self.session.owner] if each in named and fits[each])
+        return next(best, None)
 
     @property
     def command(self) -> Command | None:
@@ -211,9 +222,8 @@ class Case:
     @property
     def takes_no_message(self) -> bool:
         """Whether its program is open and a message is named for such, but this one takes none."""
-        if self.revival is None or self.session.owner not in (Owner.PROGRAM, Owner.SERVER):
-            return False
-        return Method.QUEUE in self.revival.methods and not self.session.is_interactive
+        named = () if self.revival is None else self.revival.methods
+        return Method.QUEUE in named and not _takes_messages(self.session)
 
     @property
     def types(self) -> bool:
@@ -541,13 +551,18 @@ def _has_run_out(case: Case) -> bool:
     return not end.fresh and first is not None and case.circumstances.now - first > UNSTATED
 
 
+def _takes_messages(session: Session) -> bool:
+    """Return whether what has a session takes a message; if nothing has it, its next owner may."""
+    return session.is_interactive or not session.is_open
+
+
 def _has_a_rival(case: Case) -> bool:
     """
     Return whether a command would be the rival of what has the session, or a message of another.
 
     What cannot be told of an earlier message counts as if it still waited.
     """
-    if case.session.owner not in (Owner.PROGRAM, Owner.SERVER):
+    if not case.session.is_open:
         return False
     if case.method is Method.QUEUE:
         queued = case.session.is_queued

@@ -191,7 +191,7 @@ class Judge:
         if wanted and self._world.stamp(session.home, session.path) == session.stamp:
             _ask_for_the_owner(session, owners)
         session.wants_permission = owners.wants_permission(session.identity)
-        session.left = session.left or _has_left(session, owners)
+        session.left = session.left or owners.has_left(session.identity, session.at)
         return owners.is_asking(session.identity)
 
     def _record(self, case: Case) -> bool:
@@ -256,7 +256,7 @@ class Judge:
         if session is None:
             return
         owners = living.of(session.home)
-        if _has_left(session, owners):
+        if owners.has_left(session.identity, session.at):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
         _ask_for_the_owner(session, owners)
@@ -409,8 +409,3 @@ def _ask_for_the_owner(session: Session, owners: Owners) -> None:
     session.owner, session.who = witness.owner, witness.who
     session.is_interactive = witness.is_interactive
     session.is_queued = owners.is_queued(session.identity)
-
-
-def _has_left(session: Session, owners: Owners) -> bool:
-    at = session.verdict.at
-    return owners.has_left(session.identity, session.since if at is None else at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palingenesis.monitor.case import SELF_RESUME, Assessment, Case
-from palingenesis.words import Kind, Method, Owner, Reason
+from palingenesis.words import Kind, Method, Reason
 
 _KINDS = {
     Kind.ASKING: "an answer",
@@ -56,7 +56,7 @@ def _has_taken_nothing(case: Case) -> bool:
         attempt is not None
         and attempt.method is Method.QUEUE
         and attempt.stop.key == case.session.verdict.key
-        and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
+        and case.session.is_open
         and case.circumstances.now - attempt.at > SELF_RESUME
     )
 
@@ -73,7 +73,7 @@ def _is_stuck(case: Case, assessment: Assessment) -> bool:
     reset = case.session.verdict.reset
     return (
         case.kind is Kind.LIMIT
-        and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
+        and case.session.is_open
         and (assessment.method is not Method.QUEUE or assessment.held is Reason.OWNER_ALIVE)
         and reset is not None
         and (case.method is not Method.TYPE_INTO or case.session.doubt is not None)

@@ -307,10 +307,9 @@ class Revivals:
         if session is None or ended.exit or ended.stalled or attempt.killed is not None:
             return False
         is_message = attempt.method is Method.QUEUE
-        lives = session.owner in (Owner.PROGRAM, Owner.SERVER)
         # How long a command took that another daemon started is not known.
         soon = ended.quick or running.revival is None or not running.began_here
-        running.handed_over = running.handed_over or is_message or (lives and soon)
+        running.handed_over = running.handed_over or is_message or (session.is_open and soon)
         if not running.handed_over:
             return False
         is_new = session.verdict.key != attempt.stop.key

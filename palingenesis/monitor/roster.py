@@ -80,9 +80,19 @@ class Session:
         return self.agent, self.identity.id
 
     @property
+    def is_open(self) -> bool:
+        """Whether a program or a server has it, as far as is known."""
+        return self.owner in (Owner.PROGRAM, Owner.SERVER)
+
+    @property
     def since(self) -> float:
         """When its transcript was last written, in seconds since the epoch."""
         return self.stamp.mtime_ns / 1e9
+
+    @property
+    def at(self) -> float:
+        """The time of its last record, in seconds since the epoch; as good as is known."""
+        return self.since if self.verdict.at is None else self.verdict.at
 
 
 class Roster:

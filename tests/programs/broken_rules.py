@@ -20,7 +20,7 @@ from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.ledger.file import LedgerFile
 from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.settings import HomeRevival, Settings
-from palingenesis.words import Kind, Method, Owner, Reason
+from palingenesis.words import Kind, Reason
 from tests.unit.monitor.fake_world import FakeHomeLocks, FakeOwners
 
 #: A patch: whose attribute, which, and what takes its place.
@@ -130,11 +130,6 @@ async def _no_directory_is_bad(*_: Any) -> None:
     """Ask nothing about a directory."""
 
 
-def _to_any_program(self: HomeRevival, owner: Owner | None, **more: Any) -> Method | None:
-    """Hand a message to an open program, whether it takes one or not."""
-    return _METHOD_FOR(self, owner, **{**more, "is_interactive": True})
-
-
 def _forget_kill(self: Any, *_: Any) -> None:
     """Say nothing of what the daemon ends."""
 
@@ -144,7 +139,6 @@ _REVIVAL_OF = Settings.revival_of
 _LOAD = Ledger._load
 _STOP: Any = vars(Case)["stop"]
 _OBSERVE = revivals.Revivals.observe
-_METHOD_FOR = HomeRevival.method_for
 _GROWTH = revivals.Revivals._growth
 _EVERY_KIND = frozenset(Kind)
 
@@ -206,7 +200,7 @@ BREAKS: dict[str, Break] = {
     "no-binary": _gate("its program is missing", Reason.NO_BINARY),
     # Messages
     "takes no message": _patch(
-        "handed to what takes no message", HomeRevival, "method_for", _to_any_program
+        "handed to what takes no message", case, "_takes_messages", lambda _: True
     ),
     # Behind the attempt that stays open stands that a message waits in the queue.
     "handed over": Break(
@@ -228,7 +222,7 @@ BREAKS: dict[str, Break] = {
     "pause over a restart": _patch("revived while paused", Ledger, "_load", _without_pause),
     "hold over a restart": _patch("revived while on hold", Ledger, "_load", _without_holds),
     # The user's end
-    "left": _patch("its user left it", judge, "_has_left", lambda *_: False),
+    "left": _patch("its user left it", FakeOwners, "has_left", lambda *_: False),
     "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
     # What a revival is worth
     "exit status": _patch("worked, and nothing shows it", revivals, "_progressed", lambda *_: True),
