@@ -7,12 +7,12 @@ costs a look at the system, `Circumstances.finds`, is only asked if nothing chea
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from palingenesis.monitor import resets
 from palingenesis.monitor.ledger import History, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Command
 from palingenesis.monitor.roster import Session
@@ -403,18 +403,49 @@ def _ending(session: Session, history: History, circumstances: Circumstances) ->
     attempts = 0 if fresh else history.attempts
     failed_at = None if fresh else history.failed_at
     has_waited = history.waited and history.open is None and not fresh
-    due = resets.due(
+    may_go_on = due(
+        settings if not has_waited else replace(settings, retry=(0.0,)),
         session.kind,
         verdict.reset,
         at if failed_at is None else max(at, failed_at),
         session.identity.id,
         # An attempt that is under way has not failed.
         attempts - 1 if history.open is not None and attempts else attempts,
-        margin=settings.margin,
-        stagger=settings.stagger,
-        retry=(0.0,) if has_waited else settings.retry,
     )
-    return Ending(session.kind, at, due, verdict.reset is not None, fresh, attempts)
+    return Ending(session.kind, at, may_go_on, verdict.reset is not None, fresh, attempts)
+
+
+def due(
+    settings: Settings,
+    kind: Kind,
+    reset: float | None,
+    since: float,
+    session: str,
+    attempts: int = 0,
+) -> float | None:
+    """
+    Return when a session may be revived, in seconds since the epoch; None if never.
+
+    :param reset: when the limit ends, in seconds since the epoch; None if that is not stated.
+    :param since: the time of the stop or, after a failed attempt, of that attempt's end.
+    :param session: the session's id.
+    :param attempts: how many attempts have failed since the stop.
+    """
+    if kind not in REVIVABLE:
+        return None
+    last = len(settings.retry) - 1
+    if reset is None:
+        return since + settings.retry[min(attempts, last)]
+    after = reset + settings.margin + settings.stagger * share(session)
+    if attempts:
+        after = max(after, since + settings.retry[min(attempts - 1, last)])
+    return after
+
+
+def share(session: str) -> float:
+    """Hash a session's id to a number from 0 to 1, the same one on every machine."""
+    digest = hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def owner_matters(case: Case) -> bool:

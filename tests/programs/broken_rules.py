@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from palingenesis.monitor import case, judge, resets, revivals, service
+from palingenesis.monitor import case, judge, revivals, service
 from palingenesis.monitor.case import Case
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.ledger.file import LedgerFile
@@ -71,7 +71,7 @@ def _patch(noticed: str, target: Any, name: str, new: Any) -> Break:
 def _due(*args: Any, **more: Any) -> float:
     """Have everything due, also what never is."""
     due = _DUE(*args, **more)
-    since: float = args[2]
+    since: float = args[3]
     return since if due is None else due
 
 
@@ -134,7 +134,7 @@ def _forget_kill(self: Any, *_: Any) -> None:
     """Say nothing of what the daemon ends."""
 
 
-_DUE = resets.due
+_DUE = case.due
 _REVIVAL_OF = Settings.revival_of
 _LOAD = Ledger._load
 _STOP: Any = vars(Case)["stop"]
@@ -156,7 +156,7 @@ BREAKS: dict[str, Break] = {
     ),
     "kind": Break(
         "revived after",
-        patches=((case, "REVIVABLE", _EVERY_KIND), (resets, "due", _due)),
+        patches=((case, "REVIVABLE", _EVERY_KIND), (case, "due", _due)),
     ),
     "crashes": _gate("its user was faster, or it crashed", Reason.CRASHES),
     "on-hold": _gate("revived while on hold", Reason.ON_HOLD),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import settings as settings_module
@@ -18,6 +20,8 @@ from palingenesis.monitor.case import (
     Load,
     Statement,
     assess,
+    due,
+    share,
 )
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, History, Stop
@@ -225,6 +229,36 @@ class AccountTests(SynchronousTestCase):
     def test_the_limit_of_an_account_holds_no_session_that_stopped_otherwise(self) -> None:
         later = {"claude": Statement(NOW - 50, NOW + 3600)}
         self.assertIsNone(held(resets=later, kind=Kind.TRANSIENT))
+
+
+class DueTests(SynchronousTestCase):
+    def test_a_stated_reset_gets_a_margin_and_a_share_of_the_stagger(self) -> None:
+        found = due(Settings(margin=90.0, stagger=60.0), Kind.LIMIT, 1000.0, 0.0, "id")
+        self.assertEqual(found, 1000.0 + 90.0 + 60.0 * share("id"))
+
+    def test_without_a_reset_each_attempt_waits_its_own_time(self) -> None:
+        found = [
+            due(Settings(retry=(5.0, 15.0)), Kind.TRANSIENT, None, 100.0, "id", attempts)
+            for attempts in range(4)
+        ]
+        self.assertEqual(found, [105.0, 115.0, 115.0, 115.0])
+
+    def test_an_attempt_that_failed_after_the_reset_delays_the_next(self) -> None:
+        settings = Settings(margin=0.0, stagger=0.0, retry=(5.0,))
+        found = due(settings, Kind.LIMIT, 1000.0, 5000.0, "id", 1)
+        self.assertEqual(found, 5005.0)
+
+    def test_what_waiting_does_not_cure_is_never_due(self) -> None:
+        for kind in (Kind.USER, Kind.FINISHED, Kind.REFUSED, Kind.CONTEXT, Kind.UNKNOWN):
+            self.assertIsNone(due(Settings(), kind, 1000.0, 0.0, "id"))
+
+    @given(st.text())
+    def test_a_share_is_between_nothing_and_all_and_stays(self, session: str) -> None:
+        self.assertTrue(0 <= share(session) <= 1)
+        self.assertEqual(share(session), share(session))
+
+    def test_shares_differ(self) -> None:
+        self.assertGreater(len({round(share(f"id-{n}"), 2) for n in range(200)}), 50)
 
 
 class WindowsTests(SynchronousTestCase):
