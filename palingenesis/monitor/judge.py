@@ -104,10 +104,8 @@ class Judge:
             return
         if session is not None and living is not None:
             _ask_for_the_owner(session, living.of(session.home))
-        stop = running.attempt.stop
-        revival = self.settings.revival_of(self._world.home_of(stop).name, stop.directory)
-        prompt = None if revival is None else revival.prompt
-        self._revivals.observe(running, session, prompt, self._beside(stop.directory))
+        beside = self._beside(running.attempt.stop.directory)
+        self._revivals.observe(running, session, beside)
 
     def _beside(self, directory: str) -> list[Session]:
         """Return the sessions in a directory."""
@@ -124,12 +122,13 @@ class Judge:
         self.wants_a_look = False
         circumstances = self.circumstances()
         shows = circumstances.monotonic - self._looked_at >= LOOK
-        for session in self._roster.sessions.values():
-            if not session.settled:
-                with self._apart(session):
-                    case = self.case_of(session, circumstances)
-                    waits = shows and self._waits_for_owner(case)
-                    self.wants_a_look = waits or owner_matters(case)
+
+        def ask(session: Session) -> None:
+            case = self.case_of(session, circumstances)
+            waits = shows and self._waits_for_owner(case)
+            self.wants_a_look = waits or owner_matters(case)
+
+        for _ in self._each(ask):
             if self.wants_a_look:
                 return
             yield
@@ -152,10 +151,14 @@ class Judge:
         self._resets = self._newest_resets()
         if living is not None:
             self._looked_at = self._times.monotonic()
+        yield from self._each(lambda session: self._judge(session, living))
+
+    def _each(self, do: Callable[[Session], None]) -> Iterator[None]:
+        """Do something with every session that is not settled, each apart; yield after each."""
         for session in list(self._roster.sessions.values()):
             if not session.settled:
                 with self._apart(session):
-                    self._judge(session, living)
+                    do(session)
             yield
 
     @contextmanager
@@ -227,15 +230,14 @@ class Judge:
         """Set `ready` to what is due, the longest due first; yield after each session."""
         circumstances = self.circumstances()
         ready = []
-        for session in self._roster.sessions.values():
-            if session.settled:
-                continue
-            with self._apart(session):
-                assessment = assess(self.case_of(session, circumstances))
-                # A directory that could not be used is asked again.
-                if assessment.held in (None, Reason.DIRECTORY):
-                    ready.append((assessment.due or 0.0, session.name, session.verdict.key))
-            yield
+
+        def ask(session: Session) -> None:
+            assessment = assess(self.case_of(session, circumstances))
+            # A directory that could not be used is asked again.
+            if assessment.held in (None, Reason.DIRECTORY):
+                ready.append((assessment.due or 0.0, session.name, session.verdict.key))
+
+        yield from self._each(ask)
         self.ready = sorted(ready)
 
     def still_ready(self, name: tuple[str, str]) -> Session | None:
@@ -393,10 +395,12 @@ class Judge:
     def restate(self) -> None:
         """Assess every session afresh, by what is known already."""
         circumstances = self.circumstances()
-        for session in self._roster.sessions.values():
-            if not session.settled:
-                with self._apart(session):
-                    self._note(session, assess(self.case_of(session, circumstances)))
+
+        def ask(session: Session) -> None:
+            self._note(session, assess(self.case_of(session, circumstances)))
+
+        for _ in self._each(ask):
+            pass
 
 
 def named(name: tuple[str, str]) -> str:

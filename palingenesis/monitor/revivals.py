@@ -13,7 +13,7 @@ from palingenesis.monitor.revive import Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.running import Running
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.settings import PROMPT, Settings
+from palingenesis.monitor.settings import PROMPT, HomeRevival, Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth
 from palingenesis.monitor.typist import Typed
@@ -113,6 +113,8 @@ class Revivals:
         self._recover(settings)
         for running in self.running.values():
             revival = running.revival
+            named = self._named(running.attempt, settings)
+            running.prompt = None if named is None else named.prompt
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
@@ -195,6 +197,7 @@ class Revivals:
             home=session.home.name,
             leads_until=now + LEAD if self._goes_first(case) else 0.0,
             others=others,
+            prompt=PROMPT if case.revival is None else case.revival.prompt,
         )
         return running
 
@@ -218,7 +221,7 @@ class Revivals:
                 return "the transcript has a newer record"
             return None
 
-        prompt = PROMPT if case.revival is None else case.revival.prompt
+        prompt = running.prompt or PROMPT
         running.typing = self._world.type(session.home, session.identity, prompt, forbids)
 
     def _goes_first(self, case: Case) -> bool:
@@ -249,19 +252,17 @@ class Revivals:
         self,
         running: Running,
         session: Session | None,
-        prompt: str | None,
         successors: Iterable[Session],
     ) -> None:
         """
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session, and what has it as last seen; None if its transcript is gone.
-        :param prompt: the prompt that the command is given, as the configuration has it now.
         :param successors: the sessions in the same directory, one of which may be what the
             command has begun in the place of this one.
         """
         attempt = running.attempt
-        running.observed, running.prompt = True, prompt
+        running.observed = True
         if attempt.method is Method.TYPE_INTO and running.ended is None:
             if not self._is_typed(running, session):
                 return
@@ -466,9 +467,14 @@ class Revivals:
                 self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
 
     def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
-        stop, method = attempt.stop, attempt.method or Method.COMMAND
-        revival = settings.revival_of(self._world.home_of(stop).name, stop.directory)
-        return self._world.adopt(attempt, None if revival is None else revival.run_for(method))
+        named = self._named(attempt, settings)
+        method = attempt.method or Method.COMMAND
+        return self._world.adopt(attempt, None if named is None else named.run_for(method))
+
+    def _named(self, attempt: Attempt, settings: Settings) -> HomeRevival | None:
+        """Return how the configuration brings back the session of an attempt."""
+        stop = attempt.stop
+        return settings.revival_of(self._world.home_of(stop).name, stop.directory)
 
 
 def prompt_in(session: Session) -> str | None:
