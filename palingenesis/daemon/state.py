@@ -69,8 +69,8 @@ class MonitorState:
         :raises CommandRefused: when the ledger cannot be written; the pause holds all the
             same, until this daemon stops.
         """
-        if trouble := self._monitor.pause(self._who()):
-            raise CommandRefused(f"Paused, but not for after a restart: {trouble}")
+        if warning := self._monitor.pause(self._who()):
+            raise CommandRefused(f"Paused, but not for after a restart: {warning}")
 
     def resume(self) -> None:
         """
@@ -79,8 +79,8 @@ class MonitorState:
         :raises CommandRefused: when the ledger cannot be written; the pause is over all the
             same, until this daemon stops.
         """
-        if trouble := self._monitor.resume(self._who()):
-            raise CommandRefused(f"Resumed, but not for after a restart: {trouble}")
+        if warning := self._monitor.resume(self._who()):
+            raise CommandRefused(f"Resumed, but not for after a restart: {warning}")
 
     def reload_config(self) -> Any:
         """

@@ -221,7 +221,7 @@ class Revivals:
                 return "the transcript has a newer record"
             return None
 
-        prompt = running.prompt or PROMPT
+        prompt = PROMPT if running.prompt is None else running.prompt
         running.typing = self._world.type(session.home, session.identity, prompt, forbids)
 
     def _goes_first(self, case: Case) -> bool:
