@@ -458,7 +458,7 @@ def owner_matters(case: Case) -> bool:
     session = case.session
     if not case.is_quiet:
         return False
-    if session.kind is None and (case.running or session.verdict.kind or goes_on(case)):
+    if session.kind is None and (case.running or session.verdict.kind or _is_left_over(case)):
         # The end is known without the owner, or the command that revives it is the owner.
         return False
     if case.ending is None:
@@ -466,7 +466,7 @@ def owner_matters(case: Case) -> bool:
     return known_reason(case) in _AFTER_OWNER
 
 
-def goes_on(case: Case) -> bool:
+def _is_left_over(case: Case) -> bool:
     """
     Return whether the transcript ends with what a failed attempt left there.
 
@@ -492,7 +492,7 @@ def kind_of(case: Case, asking: bool | None) -> Kind | None:
         case.history.found,
     ):
         return Kind.CONTINUED
-    if goes_on(case):
+    if _is_left_over(case):
         return case.history.kind
     if session.verdict.kind is not None:
         return session.verdict.kind

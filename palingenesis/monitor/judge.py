@@ -34,8 +34,6 @@ from palingenesis.words import REVIVABLE, Event, Kind, Owner, Reason, State
 
 #: Seconds between two looks at the processes that only show who has a session that waits.
 LOOK = 30.0
-#: Characters of an id that name a session.
-SHORTEST = 4
 
 
 class Judge:
@@ -284,24 +282,6 @@ class Judge:
             and session.owner is Owner.PROGRAM
             and self.case_of(session, circumstances).types
         ]
-
-    def find(self, beginning: str) -> Session | str:
-        """
-        Return the session whose id begins so; a line that says why there is no such one.
-
-        :param beginning: at least `SHORTEST` characters of an id.
-        """
-        if len(beginning) < SHORTEST:
-            return f"give at least {SHORTEST} characters of the id"
-        sessions = self._roster.sessions.values()
-        found = [each for each in sessions if each.identity.id.startswith(beginning)]
-        whole = [each for each in found if each.identity.id == beginning]
-        if len(whole or found) == 1:
-            return (whole or found)[0]
-        if not found:
-            return "no session has an id that begins so"
-        ids = ", ".join(sorted(each.identity.id for each in found)[:5])
-        return f"{len(found)} sessions have an id that begins so: {ids}"
 
     def reason_against(self, session: Session, living: Living | None = None) -> Reason | None:
         """

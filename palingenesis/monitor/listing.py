@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.case import Case, assess, shown_reason
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
-from palingenesis.monitor.needs import needs
+from palingenesis.monitor.needs import KINDS, needs
 from palingenesis.monitor.roster import Session
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Key, Kind, Method, State
+from palingenesis.words import REVIVABLE, Key, Method, State
 
 #: Sessions in one page.
 PAGE = 100
 #: Entries of the ledger if their number is not given.
 COUNT = 20
 
-#: The kinds that wait for a person.
-_NEED_A_PERSON = frozenset({Kind.ASKING, Kind.CONTEXT, Kind.REFUSED})
+#: Characters of an id that name a session.
+SHORTEST = 4
+
 _URGENCIES = {State.REVIVING: 1, State.WAITING: 2, State.WORKING: 3}
 _REST = 4
 
@@ -140,10 +141,29 @@ def urgency(session: Session, oldest: float) -> int:
 
     :param oldest: as in `SessionsQuery.page`.
     """
-    needs = session.kind in _NEED_A_PERSON or session.state is State.GIVEN_UP
+    needs = session.kind in KINDS or session.state is State.GIVEN_UP
     if needs and session.state is not State.LEFT and session.since >= oldest:
         return 0
     return _URGENCIES.get(session.state, _REST)
+
+
+def session_named(sessions: Collection[Session], beginning: str) -> Session:
+    """
+    Return the session whose id begins so.
+
+    :param beginning: at least `SHORTEST` characters of an id.
+    :raises QueryError: if no session's id does, or those of several.
+    """
+    if len(beginning) < SHORTEST:
+        raise QueryError(f"give at least {SHORTEST} characters of the id")
+    found = [each for each in sessions if each.identity.id.startswith(beginning)]
+    whole = [each for each in found if each.identity.id == beginning]
+    if len(whole or found) == 1:
+        return (whole or found)[0]
+    if not found:
+        raise QueryError("no session has an id that begins so")
+    ids = ", ".join(sorted(each.identity.id for each in found)[:5])
+    raise QueryError(f"{len(found)} sessions have an id that begins so: {ids}")
 
 
 def session_report(case: Case) -> dict[str, Any]:

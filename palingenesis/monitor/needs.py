@@ -5,7 +5,8 @@ from __future__ import annotations
 from palingenesis.monitor.case import SELF_RESUME, Assessment, Case
 from palingenesis.words import Kind, Method, Reason
 
-_KINDS = {
+#: The kinds of stop that wait for a person, and what for.
+KINDS = {
     Kind.ASKING: "an answer",
     Kind.REFUSED: "billing or log-in",
     Kind.CONTEXT: "a new session, its context is full",
@@ -36,8 +37,8 @@ def needs(case: Case, assessment: Assessment) -> str | None:
         return None
     if case.running:
         return _MESSAGES[case.session.is_queued] if _has_taken_nothing(case) else None
-    if case.kind in _KINDS:
-        return "permission" if _lacks_permission(case) else _KINDS[case.kind]
+    if case.kind in KINDS:
+        return "permission" if _lacks_permission(case) else KINDS[case.kind]
     if assessment.held is Reason.GIVEN_UP and case.history.needs == case.history.key:
         # What it needs was said when it was given up.
         return case.history.need or _REASONS[Reason.GIVEN_UP]

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from palingenesis.monitor import listing
 from palingenesis.monitor.case import TOO_FAR
 from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.homes import Home
@@ -23,7 +24,6 @@ from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
-from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, session_report, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time
 from palingenesis.monitor.revivals import Revivals
@@ -273,9 +273,10 @@ class Monitor(Service):
         raise SteeringError(f"{named(session.name)}: {why}", reason)
 
     def _steered(self, beginning: str) -> Session:
-        found = self._judge.find(beginning)
-        if isinstance(found, str):
-            raise SteeringError(f"{printable(beginning, NAME_LIMIT)}: {found}")
+        try:
+            found = listing.session_named(self._roster.sessions.values(), beginning)
+        except listing.QueryError as error:
+            raise SteeringError(f"{printable(beginning, NAME_LIMIT)}: {error}") from None
         if self._kept_by.get(found.home.name) is not True:
             raise SteeringError(f"{named(found.name)}: another daemon keeps its home")
         return found
@@ -334,12 +335,12 @@ class Monitor(Service):
         """Why nothing can be recorded or started, in one line; None if everything can."""
         return self._keeper.warning or self._ledger.warning or self._revivals.warning
 
-    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
+    def sessions(self, query: listing.SessionsQuery = listing.EVERY) -> list[dict[str, Any]]:
         """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
         oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
         return [
-            session_report(self._judge.case_of(each, circumstances))
+            listing.session_report(self._judge.case_of(each, circumstances))
             for each in query.page(self._roster.sessions.values(), oldest)
         ]
 
@@ -348,7 +349,7 @@ class Monitor(Service):
         """How many sessions are monitored."""
         return len(self._roster.sessions)
 
-    def log(self, count: int = COUNT) -> list[dict[str, Any]]:
+    def log(self, count: int = listing.COUNT) -> list[dict[str, Any]]:
         """Return the last entries of the ledger as ``LOG`` does, the oldest first."""
         return self._ledger.last(count)
 
@@ -578,7 +579,7 @@ class Monitor(Service):
             if session.since < oldest and session.state not in (State.WAITING, State.REVIVING):
                 continue
             counts[session.agent, session.state.value] += 1
-            needs_you += urgency(session, oldest) == 0
+            needs_you += listing.urgency(session, oldest) == 0
             if latest is None or latest.since < session.since:
                 latest = session
         reviving = self._revivals.latest()
