@@ -75,7 +75,7 @@ class Circumstances:
     :ivar resets: of each home, by name, the newest statement of when its limit ends.
     :ivar loads: of each home, by name, what is being revived there.
     :ivar clock: the local time of day, in minutes since midnight.
-    :ivar ledger: whether the ledger can be written, and a command can be started.
+    :ivar may_start: whether the ledger can be written, and a command can be started.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
     :ivar starts: commands started in the last hour, by the home's name.
     :ivar finds: whether a command's program is found, for the sessions of a home by its name.
@@ -86,7 +86,7 @@ class Circumstances:
     settings: Settings
     paused: bool
     kept: Mapping[str, float | None]
-    ledger: bool
+    may_start: bool
     first_at: float | None
     starts: Callable[[str], int]
     resets: Mapping[str, Statement] = field(default_factory=dict)
@@ -630,7 +630,7 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.PAUSED, lambda case: case.circumstances.paused),
     (Reason.NO_METHOD, lambda case: case.method is None),
     (Reason.NOT_THE_KEEPER, lambda case: not case.is_kept),
-    (Reason.LEDGER, lambda case: not case.circumstances.ledger),
+    (Reason.LEDGER, lambda case: not case.circumstances.may_start),
     (Reason.KIND, lambda case: case.kind not in REVIVABLE),
     (Reason.CRASHES, lambda case: case.kind is Kind.DIED and not case.settings.crashes),
     (Reason.ON_HOLD, lambda case: case.history.on_hold),

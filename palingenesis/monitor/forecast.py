@@ -112,7 +112,7 @@ class Forecast:
             settings=settings,
             paused=sums.paused,
             kept={home.name: sums.kept.get(home.directory) for home in homes},
-            ledger=True,
+            may_start=True,
             first_at=sums.first_at,
             starts=lambda _: 0,
         )

@@ -310,7 +310,7 @@ class Judge:
             settings=self.settings,
             paused=self._ledger.paused,
             kept=self.kept,
-            ledger=(self._keeper.warning or self._ledger.warning) is None
+            may_start=(self._keeper.warning or self._ledger.warning) is None
             and self._revivals.may_start,
             first_at=self._ledger.sums.first_at,
             starts=self._ledger.starts,

@@ -37,7 +37,7 @@ NOW = 1_000_000.0
 HOME = Home("claude", "claude", "/home/.claude")
 NOTHING: dict[str, HomeRevival] = {}
 RUNNING = Running(Attempt(Stop("claude", "an-id", "key", Kind.LIMIT, "", ""), 1, NOW), None)
-_AROUND = {"paused", "kept", "ledger", "first_at", "starts", "clock", "loads", "resets", "finds"}
+_AROUND = {"paused", "kept", "may_start", "first_at", "starts", "clock", "loads", "resets", "finds"}
 
 
 def unasked(home: str, command: Command) -> NoReturn:  # noqa: ARG001
@@ -78,7 +78,7 @@ def free(**changes: Any) -> Case:
         **{
             "paused": False,
             "kept": {"claude": None},
-            "ledger": True,
+            "may_start": True,
             "first_at": None,
             **around,
             "starts": lambda _: around.get("starts", 0),
@@ -104,7 +104,7 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.PAUSED: {"paused": True},
     Reason.NO_METHOD: {"revive": NOTHING},
     Reason.NOT_THE_KEEPER: {"kept": {"codex": None}},
-    Reason.LEDGER: {"ledger": False},
+    Reason.LEDGER: {"may_start": False},
     Reason.KIND: {"kind": Kind.REFUSED},
     Reason.CRASHES: {"kind": Kind.DIED},
     Reason.ON_HOLD: {"on_hold": True},
