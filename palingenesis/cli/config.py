@@ -228,15 +228,9 @@ def show(path: str, given: str | None, as_json: bool) -> Exit:
 
     :param given: the path of the socket on the command line, if any.
     """
-    from palingenesis.config import ConfigError
-    from palingenesis.paths import PathError
-
-    try:
-        rows = dict(_values(path, given))
-    except (ConfigError, PathError) as error:
-        complain(str(error))
-        return Exit.USAGE
     import json
+
+    rows = dict(_values(path, given))
 
     if as_json:
         values = {key: {"value": value, "source": by} for key, (value, by) in rows.items()}

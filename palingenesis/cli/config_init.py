@@ -15,7 +15,6 @@ from palingenesis.cli.programs import find
 from palingenesis.cli.questions import ask, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import default_homes
-from palingenesis.paths import PathError
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.trust import make_private
 
@@ -75,9 +74,6 @@ def init(path: str) -> Exit:
     try:
         make_private(os.path.dirname(path), os.geteuid(), "set XDG_CONFIG_HOME")
         _write(path, text)
-    except PathError as error:
-        complain(str(error))
-        return Exit.USAGE
     except OSError as error:
         complain(_printable(f"{path}: cannot be written: {in_short(error)}"))
         return Exit.USAGE

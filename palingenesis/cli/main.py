@@ -15,6 +15,7 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError, NotRunning
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
+from palingenesis.paths import PathError
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.words import Key, State
 
@@ -61,6 +62,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ClientError as error:
         complain(str(error))
         return exit_status(error)
+    except PathError as error:
+        complain(str(error))
+        return Exit.USAGE
     except BrokenPipeError:
         _discard(sys.stdout)
         return Exit.CLOSED_PIPE

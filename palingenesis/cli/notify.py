@@ -87,7 +87,6 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
 def try_command(config: str | None) -> Exit:
     """Run the command of ``[notify]`` as the daemon does, and show what it prints."""
     from palingenesis.cli.config import read
-    from palingenesis.config import ConfigError
     from palingenesis.monitor.settings import settings_of
     from palingenesis.paths import config_file
 
@@ -95,11 +94,7 @@ def try_command(config: str | None) -> Exit:
     if path is None or (config is None and not os.path.exists(path)):
         complain(f"there is no configuration file ({path}); name a command in its [notify]")
         return Exit.USAGE
-    try:
-        command = settings_of(read(path).tables).notify
-    except ConfigError as error:
-        complain(str(error))
-        return Exit.USAGE
+    command = settings_of(read(path).tables).notify
     if not command:
         complain(f"{printable(path)}: no command is named in [notify]")
         return Exit.USAGE

@@ -37,28 +37,24 @@ def output(client: ControlClient, session: str) -> Exit:
 
     :param session: its id, or a beginning of it that no other session has.
     """
-    try:
-        directory = os.path.join(_state_directory(client), DIRECTORY)
-        found = _files(directory, session)
-        if session in found:
-            found = {session: found[session]}
-        if len(found) != 1:
-            shown = printable(session)
-            complain(
-                f"{shown}: several sessions begin so: {', '.join(sorted(found)[:5])}"
-                if found
-                else f"{shown}: no revival of such a session has left output in {directory}"
-            )
-            return Exit.USAGE
-        (path,) = found.values()
-        with open(path, "rb", opener=_open) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                complain(printable(f"{path}: not a regular file", MESSAGE_LIMIT))
-                return Exit.USAGE
-            _print(file)
-    except PathError as error:
-        complain(str(error))
+    directory = os.path.join(_state_directory(client), DIRECTORY)
+    found = _files(directory, session)
+    if session in found:
+        found = {session: found[session]}
+    if len(found) != 1:
+        shown = printable(session)
+        complain(
+            f"{shown}: several sessions begin so: {', '.join(sorted(found)[:5])}"
+            if found
+            else f"{shown}: no revival of such a session has left output in {directory}"
+        )
         return Exit.USAGE
+    (path,) = found.values()
+    with open(path, "rb", opener=_open) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            complain(printable(f"{path}: not a regular file", MESSAGE_LIMIT))
+            return Exit.USAGE
+        _print(file)
     return Exit.DONE
 
 

@@ -19,7 +19,7 @@ from palingenesis.monitor.report import SPAN, facts, last_time, sentence
 from palingenesis.monitor.settings import Settings, settings_of
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import World
-from palingenesis.paths import PathError, config_file, state_directory
+from palingenesis.paths import config_file, state_directory
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.web.night import clock, description, rows, svg
 from palingenesis.words import Key
@@ -47,9 +47,6 @@ def report(options: Namespace) -> Exit:
     try:
         settings = _settings(options.config)
         night = read_night(state_directory(options.state), settings, since, now)
-    except PathError as error:
-        complain(str(error))
-        return Exit.USAGE
     except OSError as error:
         path = os.path.join(state_directory(options.state), LEDGER_NAME)
         complain(f"cannot read the ledger: {printable(path)}: {in_short(error)}")

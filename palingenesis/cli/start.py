@@ -73,9 +73,6 @@ def start(
         directory = _state_directory(state)
         location = locate_socket(given, config)
         path = location.path
-    except PathError as error:
-        complain(str(error))
-        return Exit.USAGE
     except OSError as error:
         complain(f"the current directory cannot be used: {in_short(error)}")
         return Exit.USAGE

@@ -81,7 +81,7 @@ def add_monitor_metrics(metrics: Metrics, monitor: Monitor) -> None:
         "palingenesis_ledger_ok",
         gauge,
         "whether the ledger can be read and written",
-        lambda: monitor.ledger_trouble is None,
+        lambda: monitor.ledger_warning is None,
     )
 
 

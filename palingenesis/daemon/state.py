@@ -52,7 +52,7 @@ class MonitorState:
             monitor.sessions_by_state,
             monitor.next_revival,
             monitor.keeper,
-            monitor.ledger_trouble,
+            monitor.ledger_warning,
             monitor.scan_warning,
             monitor.needs_you,
             monitor.known_sessions,
@@ -69,8 +69,8 @@ class MonitorState:
         :raises CommandRefused: when the ledger cannot be written; the pause holds all the
             same, until this daemon stops.
         """
-        if trouble := self._monitor.pause(client_in_words(self._peer())):
-            raise CommandRefused(f"Paused, but not for after a restart: {trouble}")
+        if warning := self._monitor.pause(client_in_words(self._peer())):
+            raise CommandRefused(f"Paused, but not for after a restart: {warning}")
 
     def resume(self) -> None:
         """
@@ -79,8 +79,8 @@ class MonitorState:
         :raises CommandRefused: when the ledger cannot be written; the pause is over all the
             same, until this daemon stops.
         """
-        if trouble := self._monitor.resume(client_in_words(self._peer())):
-            raise CommandRefused(f"Resumed, but not for after a restart: {trouble}")
+        if warning := self._monitor.resume(client_in_words(self._peer())):
+            raise CommandRefused(f"Resumed, but not for after a restart: {warning}")
 
     def reload_config(self) -> Any:
         """
@@ -103,7 +103,7 @@ def _status(
     sessions: Mapping[str, int],
     next_revival: float | None,
     keeper: bool | int | None,
-    ledger_trouble: str | None,
+    ledger_warning: str | None,
     scan_warning: str | None,
     needs_you: int,
     known_sessions: int,
@@ -114,7 +114,7 @@ def _status(
         Key.SESSIONS.value: sessions,
         Key.NEXT_REVIVAL.value: next_revival,
         Key.KEEPER.value: keeper,
-        Key.LEDGER.value: ledger_trouble or OK_WORD,
+        Key.LEDGER.value: ledger_warning or OK_WORD,
         Key.SCAN.value: scan_warning or OK_WORD,
         Key.NEEDS_YOU.value: needs_you,
         Key.KNOWN_SESSIONS.value: known_sessions,

@@ -1,22 +1,23 @@
 """
 A case: what is known of one session at one moment, and the assessment that follows from it.
 
-Nothing here does I/O, so that a test plays a whole night in milliseconds. What needs a look at
-the system is asked through `System`, and only if nothing cheaper forbids a revival.
+Nothing here does I/O, so that a test plays a whole night in milliseconds. The one question that
+costs a look at the system, `Circumstances.finds`, is only asked if nothing cheaper forbids it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from palingenesis.monitor import resets
-from palingenesis.monitor.ledger import HOUR, History
-from palingenesis.monitor.revive import Command
+from palingenesis.monitor.ledger import HOUR, History, Stop
+from palingenesis.monitor.revive import QUICK_LIMIT, Command
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 
@@ -27,45 +28,15 @@ UNSTATED = 6 * 3600.0
 SELF_RESUME = 600.0
 #: Seconds ahead beyond which a reset is not waited for: eight days.
 TOO_FAR = 8 * 86400.0
-
-
-class System(Protocol):
-    """What only a look at the system can answer about a session."""
-
-    def owner(self) -> Owner | None:
-        """Return what can write to the session; None if nobody has asked."""
-
-    def doubt(self) -> str | None:
-        """Return why no prompt can be typed, in words; None if one can, or nobody has asked."""
-
-    def directory(self) -> bool:
-        """Return whether the session's directory can be used."""
-
-    def program(self, command: Command) -> bool:
-        """Return whether a command's program is found."""
-
-
-class Permissive:
-    """A `System` that forbids nothing, for a case whose other facts are asked first."""
-
-    def owner(self) -> Owner | None:
-        """Return that nobody has asked."""
-        return None
-
-    def doubt(self) -> str | None:
-        """Return that nobody has asked."""
-        return None
-
-    def directory(self) -> bool:
-        """Return that the directory can be used."""
-        return True
-
-    def program(self, command: Command) -> bool:  # noqa: ARG002
-        """Return that the program is found."""
-        return True
-
-
-PERMISSIVE = Permissive()
+#: The methods that can bring back a session by what has it, the best first. A command that
+#: is named for a session whose program is open waits until that has ended.
+_BY_OWNER: Mapping[Owner | None, tuple[Method, ...]] = {
+    None: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
+    Owner.UNKNOWN: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
+    Owner.GONE: (Method.COMMAND,),
+    Owner.PROGRAM: (Method.QUEUE, Method.TYPE_INTO, Method.COMMAND),
+    Owner.SERVER: (Method.QUEUE, Method.COMMAND),
+}
 
 
 class Statement(NamedTuple):
@@ -93,7 +64,7 @@ class Load(NamedTuple):
     leading: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """
     What holds for all sessions at one moment.
@@ -105,9 +76,10 @@ class Circumstances:
     :ivar resets: of each home, by name, the newest statement of when its limit ends.
     :ivar loads: of each home, by name, what is being revived there.
     :ivar clock: the local time of day, in minutes since midnight.
-    :ivar ledger: whether the ledger can be written, and a command can be started.
+    :ivar may_start: whether the ledger can be written, and a command can be started.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
     :ivar starts: when commands were started in the last hour, by the home's name, the first first.
+    :ivar finds: whether a command's program is found, for the sessions of a home by its name.
     """
 
     now: float
@@ -115,12 +87,13 @@ class Circumstances:
     settings: Settings
     paused: bool
     kept: Mapping[str, float | None]
-    ledger: bool
+    may_start: bool
     first_at: float | None
     starts: Callable[[str], Sequence[float]]
     resets: Mapping[str, Statement] = field(default_factory=dict)
     loads: Mapping[str, Load] = field(default_factory=dict)
     clock: int = 0
+    finds: Callable[[str, Command], bool] = lambda *_: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +122,7 @@ class Case:
     All that is known of one session at one moment: what follows from it is found once.
 
     :ivar ending: how it ended; None if it has not, or that is not known yet.
-    :ivar running: whether a command that revives it runs.
-    :ivar reviving: whether that command's revival has not worked yet.
+    :ivar running: the attempt to revive it that is under way; None if none is.
     :ivar newer_record: whether the transcript has grown since the revival was planned.
     """
 
@@ -158,10 +130,35 @@ class Case:
     history: History
     circumstances: Circumstances
     ending: Ending | None
-    running: bool = False
-    reviving: bool = False
+    running: Running | None = None
     newer_record: bool = False
-    system: System = PERMISSIVE
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        history: History,
+        circumstances: Circumstances,
+        running: Running | None = None,
+        *,
+        newer_record: bool = False,
+    ) -> Case:
+        """Return the case of a session, with how it ended by its kind of stop."""
+        ending = _ending(session, history, circumstances)
+        return cls(session, history, circumstances, ending, running, newer_record)
+
+    @property
+    def stop(self) -> Stop:
+        """What the ledger records of how the session ended."""
+        session = self.session
+        return Stop(
+            session.agent,
+            session.identity.id,
+            session.verdict.key,
+            self.kind,
+            session.path,
+            session.identity.directory,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -194,14 +191,16 @@ class Case:
 
         A prompt is typed after a limit only.
         """
-        session = self.session
         if self.revival is None:
             return None
-        return self.revival.method_for(
-            session.owner,
-            is_interactive=session.is_interactive,
-            types=self.kind in (None, Kind.LIMIT),
-        )
+        fits = {
+            Method.COMMAND: True,
+            Method.QUEUE: _takes_messages(self.session),
+            Method.TYPE_INTO: self.kind in (None, Kind.LIMIT),
+        }
+        named = self.revival.methods
+        best = (each for each in _BY_OWNER[self.session.owner] if each in named and fits[each])
+        return next(best, None)
 
     @property
     def command(self) -> Command | None:
@@ -224,9 +223,19 @@ class Case:
     @property
     def takes_no_message(self) -> bool:
         """Whether its program is open and a message is named for such, but this one takes none."""
-        if self.revival is None or self.session.owner not in (Owner.PROGRAM, Owner.SERVER):
-            return False
-        return Method.QUEUE in self.revival.methods and not self.session.is_interactive
+        named = () if self.revival is None else self.revival.methods
+        return Method.QUEUE in named and not _takes_messages(self.session)
+
+    @property
+    def types(self) -> bool:
+        """Whether a prompt is to be typed into the session's program, now or later."""
+        return (
+            self.method is Method.TYPE_INTO
+            and self.kind is Kind.LIMIT
+            and self.is_kept
+            and not self.running
+            and not self.is_given_up
+        )
 
     @property
     def is_kept(self) -> bool:
@@ -399,17 +408,25 @@ def shown_reason(case: Case) -> Reason | None:
     first = next(reasons, None)
     if first is not Reason.NOT_DUE:
         return first
-    return next((reason for reason in reasons if reason in _LASTING), first)
+    return next((reason for reason in reasons if reason in _LOOKED_FOR), first)
 
 
-def reasons_against(case: Case) -> Iterator[Reason]:
-    """Yield each reason not to revive a session now, in the gate's order."""
+def known_reason(case: Case) -> Reason | None:
+    """Return the first reason that is known without a look at the system; None if there is none."""
+    return next(reasons_against(case, left_out=_LOOKED_FOR), None)
+
+
+def reasons_against(case: Case, left_out: Container[Reason] = ()) -> Iterator[Reason]:
+    """
+    Yield each reason not to revive a session now, in the gate's order.
+
+    :param left_out: the reasons that are not asked for.
+    """
     gate = GATE if not case.is_asked else ASKED_GATE
-    return (reason for reason, forbids in gate if forbids(case))
+    return (reason for reason, forbids in gate if reason not in left_out and forbids(case))
 
 
-def ending_of(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
-    """Return how a session ended; None if it has not, or that is not known yet."""
+def _ending(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
     if session.kind is None:
         return None
     settings = circumstances.settings
@@ -424,18 +441,49 @@ def ending_of(session: Session, history: History, circumstances: Circumstances) 
     attempts = 0 if fresh else history.attempts
     failed_at = None if fresh else history.failed_at
     has_waited = history.waited and history.open is None and not fresh
-    due = resets.due(
+    may_go_on = due(
+        settings if not has_waited else replace(settings, retry=(0.0,)),
         session.kind,
         verdict.reset,
         at if failed_at is None else max(at, failed_at),
         session.identity.id,
         # An attempt that is under way has not failed.
         attempts - 1 if history.open is not None and attempts else attempts,
-        margin=settings.margin,
-        stagger=settings.stagger,
-        retry=(0.0,) if has_waited else settings.retry,
     )
-    return Ending(session.kind, at, due, verdict.reset is not None, fresh, attempts)
+    return Ending(session.kind, at, may_go_on, verdict.reset is not None, fresh, attempts)
+
+
+def due(
+    settings: Settings,
+    kind: Kind,
+    reset: float | None,
+    since: float,
+    session: str,
+    attempts: int = 0,
+) -> float | None:
+    """
+    Return when a session may be revived, in seconds since the epoch; None if never.
+
+    :param reset: when the limit ends, in seconds since the epoch; None if that is not stated.
+    :param since: the time of the stop or, after a failed attempt, of that attempt's end.
+    :param session: the session's id.
+    :param attempts: how many attempts have failed since the stop.
+    """
+    if kind not in REVIVABLE:
+        return None
+    last = len(settings.retry) - 1
+    if reset is None:
+        return since + settings.retry[min(attempts, last)]
+    after = reset + settings.margin + settings.stagger * share(session)
+    if attempts:
+        after = max(after, since + settings.retry[min(attempts - 1, last)])
+    return after
+
+
+def share(session: str) -> float:
+    """Hash a session's id to a number from 0 to 1, the same one on every machine."""
+    digest = hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def newest_resets(sessions: Iterable[Session], margin: float) -> dict[str, Statement]:
@@ -461,15 +509,15 @@ def owner_matters(case: Case) -> bool:
     session = case.session
     if not case.is_quiet:
         return False
-    if session.kind is None and (case.running or session.verdict.kind or goes_on(case)):
+    if session.kind is None and (case.running or session.verdict.kind or _is_left_over(case)):
         # The end is known without the owner, or the command that revives it is the owner.
         return False
     if case.ending is None:
         return session.owner is None or not case.is_over
-    return assess(replace(case, system=PERMISSIVE)).held in _AFTER_OWNER
+    return known_reason(case) in _AFTER_OWNER
 
 
-def goes_on(case: Case) -> bool:
+def _is_left_over(case: Case) -> bool:
     """
     Return whether the transcript ends with what a failed attempt left there.
 
@@ -495,7 +543,7 @@ def kind_of(case: Case, asking: bool | None) -> Kind | None:
         case.history.found,
     ):
         return Kind.CONTINUED
-    if goes_on(case):
+    if _is_left_over(case):
         return case.history.kind
     if session.verdict.kind is not None:
         return session.verdict.kind
@@ -510,7 +558,7 @@ def kind_of(case: Case, asking: bool | None) -> Kind | None:
 
 
 def _state(case: Case, held: Reason | None) -> State:
-    if case.reviving:
+    if case.running and not case.running.worked:
         return State.REVIVING
     if case.ending is None:
         return State.QUIET if case.is_quiet else State.WORKING
@@ -569,7 +617,15 @@ def _is_one_too_many_windows(case: Case) -> bool:
     return case.kind is Kind.LIMIT and case.windows >= case.settings.windows
 
 
-def has_run_out(case: Case) -> bool:
+def is_hopeless(case: Case) -> bool:
+    """Return whether its last attempt failed and no further one is allowed."""
+    history = case.history
+    if history.given_up or history.open is not None or history.failed_at is None:
+        return False
+    return history.quick >= QUICK_LIMIT or _has_run_out(case)
+
+
+def _has_run_out(case: Case) -> bool:
     """Return whether another attempt for this stop would be one too many."""
     end = case.ending
     if end is None:
@@ -580,13 +636,18 @@ def has_run_out(case: Case) -> bool:
     return not end.fresh and first is not None and case.circumstances.now - first > UNSTATED
 
 
+def _takes_messages(session: Session) -> bool:
+    """Return whether what has a session takes a message; if nothing has it, its next owner may."""
+    return session.is_interactive or not session.is_open
+
+
 def _has_a_rival(case: Case) -> bool:
     """
     Return whether a command would be the rival of what has the session, or a message of another.
 
     What cannot be told of an earlier message counts as if it still waited.
     """
-    if case.system.owner() not in (Owner.PROGRAM, Owner.SERVER):
+    if not case.session.is_open:
         return False
     if case.method is Method.QUEUE:
         queued = case.session.is_queued
@@ -596,7 +657,7 @@ def _has_a_rival(case: Case) -> bool:
 
 def _is_in_doubt(case: Case) -> bool:
     """Return whether no prompt can be typed into the terminal of the session's program."""
-    return case.method is Method.TYPE_INTO and case.system.doubt() is not None
+    return case.method is Method.TYPE_INTO and case.session.doubt is not None
 
 
 def _waits_for_the_first(case: Case) -> bool:
@@ -611,8 +672,10 @@ def _starts_enough(case: Case) -> bool:
 
 
 def _has_no_program(case: Case) -> bool:
-    command = case.command
-    return case.is_unstartable or (command is not None and not case.system.program(command))
+    command, home = case.command, case.session.home.name
+    return case.is_unstartable or (
+        command is not None and not case.circumstances.finds(home, command)
+    )
 
 
 #: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.
@@ -621,7 +684,7 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.PAUSED, lambda case: case.circumstances.paused),
     (Reason.NO_METHOD, lambda case: case.method is None),
     (Reason.NOT_THE_KEEPER, lambda case: not case.is_kept),
-    (Reason.LEDGER, lambda case: not case.circumstances.ledger),
+    (Reason.LEDGER, lambda case: not case.circumstances.may_start),
     (Reason.KIND, lambda case: case.kind not in REVIVABLE),
     (Reason.CRASHES, lambda case: case.kind is Kind.DIED and not case.settings.crashes),
     (Reason.ON_HOLD, lambda case: case.history.on_hold),
@@ -634,11 +697,11 @@ GATE: tuple[tuple[Reason, Callable[[Case], bool]], ...] = (
     (Reason.SPEND, lambda case: case.session.verdict.spends and not case.settings.spend),
     (Reason.NOT_DUE, _is_not_due),
     (Reason.HOURS, _is_outside_hours),
-    (Reason.ALREADY_RUNNING, lambda case: case.running or case.history.open is not None),
+    (Reason.ALREADY_RUNNING, lambda case: bool(case.running or case.history.open)),
     (Reason.OWNER_ALIVE, lambda case: _has_a_rival(case) or _is_in_doubt(case)),
-    (Reason.OWNER_UNKNOWN, lambda case: case.system.owner() is Owner.UNKNOWN),
-    (Reason.DIRECTORY, lambda case: not case.system.directory()),
-    (Reason.ATTEMPTS, has_run_out),
+    (Reason.OWNER_UNKNOWN, lambda case: case.session.owner is Owner.UNKNOWN),
+    (Reason.DIRECTORY, lambda case: case.session.unusable is not None),
+    (Reason.ATTEMPTS, _has_run_out),
     (Reason.AT_ONCE, _waits_for_the_first),
     (Reason.HOURLY_LIMIT, _starts_enough),
     (Reason.NO_BINARY, _has_no_program),
@@ -655,9 +718,10 @@ OVERRIDDEN = frozenset(
 ASKED_GATE = tuple(each for each in GATE if each[0] not in OVERRIDDEN)
 #: The reasons that hold a session which goes on by itself, sooner or later.
 PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
-#: The reasons that hold a session when it is due, and can be known before.
-_LASTING = frozenset({Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY})
-#: The reasons that a look at processes, directories and programs cannot change.
-_AFTER_OWNER = frozenset(
-    {None, Reason.ATTEMPTS, Reason.AT_ONCE, Reason.HOURLY_LIMIT, Reason.NO_BINARY}
+#: The reasons that a look at processes, directories and programs tells: they hold a session when
+#: it is due, and can be known before.
+_LOOKED_FOR = frozenset(
+    {Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY}
 )
+#: The other reasons that are asked after them.
+_AFTER_OWNER = frozenset({None, Reason.ATTEMPTS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})

@@ -11,8 +11,6 @@ from palingenesis.monitor.case import (
     PASSING,
     Case,
     Circumstances,
-    Permissive,
-    ending_of,
     goes_on_at,
     newest_resets,
     reasons_against,
@@ -25,7 +23,7 @@ from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.monitor.world import World
-from palingenesis.words import Kind, Owner, Reason
+from palingenesis.words import Kind, Reason
 
 #: Why a session is not brought back, in a few words.
 _WORDS: Mapping[Reason, str] = {
@@ -63,9 +61,13 @@ class Outlook(NamedTuple):
     at: float | None
 
 
-def outlook(case: Case) -> Outlook:
-    """Return what becomes of a session that has stopped: tonight, not just now."""
-    if case.newer_record:
+def outlook(case: Case, key: str | None) -> Outlook:
+    """
+    Return what becomes of a session that has stopped: tonight, not just now.
+
+    :param key: the key of its last stop in the ledger.
+    """
+    if case.session.verdict.key not in (key, case.history.found):
         return Outlook(_WORDS[Reason.NEWER_RECORD], None)
     for reason in reasons_against(case):
         if reason is Reason.ALREADY_RUNNING:
@@ -74,19 +76,6 @@ def outlook(case: Case) -> Outlook:
             words = _WORDS[reason].format(name=case.session.home.name, stop=case.kind)
             return Outlook(words, None)
     return Outlook(None, goes_on_at(case))
-
-
-class _Seen(Permissive):
-    """What was seen of a session's owner and directory; its program is the doctor's to try."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def owner(self) -> Owner | None:
-        return self._session.owner
-
-    def directory(self) -> bool:
-        return self._session.unusable is None
 
 
 class Forecast:
@@ -113,15 +102,15 @@ class Forecast:
         stops = [each for each in entries if each.kind is Kind.LIMIT and each.agent in AGENTS]
         limits = [session for each in stops if (session := self._find(_stop_of(each)))]
         self._circumstances = Circumstances(
-            now,
-            times.monotonic(),
-            settings,
-            sums.paused,
-            {home.name: sums.kept.get(home.directory) for home in homes},
-            True,
-            sums.first_at,
-            lambda home: sums.starts(home, now),
-            newest_resets(limits, settings.margin),
+            now=now,
+            monotonic=times.monotonic(),
+            settings=settings,
+            paused=sums.paused,
+            kept={home.name: sums.kept.get(home.directory) for home in homes},
+            may_start=True,
+            first_at=sums.first_at,
+            starts=lambda home: sums.starts(home, now),
+            resets=newest_resets(limits, settings.margin),
         )
 
     def outlook(self, entry: Entry) -> Outlook:
@@ -141,23 +130,14 @@ class Forecast:
             session = Session(home, identity, stop.transcript, stamp, verdict, 0.0)
         session.kind = entry.kind
         if is_read and history.open is None:
-            witness = self._living.witness(home, session.identity, stop.transcript)
+            witness = self._living.of(home).witness(session.identity, stop.transcript)
             session.owner, session.who = witness.owner, witness.who
-        session.unusable = self._world.directory_trouble(session.identity.directory)
-        ending = ending_of(session, history, self._circumstances)
-        if ending is not None and not is_read:
-            ending = replace(ending, due=entry.due, reset_stated=entry.due is not None)
-        is_newer = session.verdict.key not in (stop.key, history.found)
-        return outlook(
-            Case(
-                session,
-                history,
-                self._circumstances,
-                ending,
-                newer_record=is_newer,
-                system=_Seen(session),
-            )
-        )
+        session.unusable = self._world.directory_warning(session.identity.directory)
+        case = Case.of(session, history, self._circumstances)
+        if case.ending is not None and not is_read:
+            stated = replace(case.ending, due=entry.due, reset_stated=entry.due is not None)
+            case = replace(case, ending=stated)
+        return outlook(case, stop.key)
 
     def _find(self, stop: Stop) -> Session | None:
         path = stop.transcript

@@ -5,39 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from palingenesis.monitor.case import (
-    PERMISSIVE,
     Assessment,
     Case,
     Circumstances,
     Statement,
     assess,
-    ending_of,
+    is_hopeless,
     kind_of,
+    known_reason,
     newest_resets,
     owner_matters,
-    shown_reason,
 )
 from palingenesis.monitor.child import CommandError
-from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.keeper import Keeper
-from palingenesis.monitor.ledger import Entry, Ledger
+from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.needs import needs
-from palingenesis.monitor.revivals import Recorded, Revivals, Running, stop_of
+from palingenesis.monitor.owners import Owners
+from palingenesis.monitor.revivals import Recorded, Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Event, Key, Kind, Method, Owner, Reason, State
+from palingenesis.words import REVIVABLE, Event, Kind, Owner, Reason, State
 
 #: Seconds between two looks at the processes that only show who has a session that waits.
 LOOK = 30.0
-#: Characters of an id that name a session.
-SHORTEST = 4
 
 
 class Judge:
@@ -105,11 +102,9 @@ class Judge:
             # It grew after its command had ended: the next tick learns by whom.
             return
         if session is not None and living is not None:
-            _ask_for_the_owner(session, living)
-        stop = running.attempt.stop
-        revival = self.settings.revival_of(self._world.home_of(stop).name, stop.directory)
-        prompt = None if revival is None else revival.prompt
-        self._revivals.observe(running, session, prompt, self._beside(stop.directory))
+            _ask_for_the_owner(session, living.of(session.home))
+        beside = self._beside(running.attempt.stop.directory)
+        self._revivals.observe(running, session, beside)
 
     def _beside(self, directory: str) -> list[Session]:
         """Return the sessions in a directory."""
@@ -126,12 +121,13 @@ class Judge:
         self.wants_a_look = False
         circumstances = self.circumstances()
         shows = circumstances.monotonic - self._looked_at >= LOOK
-        for session in self._roster.sessions.values():
-            if not session.settled:
-                with self._apart(session):
-                    case = self._case(session, circumstances)
-                    waits = shows and self._waits_for_owner(case)
-                    self.wants_a_look = waits or owner_matters(case)
+
+        def ask(session: Session) -> None:
+            case = self.case_of(session, circumstances)
+            waits = shows and self._waits_for_owner(case)
+            self.wants_a_look = waits or owner_matters(case)
+
+        for _ in self._each(ask):
             if self.wants_a_look:
                 return
             yield
@@ -142,7 +138,7 @@ class Judge:
         return (
             session.state is State.WAITING
             or case.wants_another_owner
-            or self._revivals.is_handed_over(session.name)
+            or (case.running is not None and case.running.handed_over)
         )
 
     def judge_all(self, living: Living | None) -> Iterator[None]:
@@ -154,10 +150,14 @@ class Judge:
         self._resets = newest_resets(self._roster.sessions.values(), self.settings.margin)
         if living is not None:
             self._looked_at = self._times.monotonic()
+        yield from self._each(lambda session: self._judge(session, living))
+
+    def _each(self, do: Callable[[Session], None]) -> Iterator[None]:
+        """Do something with every session that is not settled, each apart; yield after each."""
         for session in list(self._roster.sessions.values()):
             if not session.settled:
                 with self._apart(session):
-                    self._judge(session, living)
+                    do(session)
             yield
 
     @contextmanager
@@ -173,45 +173,49 @@ class Judge:
 
     def _judge(self, session: Session, living: Living | None) -> None:
         circumstances = self.circumstances()
-        case = self._case(session, circumstances)
-        asking = None
-        if living is not None:
-            # What grew after it was read is not what the look was for.
-            wanted = self._waits_for_owner(case) or owner_matters(case)
-            if wanted and self._world.stamp(session.home, session.path) == session.stamp:
-                _ask_for_the_owner(session, living)
-            asking = living.asking(session.home, session.identity)
-            session.wants_permission = living.wants_permission(session.home, session.identity)
-            session.left = session.left or _has_left(session, living)
+        case = self.case_of(session, circumstances)
+        asking = None if living is None else self._look(case, living.of(session.home))
         session.kind = kind_of(case, asking)
-        case = self._case(session, circumstances)
+        case = self.case_of(session, circumstances)
         keeps = case.is_kept and self._keeper.held
-        if keeps:
-            self._record(case)
-            case = self._case(session, circumstances)
+        if keeps and self._record(case):
+            case = self.case_of(session, circumstances)
         assessment = assess(case)
         if keeps:
             self._call(case, assessment)
         self._note(case, assessment)
         session.settled = case.is_settled and not case.running
 
-    def _record(self, case: Case) -> None:
-        """Write down how a session ended, if that is news."""
+    def _look(self, case: Case, owners: Owners) -> bool:
+        """Note what a look at the processes tells of a session; return whether it is asking."""
+        session = case.session
+        wanted = self._waits_for_owner(case) or owner_matters(case)
+        # What grew after it was read is not what the look was for.
+        if wanted and self._world.stamp(session.home, session.path) == session.stamp:
+            _ask_for_the_owner(session, owners)
+        session.wants_permission = owners.wants_permission(session.identity)
+        session.left = session.left or owners.has_left(session.identity, session.at)
+        return owners.is_asking(session.identity)
+
+    def _record(self, case: Case) -> bool:
+        """Write down how a session ended, and return whether that is news."""
         session, history, end = case.session, case.history, case.ending
         if end is None:
-            return
-        if session.verdict.key not in (history.key, history.found):
+            return False
+        is_news = session.verdict.key not in (history.key, history.found)
+        if is_news:
             if history.open is not None or not case.belongs_in_the_ledger:
-                return
-            stop = stop_of(case)
+                return False
             if end.kind is Kind.USER:
-                self._ledger.left(stop)
-                self._recorded(Event.LEFT, stop, "")
-                return
-            self._ledger.stopped(stop, end.due, fresh=end.fresh)
-            self._recorded(Event.STOPPED, stop, end.kind)
-        if end.kind in REVIVABLE and not end.fresh:
-            self._revivals.give_up_if_hopeless(self._case(session, case.circumstances))
+                self._ledger.left(case.stop)
+                self._recorded(Event.LEFT, case.stop, "")
+                return True
+            self._ledger.stopped(case.stop, end.due, fresh=end.fresh)
+            self._recorded(Event.STOPPED, case.stop, end.kind)
+        if end.kind in REVIVABLE and not end.fresh and is_hopeless(case):
+            self._ledger.gave_up(case.stop)
+            self._recorded(Event.GAVE_UP, case.stop, f"after {history.attempts} attempts")
+        return is_news
 
     def _call(self, case: Case, assessment: Assessment) -> None:
         """Call a person, once for each stop, if the session needs one."""
@@ -219,22 +223,21 @@ class Judge:
         if need is None or assessment.held is Reason.GIVEN_UP:
             # The entry that gives a session up has called a person already.
             return
-        if self._ledger.needs_you(stop_of(case), need):
-            self._recorded(Event.NEEDS_YOU, stop_of(case), need)
+        if self._ledger.needs_you(case.stop, need):
+            self._recorded(Event.NEEDS_YOU, case.stop, need)
 
     def gather(self) -> Iterator[None]:
         """Set `ready` to what is due, the longest due first; yield after each session."""
         circumstances = self.circumstances()
         ready = []
-        for session in self._roster.sessions.values():
-            if session.settled:
-                continue
-            with self._apart(session):
-                assessment = assess(self._case(session, circumstances))
-                # A directory that could not be used is asked again.
-                if assessment.held in (None, Reason.DIRECTORY):
-                    ready.append((assessment.due or 0.0, session.name, session.verdict.key))
-            yield
+
+        def ask(session: Session) -> None:
+            assessment = assess(self.case_of(session, circumstances))
+            # A directory that could not be used is asked again.
+            if assessment.held in (None, Reason.DIRECTORY):
+                ready.append((assessment.due or 0.0, session.name, session.verdict.key))
+
+        yield from self._each(ask)
         self.ready = sorted(ready)
 
     def still_ready(self, name: tuple[str, str]) -> Session | None:
@@ -242,8 +245,8 @@ class Judge:
         session = self._roster.sessions.get(name)
         if session is None:
             return None
-        case = self._case(session, self.circumstances())
-        return session if assess(replace(case, system=PERMISSIVE)).held is None else None
+        case = self.case_of(session)
+        return session if known_reason(case) is None else None
 
     def begin(self, planned: Session, key: str, living: Living) -> None:
         """Start the command for a session, if nothing has changed since it was planned."""
@@ -254,19 +257,20 @@ class Judge:
         session = self._roster.refresh(planned)
         if session is None:
             return
-        if _has_left(session, living):
+        owners = living.of(session.home)
+        if owners.has_left(session.identity, session.at):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        _ask_for_the_owner(session, living)
+        _ask_for_the_owner(session, owners)
         newer = session is not planned or session.verdict.key != key
-        case = self._case(session, circumstances, newer_record=newer)
+        case = self.case_of(session, circumstances, newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
             warning = self._revivals.begin(case, others)
             if warning is not None:
                 self._warn(f"{named(session.name)} cannot be revived: {warning}")
-            case = self._case(session, circumstances)
+            case = self.case_of(session, circumstances)
             assessment = assess(case)
         self._note(case, assessment)
 
@@ -279,37 +283,8 @@ class Judge:
             if not session.settled
             and circumstances.monotonic - session.doubt_asked >= LOOK
             and session.owner is Owner.PROGRAM
-            and self.types_into(session, circumstances)
+            and self.case_of(session, circumstances).types
         ]
-
-    def types_into(self, session: Session, circumstances: Circumstances) -> bool:
-        """Return whether a prompt is to be typed into a session's program, now or later."""
-        case = self._case(session, circumstances)
-        return (
-            case.method is Method.TYPE_INTO
-            and case.kind is Kind.LIMIT
-            and case.is_kept
-            and not case.running
-            and not case.is_given_up
-        )
-
-    def find(self, beginning: str) -> Session | str:
-        """
-        Return the session whose id begins so; a line that says why there is no such one.
-
-        :param beginning: at least `SHORTEST` characters of an id.
-        """
-        if len(beginning) < SHORTEST:
-            return f"give at least {SHORTEST} characters of the id"
-        sessions = self._roster.sessions.values()
-        found = [each for each in sessions if each.identity.id.startswith(beginning)]
-        whole = [each for each in found if each.identity.id == beginning]
-        if len(whole or found) == 1:
-            return (whole or found)[0]
-        if not found:
-            return "no session has an id that begins so"
-        ids = ", ".join(sorted(each.identity.id for each in found)[:5])
-        return f"{len(found)} sessions have an id that begins so: {ids}"
 
     def reason_against(self, session: Session, living: Living | None = None) -> Reason | None:
         """
@@ -318,56 +293,63 @@ class Judge:
         :param living: the processes that live; None to ask only what needs no look at them.
         """
         if living is not None:
-            _ask_for_the_owner(session, living)
-        case = self._case(session, self.circumstances())
+            _ask_for_the_owner(session, living.of(session.home))
+        case = self.case_of(session)
         wished = replace(case.history, asked=session.verdict.key)
-        system = PERMISSIVE if living is None else case.system
-        return assess(replace(case, history=wished, system=system)).held
+        asked = replace(case, history=wished)
+        return known_reason(asked) if living is None else assess(asked).held
 
     def ask(self, session: Session, by: str) -> str | None:
         """Record that a person wants a session to be revived now; return the warning."""
         session.settled = False
-        return self._ledger.asked(stop_of(self._case(session, self.circumstances())), by)
+        return self._ledger.asked(self.case_of(session).stop, by)
 
     def circumstances(self) -> Circumstances:
         """Return what holds for all sessions now."""
         return Circumstances(
-            self._times.wall(),
-            self._times.monotonic(),
-            self.settings,
-            self._ledger.paused,
-            self.kept,
-            (self._keeper.warning or self._ledger.warning) is None and self._revivals.may_start,
-            self._ledger.sums.first_at,
-            self._ledger.starts,
-            self._resets,
-            {name: self._revivals.load(name) for name in self.kept},
-            self._times.clock(),
+            now=self._times.wall(),
+            monotonic=self._times.monotonic(),
+            clock=self._times.clock(),
+            settings=self.settings,
+            paused=self._ledger.paused,
+            kept=self.kept,
+            may_start=(self._keeper.warning or self._ledger.warning) is None
+            and self._revivals.may_start,
+            first_at=self._ledger.sums.first_at,
+            starts=self._ledger.starts,
+            resets=self._resets,
+            loads={name: self._revivals.load(name) for name in self.kept},
+            finds=self._finds,
         )
 
-    def outlook(self, session: Session, stop: Entry) -> Outlook:
-        """
-        Return what becomes of a session that has stopped.
+    def _finds(self, home: str, command: Command) -> bool:
+        """Return whether a command's program is found; a warning says why it is not."""
+        try:
+            self._world.program(command)
+        except CommandError as error:
+            self._warn(f"No session of {home} can be revived: {error}")
+            return False
+        return True
 
-        :param stop: the ledger's entry of its last stop.
-        """
-        case = self._case(session, self.circumstances())
-        known = (stop.key, case.history.found)
-        return outlook(replace(case, newer_record=session.verdict.key not in known))
-
-    def _case(
-        self, session: Session, circumstances: Circumstances, *, newer_record: bool = False
+    def case_of(
+        self,
+        session: Session,
+        circumstances: Circumstances | None = None,
+        *,
+        newer_record: bool = False,
     ) -> Case:
-        history = self._ledger.history(*session.name)
-        return Case(
+        """
+        Return the case of a session.
+
+        :param circumstances: those of now if None.
+        :param newer_record: whether it has grown since its revival was planned.
+        """
+        return Case.of(
             session,
-            history,
-            circumstances,
-            ending_of(session, history, circumstances),
-            running=session.name in self._revivals.running,
-            reviving=self._revivals.reviving(session.name),
+            self._ledger.history(*session.name),
+            circumstances or self.circumstances(),
+            self._revivals.running.get(session.name),
             newer_record=newer_record,
-            system=_System(session, self._world, self._warn),
         )
 
     def _note(self, case: Case, assessment: Assessment) -> None:
@@ -375,6 +357,8 @@ class Judge:
         session.state = assessment.state
         session.needs = needs(case, assessment)
         session.due = assessment.until
+        if assessment.held is Reason.DIRECTORY:
+            self._warn(f"{named(session.name)} cannot be revived: {session.unusable}")
 
     def unsettle(self) -> None:
         """Have every session judged again."""
@@ -384,67 +368,13 @@ class Judge:
     def restate(self) -> None:
         """Assess every session afresh, by what is known already."""
         circumstances = self.circumstances()
-        for session in self._roster.sessions.values():
-            if not session.settled:
-                with self._apart(session):
-                    case = self._case(session, circumstances)
-                    self._note(case, assess(case))
 
-    def session_report(self, session: Session, circumstances: Circumstances) -> dict[str, Any]:
-        """Return a session as the reply to ``SESSIONS`` has it."""
-        case = self._case(session, circumstances)
-        assessment = assess(case)
-        shows_reason = assessment.kind in REVIVABLE
-        return {
-            Key.AGENT: session.agent,
-            Key.ID: session.identity.id,
-            Key.DIRECTORY: session.identity.directory,
-            Key.TRANSCRIPT: session.path,
-            Key.STATE: assessment.state,
-            Key.KIND: assessment.kind,
-            Key.SINCE: session.since,
-            Key.DUE: assessment.due,
-            Key.UNTIL: assessment.until,
-            Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
-            Key.HELD: shown_reason(case) if shows_reason else None,
-            Key.NEEDS: needs(case, assessment),
-            Key.HOME: session.home.name,
-            Key.VARIABLES: dict(session.home.environment) or None,
-            Key.OWNER: session.owner,
-            Key.WHO: session.who,
-            Key.METHOD: assessment.method,
-            Key.DOUBT: _doubt(case),
-            Key.OUTPUT: self._revivals.output_of(session.name),
-        }
+        def ask(session: Session) -> None:
+            case = self.case_of(session, circumstances)
+            self._note(case, assess(case))
 
-
-class _System:
-    """What a look at the system answers about one session, as `case.System` asks it."""
-
-    def __init__(self, session: Session, world: World, warn: Callable[[str], None]) -> None:
-        self._session = session
-        self._world = world
-        self._warn = warn
-
-    def owner(self) -> Owner | None:
-        return self._session.owner
-
-    def doubt(self) -> str | None:
-        return self._session.doubt
-
-    def directory(self) -> bool:
-        unusable = self._session.unusable
-        if unusable is not None:
-            self._warn(f"{named(self._session.name)} cannot be revived: {unusable}")
-        return unusable is None
-
-    def program(self, command: Command) -> bool:
-        try:
-            self._world.program(command)
-        except CommandError as error:
-            self._warn(f"No session of {self._session.home.name} can be revived: {error}")
-            return False
-        return True
+        for _ in self._each(ask):
+            pass
 
 
 def named(name: tuple[str, str]) -> str:
@@ -452,20 +382,8 @@ def named(name: tuple[str, str]) -> str:
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
 
 
-def _doubt(case: Case) -> str | None:
-    """Return why a session's open program is not given its prompt, in words."""
-    if case.method is Method.TYPE_INTO:
-        return case.session.doubt
-    return "it is not known to take a message" if case.takes_no_message else None
-
-
-def _ask_for_the_owner(session: Session, living: Living) -> None:
-    witness = living.witness(session.home, session.identity, session.path)
+def _ask_for_the_owner(session: Session, owners: Owners) -> None:
+    witness = owners.witness(session.identity, session.path)
     session.owner, session.who = witness.owner, witness.who
     session.is_interactive = witness.is_interactive
-    session.is_queued = living.is_queued(session.home, session.identity)
-
-
-def _has_left(session: Session, living: Living) -> bool:
-    at = session.verdict.at
-    return living.has_left(session.home, session.identity, session.since if at is None else at)
+    session.is_queued = owners.is_queued(session.identity)

@@ -1,21 +1,26 @@
-"""Which sessions and entries a client asks for, and in which order it gets them."""
+"""Which sessions and entries a client asks for, in which order it gets them, and in which form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.case import Case, assess, shown_reason
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
+from palingenesis.monitor.needs import needs
 from palingenesis.monitor.roster import Session
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import Key, State
+from palingenesis.words import REVIVABLE, Key, Method, State
 
 #: Sessions in one page.
 PAGE = 100
 #: Entries of the ledger if their number is not given.
 COUNT = 20
+
+#: Characters of an id that name a session.
+SHORTEST = 4
 
 _URGENCIES = {State.REVIVING: 1, State.WAITING: 2, State.WORKING: 3}
 _REST = 4
@@ -138,6 +143,58 @@ def urgency(session: Session, oldest: float) -> int:
     if session.needs is not None and session.since >= oldest:
         return 0
     return _URGENCIES.get(session.state, _REST)
+
+
+def session_named(sessions: Collection[Session], beginning: str) -> Session:
+    """
+    Return the session whose id begins so.
+
+    :param beginning: at least `SHORTEST` characters of an id.
+    :raises QueryError: if no session's id does, or those of several.
+    """
+    if len(beginning) < SHORTEST:
+        raise QueryError(f"give at least {SHORTEST} characters of the id")
+    found = [each for each in sessions if each.identity.id.startswith(beginning)]
+    whole = [each for each in found if each.identity.id == beginning]
+    if len(whole or found) == 1:
+        return (whole or found)[0]
+    if not found:
+        raise QueryError("no session has an id that begins so")
+    ids = ", ".join(sorted(each.identity.id for each in found)[:5])
+    raise QueryError(f"{len(found)} sessions have an id that begins so: {ids}")
+
+
+def session_report(case: Case) -> dict[str, Any]:
+    """Return a session as the reply to ``SESSIONS`` has it."""
+    session, assessment = case.session, assess(case)
+    return {
+        Key.AGENT: session.agent,
+        Key.ID: session.identity.id,
+        Key.DIRECTORY: session.identity.directory,
+        Key.TRANSCRIPT: session.path,
+        Key.STATE: assessment.state,
+        Key.KIND: assessment.kind,
+        Key.SINCE: session.since,
+        Key.DUE: assessment.due,
+        Key.UNTIL: assessment.until,
+        Key.ATTEMPTS: case.history.attempts if case.ending is None else case.ending.attempts,
+        Key.HELD: shown_reason(case) if assessment.kind in REVIVABLE else None,
+        Key.NEEDS: needs(case, assessment),
+        Key.HOME: session.home.name,
+        Key.VARIABLES: dict(session.home.environment) or None,
+        Key.OWNER: session.owner,
+        Key.WHO: session.who,
+        Key.METHOD: assessment.method,
+        Key.DOUBT: _doubt(case),
+        Key.OUTPUT: case.running and case.running.output,
+    }
+
+
+def _doubt(case: Case) -> str | None:
+    """Return why a session's open program is not given its prompt, in words."""
+    if case.method is Method.TYPE_INTO:
+        return case.session.doubt
+    return "it is not known to take a message" if case.takes_no_message else None
 
 
 def _is_count(text: str) -> bool:

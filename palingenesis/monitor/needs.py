@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palingenesis.monitor.case import SELF_RESUME, Assessment, Case
-from palingenesis.words import Kind, Method, Owner, Reason, State
+from palingenesis.words import Kind, Method, Reason, State
 
 _KINDS = {
     Kind.ASKING: "an answer",
@@ -45,7 +45,7 @@ def needs(case: Case, assessment: Assessment) -> str | None:
         return _REASONS[assessment.held]
     if not _is_stuck(case, assessment):
         return None
-    doubt = case.system.doubt() if case.method is Method.TYPE_INTO else None
+    doubt = case.session.doubt if case.method is Method.TYPE_INTO else None
     return _STUCK if doubt is None else f"{_STUCK}: {doubt}"
 
 
@@ -56,7 +56,7 @@ def _has_taken_nothing(case: Case) -> bool:
         attempt is not None
         and attempt.method is Method.QUEUE
         and attempt.stop.key == case.session.verdict.key
-        and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
+        and case.session.is_open
         and case.circumstances.now - attempt.at > SELF_RESUME
     )
 
@@ -73,9 +73,9 @@ def _is_stuck(case: Case, assessment: Assessment) -> bool:
     reset = case.session.verdict.reset
     return (
         case.kind is Kind.LIMIT
-        and case.session.owner in (Owner.PROGRAM, Owner.SERVER)
+        and case.session.is_open
         and (assessment.method is not Method.QUEUE or assessment.held is Reason.OWNER_ALIVE)
         and reset is not None
-        and (case.method is not Method.TYPE_INTO or case.system.doubt() is not None)
+        and (case.method is not Method.TYPE_INTO or case.session.doubt is not None)
         and case.circumstances.now - reset > SELF_RESUME
     )

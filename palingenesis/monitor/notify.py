@@ -91,18 +91,13 @@ class Notifier:
 
     :param command: the program and its arguments; empty if nobody is notified.
     :param events: the events for which it is run.
-    :param environment: the daemon's environment; that of this process if None.
     """
 
     def __init__(
-        self,
-        command: Sequence[str] = (),
-        events: Container[str] = DEFAULT_EVENTS,
-        environment: Mapping[str, str] | None = None,
+        self, command: Sequence[str] = (), events: Container[str] = DEFAULT_EVENTS
     ) -> None:
         self.command = command
         self.events = events
-        self._environment = environment
         self._running: list[_Run] = []
         self._started: dict[str, deque[float]] = {}
 
@@ -152,9 +147,7 @@ class Notifier:
 
     def _run(self, entry: Mapping[str, Any], summary: str, now: float) -> str | None:
         event = json.dumps(entry).encode("ascii") + b"\n"
-        added = {SUMMARY_VARIABLE: summary}
-        inherited = os.environ if self._environment is None else self._environment
-        full = child.child_environment(inherited, added)
+        full = child.child_environment(os.environ, {SUMMARY_VARIABLE: summary})
         try:
             program = child.find_program(self.command[0], full)
             process = child.start_with(event, self.command, program, full)

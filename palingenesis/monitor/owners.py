@@ -11,12 +11,14 @@ import fcntl
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from palingenesis.monitor import machine
 from palingenesis.monitor.mounts import Mount, is_shared_at, is_shared_by_name, read_mounts
 from palingenesis.monitor.processes import Process, every_process, have_open, look_at, processes_of
+from palingenesis.monitor.sessions import Identity
 from palingenesis.words import Owner
 
 #: The first PID namespace, in which every process is seen: ``PROC_PID_INIT_INO`` of Linux.
@@ -364,6 +366,66 @@ class Snapshot:
             return "programs outside of this container may share its directory"
         if is_shared_at(path, device, self.mounts):
             return "other machines may share its file system"
+        return None
+
+
+class Owners(ABC):
+    """
+    What an agent's own files and this machine prove, at one moment, about its sessions' owners.
+
+    :param snapshot: this machine at that moment.
+    :ivar warnings: one line for each problem that a person should solve.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.warnings: list[str] = []
+
+    def witness(self, session: Identity, transcript: str) -> Witness:
+        """
+        Return the strongest word about what can write to a session.
+
+        Its owner is only proven gone if every process that may write to its transcript is seen.
+        """
+        return strongest(self._witnesses(session, transcript))
+
+    def _witnesses(self, session: Identity, transcript: str) -> Iterator[Witness]:
+        yield self.witnessed(session, transcript)
+        name = os.path.basename(transcript)
+        # A name that several sessions share names none of them without its directory.
+        process = self.snapshot.mentioning(session.id, name if session.id in name else transcript)
+        if process is not None:
+            yield Witness.of(process)
+        blindness = self.snapshot.blindness(transcript)
+        if blindness is not None:
+            yield Witness.unknown(blindness)
+
+    @abstractmethod
+    def witnessed(self, session: Identity, transcript: str) -> Witness:
+        """Return what has a session, by the agent's files and its own processes."""
+
+    def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
+        """Return whether the session's process said last that it waits for a person."""
+        return False
+
+    def wants_permission(self, session: Identity) -> bool:  # noqa: ARG002
+        """Return whether what the session's process waits for is a permission."""
+        return False
+
+    def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
+        """
+        Return whether a person has left a session, and its transcript does not say so.
+
+        :param since: the time of its last record, in seconds since the epoch.
+        """
+        return False
+
+    def is_queued(self, session: Identity) -> bool | None:  # noqa: ARG002
+        """
+        Return whether a message waits in the agent's own queue for a session.
+
+        None if that cannot be told, as of an agent without a queue.
+        """
         return None
 
 

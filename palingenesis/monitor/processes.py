@@ -198,7 +198,7 @@ def ours() -> Iterator[Process]:
             yield from _listed_by_ps(uid)
         return
     try:
-        pids = list(_pids(uid, "/proc")) if _LINUX else [each.pid for each in _listed_by_ps(uid)]
+        pids = list(_pids(uid)) if _LINUX else [each.pid for each in _listed_by_ps(uid)]
     except OSError:
         return
     for pid in pids:
@@ -238,28 +238,18 @@ def have_open(paths: Collection[str], proc: str = "/proc") -> bool:
     return False
 
 
-def processes_of(uid: int, proc: str = "/proc") -> Iterator[Process]:
+def processes_of(uid: int) -> Iterator[Process]:
     """
-    Yield the living processes of a user.
+    Yield the living processes of a user on macOS.
 
-    :param proc: where proc(5) is mounted, on Linux.
     :raises OSError: if they cannot be listed, or one that lives cannot be looked at, as without
         a free descriptor.
     """
-    if sys.platform == "darwin":
-        kernel = macos_kernel()
-        for pid in kernel.pids():
-            try:
-                process = _in_kernel(kernel, pid) if kernel.process(pid).uid == uid else None
-            except ProcessLookupError:
-                continue  # it ended meanwhile
-            if process is not None:
-                yield process
-        return
-    for pid in _pids(uid, proc):
+    kernel = macos_kernel()
+    for pid in kernel.pids():
         try:
-            process = _in_proc(f"{proc}/{pid}", pid)
-        except (FileNotFoundError, ProcessLookupError):
+            process = _in_kernel(kernel, pid) if kernel.process(pid).uid == uid else None
+        except ProcessLookupError:
             continue  # it ended meanwhile
         if process is not None:
             yield process
@@ -375,11 +365,11 @@ def _listed_by_ps(uid: int) -> list[Process]:
     return parse_ps(machine.run(_PS, *options, environment=_ENVIRONMENT) or "", uid)
 
 
-def _pids(uid: int, proc: str) -> Iterator[int]:
-    for name in names_in(proc, PROCESS_LIMIT):
+def _pids(uid: int) -> Iterator[int]:
+    for name in names_in("/proc", PROCESS_LIMIT):
         if name.isascii() and name.isdigit():
             try:
-                if os.stat(f"{proc}/{name}").st_uid == uid:
+                if os.stat(f"/proc/{name}").st_uid == uid:
                     yield int(name)
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended meanwhile

@@ -1,14 +1,11 @@
-"""From the text of a stop to the time when its session may go on; nothing here does I/O."""
+"""From the text of a stop to the time when its limit ends; nothing here does I/O."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
-
-from palingenesis.words import REVIVABLE, Kind
 
 #: Characters of a text in which a reset is looked for.
 TEXT_LIMIT = 4096
@@ -109,44 +106,6 @@ def stated(reset: float | None, at: float | None) -> float | None:
     if reset is None or (at is not None and reset < at - at % 60):
         return None
     return reset
-
-
-def due(
-    kind: Kind,
-    reset: float | None,
-    since: float,
-    session: str,
-    attempts: int = 0,
-    *,
-    margin: float = 90.0,
-    stagger: float = 60.0,
-    retry: Sequence[float] = (300.0, 900.0, 1800.0, 3600.0),
-) -> float | None:
-    """
-    Return when a session may be revived, in seconds since the epoch; None if never.
-
-    :param reset: when the limit ends, in seconds since the epoch; None if that is not stated.
-    :param since: the time of the stop or, after a failed attempt, of that attempt's end.
-    :param session: the session's id.
-    :param attempts: how many attempts have failed since the stop.
-    :param margin: seconds added to a stated reset.
-    :param stagger: the most seconds that are added for the session's id.
-    :param retry: seconds to wait, attempt by attempt; the last one repeats.
-    """
-    if kind not in REVIVABLE:
-        return None
-    if reset is None:
-        return since + retry[min(attempts, len(retry) - 1)]
-    after = reset + margin + stagger * share(session)
-    if attempts:
-        after = max(after, since + retry[min(attempts - 1, len(retry) - 1)])
-    return after
-
-
-def share(session: str) -> float:
-    """Hash a session's id to a number from 0 to 1, the same one on every machine."""
-    digest = hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _zone(name: str) -> tzinfo:

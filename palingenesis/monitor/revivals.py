@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from palingenesis.monitor.case import Case, Load, has_run_out
+from palingenesis.monitor.case import Case, Load
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
+from palingenesis.monitor.revive import Ended, Revival
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.settings import PROMPT, Settings
+from palingenesis.monitor.settings import PROMPT, HomeRevival, Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth
-from palingenesis.monitor.typist import Typed, Typing
+from palingenesis.monitor.typist import Typed
 from palingenesis.monitor.world import World
 from palingenesis.words import Event, Kind, Method, Owner
 
@@ -35,66 +36,12 @@ RETRY_OF_ONE = 600.0
 _GONE = Ended(None, False, False)
 
 
-@dataclass(slots=True)
-class Running:
-    """
-    An attempt whose outcome is open, or whose command still runs.
-
-    :ivar revival: its command; None if that was gone when a daemon came back.
-    :ivar began_here: whether this daemon started it, so that ``before`` is known.
-    :ivar before: the agent's last progress before it started, as the transcript shows it.
-    :ivar growth: how much there was of the session when it was last looked at; None until then.
-    :ivar observed: whether this daemon has looked at the session since the attempt is known.
-    :ivar calling: whether a call of a tool was under way then.
-    :ivar home: the name of the session's home.
-    :ivar leads_until: until when the others of the home wait for it, in seconds of the clock
-        that is never set back; 0 if they do not.
-    :ivar others: the sessions that were known in the session's directory when it began.
-    :ivar worked: whether it has worked: its outcome is recorded then.
-    :ivar ended: how its command ended; None while it runs.
-    :ivar handed_over: whether its command ended because a living program has the prompt: its
-        outcome is in the session's records alone.
-    :ivar grown: when the session last grew, in seconds of the clock that is never set back.
-    :ivar gone: since when nothing has the session, in seconds of the same clock; None while
-        something may.
-    :ivar stall: for how many seconds the session may not grow.
-    :ivar typing: the prompt that is being typed, if it is; None once its outcome is known.
-    :ivar sent_at: when Enter was pressed, in seconds of the clock that is never set back; None
-        if that is not known, or nothing is typed.
-    """
-
-    attempt: Attempt
-    revival: Revival | None
-    began_here: bool = False
-    before: float | None = None
-    growth: Growth | None = None
-    observed: bool = False
-    calling: bool = False
-    home: str = ""
-    leads_until: float = 0.0
-    others: frozenset[Name] = frozenset()
-    worked: bool = False
-    ended: Ended | None = None
-    handed_over: bool = False
-    grown: float = 0.0
-    gone: float | None = None
-    stall: float = math.inf
-    typing: Typing | None = None
-    sent_at: float | None = None
-
-    @property
-    def runs(self) -> bool:
-        """Whether its command runs, or a program that it was handed over to may."""
-        return self.ended is None or self.handed_over
-
-
 class Revivals:
     """
     Starts commands, looks after them, and records what becomes of them.
 
     :param recorded: called for each event that is recorded.
     :ivar running: by agent and session.
-    :ivar trouble: what any command lacks, in one line; None if nothing is known to be missing.
     """
 
     def __init__(self, ledger: Ledger, world: World, times: Times, recorded: Recorded) -> None:
@@ -105,21 +52,21 @@ class Revivals:
         self._recovered = False
         #: The newest reset after which a session of each home went first, by the home's name.
         self._led: dict[str, float] = {}
-        self._has_output = True
         self._retry_at = 0.0
+        #: Why no output can be kept, and what the last command lacked, each in one line.
+        self._output_warning: str | None = None
         self._lacking: str | None = None
         self.running: dict[tuple[str, str], Running] = {}
-        self.trouble: str | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What any command lacks, in one line; None if nothing is known to be missing."""
+        return self._output_warning or self._lacking
 
     @property
     def may_start(self) -> bool:
         """Whether it is worth a try to start a command."""
-        return self._has_output and self._times.monotonic() >= self._retry_at
-
-    def reviving(self, name: tuple[str, str]) -> bool:
-        """Return whether a session is being revived, and its revival has not worked yet."""
-        running = self.running.get(name)
-        return running is not None and not running.worked
+        return self._output_warning is None and self._times.monotonic() >= self._retry_at
 
     def latest(self) -> Attempt | None:
         """Return the attempt that began last, of those that have not worked yet."""
@@ -130,16 +77,11 @@ class Revivals:
         """Return whether a command has ended whose attempt is still to be judged."""
         return any(not each.runs for each in self.running.values())
 
-    def is_handed_over(self, name: Name) -> bool:
-        """Return whether a living program was handed the prompt for a session."""
-        running = self.running.get(name)
-        return running is not None and running.handed_over
-
     def forget(self) -> None:
         """Leave everything to another daemon, which is the keeper."""
         self.running.clear()
         self._recovered = False
-        self._lacking = self.trouble = None
+        self._lacking = self._output_warning = None
 
     def load(self, home: str) -> Load:
         """Return what is being revived in a home; a message that nothing comes of is left out."""
@@ -167,11 +109,12 @@ class Revivals:
         """
         if self._times.monotonic() >= self._retry_at + RETRY:
             self._lacking = None
-        output = self._world.output_trouble()
-        self._has_output, self.trouble = output is None, output or self._lacking
+        self._output_warning = self._world.output_warning()
         self._recover(settings)
         for running in self.running.values():
             revival = running.revival
+            named = self._named(running.attempt, settings)
+            running.prompt = None if named is None else named.prompt
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
@@ -197,7 +140,7 @@ class Revivals:
         :param others: the sessions in the same directory.
         :return: why nothing was started, in one line; None if it was.
         """
-        session, stop, command = case.session, stop_of(case), case.command
+        session, stop, command = case.session, case.stop, case.command
         attempt: Attempt | None = None
 
         def intend() -> None:
@@ -214,11 +157,7 @@ class Revivals:
             assert attempt is not None  # noqa: S101 - it was just written down
             self._type(case, attempt)
             return None
-        in_use = [
-            each.revival.output
-            for each in self.running.values()
-            if each.revival is not None and each.revival.output is not None
-        ]
+        in_use = [each.output for each in self.running.values() if each.output is not None]
         try:
             revival = self._world.start(
                 command, session.home, session.identity, in_use, case.settings.outputs, intend
@@ -226,7 +165,7 @@ class Revivals:
         except (CommandError, LedgerError) as error:
             now, reason = self._times.monotonic(), str(error)
             if isinstance(error, ResourceError):
-                self._retry_at, self._lacking, self.trouble = now + RETRY, reason, reason
+                self._retry_at, self._lacking = now + RETRY, reason
             elif attempt is not None:
                 session.unstartable_until = now + RETRY_OF_ONE
             if attempt is not None:
@@ -234,7 +173,7 @@ class Revivals:
                 self._recorded(Event.FAILED, stop, f"not started: {reason}")
             return reason
         assert attempt is not None  # noqa: S101 - a command starts after its intent
-        self._lacking = self.trouble = None
+        self._lacking = None
         self._begin(case, attempt, revival, others)
         self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
@@ -258,6 +197,7 @@ class Revivals:
             home=session.home.name,
             leads_until=now + LEAD if self._goes_first(case) else 0.0,
             others=others,
+            prompt=PROMPT if case.revival is None else case.revival.prompt,
         )
         return running
 
@@ -281,7 +221,7 @@ class Revivals:
                 return "the transcript has a newer record"
             return None
 
-        prompt = PROMPT if case.revival is None else case.revival.prompt
+        prompt = PROMPT if running.prompt is None else running.prompt
         running.typing = self._world.type(session.home, session.identity, prompt, forbids)
 
     def _goes_first(self, case: Case) -> bool:
@@ -308,23 +248,16 @@ class Revivals:
         self._kill(running.attempt, "ended at a person's wish", by)
         return None
 
-    def output_of(self, name: Name) -> str | None:
-        """Return the file with the output of the command that revives a session, if it runs."""
-        running = self.running.get(name)
-        return None if running is None or running.revival is None else running.revival.output
-
     def observe(
         self,
         running: Running,
         session: Session | None,
-        prompt: str | None,
         successors: Iterable[Session],
     ) -> None:
         """
         Judge an attempt by its transcript, which was read after its command was looked at.
 
         :param session: the session, and what has it as last seen; None if its transcript is gone.
-        :param prompt: the prompt that the command is given.
         :param successors: the sessions in the same directory, one of which may be what the
             command has begun in the place of this one.
         """
@@ -343,7 +276,7 @@ class Revivals:
                     running.revival.grew(ago)
             running.growth, running.calling = growth, session.verdict.calling
             progressed = _progressed(running, session, self._times.wall())
-            if not running.worked and progressed and self._is_ours(attempt, session, prompt):
+            if not running.worked and progressed and self._is_ours(running, session):
                 running.worked = True
                 self._ledger.worked(attempt)
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
@@ -356,13 +289,13 @@ class Revivals:
                 self._recorded(Event.ENDED, attempt.stop, f"attempt {attempt.attempt}")
             # Only a command may have begun another session.
             elif attempt.method or not self._continued(running, session, successors):
-                self._end(running, running.ended, session, prompt)
+                self._end(running, running.ended, session)
 
-    def _is_ours(self, attempt: Attempt, session: Session, given: str | None) -> bool:
+    def _is_ours(self, running: Running, session: Session) -> bool:
         """Return whether the agent goes on because of an attempt, and not of a person's prompt."""
-        if attempt.method not in (Method.QUEUE, Method.TYPE_INTO) or given is None:
+        if running.attempt.method is None or running.prompt is None:
             return True
-        return _is_given(*self._world.last_prompt(session.home, session.path), attempt, given)
+        return running.has_given(*self._world.last_prompt(session.home, session.path))
 
     def _goes_on(self, running: Running, ended: Ended, session: Session | None) -> bool:
         """
@@ -375,10 +308,9 @@ class Revivals:
         if session is None or ended.exit or ended.stalled or attempt.killed is not None:
             return False
         is_message = attempt.method is Method.QUEUE
-        lives = session.owner in (Owner.PROGRAM, Owner.SERVER)
         # How long a command took that another daemon started is not known.
         soon = ended.quick or running.revival is None or not running.began_here
-        running.handed_over = running.handed_over or is_message or (lives and soon)
+        running.handed_over = running.handed_over or is_message or (session.is_open and soon)
         if not running.handed_over:
             return False
         is_new = session.verdict.key != attempt.stop.key
@@ -466,13 +398,7 @@ class Revivals:
                 return True
         return False
 
-    def _end(
-        self,
-        running: Running,
-        ended: Ended,
-        session: Session | None,
-        given: str | None,
-    ) -> None:
+    def _end(self, running: Running, ended: Ended, session: Session | None) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
         # A prompt may be the user's if nobody saw the command run, or if somebody is back; the
         # prompt of a command that was killed together with its daemon is known by its text.
@@ -480,15 +406,15 @@ class Revivals:
         seen = running.revival is not None and running.attempt.method is None
         found = None
         if session is not None:
-            known = given is not None and session.verdict.prompt == given
+            known = running.prompt is not None and session.verdict.prompt == running.prompt
             if running.attempt.method is not None:
-                known = self._is_ours(running.attempt, session, given)
+                known = self._is_ours(running, session)
             if same or ((seen or known) and session.owner is Owner.GONE):
                 found = prompt_in(session)
         quick = ended.quick and (found is not None or same)
         if running.handed_over:
             quick = False
-            if session is not None and _is_cut(session, running.attempt, given):
+            if session is not None and _is_cut(running, session):
                 found, quick = session.verdict.key, True
         self._fail(
             running.attempt,
@@ -514,17 +440,6 @@ class Revivals:
         )
         how = reason or ("ended, since nothing grew" if ended.stalled else _shown(ended.exit))
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
-
-    def give_up_if_hopeless(self, case: Case) -> None:
-        """Give up a session if its last attempt failed and no further attempt is allowed."""
-        history = case.history
-        if history.given_up or history.open is not None or history.failed_at is None:
-            return
-        if history.quick < QUICK_LIMIT and not has_run_out(case):
-            return
-        stop = stop_of(case)
-        self._ledger.gave_up(stop)
-        self._recorded(Event.GAVE_UP, stop, f"after {history.attempts} attempts")
 
     def _recover(self, settings: Settings) -> None:
         """Find again what a daemon before this one has started, or intended to."""
@@ -552,22 +467,14 @@ class Revivals:
                 self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
 
     def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
-        stop, method = attempt.stop, attempt.method or Method.COMMAND
-        revival = settings.revival_of(self._world.home_of(stop).name, stop.directory)
-        return self._world.adopt(attempt, None if revival is None else revival.run_for(method))
+        named = self._named(attempt, settings)
+        method = attempt.method or Method.COMMAND
+        return self._world.adopt(attempt, None if named is None else named.run_for(method))
 
-
-def stop_of(case: Case) -> Stop:
-    """Return what the ledger records of how a session ended."""
-    session = case.session
-    return Stop(
-        session.agent,
-        session.identity.id,
-        session.verdict.key,
-        case.kind,
-        session.path,
-        session.identity.directory,
-    )
+    def _named(self, attempt: Attempt, settings: Settings) -> HomeRevival | None:
+        """Return how the configuration brings back the session of an attempt."""
+        stop = attempt.stop
+        return settings.revival_of(self._world.home_of(stop).name, stop.directory)
 
 
 def prompt_in(session: Session) -> str | None:
@@ -585,21 +492,18 @@ def _progressed(running: Running, session: Session, now: float) -> bool:
     return progress > running.attempt.at
 
 
-def _is_cut(session: Session, attempt: Attempt, given: str | None) -> bool:
+def _is_cut(running: Running, session: Session) -> bool:
     """
     Return whether a turn of our own message was cut off before any answer.
 
     Codex does that itself if it runs without a person (openai/codex#41060): it is no user's end.
     """
     verdict = session.verdict
-    if attempt.method is not Method.QUEUE or verdict.kind is not Kind.USER or given is None:
-        return False
-    return _is_given(verdict.last_prompt, verdict.last_prompt_at, attempt, given)
-
-
-def _is_given(text: str | None, at: float | None, attempt: Attempt, given: str) -> bool:
-    """Return whether a prompt, by its text and its time, is the one that an attempt has given."""
-    return text == given and at is not None and at >= attempt.at
+    return (
+        running.attempt.method is Method.QUEUE
+        and verdict.kind is Kind.USER
+        and running.has_given(verdict.last_prompt, verdict.last_prompt_at)
+    )
 
 
 def _why(running: Running, session: Session | None) -> str | None:

@@ -23,7 +23,7 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt
-from palingenesis.monitor.sessions import Identity
+from palingenesis.monitor.sessions import ID, Identity
 from palingenesis.monitor.times import Times
 
 OUTPUT_DIRECTORY = "output"
@@ -42,7 +42,6 @@ QUICK_LIMIT = 2
 PLACEHOLDERS = ("id", "prompt", "directory")
 #: What agents set for their own children, and a revival is none.
 _HIDDEN = frozenset[str]().union(*(agent.own_variables for agent in AGENTS.values()))
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 #: Kept, since an upgrade of the package may take the file away under a running daemon.
 _OUTPUT_SOURCE = inspect.getsource(output)
@@ -69,7 +68,7 @@ def arguments_for(command: Command, session: Identity) -> list[str]:
 
     :raises CommandError: if the id is not one that is safe as an argument.
     """
-    if not _ID.fullmatch(session.id):
+    if not ID.fullmatch(session.id):
         raise CommandError(f"the session's id {session.id!r} is not fit for a command line")
     values = {"id": session.id, "prompt": command.prompt, "directory": session.directory}
     program, *others = command.arguments
@@ -335,7 +334,7 @@ def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process 
     return None
 
 
-def output_trouble(state_directory: str) -> str | None:
+def output_warning(state_directory: str) -> str | None:
     """Return why no command's output can be kept, in one line; None if nothing is known."""
     directory = os.path.join(state_directory, OUTPUT_DIRECTORY)
     try:

@@ -82,9 +82,19 @@ class Session:
         return self.agent, self.identity.id
 
     @property
+    def is_open(self) -> bool:
+        """Whether a program or a server has it, as far as is known."""
+        return self.owner in (Owner.PROGRAM, Owner.SERVER)
+
+    @property
     def since(self) -> float:
         """When its transcript was last written, in seconds since the epoch."""
         return self.stamp.mtime_ns / 1e9
+
+    @property
+    def at(self) -> float:
+        """The time of its last record, in seconds since the epoch; as good as is known."""
+        return self.since if self.verdict.at is None else self.verdict.at
 
 
 class Roster:
@@ -103,7 +113,7 @@ class Roster:
         self._times = times
         self._warn = warn
         self._by_path: dict[str, Session] = {}
-        self._doubts: dict[str, Session] = {}
+        self._disputed: dict[str, Session] = {}
         self._scanned: float | None = None
         self.sessions: dict[tuple[str, str], Session] = {}
 
@@ -201,21 +211,21 @@ class Roster:
         for session in self._by_path.values():
             found.setdefault(session.name, []).append(session)
         sessions: dict[tuple[str, str], Session] = {}
-        doubts: dict[str, Session] = {}
+        disputed: dict[str, Session] = {}
         for name, several in found.items():
             session = several[0] if len(several) == 1 else _chosen(several)
-            other = _rival(session, several)
+            other = _contradiction(session, several)
             if other is not None:
                 self._warn(
                     f"{session.path} and {other.path} are of the same session and do not agree; it"
                     " is not revived. Move the one that is not the agent's elsewhere."
                 )
-                doubt = self._doubts.get(session.path)
-                if doubt is None or doubt.stamp != session.stamp:
-                    doubt = _in_doubt(session)
-                session = doubts[session.path] = doubt
+                known = self._disputed.get(session.path)
+                if known is None or known.stamp != session.stamp:
+                    known = _disputed(session)
+                session = disputed[session.path] = known
             sessions[name] = session
-        self.sessions, self._doubts = sessions, doubts
+        self.sessions, self._disputed = sessions, disputed
 
 
 def _chosen(sessions: Iterable[Session]) -> Session:
@@ -224,7 +234,7 @@ def _chosen(sessions: Iterable[Session]) -> Session:
     return max(own or sessions, key=_age)
 
 
-def _rival(chosen: Session, sessions: Iterable[Session]) -> Session | None:
+def _contradiction(chosen: Session, sessions: Iterable[Session]) -> Session | None:
     """
     Return a transcript that does not agree with the chosen one; None if none does.
 
@@ -241,7 +251,7 @@ def _rival(chosen: Session, sessions: Iterable[Session]) -> Session | None:
     return None
 
 
-def _in_doubt(session: Session) -> Session:
+def _disputed(session: Session) -> Session:
     """Return a session of which nobody knows how it ended."""
     return replace(
         session,

@@ -17,14 +17,14 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from palingenesis.monitor import listing
 from palingenesis.monitor.case import TOO_FAR
-from palingenesis.monitor.forecast import Outlook
+from palingenesis.monitor.forecast import Outlook, outlook
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.inspection import inspect
 from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
-from palingenesis.monitor.listing import COUNT, EVERY, PAGE, SessionsQuery, urgency
 from palingenesis.monitor.notify import Notifier
 from palingenesis.monitor.report import SPAN, digest, facts, last_time
 from palingenesis.monitor.revivals import Revivals
@@ -132,7 +132,7 @@ class Monitor(Service):
         self._next: Any = None
         self._cooperator: Cooperator | None = None
         self._tick_under_way: Deferred[None] | None = None
-        self._ledger_warning: str | None = None
+        self._logged_warning: str | None = None
         self._failure: str | None = None
         self._scan_warnings: list[str] = []
         self._unanswered: set[str] = set()
@@ -259,7 +259,7 @@ class Monitor(Service):
         reason = self._judge.reason_against(session)
         if reason is None:
             directory = session.identity.directory
-            session.unusable = await self._patiently(self._world.directory_trouble, directory)
+            session.unusable = await self._patiently(self._world.directory_warning, directory)
             living = await self._see(self._homes())
             reason = self._judge.reason_against(session, living)
             if reason is None:
@@ -268,19 +268,20 @@ class Monitor(Service):
             if reason is None:
                 self._settle(session, self._judge.ask(session, by))
                 self._judge.begin(session, session.verdict.key, living)
-                if self._revivals.reviving(session.name):
+                if session.name in self._revivals.running:
                     self._summarize()
                     return
-                why = self._revivals.trouble or "see the log"
+                why = self._revivals.warning or "see the log"
                 raise SteeringError(f"{named(session.name)}: it could not be started; {why}")
         doubt = session.doubt if reason is Reason.OWNER_ALIVE else None
         why = reason if doubt is None else f"{reason}: {doubt}"
         raise SteeringError(f"{named(session.name)}: {why}", reason)
 
     def _steered(self, beginning: str) -> Session:
-        found = self._judge.find(beginning)
-        if isinstance(found, str):
-            raise SteeringError(f"{printable(beginning, NAME_LIMIT)}: {found}")
+        try:
+            found = listing.session_named(self._roster.sessions.values(), beginning)
+        except listing.QueryError as error:
+            raise SteeringError(f"{printable(beginning, NAME_LIMIT)}: {error}") from None
         if self._kept_by.get(found.home.name) is not True:
             raise SteeringError(f"{named(found.name)}: another daemon keeps its home")
         return found
@@ -317,7 +318,7 @@ class Monitor(Service):
     @property
     def is_healthy(self) -> bool:
         """Whether the last tick succeeded, and sessions can be revived."""
-        return not self._tick_failed and self.ledger_trouble is None
+        return not self._tick_failed and self.ledger_warning is None
 
     def observe(self, observer: Callable[[Entry], object]) -> None:
         """Have a function called with each entry that is recorded from now on."""
@@ -335,27 +336,29 @@ class Monitor(Service):
         return next((holder for holder in self._kept_by.values() if holder is not True), True)
 
     @property
-    def ledger_trouble(self) -> str | None:
+    def ledger_warning(self) -> str | None:
         """Why nothing can be recorded or started, in one line; None if everything can."""
-        return self._keeper.warning or self._ledger.warning or self._revivals.trouble
+        return self._keeper.warning or self._ledger.warning or self._revivals.warning
 
-    def sessions(self, query: SessionsQuery = EVERY) -> list[dict[str, Any]]:
+    def sessions(self, query: listing.SessionsQuery = listing.EVERY) -> list[dict[str, Any]]:
         """Return a page of sessions as ``SESSIONS`` does: the urgent first."""
-        return list(islice(self.all_sessions(query), PAGE))
+        return list(islice(self.all_sessions(query), listing.PAGE))
 
-    def all_sessions(self, query: SessionsQuery = EVERY) -> Iterator[dict[str, Any]]:
+    def all_sessions(
+        self, query: listing.SessionsQuery = listing.EVERY
+    ) -> Iterator[dict[str, Any]]:
         """Yield the sessions of every page; only those that are taken cost anything."""
         oldest = self._times.wall() - self._settings.max_age
         circumstances = self._judge.circumstances()
         for session in query.chosen(self._roster.sessions.values(), oldest):
-            yield self._judge.session_report(session, circumstances)
+            yield listing.session_report(self._judge.case_of(session, circumstances))
 
     @property
     def known_sessions(self) -> int:
         """How many sessions are monitored."""
         return len(self._roster.sessions)
 
-    def log(self, count: int = COUNT) -> list[dict[str, Any]]:
+    def log(self, count: int = listing.COUNT) -> list[dict[str, Any]]:
         """Return the last entries of the ledger as ``LOG`` does, the oldest first."""
         return self._ledger.last(count)
 
@@ -365,7 +368,7 @@ class Monitor(Service):
             **inspect(self._settings, self._world, self._kept_by),
             Key.STATE_DIRECTORY: self.state_directory,
             Key.KEEPER: self.keeper,
-            Key.LEDGER: self.ledger_trouble or OK_WORD,
+            Key.LEDGER: self.ledger_warning or OK_WORD,
             Key.SCAN: self.scan_warning or OK_WORD,
             Key.PAUSED: self.paused,
         }
@@ -429,7 +432,7 @@ class Monitor(Service):
 
     async def _revive(self, session: Session, key: str, homes: Sequence[Home]) -> None:
         directory = session.identity.directory
-        session.unusable = await self._patiently(self._world.directory_trouble, directory)
+        session.unusable = await self._patiently(self._world.directory_warning, directory)
         if session.unusable is None:
             living = await self._see(homes)
             await self._ask_for_doubt(session)
@@ -439,7 +442,7 @@ class Monitor(Service):
 
     async def _ask_for_doubt(self, session: Session) -> None:
         """Ask whether a prompt can be typed, if that is how a session is brought back."""
-        if not self._judge.types_into(session, self._judge.circumstances()):
+        if not self._judge.case_of(session).types:
             return
         home, identity = session.home, session.identity
         if IReactorFromThreads.providedBy(self._clock):
@@ -536,9 +539,9 @@ class Monitor(Service):
             self._holder = self._keeper.holder()
             if self._keeper.warning is None:
                 self._warn(f"Another daemon is the keeper (pid {self._holder})")
-        warning = self.ledger_trouble
-        if warning != self._ledger_warning:
-            self._ledger_warning = warning
+        warning = self.ledger_warning
+        if warning != self._logged_warning:
+            self._logged_warning = warning
             if warning is None:
                 self._log.info("Sessions can be revived again")
             else:
@@ -585,7 +588,7 @@ class Monitor(Service):
             if session.since < oldest and session.state not in (State.WAITING, State.REVIVING):
                 continue
             counts[session.agent, session.state.value] += 1
-            needs_you += urgency(session, oldest) == 0
+            needs_you += listing.urgency(session, oldest) == 0
             if latest is None or latest.since < session.since:
                 latest = session
         reviving = self._revivals.latest()
@@ -634,7 +637,7 @@ class Monitor(Service):
         session = self._roster.sessions.get((stop.agent or "", stop.session or ""))
         if session is None:
             return Outlook("its transcript is gone, or is not monitored", None)
-        return self._judge.outlook(session, stop)
+        return outlook(self._judge.case_of(session), stop.key)
 
     def _send_digest(self) -> None:
         """

@@ -39,7 +39,8 @@ class Identity:
         return replace(self, current=None if found.directory == self.directory else found.directory)
 
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: What an id looks like that no command takes for an option and no system for a path.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: The longest path of a directory, in characters: ``PATH_MAX`` less its NUL, limits.h.
 _DIRECTORY_LIMIT = 4095
 
@@ -54,7 +55,7 @@ def identified(id: object, directory: object) -> Identity | None:  # noqa: A002
     """
     if not isinstance(id, str) or not isinstance(directory, str):
         return None
-    if _ID.fullmatch(id) is None or not os.path.isabs(directory):
+    if ID.fullmatch(id) is None or not os.path.isabs(directory):
         return None
     if len(directory) > _DIRECTORY_LIMIT or "\0" in directory:
         return None

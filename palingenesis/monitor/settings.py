@@ -21,7 +21,7 @@ from palingenesis.monitor.revive import PLACEHOLDERS, Command
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.trust import distrusted
-from palingenesis.words import Event, Method, Owner
+from palingenesis.words import Event, Method
 
 #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
 Check = Callable[[str, object], Any]
@@ -42,17 +42,6 @@ _ENVIRONMENT_SIZE = 64 * 1024
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-#: The methods that can bring back a session by what has it, the best first. A command that
-#: is named for a session whose program is open waits until that has ended.
-_BY_OWNER: Mapping[Owner | None, tuple[Method, ...]] = {
-    None: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
-    Owner.UNKNOWN: (Method.COMMAND, Method.QUEUE, Method.TYPE_INTO),
-    Owner.GONE: (Method.COMMAND,),
-    Owner.PROGRAM: (Method.QUEUE, Method.TYPE_INTO, Method.COMMAND),
-    Owner.SERVER: (Method.QUEUE, Method.COMMAND),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +74,6 @@ class HomeRevival:
             Method.TYPE_INTO: self.type_into and TYPES,
         }
         return tuple(method for method, value in named.items() if value)
-
-    def method_for(
-        self, owner: Owner | None, *, is_interactive: bool = False, types: bool = True
-    ) -> Method | None:
-        """
-        Return the method for a session by what has it; None if none that is named fits.
-
-        :param owner: None if it is not known yet.
-        :param is_interactive: whether what has it takes a message.
-        :param types: whether a prompt may be typed at all.
-        """
-        unfit = set() if types else {Method.TYPE_INTO}
-        if owner in (Owner.PROGRAM, Owner.SERVER) and not is_interactive:
-            unfit.add(Method.QUEUE)
-        fitting = (each for each in _BY_OWNER[owner] if each in self.methods)
-        return next((each for each in fitting if each not in unfit), None)
 
     def run_for(self, method: Method) -> Command | None:
         """Return what a method runs; None if it runs nothing."""

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from palingenesis.monitor import files
 
+#: Characters of a text in a record that are looked at.
+TEXT_LIMIT = 16 * 1024
 #: Bytes read from the end at first; doubled up to `LAST_WINDOW`.
 FIRST_WINDOW = 128 * 1024
 LAST_WINDOW = 8 * 1024 * 1024

@@ -13,19 +13,17 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from palingenesis.monitor import revive
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.agents.agent import Owners
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home, HomeLocks, default_homes
 from palingenesis.monitor.keeper import DAEMON, other_daemons
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.owners import Witness, take_snapshot
+from palingenesis.monitor.owners import Owners, Snapshot, Witness, take_snapshot
 from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.scan import Change, Scans
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.transcript import Growth, Stamp
 from palingenesis.monitor.typist import Typing, Typist
-from palingenesis.words import Owner
 
 #: Processes beyond which a look at them belongs in a thread: some 20 ms.
 MANY_PROCESSES = 1000
@@ -43,36 +41,20 @@ class Living:
         self._owners = owners
         self.warnings = tuple(warnings)
 
-    def owner(self, home: Home, session: Identity, transcript: str) -> Owner:
-        """Return what can write to a session."""
-        return self.witness(home, session, transcript).owner
+    def of(self, home: Home) -> Owners:
+        """Return what has the sessions of a home; if it is not monitored, that is unknown."""
+        return self._owners.get(home.name) or _Unmonitored(home)
 
-    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:
-        """Return the strongest word about what can write to a session."""
-        owners = self._owners.get(home.name)
-        if owners is None:
-            return Witness.unknown(f"{home.directory} is not monitored")
-        return owners.witness(session, transcript)
 
-    def asking(self, home: Home, session: Identity) -> bool:
-        """Return whether a session's process said last that it waits for a person."""
-        owners = self._owners.get(home.name)
-        return owners is not None and owners.is_asking(session)
+class _Unmonitored(Owners):
+    """The owners of the sessions of a home that is not monitored."""
 
-    def is_queued(self, home: Home, session: Identity) -> bool | None:
-        """Return whether a message waits for a session; see `Owners.is_queued`."""
-        owners = self._owners.get(home.name)
-        return None if owners is None else owners.is_queued(session)
+    def __init__(self, home: Home) -> None:
+        super().__init__(Snapshot(None))
+        self._home = home
 
-    def wants_permission(self, home: Home, session: Identity) -> bool:
-        """Return whether what a session's process waits for is a permission."""
-        owners = self._owners.get(home.name)
-        return owners is not None and owners.wants_permission(session)
-
-    def has_left(self, home: Home, session: Identity, since: float) -> bool:
-        """Return whether a person has left a session; see `Owners.has_left`."""
-        owners = self._owners.get(home.name)
-        return owners is not None and owners.has_left(session, since)
+    def witnessed(self, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        return Witness.unknown(f"{self._home.directory} is not monitored")
 
 
 class World:
@@ -176,7 +158,7 @@ class World:
                 warnings.append(f"No session in {home.directory} can be revived: {blindness}")
         return Living(owners, warnings)
 
-    def directory_trouble(self, path: str) -> str | None:
+    def directory_warning(self, path: str) -> str | None:
         """Return why no session can be revived in a directory, in one line; None if one can."""
         try:
             revive.check_directory(path)
@@ -192,9 +174,9 @@ class World:
         """
         return revive.find_program(command, self._environment)
 
-    def output_trouble(self) -> str | None:
+    def output_warning(self) -> str | None:
         """Return why no command's output can be kept, in one line; None if nothing is known."""
-        return revive.output_trouble(self._state_directory)
+        return revive.output_warning(self._state_directory)
 
     def start(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
@@ -18,6 +17,7 @@ from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
 from palingenesis.server.fileport import FilePort
+from palingenesis.server.forks import started_here
 from palingenesis.server.interfaces import Controllable, check_state
 from palingenesis.server.log import get_logger
 from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
@@ -183,7 +183,7 @@ class ControlService(Service):
         if failed_at_once:
             failed_at_once[0].raiseException()
         self._commands.start_clock()
-        _started_here.add(self)
+        started_here.add(self)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -242,7 +242,7 @@ class ControlService(Service):
     def _release(self, result: Any = None) -> Any:
         # Not if it has been started again before all clients were gone.
         if not self.running:
-            _started_here.discard(self)
+            started_here.discard(self)
             if self._file is not None:
                 self._file.release()
         return result
@@ -260,19 +260,6 @@ class ControlService(Service):
         if self._file is not None:
             # After a stop too, until it is released.
             self._file.forget()
-
-
-#: The services of this process that a forked child must not keep open.
-_started_here: WeakSet[ControlService] = WeakSet()
-
-
-def _forget_all() -> None:
-    for service in list(_started_here):
-        service.forget()
-    _started_here.clear()
-
-
-os.register_at_fork(after_in_child=_forget_all)
 
 
 def _socket_file(path: str | os.PathLike[str] | None, mode: int) -> SocketFile:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
-from weakref import WeakSet
 
 from twisted.application.service import Service
 from twisted.internet.address import UNIXAddress
@@ -18,6 +16,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from palingenesis.server.fileport import FilePort
+from palingenesis.server.forks import started_here
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile, SocketFileError
 from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
@@ -255,7 +254,7 @@ class WebService(Service):
 
     def startService(self) -> None:
         super().startService()
-        _started_here.add(self)
+        started_here.add(self)
         self._open()
 
     def stopService(self) -> Deferred[None]:
@@ -359,16 +358,3 @@ def _listening_socket(place: Place) -> ListeningSocket:
         listening.close()
         raise
     return listening
-
-
-#: The services of this process that a forked child must not keep open.
-_started_here: WeakSet[WebService] = WeakSet()
-
-
-def _forget_all() -> None:
-    for service in list(_started_here):
-        service.forget()
-    _started_here.clear()
-
-
-os.register_at_fork(after_in_child=_forget_all)

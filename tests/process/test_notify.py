@@ -98,7 +98,8 @@ class NotifyTests(SynchronousTestCase):
         self.assertIn("works again", told["environment"]["PALINGENESIS_SUMMARY"])
 
     def test_the_service_managers_variables_are_left_out(self) -> None:
-        notifier = self.notifier("report", environment={"NOTIFY_SOCKET": "@x", "HOME": "/"})
+        self.patch(os, "environ", {"NOTIFY_SOCKET": "@x", "HOME": "/"})
+        notifier = self.notifier("report")
         notifier.notify(entry(), 0.0)
         self.settle(notifier)
         with open(self.path, encoding="utf-8") as file:

@@ -32,7 +32,7 @@ from palingenesis.monitor.revive import (
     adopt,
     arguments_for,
     check_directory,
-    output_trouble,
+    output_warning,
     start,
 )
 from palingenesis.monitor.sessions import Identity
@@ -315,10 +315,10 @@ class ResourceTests(ReviveCase):
         return os.path.join(self.state, OUTPUT_DIRECTORY)
 
     def test_the_place_of_the_output_is_a_file(self) -> None:
-        self.assertIsNone(output_trouble(self.state))
+        self.assertIsNone(output_warning(self.state))
         with open(self.output(), "w"):
             pass
-        self.assertIn(f"{self.output()}: not a directory", output_trouble(self.state) or "")
+        self.assertIn(f"{self.output()}: not a directory", output_warning(self.state) or "")
         self.assertIn(self.output(), self.lacking())
 
     def test_the_place_of_the_output_is_a_link_that_leads_nowhere(self) -> None:
@@ -329,7 +329,7 @@ class ResourceTests(ReviveCase):
     def test_the_place_of_the_output_cannot_be_written_to(self) -> None:
         self.give_away()
         os.mkdir(self.output(), 0o755)
-        told = as_user(NOBODY, lambda: output_trouble(self.state))
+        told = as_user(NOBODY, lambda: output_warning(self.state))
         self.assertEqual(told, f"{self.output()}: no command's output can be written there")
 
     def test_the_daemon_s_python_is_gone(self) -> None:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from palingenesis.monitor import case, judge, resets, revivals, service
+from palingenesis.monitor import case, judge, revivals, service
 from palingenesis.monitor.case import Case
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.ledger.file import LedgerFile
 from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.settings import HomeRevival, Settings
-from palingenesis.words import Kind, Method, Owner, Reason
-from tests.unit.monitor.fake_world import FakeHomeLocks, FakeLiving
+from palingenesis.words import Kind, Reason
+from tests.unit.monitor.fake_world import FakeHomeLocks, FakeOwners
 
 #: A patch: whose attribute, which, and what takes its place.
 Patch = tuple[Any, str, Any]
@@ -71,7 +71,7 @@ def _patch(noticed: str, target: Any, name: str, new: Any) -> Break:
 def _due(*args: Any, **more: Any) -> float:
     """Have everything due, also what never is."""
     due = _DUE(*args, **more)
-    since: float = args[2]
+    since: float = args[3]
     return since if due is None else due
 
 
@@ -104,7 +104,7 @@ def _as_planned(_: Any, session: Any) -> Any:
 
 def _with_words(found: Case) -> Any:
     """Record the words of a conversation with a stop."""
-    return replace(_STOP_OF(found), directory=found.session.verdict.last_prompt or "")
+    return replace(_STOP.fget(found), directory=found.session.verdict.last_prompt or "")
 
 
 def _without_sub_agents(self: Any, session: Any) -> Any:
@@ -130,21 +130,15 @@ async def _no_directory_is_bad(*_: Any) -> None:
     """Ask nothing about a directory."""
 
 
-def _to_any_program(self: HomeRevival, owner: Owner | None, **more: Any) -> Method | None:
-    """Hand a message to an open program, whether it takes one or not."""
-    return _METHOD_FOR(self, owner, **{**more, "is_interactive": True})
-
-
 def _forget_kill(self: Any, *_: Any) -> None:
     """Say nothing of what the daemon ends."""
 
 
-_DUE = resets.due
+_DUE = case.due
 _REVIVAL_OF = Settings.revival_of
 _LOAD = Ledger._load
-_STOP_OF = revivals.stop_of
+_STOP: Any = vars(Case)["stop"]
 _OBSERVE = revivals.Revivals.observe
-_METHOD_FOR = HomeRevival.method_for
 _GROWTH = revivals.Revivals._growth
 _EVERY_KIND = frozenset(Kind)
 
@@ -162,7 +156,7 @@ BREAKS: dict[str, Break] = {
     ),
     "kind": Break(
         "revived after",
-        patches=((case, "REVIVABLE", _EVERY_KIND), (resets, "due", _due)),
+        patches=((case, "REVIVABLE", _EVERY_KIND), (case, "due", _due)),
     ),
     "crashes": _gate("its user was faster, or it crashed", Reason.CRASHES),
     "on-hold": _gate("revived while on hold", Reason.ON_HOLD),
@@ -198,7 +192,7 @@ BREAKS: dict[str, Break] = {
     "attempts": Break(
         "without progress",
         frozenset({Reason.ATTEMPTS}),
-        ((revivals, "has_run_out", _allow),),
+        ((case, "_has_run_out", _allow),),
     ),
     "at-once": _gate("others of its home run", Reason.AT_ONCE),
     "goes first": _patch("goes first", revivals, "LEAD", 0.0),
@@ -206,14 +200,14 @@ BREAKS: dict[str, Break] = {
     "no-binary": _gate("its program is missing", Reason.NO_BINARY),
     # Messages
     "takes no message": _patch(
-        "handed to what takes no message", HomeRevival, "method_for", _to_any_program
+        "handed to what takes no message", case, "_takes_messages", lambda _: True
     ),
     # Behind the attempt that stays open stands that a message waits in the queue.
     "handed over": Break(
         "handed over twice",
         patches=(
             (revivals.Revivals, "_goes_on", lambda *_: False),
-            (FakeLiving, "is_queued", lambda *_: False),
+            (FakeOwners, "is_queued", lambda *_: False),
         ),
     ),
     # Once, over restarts and daemons
@@ -228,7 +222,7 @@ BREAKS: dict[str, Break] = {
     "pause over a restart": _patch("revived while paused", Ledger, "_load", _without_pause),
     "hold over a restart": _patch("revived while on hold", Ledger, "_load", _without_holds),
     # The user's end
-    "left": _patch("its user left it", judge, "_has_left", lambda *_: False),
+    "left": _patch("its user left it", FakeOwners, "has_left", lambda *_: False),
     "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
     # What a revival is worth
     "exit status": _patch("worked, and nothing shows it", revivals, "_progressed", lambda *_: True),
@@ -246,7 +240,7 @@ BREAKS: dict[str, Break] = {
     "apart": _patch("a tick failed", judge.Judge, "_apart", _together),
     "conversation": Break(
         "a conversation is in the ledger",
-        patches=((judge, "stop_of", _with_words), (revivals, "stop_of", _with_words)),
+        patches=((Case, "stop", property(_with_words)),),
     ),
 }
 #: The seeds of nights that have noticed a broken rule; they are tried first.

@@ -9,7 +9,7 @@ from palingenesis.monitor.forecast import Forecast
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry
 from palingenesis.monitor.ledger.history import Sums
-from palingenesis.monitor.owners import NOTHING, Witness
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness
 from palingenesis.monitor.report import facts
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Settings
@@ -62,11 +62,20 @@ def staged_night() -> list[Entry]:
     return sorted(night, key=lambda each: each.at)
 
 
+class _Nobody(Owners):
+    """The owners, if nothing has any session."""
+
+    def witness(self, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        return NOTHING
+
+    witnessed = witness
+
+
 class _Nothing(Living):
     """The living, if nothing lives."""
 
-    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
-        return NOTHING
+    def of(self, home: Home) -> Owners:  # noqa: ARG002
+        return _Nobody(Snapshot(None))
 
 
 class _Nowhere(World):
@@ -75,7 +84,7 @@ class _Nowhere(World):
     def look(self, homes: Iterable[Home], commands: Container[int]) -> Living:  # noqa: ARG002
         return _Nothing({})
 
-    def directory_trouble(self, path: str) -> str | None:  # noqa: ARG002
+    def directory_warning(self, path: str) -> str | None:  # noqa: ARG002
         return None
 
 

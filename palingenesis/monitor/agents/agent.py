@@ -8,6 +8,7 @@ that has one of them. What it writes changes with its versions, so no other modu
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from itertools import islice, tee
 from typing import ClassVar
 
 from palingenesis.monitor.files import Walk
-from palingenesis.monitor.owners import Snapshot, Witness, strongest
+from palingenesis.monitor.owners import Owners, Snapshot
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.tmux import Doubt
@@ -31,8 +32,15 @@ from palingenesis.monitor.transcript import (
     opened,
 )
 from palingenesis.paths import home_directory
-from palingenesis.words import REVIVABLE, Kind, Owner
+from palingenesis.words import REVIVABLE, Kind
 
+#: What the status of a model server's answer means, RFC 9110 section 15 and RFC 6585 section 4.
+STATUSES: Mapping[int, Kind] = {
+    **dict.fromkeys((401, 402, 403), Kind.REFUSED),
+    **dict.fromkeys((408, *range(500, 600)), Kind.TRANSIENT),
+    413: Kind.CONTEXT,
+    429: Kind.LIMIT,
+}
 #: Steps that are looked through for the agent's last progress, and for the last prompt.
 _DEPTH = 400
 
@@ -126,70 +134,6 @@ class InputLine:
 UNREAD = Verdict(Kind.UNKNOWN, "")
 
 
-class Owners(ABC):
-    """
-    What an agent's own files and this machine prove, at one moment, about its sessions' owners.
-
-    :param snapshot: this machine at that moment.
-    :ivar warnings: one line for each problem that a person should solve.
-    """
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.warnings: list[str] = []
-
-    def owner(self, session: Identity, transcript: str) -> Owner:
-        """Return what can write to a session; see :meth:`witness`."""
-        return self.witness(session, transcript).owner
-
-    def witness(self, session: Identity, transcript: str) -> Witness:
-        """
-        Return the strongest word about what can write to a session.
-
-        Its owner is only proven gone if every process that may write to its transcript is seen.
-        """
-        return strongest(self._witnesses(session, transcript))
-
-    def _witnesses(self, session: Identity, transcript: str) -> Iterator[Witness]:
-        yield self.witnessed(session, transcript)
-        name = os.path.basename(transcript)
-        # A name that several sessions share names none of them without its directory.
-        process = self.snapshot.mentioning(session.id, name if session.id in name else transcript)
-        if process is not None:
-            yield Witness.of(process)
-        blindness = self.snapshot.blindness(transcript)
-        if blindness is not None:
-            yield Witness.unknown(blindness)
-
-    @abstractmethod
-    def witnessed(self, session: Identity, transcript: str) -> Witness:
-        """Return what has a session, by the agent's files and its own processes."""
-
-    def is_asking(self, session: Identity) -> bool:  # noqa: ARG002
-        """Return whether the session's process said last that it waits for a person."""
-        return False
-
-    def wants_permission(self, session: Identity) -> bool:  # noqa: ARG002
-        """Return whether what the session's process waits for is a permission."""
-        return False
-
-    def has_left(self, session: Identity, since: float) -> bool:  # noqa: ARG002
-        """
-        Return whether a person has left a session, and its transcript does not say so.
-
-        :param since: the time of its last record, in seconds since the epoch.
-        """
-        return False
-
-    def is_queued(self, session: Identity) -> bool | None:  # noqa: ARG002
-        """
-        Return whether a message waits in the agent's own queue for a session.
-
-        None if that cannot be told, as of an agent without a queue.
-        """
-        return None
-
-
 class Agent(ABC):
     """
     An agent whose sessions are files of one JSON object a line.
@@ -204,6 +148,7 @@ class Agent(ABC):
         or believes that it is a child.
     :cvar home_name: its home's name in the user's home directory.
     :cvar transcripts: where its transcripts are; see `Walk.files`.
+    :cvar wanted: what is in each line that may hold a record that `step` uses.
     :cvar preset: the arguments that revive a session; none of them bypasses permissions.
     :cvar queue_preset: those that hand its open program a prompt; empty if nothing does.
     """
@@ -214,6 +159,7 @@ class Agent(ABC):
     own_variables: ClassVar[frozenset[str]] = frozenset()
     home_name: ClassVar[str]
     transcripts: ClassVar[str]
+    wanted: ClassVar[re.Pattern[bytes]]
     preset: ClassVar[tuple[str, ...]]
     queue_preset: ClassVar[tuple[str, ...]] = ()
 
@@ -300,9 +246,9 @@ class Agent(ABC):
         folder, name = os.path.split(transcript)
         return session.id in name or session.id == os.path.basename(folder)
 
-    @abstractmethod
     def is_wanted(self, line: bytes) -> bool:
         """Return cheaply whether a line may hold a record that `step` uses."""
+        return self.wanted.search(line) is not None
 
     @abstractmethod
     def identity(self, records: Iterable[Record]) -> Identity | None:

@@ -19,13 +19,14 @@ from functools import partial
 
 from palingenesis.monitor import files
 from palingenesis.monitor.agents import claude_screen
-from palingenesis.monitor.agents.agent import UNREAD, Agent, InputLine, Owners, Step, What
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
+from palingenesis.monitor.agents.agent import UNREAD, Agent, InputLine, Step, What
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process, look_at
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.tmux import Doubt
 from palingenesis.monitor.transcript import (
+    TEXT_LIMIT,
     Growth,
     Record,
     cost_of,
@@ -52,7 +53,6 @@ _FILE_COST = 4 * _ENTRY_SIZE
 _FOLDER_LIMIT = 200
 _NO_NAME = re.compile(r"[^A-Za-z0-9]")
 
-_TYPES = re.compile(rb'"type"\s*:\s*"(?:assistant|user|system|continued-in)"')
 _QUESTIONS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _INTERRUPTED = frozenset(
     {"[Request interrupted by user]", "[Request interrupted by user for tool use]"}
@@ -137,7 +137,6 @@ _TRANSIENT = re.compile(
     r"|unable to connect|fetch failed|ECONN[A-Z]+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN",
     re.IGNORECASE,
 )
-_TEXT_LIMIT = 16 * 1024
 #: What may stand between the end of a turn and a notice behind it.
 _NOTES = frozenset({What.TURN_OVER, What.GOES_ON, What.STAYS})
 _BESIDE = _NOTES | {What.OUTPUT, What.LOCAL}
@@ -158,11 +157,8 @@ class Claude(Agent):
     home_name = ".claude"
     #: Deeper files are those of sub-agents and tools; the directory's name is cut and hashed.
     transcripts = "projects/*/*.jsonl"
+    wanted = re.compile(rb'"type"\s*:\s*"(?:assistant|user|system|continued-in)"')
     preset = ("-p", "--resume", "{id}", "{prompt}")
-
-    def is_wanted(self, line: bytes) -> bool:
-        """Return cheaply whether a line may hold a meaningful record."""
-        return _TYPES.search(line) is not None
 
     def identity(self, records: Iterable[Record]) -> Identity | None:
         """Return the session of the first record that names one; a sub-agent's file has none."""
@@ -527,16 +523,16 @@ def _exits(path: str) -> dict[str, float]:
     return exits
 
 
-def _object(path: str, limit: int = _ENTRY_SIZE) -> dict[str, object]:
+def _object(path: str) -> dict[str, object]:
     """
     Read a file of one JSON object.
 
     :raises OSError: if it cannot be read.
-    :raises ValueError: if it holds no object, or more than ``limit`` bytes.
+    :raises ValueError: if it holds no object, or more than `_ENTRY_SIZE` bytes.
     """
     with files.opened(path) as descriptor:
-        content = os.read(descriptor, limit + 1)
-    fits = len(content) <= limit and cost_of(content) <= _FILE_COST
+        content = os.read(descriptor, _ENTRY_SIZE + 1)
+    fits = len(content) <= _ENTRY_SIZE and cost_of(content) <= _FILE_COST
     value = json.loads(content) if fits else None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: no JSON object")
@@ -669,7 +665,7 @@ def _of_the_program(
     if subtype == "turn_duration":
         return Step(What.TURN_OVER, key, at)
     content = None if record.value is None else record.value.get("content")
-    words = content[:_TEXT_LIMIT] if isinstance(content, str) else ""
+    words = content[:TEXT_LIMIT] if isinstance(content, str) else ""
     if subtype == "informational":
         if words.startswith(_CONTINUING):
             return Step(What.TURN_BEGUN, key, at)
@@ -688,7 +684,7 @@ def _of_a_person(value: dict[str, object], key: str, at: float | None) -> Step:
     """Return what a ``user`` record reports: words of a person's, or a tool's result."""
     message = _message(value)
     content = value.get("content")
-    words = content[:_TEXT_LIMIT] if isinstance(content, str) else _text(message)
+    words = content[:TEXT_LIMIT] if isinstance(content, str) else _text(message)
     result = any(mapping(block).get("type") == "tool_result" for block in _blocks(message))
     # A resume itself writes the result of a call that was interrupted.
     worked = result and "toolDenialKind" not in value
@@ -823,9 +819,9 @@ def _blocks(message: dict[str, object]) -> list[object]:
 def _text(message: dict[str, object]) -> str:
     content = message.get("content")
     if isinstance(content, str):
-        return content[:_TEXT_LIMIT]
+        return content[:TEXT_LIMIT]
     texts = (mapping(block).get("text") for block in _blocks(message)[:16])
-    return "\n".join(text[:_TEXT_LIMIT] for text in texts if isinstance(text, str))
+    return "\n".join(text[:TEXT_LIMIT] for text in texts if isinstance(text, str))
 
 
 def _at(record: Record) -> float | None:

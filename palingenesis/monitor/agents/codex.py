@@ -16,12 +16,13 @@ from functools import cached_property, lru_cache
 from itertools import islice
 
 from palingenesis.monitor import database, files
-from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness, strongest
+from palingenesis.monitor.agents.agent import UNREAD, Agent, Step, What
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness, strongest
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
 from palingenesis.monitor.transcript import (
+    TEXT_LIMIT,
     Growth,
     Record,
     Transcript,
@@ -91,7 +92,6 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 #: Characters of an error's text that are looked at.
-_TEXT_LIMIT = 16 * 1024
 #: Items that the agent writes, its tools' results among them.
 _WORK = frozenset(
     {
@@ -442,7 +442,7 @@ def _failure(error: dict[str, object], key: str, at: float | None, local: tzinfo
     if isinstance(info, dict) and len(info) == 1:
         info, detail = next(iter(info.items()))
     message = error.get("message")
-    text = message[:_TEXT_LIMIT] if isinstance(message, str) else ""
+    text = message[:TEXT_LIMIT] if isinstance(message, str) else ""
     if info == _LIMIT:
         if _NOT_INCLUDED.search(text):
             return Step(What.END, key, at, Kind.REFUSED)
@@ -486,7 +486,7 @@ def _prompt(payload: dict[str, object]) -> str | None:
     content = payload.get("content")
     first = mapping(content[0]) if isinstance(content, list) and content else payload
     text = first.get("text") if first is not payload else payload.get("message")
-    return text[:_TEXT_LIMIT] if isinstance(text, str) else None
+    return text[:TEXT_LIMIT] if isinstance(text, str) else None
 
 
 def _type(record: Record) -> object:

@@ -13,22 +13,17 @@ from collections.abc import Iterable
 from datetime import tzinfo
 
 from palingenesis.monitor import files
-from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
-from palingenesis.monitor.owners import Snapshot, Witness, strongest
+from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Step, What
+from palingenesis.monitor.owners import Owners, Snapshot, Witness, strongest
 from palingenesis.monitor.resets import reset_in
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, field, mapping, timestamp
+from palingenesis.monitor.transcript import TEXT_LIMIT, Record, field, mapping, timestamp
 from palingenesis.text import in_short
 from palingenesis.words import Kind
 
 #: Names that are looked at in a session's directory.
 _NAMES = 2000
 _IN_USE = re.compile(r"inuse\.([0-9]{1,9})\.(?:lock|hold)")
-_TYPES = re.compile(
-    rb'"type"\s*:\s*"(?:user\.message|assistant\.(?:turn_start|turn_end|message)|abort'
-    rb"|session\.error|tool\.execution_(?:start|complete)"
-    rb'|(?:permission|user_input|elicitation|exit_plan_mode)\.(?:requested|completed))"'
-)
 #: The tools by which it asks a person.
 _QUESTIONS = frozenset({"ask_user", "exit_plan_mode"})
 
@@ -40,12 +35,6 @@ _ERRORS = {
     "policy": Kind.REFUSED,
     "context_limit": Kind.CONTEXT,
 }
-_STATUSES = {
-    **dict.fromkeys((401, 402, 403), Kind.REFUSED),
-    **dict.fromkeys((408, *range(500, 600)), Kind.TRANSIENT),
-    413: Kind.CONTEXT,
-    429: Kind.LIMIT,
-}
 _CONTEXT = re.compile(r"prompt as too long|context window", re.IGNORECASE)
 #: What it says after its own retries, and the words of the transport.
 _TRANSIENT = re.compile(
@@ -53,7 +42,6 @@ _TRANSIENT = re.compile(
     r"|ECONN[A-Z]+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN",
     re.IGNORECASE,
 )
-_TEXT_LIMIT = 16 * 1024
 
 
 class Copilot(Agent):
@@ -64,15 +52,16 @@ class Copilot(Agent):
     home_variable = "COPILOT_HOME"
     home_name = ".copilot"
     transcripts = "session-state/*/events.jsonl"
+    wanted = re.compile(
+        rb'"type"\s*:\s*"(?:user\.message|assistant\.(?:turn_start|turn_end|message)|abort'
+        rb"|session\.error|tool\.execution_(?:start|complete)"
+        rb'|(?:permission|user_input|elicitation|exit_plan_mode)\.(?:requested|completed))"'
+    )
     preset = ("--resume={id}", "-p", "{prompt}")
 
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether the events are in the session's directory."""
         return os.path.basename(os.path.dirname(transcript)) == session.id
-
-    def is_wanted(self, line: bytes) -> bool:
-        """Return cheaply whether a line may hold a meaningful event."""
-        return _TYPES.search(line) is not None
 
     def identity(self, records: Iterable[Record]) -> Identity | None:
         """Return the session of the first event."""
@@ -218,12 +207,12 @@ def _failure(
 ) -> tuple[Kind, float | None]:
     """Return what an error means, and when a limit ends; a quota is one if that is stated."""
     name, status, message = data.get("errorType"), data.get("statusCode"), data.get("message")
-    text = message[:_TEXT_LIMIT] if isinstance(message, str) else ""
+    text = message[:TEXT_LIMIT] if isinstance(message, str) else ""
     kind = _ERRORS.get(name) if isinstance(name, str) else None
     if kind is None and _CONTEXT.search(text):
         kind = Kind.CONTEXT
     if kind is None and isinstance(status, int):
-        kind = _STATUSES.get(status, Kind.UNKNOWN)
+        kind = STATUSES.get(status, Kind.UNKNOWN)
     if kind is Kind.LIMIT or name == "quota":
         reset = reset_in(text, at, local)
         return (Kind.LIMIT if reset is not None else kind or Kind.UNKNOWN), reset

@@ -20,13 +20,13 @@ from itertools import tee
 from typing import NamedTuple
 
 from palingenesis.monitor import database, files
-from palingenesis.monitor.agents.agent import UNREAD, Agent, Owners, Step, What
+from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Step, What
 from palingenesis.monitor.database import Database
 from palingenesis.monitor.files import Walk
-from palingenesis.monitor.owners import NOTHING, Snapshot, Witness
+from palingenesis.monitor.owners import NOTHING, Owners, Snapshot, Witness
 from palingenesis.monitor.resets import reset_in, stated
 from palingenesis.monitor.sessions import Identity, Verdict, identified
-from palingenesis.monitor.transcript import Record, Stamp, mapping, number
+from palingenesis.monitor.transcript import TEXT_LIMIT, Record, Stamp, mapping, number
 from palingenesis.words import Kind
 
 #: The columns by which a database is known.
@@ -64,12 +64,6 @@ _ERRORS = {
     "MessageAbortedError": Kind.USER,
     "ProviderAuthError": Kind.REFUSED,
 }
-_STATUSES = {
-    **dict.fromkeys((401, 402, 403), Kind.REFUSED),
-    **dict.fromkeys((408, *range(500, 600)), Kind.TRANSIENT),
-    413: Kind.CONTEXT,
-    429: Kind.LIMIT,
-}
 #: A limit that no waiting cures.
 _REFUSED = re.compile(
     r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE
@@ -80,7 +74,6 @@ _TRANSIENT = re.compile(
     r"|fetch failed|overloaded|ECONN[A-Z]+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN",
     re.IGNORECASE,
 )
-_TEXT_LIMIT = 16 * 1024
 _REJECTED = "The user rejected permission"
 _DISMISSED = "The user dismissed this question"
 _QUESTION = "question"
@@ -240,10 +233,6 @@ class Opencode(Agent):
                 raise OSError(error.reason) from None
             return known, UNREAD
         return known, replace(verdict, progress=progress)
-
-    def is_wanted(self, line: bytes) -> bool:  # noqa: ARG002
-        """Return True: there are no lines."""
-        return True
 
     def identity(self, records: Iterable[Record]) -> Identity | None:
         """Return the session of a row; a sub-agent's and an archived one are none."""
@@ -501,11 +490,11 @@ def _failure(
     """Return what an error means, and when a limit ends."""
     name, data = error.get("name"), mapping(error.get("data"))
     texts = (data.get(key) for key in ("message", "responseBody"))
-    text = "\n".join(each[:_TEXT_LIMIT] for each in texts if isinstance(each, str))
+    text = "\n".join(each[:TEXT_LIMIT] for each in texts if isinstance(each, str))
     status = data.get("statusCode")
     kind = _ERRORS.get(name) if isinstance(name, str) else None
     if kind is None and isinstance(status, int):
-        kind = _STATUSES.get(status, Kind.UNKNOWN)
+        kind = STATUSES.get(status, Kind.UNKNOWN)
     if kind is Kind.LIMIT and _REFUSED.search(text):
         return Kind.REFUSED, None
     if kind is Kind.LIMIT:

@@ -12,24 +12,17 @@ import re
 from collections.abc import Iterable
 from datetime import tzinfo
 
-from palingenesis.monitor.agents.agent import UNREAD, Agent, Step, What
+from palingenesis.monitor.agents.agent import STATUSES, UNREAD, Agent, Step, What
 from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.resets import TEXT_LIMIT, reset_in
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Record, field, mapping, timestamp
 from palingenesis.words import Kind
 
-_TYPES = re.compile(rb'"type"\s*:\s*"(?:assistant|user|tool_result)"|"qwen-code\.api_error"')
 _ERROR = "qwen-code.api_error"
 #: What stands in the id of a person's prompt, and of none of its own requests.
 _PROMPT = "########"
 _QUESTIONS = frozenset({"ask_user_question", "exit_plan_mode"})
-_STATUSES = {
-    **dict.fromkeys((401, 402, 403), Kind.REFUSED),
-    **dict.fromkeys((408, *range(500, 600)), Kind.TRANSIENT),
-    413: Kind.CONTEXT,
-    429: Kind.LIMIT,
-}
 _CONTEXT = re.compile(
     r"maximum context length|context window|prompt is too long|input is too long", re.IGNORECASE
 )
@@ -53,6 +46,7 @@ class Qwen(Claude):
     home_variable = "QWEN_HOME"
     home_name = ".qwen"
     transcripts = "projects/*/chats/*.jsonl"
+    wanted = re.compile(rb'"type"\s*:\s*"(?:assistant|user|tool_result)"|"qwen-code\.api_error"')
     preset = ("--resume", "{id}", "-p", "{prompt}")
     #: Its screen is not the one of Claude Code.
     input_line = Agent.input_line
@@ -60,10 +54,6 @@ class Qwen(Claude):
     def is_own(self, transcript: str, session: Identity) -> bool:
         """Return whether a transcript is named by its session."""
         return os.path.basename(transcript) == f"{session.id}.jsonl"
-
-    def is_wanted(self, line: bytes) -> bool:
-        """Return cheaply whether a line may hold a meaningful record."""
-        return _TYPES.search(line) is not None
 
     def step(self, record: Record, local: tzinfo | None) -> Step | None:
         """Return what a record reports."""
@@ -122,7 +112,7 @@ def _failure(
     text = message[:TEXT_LIMIT] if isinstance(message, str) else ""
     if _CONTEXT.search(text):
         return Kind.CONTEXT, None
-    kind = _STATUSES.get(status, Kind.UNKNOWN) if isinstance(status, int) else None
+    kind = STATUSES.get(status, Kind.UNKNOWN) if isinstance(status, int) else None
     if kind is Kind.LIMIT:
         return (Kind.REFUSED, None) if _REFUSED.search(text) else (kind, reset_in(text, at, local))
     if kind is None and _TRANSIENT.search(f"{text} {event.get('error_type')}"[:TEXT_LIMIT]):

@@ -11,7 +11,7 @@ from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home, HomeLocks
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.owners import Witness
+from palingenesis.monitor.owners import Owners, Snapshot, Witness
 from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
@@ -101,24 +101,38 @@ class FakeLiving(Living):
         queue: Mapping[str, bool | None],
     ) -> None:
         super().__init__({})
-        self._interactive = set(interactive)
-        self._queue = dict(queue)
-        self._told = dict(owners)
-        self._waits = set(asking)
-        self._exits = dict(exits)
+        self.interactive = set(interactive)
+        self.queue = dict(queue)
+        self.told = dict(owners)
+        self.waits = set(asking)
+        self.exits = dict(exits)
 
-    def witness(self, home: Home, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
-        owner = self._told.get((home.agent, session.id), Owner.GONE)
-        return Witness(owner, is_interactive=session.id in self._interactive)
+    def of(self, home: Home) -> FakeOwners:
+        return FakeOwners(self, home.agent)
 
-    def asking(self, home: Home, session: Identity) -> bool:  # noqa: ARG002
-        return session.id in self._waits
 
-    def is_queued(self, home: Home, session: Identity) -> bool | None:  # noqa: ARG002
-        return self._queue.get(session.id, False)
+class FakeOwners(Owners):
+    """What has the sessions of an agent, as the world said."""
 
-    def has_left(self, home: Home, session: Identity, since: float) -> bool:  # noqa: ARG002
-        return self._exits.get(session.id, since) > since
+    def __init__(self, living: FakeLiving, agent: str) -> None:
+        super().__init__(Snapshot(None))
+        self._living = living
+        self._agent = agent
+
+    def witness(self, session: Identity, transcript: str) -> Witness:  # noqa: ARG002
+        owner = self._living.told.get((self._agent, session.id), Owner.GONE)
+        return Witness(owner, is_interactive=session.id in self._living.interactive)
+
+    witnessed = witness
+
+    def is_asking(self, session: Identity) -> bool:
+        return session.id in self._living.waits
+
+    def is_queued(self, session: Identity) -> bool | None:
+        return self._living.queue.get(session.id, False)
+
+    def has_left(self, session: Identity, since: float) -> bool:
+        return self._living.exits.get(session.id, since) > since
 
 
 class FakeTyping(Typing):
@@ -334,7 +348,7 @@ class FakeWorld(World):
             do()
         return living
 
-    def directory_trouble(self, path: str) -> str | None:
+    def directory_warning(self, path: str) -> str | None:
         return f"{path}: no such directory" if path in self.bad_directories else None
 
     def program(self, command: Command) -> str:
@@ -342,7 +356,7 @@ class FakeWorld(World):
             raise CommandError(f"{command.arguments[0]}: no such program")
         return f"/bin/{command.arguments[0]}"
 
-    def output_trouble(self) -> str | None:
+    def output_warning(self) -> str | None:
         return self.no_output
 
     def start(

@@ -250,7 +250,7 @@ class OwnerTests(SynchronousTestCase):
         here = os.path.dirname(os.path.abspath(__file__))
         snapshot = Snapshot({}, mounts=(Mount("/", kind, os.stat(here).st_dev),))
         owners = AGENTS["claude"].owners(self.mktemp(), snapshot)
-        return owners.owner(Identity(SESSION, DIRECTORY), __file__)
+        return owners.witness(Identity(SESSION, DIRECTORY), __file__).owner
 
     def test_an_owner_is_gone_where_all_writers_are_seen(self) -> None:
         self.assertEqual(self.owner("ext4"), Owner.GONE)

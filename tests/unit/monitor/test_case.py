@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import settings as settings_module
@@ -17,14 +19,16 @@ from palingenesis.monitor.case import (
     Circumstances,
     Ending,
     Load,
-    Permissive,
     Statement,
     assess,
+    due,
+    share,
 )
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.ledger import History
+from palingenesis.monitor.ledger import Attempt, History, Stop
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
+from palingenesis.monitor.running import Running
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.transcript import Stamp
@@ -33,40 +37,12 @@ from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 NOW = 1_000_000.0
 HOME = Home("claude", "claude", "/home/.claude")
 NOTHING: dict[str, HomeRevival] = {}
+RUNNING = Running(Attempt(Stop("claude", "an-id", "key", Kind.LIMIT, "", ""), 1, NOW), None)
+_AROUND = {"paused", "kept", "may_start", "first_at", "starts", "clock", "loads", "resets", "finds"}
 
 
-class Answers(Permissive):
-    """What a look at the system finds, as a test says."""
-
-    def __init__(
-        self, *, owner: Owner | None = Owner.GONE, directory: bool = True, program: bool = True
-    ) -> None:
-        self._owner, self._directory, self._program = owner, directory, program
-
-    def owner(self) -> Owner | None:
-        return self._owner
-
-    def doubt(self) -> str | None:
-        return None
-
-    def directory(self) -> bool:
-        return self._directory
-
-    def program(self, command: Command) -> bool:  # noqa: ARG002
-        return self._program
-
-
-class Unasked(Permissive):
-    """A system that must not be asked: a cheaper fact decides."""
-
-    def owner(self) -> NoReturn:
-        raise AssertionError("asked who has the session")
-
-    def directory(self) -> NoReturn:
-        raise AssertionError("asked for the directory")
-
-    def program(self, command: Command) -> NoReturn:  # noqa: ARG002
-        raise AssertionError("asked for the program")
+def unasked(home: str, command: Command) -> NoReturn:  # noqa: ARG001
+    raise AssertionError("asked for the program, and a cheaper fact decides")
 
 
 def free(**changes: Any) -> Case:
@@ -79,6 +55,7 @@ def free(**changes: Any) -> Case:
     ending = Ending(Kind.LIMIT, NOW - 100, NOW - 10, True, False, 0)
     history = History()
     case: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     verdict = Verdict(None, "key")
     for name, value in changes.items():
         if name in ("kind", "at", "due", "reset_stated", "fresh", "attempts"):
@@ -87,27 +64,30 @@ def free(**changes: Any) -> Case:
             setattr(history, name, value)
         elif name == "spends":
             verdict = replace(verdict, spends=value)
-        elif name in ("paused", "kept", "ledger", "first_at", "starts", "clock", "loads", "resets"):
+        elif name in ("owner", "unusable"):
+            seen[name] = value
+        elif name in _AROUND:
             around[name] = value
         elif name in ("crashes", "backlog", "revive", "max_age", "projects", "hours", "spend"):
             settings[name] = value
         else:
             case[name] = value
     circumstances = Circumstances(
-        NOW,
-        0.0,
-        Settings(**settings),
+        now=NOW,
+        monotonic=0.0,
+        settings=Settings(**settings),
         **{
             "paused": False,
             "kept": {"claude": None},
-            "ledger": True,
+            "may_start": True,
             "first_at": None,
             **around,
             "starts": lambda _: around.get("starts", []),
         },
     )
     stamp = Stamp(1, 1, 1, int((NOW - 100) * 1e9))
-    session = Session(HOME, Identity("an-id", "/home/app"), "/transcript", stamp, verdict, -100.0)
+    identity = Identity("an-id", "/home/app")
+    session = Session(HOME, identity, "/transcript", stamp, verdict, -100.0, **seen)
     return Case(
         session,
         history,
@@ -125,7 +105,7 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.PAUSED: {"paused": True},
     Reason.NO_METHOD: {"revive": NOTHING},
     Reason.NOT_THE_KEEPER: {"kept": {"codex": None}},
-    Reason.LEDGER: {"ledger": False},
+    Reason.LEDGER: {"may_start": False},
     Reason.KIND: {"kind": Kind.REFUSED},
     Reason.CRASHES: {"kind": Kind.DIED},
     Reason.ON_HOLD: {"on_hold": True},
@@ -138,14 +118,14 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.SPEND: {"spends": True},
     Reason.NOT_DUE: {"due": NOW + 1},
     Reason.HOURS: {"hours": (22 * 60, 8 * 60), "clock": 12 * 60},
-    Reason.ALREADY_RUNNING: {"running": True},
-    Reason.OWNER_ALIVE: {"system": Answers(owner=Owner.PROGRAM)},
-    Reason.OWNER_UNKNOWN: {"system": Answers(owner=Owner.UNKNOWN)},
-    Reason.DIRECTORY: {"system": Answers(directory=False)},
+    Reason.ALREADY_RUNNING: {"running": RUNNING},
+    Reason.OWNER_ALIVE: {"owner": Owner.PROGRAM},
+    Reason.OWNER_UNKNOWN: {"owner": Owner.UNKNOWN},
+    Reason.DIRECTORY: {"unusable": "/home/app: not a directory"},
     Reason.ATTEMPTS: {"attempts": 5},
     Reason.AT_ONCE: {"loads": {"claude": Load(4)}},
     Reason.HOURLY_LIMIT: {"starts": [NOW] * 6},
-    Reason.NO_BINARY: {"system": Answers(program=False)},
+    Reason.NO_BINARY: {"finds": lambda *_: False},
 }
 
 
@@ -167,11 +147,11 @@ class OrderOfReasonsTests(SynchronousTestCase):
                 self.assertIs(held(**facts), earlier, f"{earlier} and {later}")
 
     def test_what_costs_a_look_is_not_asked_before_its_turn(self) -> None:
-        for name in list(Reason)[: list(Reason).index(Reason.OWNER_ALIVE)]:
-            self.assertIs(held(**{"system": Unasked(), **HOLDING[name]}), name)
+        for name in list(Reason)[: list(Reason).index(Reason.NO_BINARY)]:
+            self.assertIs(held(finds=unasked, **HOLDING[name]), name)
 
     def test_a_server_of_the_agent_has_the_session_as_a_program_has(self) -> None:
-        self.assertIs(held(system=Answers(owner=Owner.SERVER)), Reason.OWNER_ALIVE)
+        self.assertIs(held(owner=Owner.SERVER), Reason.OWNER_ALIVE)
 
 
 class KindTests(SynchronousTestCase):
@@ -287,6 +267,36 @@ class UntilTests(SynchronousTestCase):
         self.assertIsNone(self.until(kind=Kind.REFUSED))
 
 
+class DueTests(SynchronousTestCase):
+    def test_a_stated_reset_gets_a_margin_and_a_share_of_the_stagger(self) -> None:
+        found = due(Settings(margin=90.0, stagger=60.0), Kind.LIMIT, 1000.0, 0.0, "id")
+        self.assertEqual(found, 1000.0 + 90.0 + 60.0 * share("id"))
+
+    def test_without_a_reset_each_attempt_waits_its_own_time(self) -> None:
+        found = [
+            due(Settings(retry=(5.0, 15.0)), Kind.TRANSIENT, None, 100.0, "id", attempts)
+            for attempts in range(4)
+        ]
+        self.assertEqual(found, [105.0, 115.0, 115.0, 115.0])
+
+    def test_an_attempt_that_failed_after_the_reset_delays_the_next(self) -> None:
+        settings = Settings(margin=0.0, stagger=0.0, retry=(5.0,))
+        found = due(settings, Kind.LIMIT, 1000.0, 5000.0, "id", 1)
+        self.assertEqual(found, 5005.0)
+
+    def test_what_waiting_does_not_cure_is_never_due(self) -> None:
+        for kind in (Kind.USER, Kind.FINISHED, Kind.REFUSED, Kind.CONTEXT, Kind.UNKNOWN):
+            self.assertIsNone(due(Settings(), kind, 1000.0, 0.0, "id"))
+
+    @given(st.text())
+    def test_a_share_is_between_nothing_and_all_and_stays(self, session: str) -> None:
+        self.assertTrue(0 <= share(session) <= 1)
+        self.assertEqual(share(session), share(session))
+
+    def test_shares_differ(self) -> None:
+        self.assertGreater(len({round(share(f"id-{n}"), 2) for n in range(200)}), 50)
+
+
 class WindowsTests(SynchronousTestCase):
     def test_another_attempt_for_the_last_window_is_not_one_more(self) -> None:
         self.assertIs(held(windows=2), Reason.WINDOWS)
@@ -329,7 +339,7 @@ class StateTests(SynchronousTestCase):
         self.assertIs(assess(free(given_up=True, fresh=True)).state, State.WAITING)
 
     def test_a_session_whose_revival_has_not_worked_yet_is_reviving(self) -> None:
-        self.assertIs(assess(free(running=True, reviving=True)).state, State.REVIVING)
+        self.assertIs(assess(free(running=RUNNING)).state, State.REVIVING)
 
 
 class MethodTests(SynchronousTestCase):
@@ -358,8 +368,8 @@ class MethodTests(SynchronousTestCase):
             ({"type_into": True}, Owner.SERVER, None, Reason.NO_METHOD),
         ):
             with self.subTest(named=list(named), owner=owner):
-                case = free(revive={"claude": HomeRevival(**named)}, system=Answers(owner=owner))
-                case.session.owner, case.session.is_interactive = owner, True
+                case = free(revive={"claude": HomeRevival(**named)}, owner=owner)
+                case.session.is_interactive = True
                 found = assess(case)
                 self.assertEqual((found.method, found.held), (method, reason))
 

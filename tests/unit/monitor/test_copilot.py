@@ -209,9 +209,8 @@ class OwnersTests(SynchronousTestCase):
         mounts = (Mount("/", "ext4", os.stat(self.home).st_dev),)
         snapshot = Snapshot({each.pid: each for each in processes}, locks, mounts)
         owners = AGENT.owners(self.home, snapshot)
-        return owners.owner(
-            Identity(SESSION, DIRECTORY), os.path.join(self.directory, "events.jsonl")
-        )
+        path = os.path.join(self.directory, "events.jsonl")
+        return owners.witness(Identity(SESSION, DIRECTORY), path).owner
 
     def test_no_process(self) -> None:
         self.assertEqual(self.owner(), Owner.GONE)

@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor.case import GATE
 from palingenesis.monitor.forecast import _WORDS, outlook
 from palingenesis.words import Kind, Owner, Reason
-from tests.unit.monitor.test_case import NOW, Answers, free
+from tests.unit.monitor.test_case import NOW, RUNNING, free
 
 
 class OutlookTests(SynchronousTestCase):
-    def told(self, **changes: Any) -> tuple[str | None, float | None]:
-        return outlook(free(**changes))
+    def told(self, key: str = "key", **changes: Any) -> tuple[str | None, float | None]:
+        return outlook(free(**changes), key)
 
     def test_what_is_only_not_due_comes_back_when_it_is(self) -> None:
         self.assertEqual(self.told(due=NOW + 600), (None, NOW + 600))
@@ -31,13 +31,13 @@ class OutlookTests(SynchronousTestCase):
             ({"kind": Kind.DIED}, Reason.CRASHES),
             ({"on_hold": True}, Reason.ON_HOLD),
             ({"given_up": True}, Reason.GIVEN_UP),
-            ({"newer_record": True}, Reason.NEWER_RECORD),
+            ({"key": "another"}, Reason.NEWER_RECORD),
             ({"due": NOW + 9 * 86_400}, Reason.TOO_FAR),
             ({"windows": 2}, Reason.WINDOWS),
             ({"spends": True}, Reason.SPEND),
             ({"attempts": 100}, Reason.ATTEMPTS),
-            ({"system": Answers(owner=Owner.PROGRAM)}, Reason.OWNER_ALIVE),
-            ({"system": Answers(directory=False)}, Reason.DIRECTORY),
+            ({"owner": Owner.PROGRAM}, Reason.OWNER_ALIVE),
+            ({"unusable": "no directory"}, Reason.DIRECTORY),
         ):
             words = _WORDS[reason].format(name="claude", stop=changes.get("kind"))
             self.assertEqual(self.told(**changes), (words, None))
@@ -47,8 +47,7 @@ class OutlookTests(SynchronousTestCase):
         self.assertEqual(self.told(due=NOW + 600, attempts=100), (_WORDS[Reason.ATTEMPTS], None))
 
     def test_a_revival_under_way_is_no_rival_of_itself(self) -> None:
-        owner = Answers(owner=Owner.PROGRAM)
-        self.assertEqual(self.told(running=True, system=owner), (None, None))
+        self.assertEqual(self.told(running=RUNNING, owner=Owner.PROGRAM), (None, None))
 
     def test_each_reason_that_lasts_has_words(self) -> None:
         passing = {
@@ -77,7 +76,7 @@ class HoursTests(SynchronousTestCase):
     def due_at(self, clock: str, hours: tuple[int, int]) -> str:
         hour, minute = map(int, clock.split(":"))
         day = NOW - NOW % 86_400 + 86_400
-        _, at = outlook(free(due=day + hour * 3600 + minute * 60, hours=hours))
+        _, at = outlook(free(due=day + hour * 3600 + minute * 60, hours=hours), "key")
         assert at is not None
         return time.strftime("%d %H:%M", time.gmtime(at - day))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from palingenesis.words import Kind, Owner
-from tests.unit.monitor.fake_world import FakeLiving
+from tests.unit.monitor.fake_world import FakeOwners
 from tests.unit.monitor.test_service import MonitorTestCase
 
 
@@ -37,7 +37,7 @@ class NeedsTests(MonitorTestCase):
         self.assert_needs("an answer")
 
     def test_a_permission_that_only_the_process_knows_of(self) -> None:
-        self.patch(FakeLiving, "wants_permission", lambda *_: True)
+        self.patch(FakeOwners, "wants_permission", lambda *_: True)
         self.world.write("s", None)
         self.world.waiting.add("s")
         self.world.owners["claude", "s"] = Owner.PROGRAM

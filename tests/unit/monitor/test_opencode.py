@@ -454,7 +454,7 @@ class OwnersTests(OpencodeTestCase):
             have_open=lambda paths: is_open and self.path in paths,
         )
         owners = self.agent.owners(self.home, snapshot)
-        return owners.owner(Identity(SESSION, DIRECTORY), self.transcript)
+        return owners.witness(Identity(SESSION, DIRECTORY), self.transcript).owner
 
     def test_nothing_has_the_database_open(self) -> None:
         self.assertEqual(self.owner(), Owner.GONE)

@@ -132,7 +132,7 @@ class SessionTests(SynchronousTestCase):
         mounts = (Mount("/", "ext4", os.stat(self.home).st_dev),)
         snapshot = Snapshot({each.pid: each for each in processes}, mounts=mounts)
         owners = AGENT.owners(self.home, snapshot)
-        return owners.owner(Identity(SESSION, DIRECTORY), self.path)
+        return owners.witness(Identity(SESSION, DIRECTORY), self.path).owner
 
     def register(self, **entry: Any) -> None:
         os.mkdir(os.path.join(self.home, "sessions"))

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import resets
-from palingenesis.monitor.resets import due, reset_in, share
-from palingenesis.words import Kind
+from palingenesis.monitor.resets import reset_in
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -241,32 +240,3 @@ class ResetTests(SynchronousTestCase):
         now = at("2026-09-21T05:00Z")
         self.assertEqual(reset_in("resets 3pm (UTC)", now), now + 10 * 3600)
         self.assertEqual(datetime.fromtimestamp(now, UTC).hour, 5)
-
-
-class DueTests(SynchronousTestCase):
-    def test_a_stated_reset_gets_a_margin_and_a_share_of_the_stagger(self) -> None:
-        found = due(Kind.LIMIT, 1000.0, 0.0, "id", margin=90.0, stagger=60.0)
-        self.assertEqual(found, 1000.0 + 90.0 + 60.0 * share("id"))
-
-    def test_without_a_reset_each_attempt_waits_its_own_time(self) -> None:
-        found = [
-            due(Kind.TRANSIENT, None, 100.0, "id", attempts, retry=[5.0, 15.0])
-            for attempts in range(4)
-        ]
-        self.assertEqual(found, [105.0, 115.0, 115.0, 115.0])
-
-    def test_an_attempt_that_failed_after_the_reset_delays_the_next(self) -> None:
-        found = due(Kind.LIMIT, 1000.0, 5000.0, "id", 1, margin=0.0, stagger=0.0, retry=[5.0])
-        self.assertEqual(found, 5005.0)
-
-    def test_what_waiting_does_not_cure_is_never_due(self) -> None:
-        for kind in (Kind.USER, Kind.FINISHED, Kind.REFUSED, Kind.CONTEXT, Kind.UNKNOWN):
-            self.assertIsNone(due(kind, 1000.0, 0.0, "id"))
-
-    @given(st.text())
-    def test_a_share_is_between_nothing_and_all_and_stays(self, session: str) -> None:
-        self.assertTrue(0 <= share(session) <= 1)
-        self.assertEqual(share(session), share(session))
-
-    def test_shares_differ(self) -> None:
-        self.assertGreater(len({round(share(f"id-{n}"), 2) for n in range(200)}), 50)

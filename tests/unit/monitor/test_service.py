@@ -19,7 +19,6 @@ from zope.interface import implementer
 
 from palingenesis.monitor import judge, revivals, service
 from palingenesis.monitor.child import CommandError, ResourceError
-from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Ledger
@@ -545,7 +544,7 @@ class RevivingTests(MonitorTestCase):
         self.limited(10, "other", agent="codex")
         self.pass_time(3000)
         self.assertEqual(self.monitor.started, 0)
-        self.assertEqual(self.monitor.ledger_trouble, "/output: no space left on device")
+        self.assertEqual(self.monitor.ledger_warning, "/output: no space left on device")
         self.assertFalse(self.monitor.is_healthy)
         for session in ("s", "other"):
             self.assertEqual(self.told("held", "attempts", id=session), ("ledger", 0))
@@ -555,7 +554,7 @@ class RevivingTests(MonitorTestCase):
         self.world.start_error = None
         self.pass_time(RETRY + 5)
         self.assertEqual(self.monitor.started, 2)
-        self.assertIsNone(self.monitor.ledger_trouble)
+        self.assertIsNone(self.monitor.ledger_warning)
         self.assertEqual(self.logged().count("Sessions can be revived again"), 1)
 
     def test_what_was_missing_at_a_start_is_forgotten_if_nothing_starts_any_more(self) -> None:
@@ -563,14 +562,14 @@ class RevivingTests(MonitorTestCase):
         self.limited(10)
         self.pass_time(30)
         self.monitor.pause("a person")
-        self.assertIsNotNone(self.monitor.ledger_trouble)
+        self.assertIsNotNone(self.monitor.ledger_warning)
         self.pass_time(2 * RETRY)
-        self.assertIsNone(self.monitor.ledger_trouble)
+        self.assertIsNone(self.monitor.ledger_warning)
 
     def test_without_a_place_for_output_nothing_starts_and_it_is_said_before(self) -> None:
         self.world.no_output = "/output: not a directory"
         self.pass_time(6)
-        self.assertEqual(self.monitor.ledger_trouble, "/output: not a directory")
+        self.assertEqual(self.monitor.ledger_warning, "/output: not a directory")
         self.limited(10)
         self.pass_time(3000)
         self.assertEqual(self.story(), ["stopped"])
@@ -762,7 +761,7 @@ class PausingTests(MonitorTestCase):
         trouble = self.monitor.pause("a test")
         self.assertIn(LEDGER_NAME, trouble or "")
         self.assertTrue(self.monitor.paused)
-        self.assertIsNotNone(self.monitor.ledger_trouble)
+        self.assertIsNotNone(self.monitor.ledger_warning)
 
 
 class RestartTests(MonitorTestCase):
@@ -1042,7 +1041,7 @@ class SettledTests(MonitorTestCase):
         self.world.write("s", Kind.FINISHED, progress=True)
         self.pass_time(60)
         self.assertEqual(self.told("kind"), ("finished",))
-        with mock.patch.object(Judge, "_case") as judged:
+        with mock.patch.object(Judge, "case_of") as judged:
             self.pass_time(60)
             self.monitor.pause("a person")
         judged.assert_not_called()
@@ -1068,9 +1067,9 @@ class BadSessionTests(MonitorTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(fake_world.FakeLiving, "witness", self.witness)
+        self.patch(fake_world.FakeOwners, "witness", self.witness)
 
-    def witness(self, _home: Home, session: Identity, _transcript: str) -> Witness:
+    def witness(self, session: Identity, _transcript: str) -> Witness:
         if session.id == "bad":
             "\N{SNOWMAN}".encode("latin-1")
         return NOTHING

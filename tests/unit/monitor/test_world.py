@@ -39,11 +39,11 @@ class LookTests(SynchronousTestCase):
         self.assertIn(f"No session in {self.home.directory} can be revived", warning)
         self.assertIn("hidepid", warning)
         session = Identity("unlikely-77", "/nonexistent")
-        owner = living.owner(self.home, session, os.path.join(self.home.directory, "x"))
-        self.assertEqual(owner, Owner.UNKNOWN)
+        witness = living.of(self.home).witness(session, os.path.join(self.home.directory, "x"))
+        self.assertEqual(witness.owner, Owner.UNKNOWN)
 
     def test_a_home_that_is_not_monitored_has_unknown_owners(self) -> None:
-        witness = self.world.look([], ()).witness(self.home, Identity("x", "/"), "/x")
+        witness = self.world.look([], ()).of(self.home).witness(Identity("x", "/"), "/x")
         self.assertEqual(witness.who, f"{self.home.directory} is not monitored")
 
     def test_a_look_at_many_processes_belongs_in_a_thread(self) -> None:
