@@ -395,8 +395,8 @@ class SessionsTests(OpencodeTestCase):
         assert found is not None
         self.assertIsNone(found[1].kind)
 
-    def test_a_million_rows_in_a_session(self) -> None:
-        count = 500_000
+    def test_a_hundred_thousand_rows_in_a_session(self) -> None:
+        count = 50_000
         numbers = f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT {count})"
         self.run_sql(
             f"{numbers} INSERT INTO message SELECT 'm' || n, ?, n, n, '{{}}' FROM c", SESSION
