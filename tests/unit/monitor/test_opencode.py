@@ -21,6 +21,7 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import Kind, Owner
+from tests.support.texts import ENCODABLE
 from tests.unit.monitor import databases
 from tests.unit.monitor.databases import AT, DIRECTORY, SESSION, USER, assistant, failed, tool
 
@@ -198,14 +199,14 @@ class VerdictTests(OpencodeTestCase):
     @settings(max_examples=60, deadline=None)
     @given(
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(ENCODABLE),
             lambda inner: (
                 st.lists(inner, max_size=3)
                 | st.dictionaries(
                     st.sampled_from(
                         ["role", "time", "created", "completed", "error", "data", "name"]
                     )
-                    | st.text(max_size=3),
+                    | st.text(ENCODABLE, max_size=3),
                     inner,
                     max_size=3,
                 )

@@ -443,19 +443,19 @@ class RevivingTests(MonitorTestCase):
 
     def test_the_same_quick_failure_twice_is_the_end(self) -> None:
         self.fail_twice_at_once()
-        self.pass_time(50_000, step=60)
+        self.pass_time(50_000, step=300)
         self.assertEqual(len(self.world.starts), 2)
         self.assertEqual(self.told("state", "held"), ("given-up", "given-up"))
         self.assertEqual(self.story()[-1], "gave-up")
 
     def test_five_attempts_without_progress_are_the_end(self) -> None:
         self.limited(0)
-        for _ in range(5 * 360):
-            self.pass_time(10, step=10)
+        for _ in range(5 * 120):
+            self.pass_time(30, step=30)
             for start in self.world.starts:
                 if start.revival.alive and self.now() - start.at > 60:
                     start.revival.finish(len(self.world.starts))
-        self.pass_time(20_000, step=60)
+        self.pass_time(20_000, step=300)
         self.assertEqual(len(self.world.starts), 5)
         self.assertEqual(self.told("state", "attempts"), ("given-up", 5))
 
@@ -473,8 +473,8 @@ class RevivingTests(MonitorTestCase):
     def give_up(self) -> None:
         """Have the session hit a limit until no more attempt is made."""
         self.limited(10)
-        for _ in range(12 * 120):
-            self.pass_time(30, step=30)
+        for _ in range(12 * 60):
+            self.pass_time(60, step=60)
             for start in self.world.starts:
                 if start.revival.alive:
                     self.limited(10)
@@ -511,7 +511,7 @@ class RevivingTests(MonitorTestCase):
         self.revive()
         for _ in range(20):
             self.world.write("s", None, progress=True)
-            self.pass_time(300)
+            self.pass_time(300, step=30)
         self.assertTrue(self.world.starts[0].revival.alive)
 
     def test_a_revival_that_worked_and_lives_is_not_doubled(self) -> None:
@@ -728,7 +728,7 @@ class HoldingTests(MonitorTestCase):
         for kind in Kind:
             if kind not in (Kind.LIMIT, Kind.TRANSIENT, Kind.DIED):
                 self.world.write(kind.value, kind)
-        self.pass_time(50_000, step=60)
+        self.pass_time(50_000, step=300)
         self.assertEqual(self.world.starts, [])
         self.assertEqual({s["held"] for s in self.monitor.sessions()}, {None})
 
