@@ -51,6 +51,8 @@ def trial(session: nox.Session, suite: str) -> None:
     data = os.path.abspath(os.environ.get("COVERAGE_FILE", ".coverage"))
     # Not create_tmp(), which moves TMPDIR: the path of a socket must be short.
     temporary = session.cache_dir / suite
+    # Once, and not in each of a thousand processes, which write nothing into the checkout.
+    python(session, "-m", "compileall", "-q", "palingenesis", "tests")
     python(
         session,
         *("-m", "coverage", "run", "-m", "twisted.trial", WORKERS),

@@ -29,6 +29,7 @@ UNSHARE = (
 )
 #: Tests at once: nearly all of their time is waiting.
 JOBS = "--jobs=4"
+HERE = Path(__file__).parent
 #: The test that stands for a module's others.
 FEW = {
     "tests.agents.test_claude_tmux": "tests.agents.test_claude_tmux.TypedTests.test_typed_once",
@@ -69,24 +70,35 @@ def _marked(mark: bytes) -> Iterator[int]:
                         yield int(name)
 
 
-def modules_of(agent: str, few: bool) -> list[str]:
+def modules_of(agents: Sequence[str], few: bool) -> list[str]:
     """
-    List the modules with an agent's tests.
+    List the modules with the tests of some agents.
 
     :param few: whether a single test stands for each of some modules.
     """
-    found = sorted(Path(__file__).parent.glob(f"test_{agent}*.py"))
+    found = (path for agent in agents for path in sorted(HERE.glob(f"test_{agent}*.py")))
     names = [f"tests.agents.{path.stem}" for path in found]
     return [FEW.get(name, name) if few else name for name in names]
 
 
-def attempt(agent: str, version: str, names: Sequence[str], alone: list[str]) -> bool:
-    """Run the tests of one version; return whether they have passed."""
+def is_ready(agent: str, version: str) -> bool:
+    """Install a version if it is not there, and say why if that cannot be."""
     try:
         installed(agent, version)
     except NotInstalled as missing:
         print(f"{agent} {version} is not tried: {missing.reason}", flush=True)
-        return True
+        return False
+    return True
+
+
+def attempt(names: Sequence[str], alone: list[str], only: str) -> bool:
+    """
+    Run tests, and return whether they have passed.
+
+    All agents' rows are in one run: while one waits, another one works.
+
+    :param only: the agent and the version that are tried; if empty, the newest of each.
+    """
     directory = tempfile.mkdtemp(prefix="bed-", dir="/tmp")
     command = [*alone, sys.executable, "-m", "twisted.trial", JOBS]
     command += [f"--temp-directory={directory}/trial"]
@@ -97,7 +109,7 @@ def attempt(agent: str, version: str, names: Sequence[str], alone: list[str]) ->
                 "PALINGENESIS_TEST_PATIENCE": PATIENCE,
                 **os.environ,
                 BEDS: directory,
-                VERSION: f"{agent}@{version}",
+                VERSION: only,
             },
             check=False,
         )
@@ -135,18 +147,19 @@ def main(arguments: list[str]) -> int:
     few = "few" in arguments
     names = [name for name in arguments if name not in ("all", "few")]
     named = os.environ.get(VERSION)
-    pairs = [
-        (agent, version)
-        for agent, versions in VERSIONS.items()
-        for version in (versions if every else versions[:1])
-    ]
     if named:
         agent, _, version = named.partition("@")
-        pairs = [(agent, version)]
-    passed = [
-        attempt(agent, version, names or modules_of(agent, few), alone) for agent, version in pairs
-    ]
-    return 0 if all(passed) else 1
+        rounds = {named: [(agent, version)]}
+    else:
+        rounds = {"": [(agent, versions[0]) for agent, versions in VERSIONS.items()]}
+        for agent, versions in VERSIONS.items() if every else ():
+            rounds |= {f"{agent}@{version}": [(agent, version)] for version in versions[1:]}
+    passed = True
+    for only, pairs in rounds.items():
+        agents = [agent for agent, version in pairs if is_ready(agent, version)]
+        if agents:
+            passed &= attempt(names or modules_of(agents, few), alone, only)
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":
