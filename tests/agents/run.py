@@ -27,8 +27,8 @@ UNSHARE = (
     ("unshare", "--net", "--mount"),
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net", "--mount"),
 )
-#: Tests at once: nearly all of their time is waiting.
-JOBS = "--jobs=4"
+#: Tests at once: most of their time is waiting.
+JOBS = "--jobs=6"
 HERE = Path(__file__).parent
 #: The test that stands for a module's others.
 FEW = {
