@@ -15,8 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import unittest
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from twisted.trial.runner import TestLoader
 
 from tests.agents.bed import BEDS, MARK
 from tests.agents.case import VERSION
@@ -81,6 +85,28 @@ def modules_of(agents: Sequence[str], few: bool) -> list[str]:
     return [FEW.get(name, name) if few else name for name in names]
 
 
+def mixed(names: Sequence[str]) -> list[str]:
+    """
+    List each test of some modules, those of all modules evenly mixed.
+
+    Some agents need the processor most of the time, others wait.
+    """
+    loader = TestLoader()
+    placed = []
+    for name in names:
+        tests = [test.id() for test in _tests_of(loader.loadByName(name))]
+        placed += [(number / len(tests), test) for number, test in enumerate(tests)]
+    return [test for _, test in sorted(placed)]
+
+
+def _tests_of(suite: Iterable[Any]) -> Iterator[Any]:
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from _tests_of(each)
+        else:
+            yield each
+
+
 def is_ready(agent: str, version: str) -> bool:
     """Install a version if it is not there, and say why if that cannot be."""
     try:
@@ -104,7 +130,7 @@ def attempt(names: Sequence[str], alone: list[str], only: str) -> bool:
     command += [f"--temp-directory={directory}/trial"]
     try:
         done = subprocess.run(
-            [*command, *names],
+            [*command, *mixed(names)],
             env={
                 "PALINGENESIS_TEST_PATIENCE": PATIENCE,
                 **os.environ,
