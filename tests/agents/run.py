@@ -32,7 +32,7 @@ UNSHARE = (
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net", "--mount"),
 )
 #: Tests at once: most of their time is waiting.
-JOBS = "--jobs=6"
+JOBS = "--jobs=5"
 HERE = Path(__file__).parent
 #: The test that stands for a module's others.
 FEW = {
@@ -57,20 +57,20 @@ def network() -> list[str]:
 
 
 def kill_all(directory: str) -> None:
-    """Kill every process that was started in a bed below a directory."""
-    mark = f"{MARK}={directory}/".encode()
-    while found := list(_marked(mark)):
+    """Kill every process that was started in a bed below a directory, and the tests themselves."""
+    marks = (f"{MARK}={directory}/".encode(), f"{BEDS}={directory}".encode())
+    while found := list(_marked(marks)):
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _marked(mark: bytes) -> Iterator[int]:
+def _marked(marks: tuple[bytes, ...]) -> Iterator[int]:
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if name.isdecimal():
                 with open(f"/proc/{name}/environ", "rb") as file:
-                    if any(word.startswith(mark) for word in file.read().split(b"\0")):
+                    if any(word.startswith(marks) for word in file.read().split(b"\0")):
                         yield int(name)
 
 
