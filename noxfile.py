@@ -37,8 +37,8 @@ PYTHONS = ("3.11", "3.12", "3.13")
 #: What the unit tests run under; together it is every condition of ``tools/conditions.py``.
 CONDITIONS = ("root pid-namespace umask-0 locale-C", "ordinary umask-077 locale-latin-1")
 
-#: Tests at once: most of them wait for processes, and two hold up nobody on two cores.
-WORKERS = "--jobs=2"
+#: Tests at once, on two cores: those of processes wait for half of their time.
+JOBS = {"tests.unit": 2, "tests.process": 3}
 
 
 def python(session: nox.Session, *arguments: str, **variables: str) -> None:
@@ -52,9 +52,11 @@ def trial(session: nox.Session, suite: str) -> None:
     data = os.path.abspath(os.environ.get("COVERAGE_FILE", ".coverage"))
     # Not create_tmp(), which moves TMPDIR: the path of a socket must be short.
     temporary = session.cache_dir / suite
+    # Once, and not in each of a thousand processes, which write nothing into the checkout.
+    python(session, "-m", "compileall", "-q", "palingenesis", "tests")
     python(
         session,
-        *("-m", "coverage", "run", "-m", "twisted.trial", WORKERS),
+        *("-m", "coverage", "run", "-m", "twisted.trial", f"--jobs={JOBS[suite]}"),
         f"--temp-directory={temporary}",
         *(session.posargs or [suite]),
         COVERAGE_FILE=data,

@@ -3,8 +3,7 @@ Run the tests of the real agents: ``python -m tests.agents.run [few | all] [NAME
 
 The newest version of each agent is tried; with ``all``, every pinned version in its turn. With
 ``few``, one row of each way to go on in an open program is tried, since most of them wait for
-minutes. A test that is named runs with its own agent alone. They reach nothing but the loopback,
-if this machine lets us have a network of our own.
+minutes. They reach nothing but the loopback, if this machine lets us have a network of our own.
 """
 
 from __future__ import annotations
@@ -16,8 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import unittest
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from twisted.trial.runner import TestLoader
 
 from tests.agents.bed import BEDS, MARK
 from tests.agents.case import VERSION
@@ -28,8 +31,9 @@ UNSHARE = (
     ("unshare", "--net", "--mount"),
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net", "--mount"),
 )
-#: Tests at once: nearly all of their time is waiting.
-JOBS = "--jobs=4"
+#: Tests at once: most of their time is waiting.
+JOBS = "--jobs=5"
+HERE = Path(__file__).parent
 #: The test that stands for a module's others.
 FEW = {
     "tests.agents.test_claude_tmux": "tests.agents.test_claude_tmux.TypedTests.test_typed_once",
@@ -53,52 +57,85 @@ def network() -> list[str]:
 
 
 def kill_all(directory: str) -> None:
-    """Kill every process that was started in a bed below a directory."""
-    mark = f"{MARK}={directory}/".encode()
-    while found := list(_marked(mark)):
+    """Kill every process that was started in a bed below a directory, and the tests themselves."""
+    marks = (f"{MARK}={directory}/".encode(), f"{BEDS}={directory}".encode())
+    while found := list(_marked(marks)):
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _marked(mark: bytes) -> Iterator[int]:
+def _marked(marks: tuple[bytes, ...]) -> Iterator[int]:
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if name.isdecimal():
                 with open(f"/proc/{name}/environ", "rb") as file:
-                    if any(word.startswith(mark) for word in file.read().split(b"\0")):
+                    if any(word.startswith(marks) for word in file.read().split(b"\0")):
                         yield int(name)
 
 
-def modules_of(agent: str, few: bool) -> list[str]:
+def modules_of(agents: Sequence[str], few: bool) -> list[str]:
     """
-    List the modules with an agent's tests.
+    List the modules with the tests of some agents.
 
     :param few: whether a single test stands for each of some modules.
     """
-    found = sorted(Path(__file__).parent.glob(f"test_{agent}*.py"))
+    found = (path for agent in agents for path in sorted(HERE.glob(f"test_{agent}*.py")))
     names = [f"tests.agents.{path.stem}" for path in found]
     return [FEW.get(name, name) if few else name for name in names]
 
 
-def attempt(agent: str, version: str, names: Sequence[str], alone: list[str]) -> bool:
-    """Run the tests of one version; return whether they have passed."""
+def mixed(names: Sequence[str]) -> list[str]:
+    """
+    List each test of some modules, those of all modules evenly mixed.
+
+    Some agents need the processor most of the time, others wait.
+    """
+    loader = TestLoader()
+    placed = []
+    for name in names:
+        tests = [test.id() for test in _tests_of(loader.loadByName(name))]
+        placed += [(number / len(tests), test) for number, test in enumerate(tests)]
+    return [test for _, test in sorted(placed)]
+
+
+def _tests_of(suite: Iterable[Any]) -> Iterator[Any]:
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from _tests_of(each)
+        else:
+            yield each
+
+
+def is_ready(agent: str, version: str) -> bool:
+    """Install a version if it is not there, and say why if that cannot be."""
     try:
         installed(agent, version)
     except NotInstalled as missing:
         print(f"{agent} {version} is not tried: {missing.reason}", flush=True)
-        return True
+        return False
+    return True
+
+
+def attempt(names: Sequence[str], alone: list[str], only: str) -> bool:
+    """
+    Run tests, and return whether they have passed.
+
+    All agents' rows are in one run: while one waits, another one works.
+
+    :param only: the agent and the version that are tried; if empty, the newest of each.
+    """
     directory = tempfile.mkdtemp(prefix="bed-", dir="/tmp")
     command = [*alone, sys.executable, "-m", "twisted.trial", JOBS]
     command += [f"--temp-directory={directory}/trial"]
     try:
         done = subprocess.run(
-            [*command, *names],
+            [*command, *mixed(names)],
             env={
                 "PALINGENESIS_TEST_PATIENCE": PATIENCE,
                 **os.environ,
                 BEDS: directory,
-                VERSION: f"{agent}@{version}",
+                VERSION: only,
             },
             check=False,
         )
@@ -136,22 +173,19 @@ def main(arguments: list[str]) -> int:
     few = "few" in arguments
     names = [name for name in arguments if name not in ("all", "few")]
     named = os.environ.get(VERSION)
-    pairs = [
-        (agent, version)
-        for agent, versions in VERSIONS.items()
-        for version in (versions if every else versions[:1])
-    ]
     if named:
         agent, _, version = named.partition("@")
-        pairs = [(agent, version)]
-    passed = []
-    for agent, version in pairs:
-        own = [name for name in names if name.startswith(f"{__package__}.test_{agent}")]
-        if own or not names:
-            passed.append(attempt(agent, version, own or modules_of(agent, few), alone))
-    if not passed:
-        print(f"no agent's tests are named so: {' '.join(names)}", flush=True)
-    return 0 if passed and all(passed) else 1
+        rounds = {named: [(agent, version)]}
+    else:
+        rounds = {"": [(agent, versions[0]) for agent, versions in VERSIONS.items()]}
+        for agent, versions in VERSIONS.items() if every else ():
+            rounds |= {f"{agent}@{version}": [(agent, version)] for version in versions[1:]}
+    passed = True
+    for only, pairs in rounds.items():
+        agents = [agent for agent, version in pairs if is_ready(agent, version)]
+        if agents:
+            passed &= attempt(names or modules_of(agents, few), alone, only)
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

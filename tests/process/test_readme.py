@@ -106,7 +106,7 @@ class ReadmeTests(PageTestCase):
         shell = Shell(self, self.home)
         shell.type(f"cd {shlex.quote(str(checkout))}")
         # What the tests themselves set must not reach the fresh environment.
-        shell.type("unset PYTHONPATH VIRTUAL_ENV ${!COVERAGE*}")
+        shell.type("unset PYTHONPATH VIRTUAL_ENV")
         shell.type(f"({run}) > {self.home}/log 2>&1 &")
         answer = shell.type(
             "until printf 'STATUS\\n' | nc -U $XDG_RUNTIME_DIR/palingenesis.sock 2> /dev/null; "

@@ -61,7 +61,8 @@ class AgentTestCase(ProcessTestCase):
             os.mkdir(self.place.path(agent))
             path = os.path.join(self.bin, agent)
             with open(path, "w", encoding="utf-8") as file:
-                file.write(f"#!{sys.executable}\n{source}")
+                # Without site, by which the coverage of each process is measured.
+                file.write(f"#!{sys.executable} -S\n{source}")
             os.chmod(path, 0o755)
 
     @property

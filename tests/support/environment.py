@@ -28,3 +28,8 @@ def apart(home: str, runtime: str, **further: str) -> dict[str, str]:
     variables = kept | own | further
     modules = [str(PROGRAMS / "elsewhere"), further.get("PYTHONPATH"), os.environ.get("PYTHONPATH")]
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, modules))}
+
+
+def unmeasured(environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment whose processes measure no coverage."""
+    return {k: v for k, v in environment.items() if not k.startswith("COVERAGE_")}

@@ -14,11 +14,13 @@ PACKAGE = "palingenesis"
 SHARED = "shared"
 #: The names of the parts that are packages; every other module belongs to all parts.
 PACKAGES = ("client", "cli", "server", "web", "monitor", "daemon")
+#: What a statement can be in.
+_BLOCKS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 @cache
-def modules(package: str = PACKAGE) -> dict[str, ast.Module]:
-    """Parse every module below a directory of the checkout, by its full name."""
+def sources(package: str = PACKAGE) -> dict[str, str]:
+    """Read every module below a directory of the checkout, by its full name."""
     found = {}
     for directory, _, files in os.walk(ROOT / package):
         for file in files:
@@ -26,8 +28,14 @@ def modules(package: str = PACKAGE) -> dict[str, ast.Module]:
                 path = os.path.join(directory, file)
                 name = os.path.relpath(path, ROOT).removesuffix(".py").replace(os.sep, ".")
                 with open(path, encoding="utf-8") as source:
-                    found[name.removesuffix(".__init__")] = ast.parse(source.read(), path)
+                    found[name.removesuffix(".__init__")] = source.read()
     return found
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Parse every module of the package, by its full name."""
+    return {name: ast.parse(source, name) for name, source in sources().items()}
 
 
 def part(module: str) -> str:
@@ -40,15 +48,30 @@ def part(module: str) -> str:
 
 def is_for_types(node: ast.AST) -> bool:
     """Return whether a statement is an ``if TYPE_CHECKING:``."""
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
 
 
-def run(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk through what may run, and leave out what is there for types alone."""
-    yield tree
+def statements(tree: ast.AST, types: bool = True) -> Iterator[ast.AST]:
+    """
+    Walk through all statements, and not through the expressions in them.
+
+    :param types: whether those that are there for types alone are among them.
+    """
     for child in ast.iter_child_nodes(tree):
-        if not is_for_types(child):
-            yield from run(child)
+        if isinstance(child, _BLOCKS) and (types or not is_for_types(child)):
+            yield child
+            yield from statements(child, types)
+
+
+@cache
+def import_statements(module: str, types: bool = True) -> list[ast.Import | ast.ImportFrom]:
+    """List the statements by which a module imports something, wherever in it."""
+    found = statements(modules()[module], types)
+    return [each for each in found if isinstance(each, ast.Import | ast.ImportFrom)]
 
 
 @cache
@@ -62,11 +85,10 @@ def imports(module: str, types: bool = True) -> frozenset[str]:
     :param types: whether imports for types alone count.
     """
     found = set()
-    tree = modules()[module]
-    for node in ast.walk(tree) if types else run(tree):
+    for node in import_statements(module, types):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 if full != f"{PACKAGE}.__version__":

@@ -126,10 +126,14 @@ class Impostor:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            connection.settimeout(PATIENCE)
-            with connection, contextlib.suppress(OSError):
-                self._treat(connection)
-            self.hung_up.set()
+            # Each in a thread of its own: none waits for another one's end.
+            threading.Thread(target=self._serve_one, args=(connection,), daemon=True).start()
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE)
+        with connection, contextlib.suppress(OSError):
+            self._treat(connection)
+        self.hung_up.set()
 
     def close(self) -> None:
         """Listen no more; the socket is left behind, stale."""

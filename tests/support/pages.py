@@ -21,7 +21,7 @@ import docutils.parsers.rst.directives
 from docutils.parsers.rst.directives.body import CodeBlock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.support.environment import apart
+from tests.support.environment import apart, unmeasured
 
 #: Seconds until a command that prints nothing is taken to hang.
 PATIENCE = 120
@@ -97,7 +97,7 @@ class Shell:
         self._bash = subprocess.Popen(
             ["bash"],
             cwd=home,
-            env=apart(str(home), str(home / "run"), PATH=path),
+            env=unmeasured(apart(str(home), str(home / "run"), PATH=path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

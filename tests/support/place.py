@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.darwin import Kernel
 from tests.support.checkout import PROGRAMS
-from tests.support.environment import apart
+from tests.support.environment import apart, unmeasured
 from tests.support.processes import Process, twistd_command
 
 
@@ -41,6 +41,7 @@ class Place:
         self.socket = os.path.join(self.runtime, "palingenesis.sock")
         self.pidfile = self.path("twistd.pid")
         self.state = f"{self.directory}.state"
+        self._is_measured = getattr(case, "is_measured", True)
         self._processes: list[Process] = []
         case.addCleanup(self._clean)
 
@@ -68,7 +69,9 @@ class Place:
 
     def environment(self, **further: str) -> dict[str, str]:
         """Make the environment of a process that belongs here."""
-        return apart(self.directory, self.runtime, **{"PALINGENESIS_STATE": self.state, **further})
+        known = {"PALINGENESIS_STATE": self.state, **further}
+        variables = apart(self.directory, self.runtime, **known)
+        return variables if self._is_measured else unmeasured(variables)
 
     def spawn(
         self,
@@ -87,7 +90,7 @@ class Place:
         variables = self.environment(**environment or {})
         if "user" in how or "umask" in how:
             # Coverage's files would be somebody else's, or not to be read.
-            variables = {k: v for k, v in variables.items() if not k.startswith("COVERAGE_")}
+            variables = unmeasured(variables)
         if files is not None:
 
             def limit_files() -> None:

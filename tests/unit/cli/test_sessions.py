@@ -13,11 +13,12 @@ from palingenesis.cli.columns import MARKS_LIMIT, WIDTH, width
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.cli.sessions import NARROWEST, advice, legend, table
 from tests.support.monitored import NOW, session
+from tests.support.texts import ENCODABLE
 
 WORDS = st.none() | st.sampled_from([*KINDS, *REASONS, "limit", "working", "later-word"])
 ANYTHING = (
     WORDS
-    | st.text(max_size=100)
+    | st.text(ENCODABLE, max_size=100)
     | st.integers()
     | st.floats()
     | st.lists(st.none(), max_size=2)

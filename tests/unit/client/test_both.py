@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet import reactor
@@ -74,21 +75,19 @@ class BothClientsTestCase(DeferredClientTestCase):
     """The Deferred client's test case, since the blocking client can run in a thread."""
 
     async def outcomes(self, call: Call, timeout: float = PATIENCE) -> list[Any]:
-        """Call each client, and return what it returned or raised."""
+        """Call both clients at once, and return what each returned or raised."""
         name, *arguments = call
-        both = (
-            getattr(deferred.ControlClient(reactor, self.path, timeout), name),
-            lambda *given: deferToThread(
-                getattr(blocking.ControlClient(self.path, timeout), name), *given
-            ),
-        )
-        outcomes = []
-        for method in both:
+
+        async def outcome(method: Callable[..., Awaitable[Any]], *given: Any) -> Any:
             try:
-                outcomes.append(await method(*arguments))
+                return await method(*given, *arguments)
             except Exception as error:
-                outcomes.append(error)
-        return outcomes
+                return error
+
+        ours = getattr(deferred.ControlClient(reactor, self.path, timeout), name)
+        blocks = getattr(blocking.ControlClient(self.path, timeout), name)
+        both = (outcome(ours), outcome(deferToThread, blocks))
+        return await gatherResults([Deferred.fromCoroutine(each) for each in both])
 
     async def check(self, call: Call, expected: Any) -> None:
         if not isinstance(expected, type):

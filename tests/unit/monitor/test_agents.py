@@ -18,6 +18,7 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
+from tests.support.texts import ENCODABLE
 from tests.unit.monitor.transcripts import (
     DIRECTORY,
     META,
@@ -101,10 +102,11 @@ QWEN = [
 REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT), ("qwen", QWEN)]
 #: The agents whose transcripts are files of lines.
 FILES = sorted(name for name, agent in AGENTS.items() if type(agent).read is Agent.read)
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+TEXT = st.text(ENCODABLE)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
 

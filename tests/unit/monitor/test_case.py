@@ -33,6 +33,7 @@ from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.transcript import Stamp
 from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
+from tests.support.texts import ENCODABLE
 
 NOW = 1_000_000.0
 HOME = Home("claude", "claude", "/home/.claude")
@@ -288,7 +289,7 @@ class DueTests(SynchronousTestCase):
         for kind in (Kind.USER, Kind.FINISHED, Kind.REFUSED, Kind.CONTEXT, Kind.UNKNOWN):
             self.assertIsNone(due(Settings(), kind, 1000.0, 0.0, "id"))
 
-    @given(st.text())
+    @given(st.text(ENCODABLE))
     def test_a_share_is_between_nothing_and_all_and_stays(self, session: str) -> None:
         self.assertTrue(0 <= share(session) <= 1)
         self.assertEqual(share(session), share(session))

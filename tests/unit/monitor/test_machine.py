@@ -5,18 +5,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor import machine
 
 
-class ProgramTests(SynchronousTestCase):
-    def test_a_program_that_hangs_is_given_up(self) -> None:
-        self.patch(machine, "TOOL_TIMEOUT", 0.05)
-        self.assertIsNone(machine.run("/bin/sleep", "60"))
-
-    def test_a_program_that_is_not_there(self) -> None:
-        self.assertIsNone(machine.run("/nonexistent/ps"))
-
-    def test_what_a_program_prints(self) -> None:
-        self.assertEqual(machine.run("/bin/echo", "a"), "a\n")
-
-
 class TableTests(SynchronousTestCase):
     def test_a_table_that_is_not_there(self) -> None:
         self.assertIsNone(machine.table(self.mktemp()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 from unittest import mock
 
+from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Owner
@@ -190,7 +191,7 @@ class HandingOverTests(QueueTestCase):
 class NotTakenTests(QueueTestCase):
     def test_nothing_is_queued_twice_however_long_it_waits(self) -> None:
         self.begun()
-        self.pass_time(4 * 3600)
+        self.pass_time(4 * 3600, step=60)
         self.assertEqual(len(self.world.starts), 1)
         self.assertEqual(self.told("state"), ("reviving",))
 
@@ -208,7 +209,7 @@ class NotTakenTests(QueueTestCase):
                 self.pass_time(100)
                 self.assertEqual(self.told("needs"), (words,))
                 self.assertEqual(self.reasons("needs-you"), [words])
-                self.pass_time(3600)
+                self.pass_time(3600, step=60)
                 self.assertEqual(len(self.world.starts), 1)
 
     def test_a_program_that_ends_leaves_it_to_a_command(self) -> None:
@@ -262,7 +263,7 @@ class NotTakenTests(QueueTestCase):
                 self.pass_time(200)
                 self.assertEqual(self.story()[-1], "failed")
                 self.open()
-                self.pass_time(3600)
+                self.pass_time(3600, step=60)
                 self.assertEqual(len(self.world.starts), 1)
                 self.assertEqual(self.told("held"), ("owner-alive",))
 
@@ -279,7 +280,7 @@ class NotTakenTests(QueueTestCase):
         self.world.prompt = "I go on"
         self.write(None)
         self.close()
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(self.methods(), ["queue"])
         self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
 
@@ -294,7 +295,7 @@ class NotTakenTests(QueueTestCase):
         self.assertEqual(self.methods(), ["queue", "queue"])
         self.world.starts[-1].revival.finish(0)
         self.prompted(Kind.USER)
-        self.pass_time(3600)
+        self.pass_time(3600, step=60)
         self.assertEqual(self.told("state"), ("given-up",))
         self.assertEqual(len(self.world.starts), 2)
 
@@ -313,7 +314,8 @@ class FailingTests(QueueTestCase):
         self.assertEqual(self.reasons("failed"), [words])
         self.pass_until_started(2)
         self.world.starts[-1].revival.finish(2)
-        self.pass_time(3600)
+        self.pass_time(5)
+        self.pass_time(3600, step=60)
         self.assertEqual(len(self.world.starts), 2)
         self.assertEqual(self.told("state", "needs"), ("given-up", "given up"))
 
@@ -325,11 +327,11 @@ class FailingTests(QueueTestCase):
         self.assertEqual(self.story()[-1], "failed")
 
     def test_a_program_that_cannot_be_started(self) -> None:
-        self.world.start_error = "codex: Permission denied"
+        self.world.start_error = CommandError("codex: Permission denied")
         self.open()
         self.limited(30, agent="codex")
         self.pass_time(SOON)
-        self.assertEqual(self.story()[-1], "failed")
+        self.assertEqual(self.story()[-2:], ["failed", "needs-you"])
 
 
 class RestartTests(QueueTestCase):

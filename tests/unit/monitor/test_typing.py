@@ -88,7 +88,7 @@ class DueTests(TypingTestCase):
 
     def test_only_a_limit_is_typed_after(self) -> None:
         self.world.write("s", Kind.TRANSIENT)
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
         self.assertEqual(self.world.typings, [])
 
@@ -179,7 +179,7 @@ class OutcomeTests(TypingTestCase):
         self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
         self.assertEqual(self.told("state"), ("given-up",))
         self.assertIn("its prompt was typed", self.told("needs")[0])
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(len(self.world.typings), 1)
 
     def test_text_that_was_not_sent_is_left_and_never_typed_again(self) -> None:
@@ -189,7 +189,7 @@ class OutcomeTests(TypingTestCase):
         (need,) = self.reasons("needs-you")
         self.assertIn("stands in its terminal, and was not sent: a menu is open", need)
         self.assertEqual(self.told("needs"), (need,))
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(len(self.world.typings), 1)
 
     def test_a_call_for_a_person_was_heard_before(self) -> None:
@@ -236,7 +236,7 @@ class OutcomeTests(TypingTestCase):
         self.world.write("s", Kind.USER)
         self.pass_time(20)
         self.assertEqual(self.told("state"), ("left",))
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(len(self.world.typings), 1)
 
     def test_the_program_ends_before_it_answers(self) -> None:
@@ -256,7 +256,7 @@ class OutcomeTests(TypingTestCase):
         self.world.prompt = "I go on"
         self.world.write("s", None)
         self.close()
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
         self.assertEqual(self.world.starts, [])
 
@@ -303,7 +303,7 @@ class RestartedTests(TypingTestCase):
         self.pass_time(RECORD + 10)
         self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
         self.assertIn("its prompt was typed", self.told("needs")[0])
-        self.pass_time(4000)
+        self.pass_time(4000, step=60)
         self.assertEqual(len(self.world.typings), 1)
         self.assertEqual(self.world.starts, [])
 

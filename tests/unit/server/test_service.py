@@ -302,6 +302,7 @@ class StopTests(ServiceTestCase):
             self.assertTrue(read_all(client).startswith(STATUS))
 
     async def test_idle_clients_are_sent_away_at_once(self):
+        self.patch(protocol, "REPLY_GRACE", 0.1)
         control = self.started()
         idle = [self.connect() for _ in range(20)]
         await self.assert_serves()
@@ -309,6 +310,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual([read_all(client) for client in idle], [STOPPING] * 20)
 
     async def test_a_client_in_the_middle_of_its_command_does_not_hold_the_stop_up(self):
+        self.patch(protocol, "REPLY_GRACE", 0.1)
         control = self.started()
         client = self.connect()
         client.sendall(b"STAT")

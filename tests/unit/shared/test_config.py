@@ -21,6 +21,7 @@ from palingenesis.config import (
     load_config,
     socket_in,
 )
+from tests.support.texts import ENCODABLE
 
 
 class ConfigTestCase(SynchronousTestCase):
@@ -221,10 +222,12 @@ class RefusedTests(ConfigTestCase):
     @settings(max_examples=150, deadline=None)
     @given(
         st.binary(max_size=60)
-        | st.text(max_size=60).map(str.encode)
+        | st.text(ENCODABLE, max_size=60).map(str.encode)
         | st.tuples(
             st.sampled_from(list(Config._fields[:-1])),
-            st.text(max_size=20).map(repr) | st.integers().map(str) | st.floats().map(str),
+            st.text(ENCODABLE, max_size=20).map(repr)
+            | st.integers().map(str)
+            | st.floats().map(str),
         ).map(lambda pair: f"{pair[0]} = {pair[1]}\n".encode())
     )
     def test_any_content_gives_a_config_or_a_reason_in_one_line(self, content: bytes) -> None:
