@@ -99,7 +99,8 @@ class HomeRevival:
         unfit = set() if types else {Method.TYPE_INTO}
         if owner in (Owner.PROGRAM, Owner.SERVER) and not is_interactive:
             unfit.add(Method.QUEUE)
-        fitting = (each for each in _BY_OWNER[owner] if each in self.methods)
+        named = self.methods
+        fitting = (each for each in _BY_OWNER[owner] if each in named)
         return next((each for each in fitting if each not in unfit), None)
 
     def run_for(self, method: Method) -> Command | None:

@@ -1,6 +1,9 @@
 """
 Nights of a monitor, played with a clock: ``python -m tests.programs.nights 1000 [FIRST [short]]``.
 
+With ``--log FILE`` the outcome of each night is a line of that file, and nights that have one are
+not played again.
+
 Each night follows from its seed: the settings; sessions of four homes, one of them named and one
 without a command, that hit limits, crash, finish, are left in each way and are taken further by
 their user, by a server or by a supervisor; commands that work, call tools, have sub-agents work,
@@ -20,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import json
 import os
 import random
 import sys
@@ -28,6 +32,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -58,7 +63,23 @@ STEP = 30
 #: The program that hands a message to an open one.
 QUEUE = "queue"
 WORK = Home("work", "claude", "/home/.work", is_named=True)
-SETTINGS = Settings(
+
+
+class NightSettings(Settings):
+    """Settings that know how the sessions of a directory are brought back once they were asked."""
+
+    @cached_property
+    def _revivals(self) -> dict[tuple[str, str], HomeRevival | None]:
+        return {}
+
+    def revival_of(self, home: str, directory: str) -> HomeRevival | None:
+        name = home, directory
+        if name not in self._revivals:
+            self._revivals[name] = super().revival_of(home, directory)
+        return self._revivals[name]
+
+
+SETTINGS = NightSettings(
     interval=30.0,
     quiet=60.0,
     hourly=6,
@@ -770,11 +791,29 @@ def notices(seed: int) -> str | None:
     return None
 
 
+def outcome_of(seed: int, sessions: int, length: int) -> dict[str, Any]:
+    """Play the night of a seed, and return how often what has happened, or what was broken."""
+    try:
+        return {"seed": seed, "counts": play(seed, sessions, length)}
+    except (Broken, Exception) as error:
+        return {"seed": seed, "broken": f"{type(error).__name__}: {error}"}
+
+
+def outcomes_in(path: str) -> list[dict[str, Any]]:
+    """Return the outcomes in a file; none if there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except FileNotFoundError:
+        return []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Play nights of a monitor.")
     parser.add_argument("number", type=int, nargs="?", default=1000, help="nights")
     parser.add_argument("first", type=int, nargs="?", default=0, help="the first seed")
     parser.add_argument("short", nargs="?", choices=["short"], help="play short ones")
+    parser.add_argument("--log", metavar="FILE", help="where the outcome of each night is kept")
     parser.add_argument("--broken", metavar="NAME", help="the rule to break on purpose")
     options = parser.parse_args()
     if options.broken:
@@ -787,10 +826,21 @@ def main() -> None:
         return
     size = (FEW, SHORT) if options.short else (SESSIONS, LENGTH)
     began = time.monotonic()
-    counts: Counter[str] = Counter()
+    outcomes = [] if options.log is None else outcomes_in(options.log)
+    known = {each["seed"] for each in outcomes}
     for seed in range(options.first, options.first + options.number):
-        counts += play(seed, *size)
-    print(f"{options.number} nights in {time.monotonic() - began:.0f} s: {dict(counts)}")
+        if seed not in known:
+            outcomes.append(outcome_of(seed, *size))
+            if options.log is not None:
+                with open(options.log, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(outcomes[-1]) + "\n")
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        counts.update(outcome.get("counts", {}))
+    broken = [each["seed"] for each in outcomes if "broken" in each]
+    print(f"{len(outcomes)} nights, {time.monotonic() - began:.0f} s: {dict(counts)}")
+    print(f"A rule was broken in {len(broken)} of them{': ' if broken else ''}{broken or ''}")
+    sys.exit(bool(broken))
 
 
 if __name__ == "__main__":
