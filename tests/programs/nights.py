@@ -45,9 +45,11 @@ from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
+from palingenesis.monitor.typist import Typist
 from palingenesis.monitor.world import Living
-from palingenesis.words import Kind, Owner
+from palingenesis.words import Kind, Method, Owner
 from tests.programs.night_rules import Broken, Rules
+from tests.programs.night_terminals import Killed, NightTyping, Terminals
 from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeLiving, FakeRevival, FakeWorld, home_of
 
@@ -85,7 +87,7 @@ SETTINGS = NightSettings(
     hourly=6,
     homes={"work": WORK},
     revive={
-        "claude": HomeRevival(("claude", "{id}")),
+        "claude": HomeRevival(("claude", "{id}"), type_into=True),
         "codex": HomeRevival(("codex", "{id}"), (QUEUE, "{id}")),
         "work": HomeRevival(("claude", "{id}"), hourly=4),
     },
@@ -98,8 +100,10 @@ def settings_of(seed: int) -> Settings:
     """Return the settings of a night."""
     chance = random.Random(f"settings {seed}")
     begin = chance.randrange(24 * 60)
+    claude = replace(SETTINGS.revive["claude"], type_into=seed % 4 != 0)
     return replace(
         SETTINGS,
+        revive={**SETTINGS.revive, "claude": claude},
         attempts=chance.choice([2, 3, 5]),
         windows=chance.choice([1, 2, 5]),
         at_once=chance.choice([1, 2, 4]),
@@ -118,10 +122,6 @@ def settings_of(seed: int) -> Settings:
 def hands_over(command: Command) -> bool:
     """Return whether a command hands a message to an open program."""
     return command.arguments[0] == QUEUE
-
-
-class Killed(BaseException):
-    """The daemon is killed here."""
 
 
 class Writes:
@@ -248,7 +248,8 @@ class NightWorld(FakeWorld):
 
         def intend_and_check() -> None:
             intend()
-            self.night.rules.check_start(home, session, self.daemon, hands_over=hands_over(command))
+            method = Method.QUEUE if hands_over(command) else Method.COMMAND
+            self.night.rules.check_start(home, session, self.daemon, method)
             if self.night.chance() < 0.02:
                 self.daemon.die()
                 raise Killed  # just before it starts
@@ -263,6 +264,25 @@ class NightWorld(FakeWorld):
             self.daemon.die()
             raise Killed  # just after it started, with nothing written down
         return revival
+
+    def doubt_of_typing(self, home: Home, session: Identity) -> str | None:
+        return Typist(home, session, {}, self.night.now).doubt()
+
+    def type(
+        self, home: Home, session: Identity, prompt: str, forbids: Callable[[], str | None]
+    ) -> NightTyping:
+        night = self.night
+        if self.daemon.dead:
+            raise Broken("a dead daemon acts")
+        night.rules.check_start(home, session, self.daemon, Method.TYPE_INTO)
+        typist = Typist(home, session, {}, night.now)
+        typing = NightTyping(night, self.daemon, session.id, prompt, typist, forbids)
+        night.rules.began(session.id, night.terminals.open[session.id].pid, self.daemon)
+        night.terminals.type(typing)
+        if night.chance() < 0.02:
+            self.daemon.die()
+            raise Killed  # its thread dies with it
+        return typing
 
 
 class Night:
@@ -292,6 +312,7 @@ class Night:
         self.writes = Writes()
         self.counts: Counter[str] = Counter()
         self.rules = Rules(self)
+        self.terminals = Terminals(self)
         #: Whether the daemons of a state directory are paused; None if that is unknown.
         self.paused: dict[str, bool | None] = dict.fromkeys(STATES, False)
         self.on_hold: dict[tuple[str, str], bool | None] = {}
@@ -312,6 +333,8 @@ class Night:
         self.messages: dict[str, tuple[str, str, int]] = {}
         #: When an open program took the last message for a session, as its transcript says.
         self.taken: dict[str, float] = {}
+        #: The prompts that programs take late: their texts, and the programs' pids.
+        self.late: dict[str, tuple[str, int]] = {}
         #: Until when only the sub-agents of a command work, by its pid.
         self.delegated: dict[int, float] = {}
         #: Until when a command does nothing, by its pid.
@@ -329,6 +352,8 @@ class Night:
         self.settled: set[str] = set()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
+        #: Whether an agent's records say of a prompt that it was typed.
+        self.tells_typed = seed % 5 < 3
         #: Whether nothing happens to the machine and the daemon.
         self.is_calm = seed % 2 == 1
         #: The session that cannot be judged; its record is unfit.
@@ -363,25 +388,32 @@ class Night:
 
         :raises Broken: when a rule is broken.
         """
+        with self.terminals.staged():
+            self._play()
+        self.rules.check_ledgers()
+        return self.counts
+
+    def _play(self) -> None:
         self.daemons = [Daemon(self)]
         self.clock.advance(1)
         for number in range(self.sessions):
             self.write(self.name(number), None, progress=True)
-            self.world.owners[self.agent(number), self.name(number)] = Owner.PROGRAM
+            self.open(self.name(number))
             if self.agent(number) == "codex" and number % 16:
                 self.world.interactive.add(self.name(number))
         for _ in range(self.length // STEP):
             self.clock.advance(STEP)
             self.rules.check_ends(has_died=any(daemon.dead for daemon in self.daemons))
             self.live()
+            self.terminals.type_all()
             self.take_messages()
+            self.go_on_by_themselves()
             self.act()
+            self.terminals.happen()
             self.happen()
             self.bury()
         for daemon in self.daemons:
             daemon.bury()
-        self.rules.check_ledgers()
-        return self.counts
 
     def name(self, number: int) -> str:
         return f"session-{number}"
@@ -408,6 +440,17 @@ class Night:
         number = self.number_of(session)
         return f"/home/session-{number - (number % 8 == 6)}"
 
+    def types_into(self, session: str) -> bool:
+        """Return whether prompts are typed into a session's program."""
+        home = self.home(self.number_of(session)).name
+        return home in self.settings.revive and self.settings.revive[home].type_into
+
+    def open(self, session: str) -> None:
+        """Have a program of its user's have a session."""
+        self.world.owners[self.agent_of(session), session] = Owner.PROGRAM
+        if self.types_into(session):
+            self.terminals.open_program(session)
+
     def write(self, session: str, kind: Kind | None, *, by: int = 0, **more: Any) -> None:
         """Write a record to a session: its user's, or a command's."""
         self.writer[session] = by
@@ -416,6 +459,7 @@ class Night:
             self.rules.progressed(session)
         if not by and "prompt" not in more and not more.get("progress"):
             more["prompt"] = WORDS
+            more["typed"] = self.tells_typed and self.agent_of(session) == "claude"
         if not by:
             self.rules.person_wrote(session)
         number = self.number_of(session)
@@ -445,7 +489,7 @@ class Night:
                 # A supervisor goes on with it, or a server lets go of it.
                 if self.random.random() < 0.5:
                     self.counts["supervised"] += 1
-                    self.world.owners[agent, session] = Owner.PROGRAM
+                    self.open(session)
                     self.write(session, None, progress=True)
                 else:
                     self.world.owners.pop((agent, session))
@@ -453,8 +497,12 @@ class Night:
                 self.come_back(session)
 
     def is_waiting(self, session: str) -> bool:
-        """Return whether an open program that takes messages has stopped."""
-        return session in self.world.interactive and self.kind_of(session) is not None
+        """Return whether an open program that takes prompts has stopped."""
+        return self.takes_prompts(session) and self.kind_of(session) is not None
+
+    def takes_prompts(self, session: str) -> bool:
+        """Return whether an open program takes messages, or what is typed."""
+        return session in self.world.interactive or self.terminals.of(session) is not None
 
     def limit_an_account(self) -> None:
         """Have all open sessions of a home stop at the same limit, and their programs end."""
@@ -464,12 +512,14 @@ class Night:
             session = self.name(number)
             if self.home(number) == home and self.owner_of(session) is Owner.PROGRAM:
                 self.write(session, Kind.LIMIT, reset=reset, prompt=None)
-                self.world.owners.pop((home.agent, session))
+                self.terminals.show_anything(session)
+                if not self.types_into(session) or self.random.random() < 0.5:
+                    self.world.owners.pop((home.agent, session))
 
     def come_back(self, session: str) -> None:
         """Have the user take a session further, in a process of its own."""
         self.counts["user came back"] += 1
-        self.world.owners[self.agent_of(session), session] = Owner.PROGRAM
+        self.open(session)
         self.write(session, None)
 
     def go_away(self, session: str) -> None:
@@ -491,7 +541,7 @@ class Night:
             return
         self.stop_in(session, kind)
         chance = self.random.random()
-        if session in self.world.interactive and chance < 0.6:
+        if self.takes_prompts(session) and chance < 0.6:
             return  # it is open
         if chance < 0.8:
             self.world.owners.pop((agent, session))
@@ -523,14 +573,17 @@ class Night:
                 [0, 60, 60, 600, 600, 3600, 4 * 3600, 9 * 86400]
             )
         spends = kind is Kind.LIMIT and self.random.random() < 0.1
+        goes_on = not by and isinstance(reset, float) and self.terminals.of(session) is not None
+        goes_on = goes_on and self.random.random() < 0.2
         # What the agent writes is no prompt.
-        self.write(session, kind, by=by, reset=reset, spends=spends, prompt=None)
+        self.write(session, kind, by=by, reset=reset, spends=spends, goes_on=goes_on, prompt=None)
+        self.terminals.show_anything(session)
 
     # The commands
 
     def began(self, session: str, revival: FakeRevival, command: Command, daemon: Daemon) -> None:
         self.counts["started"] += 1
-        self.rules.began(session, revival, daemon)
+        self.rules.began(session, revival.pid, daemon)
         self.since[revival.pid] = self.grown[revival.pid] = self.clock.seconds()
         self.deaths[revival.pid] = self.counts["killed"]
         if hands_over(command):
@@ -576,6 +629,35 @@ class Night:
                 self.write(session, None, by=pid, prompt=prompt)
                 if self.random.random() < 0.7:
                     self.write(session, None, by=pid, progress=True)
+
+    def submit(self, session: str, text: str, pid: int) -> None:
+        """Have a program get a prompt that was typed."""
+        self.counts["typed"] += 1
+        chance = self.random.random()
+        if chance < 0.8:
+            self.take_typed(session, text, pid)
+        elif chance < 0.9:
+            self.late[session] = text, pid
+
+    def take_typed(self, session: str, text: str, pid: int) -> None:
+        """Have a program begin a turn with a prompt that was typed."""
+        self.write(session, None, by=pid, prompt=text, typed=self.tells_typed)
+        if self.random.random() < 0.7:
+            self.counts["typed and taken"] += 1
+            self.write(session, None, by=pid, progress=True)
+
+    def go_on_by_themselves(self) -> None:
+        """Have open programs take late prompts, and go on by themselves after a limit."""
+        for session, terminal in self.terminals.open.items():
+            if self.terminals.of(session) is None or self.random.random() > 0.2:
+                continue
+            text, pid = self.late.pop(session, ("", 0))
+            if pid == terminal.pid:
+                self.take_typed(session, text, pid)
+            verdict = self.world.files[f"/transcripts/{session}.jsonl"].verdict
+            if verdict.goes_on and verdict.reset is not None and self.now() > verdict.reset + 100:
+                self.counts["went on by itself"] += 1
+                self.write(session, None, progress=True)
 
     def living_command(self, session: str) -> FakeRevival | None:
         for start in self.world.starts:
@@ -716,12 +798,13 @@ class Night:
                 daemon, lambda: daemon.monitor.resume("a person"), False
             )
 
-    def steer(self) -> None:
+    def steer(self, session: str | None = None) -> None:
         """Have a person put a session on hold, or release it."""
         daemon = self.keeper()
         if daemon is None:
             return
-        session = self.name(self.random.randrange(self.sessions))
+        if session is None:
+            session = self.name(self.random.randrange(self.sessions))
         name, monitor = (daemon.state, session), daemon.monitor
         holds = not self.on_hold.get(name, False)
         steer = monitor.hold if holds else monitor.release

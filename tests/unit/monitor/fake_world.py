@@ -229,6 +229,7 @@ class FakeWorld(World):
         key: str | None = None,
         goes_on: bool = False,
         prompt: str | None = None,
+        typed: bool = False,
         calling: bool = False,
         spends: bool = False,
     ) -> File:
@@ -237,6 +238,7 @@ class FakeWorld(World):
 
         :param progress: whether it is the agent's own.
         :param prompt: the text of a prompt, if the record is one.
+        :param typed: whether the agent says that it was typed.
         """
         now = self.now() if at is None else at
         path = path or f"/transcripts/{session}.jsonl"
@@ -249,10 +251,11 @@ class FakeWorld(World):
             now,
             reset,
             progress=now if progress else before.progress,
-            prompt=prompt,
+            prompt=None if typed else prompt,
             calling=calling,
             last_prompt=before.last_prompt if prompt is None else prompt,
             last_prompt_at=before.last_prompt_at if prompt is None else now,
+            last_typed=before.last_typed if prompt is None else typed,
             goes_on=goes_on,
             spends=spends,
         )

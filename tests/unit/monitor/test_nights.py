@@ -15,7 +15,8 @@ from palingenesis.monitor.ledger import LEDGER_NAME
 from palingenesis.monitor.service import Monitor
 from palingenesis.words import Kind
 from tests.programs.broken_rules import BREAKS, NOTICED
-from tests.programs.nights import EPOCH, FEW, SETTINGS, SHORT, Killed, Writes, notices, play
+from tests.programs.night_terminals import Killed
+from tests.programs.nights import EPOCH, FEW, SETTINGS, SHORT, Writes, notices, play
 from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeWorld
 

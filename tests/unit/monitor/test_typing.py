@@ -145,6 +145,19 @@ class DoubtTests(TypingTestCase):
         self.assertEqual(self.reasons("needs-you"), [need])
         self.assertEqual(self.told("needs"), (need,))
 
+    def test_a_doubt_about_a_program_that_nobody_knew_of(self) -> None:
+        """A daemon that has just started plans a command: it has not looked at processes yet."""
+        self.world.doubts["s"] = "it does not run in tmux"
+        self.limited(RESET)
+        self.pass_time(RESET / 2)
+        self.monitor.stopService()
+        self.clock.advance(SOON)
+        self.restart()
+        self.pass_time(5)
+        self.assertEqual(self.told("method", "held"), ("type_into", "owner-alive"))
+        self.assertNotIn("intent", self.story())
+        self.assertEqual(self.world.typings, [])
+
     def test_a_doubt_between_the_plan_and_the_intent(self) -> None:
         """It is asked once more, immediately before."""
         self.limited(RESET)
