@@ -104,7 +104,7 @@ class Judge:
             # It grew after its command had ended: the next tick learns by whom.
             return
         if session is not None and living is not None:
-            ask_for_the_owner(session, living)
+            _ask_for_the_owner(session, living)
         stop = running.attempt.stop
         revival = self.settings.revival_of(self._world.home_of(stop).name, stop.directory)
         prompt = None if revival is None else revival.prompt
@@ -177,7 +177,7 @@ class Judge:
             # What grew after it was read is not what the look was for.
             wanted = self._waits_for_owner(case) or owner_matters(case)
             if wanted and self._world.stamp(session.home, session.path) == session.stamp:
-                ask_for_the_owner(session, living)
+                _ask_for_the_owner(session, living)
             asking = living.asking(session.home, session.identity)
             session.wants_permission = living.wants_permission(session.home, session.identity)
             session.left = session.left or _has_left(session, living)
@@ -243,6 +243,11 @@ class Judge:
         case = self._case(session, self.circumstances())
         return session if assess(replace(case, system=PERMISSIVE)).held is None else None
 
+    def ask_for_the_owner(self, session: Session, living: Living) -> None:
+        """Take note of what has a session."""
+        with self._apart(session):
+            _ask_for_the_owner(session, living)
+
     def begin(self, planned: Session, key: str, living: Living) -> None:
         """Start the command for a session, if nothing has changed since it was planned."""
         with self._apart(planned):
@@ -255,7 +260,7 @@ class Judge:
         if _has_left(session, living):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        ask_for_the_owner(session, living)
+        _ask_for_the_owner(session, living)
         newer = session is not planned or session.verdict.key != key
         case = self._case(session, circumstances, newer_record=newer)
         assessment = assess(case)
@@ -315,7 +320,7 @@ class Judge:
         :param living: the processes that live; None to ask only what needs no look at them.
         """
         if living is not None:
-            ask_for_the_owner(session, living)
+            _ask_for_the_owner(session, living)
         case = self._case(session, self.circumstances())
         wished = replace(case.history, asked=session.verdict.key)
         system = PERMISSIVE if living is None else case.system
@@ -463,8 +468,7 @@ def _doubt(case: Case) -> str | None:
     return "it is not known to take a message" if case.takes_no_message else None
 
 
-def ask_for_the_owner(session: Session, living: Living) -> None:
-    """Take note of what has a session."""
+def _ask_for_the_owner(session: Session, living: Living) -> None:
     witness = living.witness(session.home, session.identity, session.path)
     session.owner, session.who = witness.owner, witness.who
     session.is_interactive = witness.is_interactive

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from palingenesis.monitor.case import Case, Load, has_run_out
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import QUICK_LIMIT, Ended, Revival
+from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival, takes_prompt
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import PROMPT, Settings
@@ -41,6 +41,7 @@ class Running:
     An attempt whose outcome is open, or whose command still runs.
 
     :ivar revival: its command; None if that was gone when a daemon came back.
+    :ivar command: what that was made of; None if the configuration names none any more.
     :ivar began_here: whether this daemon started it, so that ``before`` is known.
     :ivar before: the agent's last progress before it started, as the transcript shows it.
     :ivar growth: how much there was of the session when it was last looked at; None until then.
@@ -65,6 +66,7 @@ class Running:
 
     attempt: Attempt
     revival: Revival | None
+    command: Command | None = None
     began_here: bool = False
     before: float | None = None
     growth: Growth | None = None
@@ -251,6 +253,7 @@ class Revivals:
         running = self.running[session.name] = Running(
             attempt,
             revival,
+            case.command,
             began_here=True,
             grown=now,
             before=session.verdict.progress,
@@ -474,10 +477,12 @@ class Revivals:
         given: str | None,
     ) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
-        # A prompt may be the user's if nobody saw the command run, or if somebody is back; the
-        # prompt of a command that was killed together with its daemon is known by its text.
-        # So is that of a message, and what was typed: a person may have written after it.
+        # A prompt may be the user's if nobody saw the command run, if it is not what the command
+        # was given, or if somebody is back; the prompt of a command that was killed together with
+        # its daemon is known by its text. So is that of a message, and what was typed: a person
+        # may have written after it.
         seen = running.revival is not None and running.attempt.method is None
+        seen = seen and not _is_a_person_s(session, running.command)
         found = None
         if session is not None:
             known = given is not None and session.verdict.prompt == given
@@ -532,12 +537,13 @@ class Revivals:
             name = attempt.stop.agent, attempt.stop.session
             if name in self.running:
                 continue
-            revival = self._adopted(attempt, settings)
+            command = self._command_of(attempt, settings)
+            revival = self._world.adopt(attempt, command)
             home = self._world.home_of(attempt.stop).name
             # A prompt may have been typed: the records tell.
             gone = revival is None and attempt.method is not Method.TYPE_INTO
             ended = _GONE if gone else None
-            self.running[name] = Running(attempt, revival, home=home, ended=ended)
+            self.running[name] = Running(attempt, revival, command, home=home, ended=ended)
             if revival is not None and attempt.pid is None:
                 self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         if not self._recovered:
@@ -546,15 +552,15 @@ class Revivals:
                 last = history.last
                 if last is None or last.pid is None or name in self.running:
                     continue
-                revival = self._adopted(last, settings)
+                revival = self._world.adopt(last, self._command_of(last, settings))
                 ended = _GONE if revival is None else None
                 home = self._world.home_of(last.stop).name
                 self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
 
-    def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
+    def _command_of(self, attempt: Attempt, settings: Settings) -> Command | None:
         stop, method = attempt.stop, attempt.method or Method.COMMAND
         revival = settings.revival_of(self._world.home_of(stop).name, stop.directory)
-        return self._world.adopt(attempt, None if revival is None else revival.run_for(method))
+        return None if revival is None else revival.run_for(method)
 
 
 def stop_of(case: Case) -> Stop:
@@ -573,6 +579,16 @@ def stop_of(case: Case) -> Stop:
 def prompt_in(session: Session) -> str | None:
     """Return the key of the prompt that a transcript ends with; None if it ends otherwise."""
     return session.verdict.key if session.verdict.kind is None else None
+
+
+def _is_a_person_s(session: Session | None, command: Command | None) -> bool:
+    """Return whether a transcript ends with a prompt that a command has certainly not given."""
+    if session is None:
+        return False
+    prompt = session.verdict.prompt
+    if prompt is None or command is None:
+        return session.verdict.last_typed
+    return takes_prompt(command) and prompt != command.prompt
 
 
 def _progressed(running: Running, session: Session, now: float) -> bool:

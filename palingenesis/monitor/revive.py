@@ -63,6 +63,11 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def takes_prompt(command: Command) -> bool:
+    """Return whether a command is given the prompt, and not a text of its own."""
+    return any("{prompt}" in argument for argument in command.arguments)
+
+
 def arguments_for(command: Command, session: Identity) -> list[str]:
     """
     Replace the placeholders in a command's arguments, each once; the program's name has none.

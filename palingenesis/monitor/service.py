@@ -20,7 +20,7 @@ from palingenesis.monitor.case import TOO_FAR
 from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.inspection import inspect
-from palingenesis.monitor.judge import Judge, ask_for_the_owner, named
+from palingenesis.monitor.judge import Judge, named
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import LEDGER_NAME, Entry, Ledger, Stop
 from palingenesis.monitor.listing import COUNT, EVERY, SessionsQuery, urgency
@@ -426,7 +426,7 @@ class Monitor(Service):
         if session.unusable is None:
             living = await self._see(homes)
             # Whether a prompt is typed depends on what has it now.
-            ask_for_the_owner(session, living)
+            self._judge.ask_for_the_owner(session, living)
             await self._ask_for_doubt(session)
             self._judge.begin(session, key, living)
         else:

@@ -70,6 +70,8 @@ class Rules:
         self._kinds: dict[tuple[str, str], Kind] = {}
         #: The status of the failures at once in a row, how many, and the deaths until then.
         self._at_once: dict[tuple[str, str], tuple[int | None, int, int]] = {}
+        #: When a command failed at once.
+        self._failed: dict[str, float] = {}
         #: The newest reset after which a daemon let a session of a home go first.
         self._led: dict[tuple[Daemon, str], float] = {}
         #: The step in which a session last made progress.
@@ -101,6 +103,10 @@ class Rules:
         for state, name in list(self._windows):
             if name == session:
                 del self._windows[state, name]
+        # It hides how a command has ended that nobody has looked at yet.
+        for state, name in list(self._at_once):
+            if name == session and self._failed[session] > self._night.clock.seconds() - LATE / 2:
+                del self._at_once[state, name]
 
     def began(self, session: str, pid: int, daemon: Daemon) -> None:
         """Note that a command was started, or a prompt is to be typed into a program."""
@@ -120,6 +126,7 @@ class Rules:
     def failed_at_once(self, session: str, revival: FakeRevival, daemon: Daemon) -> None:
         """Note that a command failed as soon as it was started."""
         name, deaths = (daemon.state, session), self._night.counts["killed"]
+        self._failed[session] = self._night.clock.seconds()
         status, times, before = self._at_once.get(name, (None, 0, deaths))
         same = status == revival.exit and before == deaths
         self._at_once[name] = revival.exit, times + 1 if same else 1, deaths

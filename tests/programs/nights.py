@@ -87,9 +87,9 @@ SETTINGS = NightSettings(
     hourly=6,
     homes={"work": WORK},
     revive={
-        "claude": HomeRevival(("claude", "{id}"), type_into=True),
-        "codex": HomeRevival(("codex", "{id}"), (QUEUE, "{id}")),
-        "work": HomeRevival(("claude", "{id}"), hourly=4),
+        "claude": HomeRevival(("claude", "{id}", "{prompt}"), type_into=True),
+        "codex": HomeRevival(("codex", "{id}", "{prompt}"), (QUEUE, "{id}", "{prompt}")),
+        "work": HomeRevival(("claude", "{id}", "{prompt}"), hourly=4),
     },
 )
 #: The text of each prompt of a person's.
