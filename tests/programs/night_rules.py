@@ -82,8 +82,9 @@ class Rules:
         #: When a command was last seen to live, by its pid.
         self._alive: dict[int, float] = {}
         self._states: set[str] = set()
-        #: The stops for which a text was typed, and when one was that is not sent.
+        #: The stops for which a text was typed, by state directory.
         self._typed: set[tuple[str, str]] = set()
+        #: When a daemon has typed a text that it has not sent, and has called nobody yet.
         self._stands: dict[tuple[Daemon, str], float] = {}
 
     # What happens
@@ -214,6 +215,24 @@ class Rules:
         self._check_key(typing)
         if terminal.text != typing.prompt:
             raise Broken(f"{typing.session}: sent what it has not typed")
+
+    def stopped_typing(self, typing: NightTyping) -> None:
+        """Note what has become of a prompt."""
+        outcome = typing.outcome
+        if outcome is not None and outcome.typed and not outcome.sent:
+            self._night.counts["not sent"] += 1
+            self._stands[typing.daemon, typing.session] = self._night.clock.seconds()
+
+    def _check_calls(self) -> None:
+        """Check that a person is called for each text that stands in a terminal."""
+        for (daemon, session), at in list(self._stands.items()):
+            if daemon.dead:
+                # The next one calls for a prompt that nobody knows of.
+                del self._stands[daemon, session]
+            elif daemon.monitor.ledger_trouble is not None:
+                self._stands[daemon, session] = self._night.clock.seconds()
+            elif self._night.clock.seconds() - at > LATE:
+                raise Broken(f"{session}: a text stands in its terminal, and nobody was called")
 
     def _check_key(self, typing: NightTyping) -> None:
         night, session, state = self._night, typing.session, typing.daemon.state
@@ -393,6 +412,10 @@ class Rules:
                 self._night.failures.append(Broken(f"{session}: worked, and nothing shows it"))
         if entry.event is Event.KILLED:
             self._killed.add(session)
+        if entry.event is Event.NEEDS_YOU:
+            for daemon, name in list(self._stands):
+                if (daemon.state, name) == (state, session):
+                    del self._stands[daemon, name]
 
     def check_ends(self, *, has_died: bool) -> None:
         """
@@ -419,11 +442,12 @@ class Rules:
     def check_shown(self) -> None:
         """Check what the keeper shows of sessions in which nothing has happened lately."""
         night = self._night
+        self._check_calls()
         daemon, now = night.keeper(), night.clock.seconds()
         for pid, command in night.world.commands.items():
             if command.alive:
                 self._alive[pid] = now
-        if daemon is None or now - daemon.began < LATE or night.random.random() > 0.2:
+        if daemon is None or now - daemon.began < LATE or night.random.random() > 0.1:
             return
         try:
             sessions = daemon.monitor.sessions()

@@ -262,6 +262,7 @@ class Terminals:
             with contextlib.suppress(Killed):
                 typing.work()
             self.working = None
+            self._night.rules.stopped_typing(typing)
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[None]:

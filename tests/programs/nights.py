@@ -213,7 +213,8 @@ class NightWorld(FakeWorld):
                     if file.identity.directory == start.session.directory:
                         told[file.home.agent, file.identity.id] = Owner.PROGRAM
                         interactive.discard(file.identity.id)
-        living = FakeLiving(told, self.waiting, self.exits, interactive, self.queue)
+        queue = self.queue if self.night.tells_queue else dict.fromkeys(self.queue)
+        living = FakeLiving(told, self.waiting, self.exits, interactive, queue)
         chance = self.night.random.random()
         if chance < 0.12:
             # Perhaps at the very last moment before a revival.
@@ -352,6 +353,8 @@ class Night:
         self.settled: set[str] = set()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
+        #: Whether what waits in the queue is known; else its tables are not as expected.
+        self.tells_queue = seed % 7 != 0
         #: Whether an agent's records say of a prompt that it was typed.
         self.tells_typed = seed % 5 < 3
         #: Whether nothing happens to the machine and the daemon.
@@ -483,7 +486,7 @@ class Night:
             owner = self.owner_of(session)
             if owner is Owner.PROGRAM:
                 # One that has stopped mostly waits for its person, or for a message.
-                if not self.is_waiting(session) or self.random.random() < 0.2:
+                if not self.is_waiting(session) or self.random.random() < 0.1:
                     self.work(agent, session)
             elif owner is Owner.SERVER and self.random.random() < 0.2:
                 # A supervisor goes on with it, or a server lets go of it.
@@ -541,7 +544,7 @@ class Night:
             return
         self.stop_in(session, kind)
         chance = self.random.random()
-        if self.takes_prompts(session) and chance < 0.6:
+        if self.takes_prompts(session) and chance < 0.7:
             return  # it is open
         if chance < 0.8:
             self.world.owners.pop((agent, session))
@@ -568,13 +571,12 @@ class Night:
         reset: Any = None
         if session == self.unfit and kind is Kind.TRANSIENT:
             reset = "an unfit value"
+        is_typed = not by and self.terminals.of(session) is not None
         if kind is Kind.LIMIT and self.random.random() < 0.8:
-            reset = self.now() + self.random.choice(
-                [0, 60, 60, 600, 600, 3600, 4 * 3600, 9 * 86400]
-            )
+            later = [] if is_typed else [600, 3600, 4 * 3600, 9 * 86400]
+            reset = self.now() + self.random.choice([0, 60, 60, 600, *later])
         spends = kind is Kind.LIMIT and self.random.random() < 0.1
-        goes_on = not by and isinstance(reset, float) and self.terminals.of(session) is not None
-        goes_on = goes_on and self.random.random() < 0.2
+        goes_on = is_typed and isinstance(reset, float) and self.random.random() < 0.2
         # What the agent writes is no prompt.
         self.write(session, kind, by=by, reset=reset, spends=spends, goes_on=goes_on, prompt=None)
         self.terminals.show_anything(session)
@@ -624,6 +626,10 @@ class Night:
             is_open = self.owner_of(session) in (Owner.PROGRAM, Owner.SERVER)
             if self.world.queue[session] and is_open and self.random.random() < 0.3:
                 self.counts["taken"] += 1
+                if self.random.random() < 0.15:
+                    # A person was faster: the message follows.
+                    self.write(session, None)
+                    self.write(session, None, progress=True)
                 self.world.queue[session] = False
                 self.taken[session] = self.now()
                 self.write(session, None, by=pid, prompt=prompt)
@@ -770,9 +776,9 @@ class Night:
             # A full disk has room for a few lines at most.
             self.writes.room = self.random.choice([0, 300, 1000])
             self.counts["full disk"] += 1
-        elif chance < 0.25:
+        elif chance < 0.28:
             self.writes.room = None
-        elif chance < 0.27:
+        elif chance < 0.30:
             self.world.bad_directories ^= {
                 self.directory_of(self.name(self.random.randrange(self.sessions)))
             }
