@@ -1,9 +1,9 @@
 """
 Rules of the monitor that are broken on purpose, one at a time, so that the nights notice it.
 
-``python -m tests.programs.nights --broken NAME`` plays nights with one of them. Behind some
-rules stands a second one; then both are broken at once, and what is noticed must be about the
-first one.
+``python -m tests.programs.nights --broken NAME`` plays nights with one of them; if the name is
+``all``, it prints the first seed of a night that notices each of them. Behind some rules stands a
+second one; then both are broken at once, and what is noticed must be about the first one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from palingenesis.monitor import case, judge, resets, revivals, service
+from palingenesis.monitor import case, judge, resets, revivals, service, typist
+from palingenesis.monitor.agents import claude_screen
 from palingenesis.monitor.case import Case
-from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.ledger import Attempt, Ledger
 from palingenesis.monitor.ledger.file import LedgerFile
 from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.settings import HomeRevival, Settings
+from palingenesis.monitor.typist import Typed
 from palingenesis.words import Kind, Method, Owner, Reason
 from tests.unit.monitor.fake_world import FakeHomeLocks, FakeLiving
 
@@ -139,6 +141,33 @@ def _forget_kill(self: Any, *_: Any) -> None:
     """Say nothing of what the daemon ends."""
 
 
+def _without(words: str) -> Any:
+    """Return the conditions for a key without one."""
+    return tuple(each for each in typist.CONDITIONS if words not in each[1])
+
+
+def _typed_again(self: Any, attempt: Attempt, outcome: Typed) -> None:
+    """Have what may stand in a terminal be typed a second time."""
+    _FAIL_TYPED(self, attempt, outcome._replace(typed=False))
+
+
+def _never_typed(self: Any, running: Any, session: Any) -> bool:
+    """Have a prompt that another daemon may have typed be taken for one that it has not."""
+    if running.typing is None and running.sent_at is None:
+        _FAIL_TYPED(self, running.attempt, Typed(False, False, "forgotten"))
+        return False
+    return _IS_TYPED(self, running, session)
+
+
+def _no_doubt(*_: Any, **__: Any) -> None:
+    """See nothing in a screen that is in the way."""
+
+
+def _after_anything(self: HomeRevival, owner: Owner | None, **more: Any) -> Method | None:
+    """Type a prompt after any stop."""
+    return _METHOD_FOR(self, owner, **{**more, "types": True})
+
+
 _DUE = resets.due
 _REVIVAL_OF = Settings.revival_of
 _LOAD = Ledger._load
@@ -146,6 +175,23 @@ _STOP_OF = revivals.stop_of
 _OBSERVE = revivals.Revivals.observe
 _METHOD_FOR = HomeRevival.method_for
 _GROWTH = revivals.Revivals._growth
+_FAIL_TYPED = revivals.Revivals._fail_typed
+_IS_TYPED = revivals.Revivals._is_typed
+#: What each condition for a key says of the pane, by what keeps keys from it.
+_CONDITIONS = {
+    "suspended": "suspended",
+    "server": "started again",
+    "terminal": "terminal is not",
+    "background": "not in the foreground of its terminal",
+    "shell's": "another program was started",
+    "foreground": "another program is in",
+    "copy mode": "copy mode",
+    "synchronized": "synchronized",
+    "off": "takes no keys",
+    "controlled": "controls its tmux",
+    "nested": "runs in another",
+    "a person is there": "a person used",
+}
 _EVERY_KIND = frozenset(Kind)
 
 #: The rules, by their names; those of the gate by the names of its reasons.
@@ -216,6 +262,22 @@ BREAKS: dict[str, Break] = {
             (FakeLiving, "is_queued", lambda *_: False),
         ),
     ),
+    # What is typed
+    **{
+        f"typed: {twist}": _patch(f"of this: {twist}", typist, "CONDITIONS", _without(words))
+        for twist, words in _CONDITIONS.items()
+    },
+    "typed: empty line": _patch("in spite of this", claude_screen, "doubt_of_empty", _no_doubt),
+    "typed: whole line": _patch(
+        "sent what it has not typed", claude_screen, "doubt_of_typed", _no_doubt
+    ),
+    "typed: before the intent": _patch("to be typed in spite", case, "_is_in_doubt", _allow),
+    "typed: before a key": _patch("a key in spite of this", typist, "_check", lambda _: None),
+    "typed: after a limit": _patch("to be typed after", HomeRevival, "method_for", _after_anything),
+    "typed: goes on": _patch("may go on by itself", case, "SELF_RESUME", 0.0),
+    "typed: once": _patch("typed twice", revivals.Revivals, "_fail_typed", _typed_again),
+    "typed: over a restart": _patch("typed twice", revivals.Revivals, "_is_typed", _never_typed),
+    "typed: stands": _patch("nobody was called", Ledger, "needs_you", lambda *_, **__: False),
     # Once, over restarts and daemons
     "intent first": _patch("its intent is not on the disk", LedgerFile, "append", _unwritten),
     "adopted": _patch("", revivals.Revivals, "_adopted", lambda *_: None),
@@ -229,6 +291,9 @@ BREAKS: dict[str, Break] = {
     "hold over a restart": _patch("revived while on hold", Ledger, "_load", _without_holds),
     # The user's end
     "left": _patch("its user left it", judge, "_has_left", lambda *_: False),
+    "a person's prompt": _patch(
+        "its user was faster, or it crashed", revivals, "_is_a_person_s", lambda *_: False
+    ),
     "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
     # What a revival is worth
     "exit status": _patch("worked, and nothing shows it", revivals, "_progressed", lambda *_: True),
@@ -250,41 +315,4 @@ BREAKS: dict[str, Break] = {
     ),
 }
 #: The seeds of nights that have noticed a broken rule; they are tried first.
-NOTICED = {
-    "paused": 4,
-    "not-the-keeper": 16,
-    "ledger": 18,
-    "crashes": 1,
-    "project": 1,
-    "given-up": 51,
-    "newer-record": 17,
-    "too-far": 4,
-    "too-old": 22,
-    "backlog": 4,
-    "windows": 41,
-    "spend": 20,
-    "not-due": 1,
-    "one account": 4,
-    "hours": 10,
-    "already-running": 6,
-    "owner-alive": 54,
-    "owner-unknown": 4,
-    "attempts": 36,
-    "at-once": 5,
-    "goes first": 3,
-    "hourly-limit": 3,
-    "no-binary": 2,
-    "takes no message": 5,
-    "handed over": 150,
-    "adopted": 4,
-    "home lock": 16,
-    "taken over": 28,
-    "pause over a restart": 4,
-    "left": 1,
-    "new id": 111,
-    "sub-agents": 1,
-    "calls of tools": 3,
-    "killed": 4,
-    "own children": 21,
-    "conversation": 2,
-}
+NOTICED: dict[str, int] = {}

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,7 @@ from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.typist import Typist
 from palingenesis.monitor.world import Living
 from palingenesis.words import Kind, Method, Owner
+from tests.programs.broken_rules import BREAKS
 from tests.programs.night_rules import Broken, Rules
 from tests.programs.night_terminals import Killed, NightTyping, Terminals
 from tests.support.times import StagedTimes
@@ -854,15 +855,19 @@ class Night:
         self.rules.check_shown()
 
 
+def place() -> tempfile.TemporaryDirectory[str]:
+    """Return a place for a night, which need not survive the loss of this machine's power."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="night-", dir=memory)
+
+
 def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[str]:
     """
     Play the night of a seed.
 
     :raises Broken: when a rule is broken.
     """
-    # Nothing has to survive the loss of this machine's power.
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="night-", dir=place) as directory:
+    with place() as directory:
         try:
             return Night(seed, directory, sessions, length).play()
         except BaseException:
@@ -872,12 +877,21 @@ def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[s
 
 def notices(seed: int) -> str | None:
     """Return what a short night notices; None if no rule is broken in it."""
-    with tempfile.TemporaryDirectory(prefix="night-") as directory:
+    with place() as directory:
         try:
             Night(seed, directory, FEW, SHORT).play()
         except Broken as broken:
             return str(broken)
     return None
+
+
+def play_broken(name: str, seeds: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """Play short nights while a rule is broken, and yield the seeds of those that notice it."""
+    with BREAKS[name].broken():
+        for seed in seeds:
+            noticed = notices(seed)
+            if noticed is not None and BREAKS[name].noticed in noticed:
+                yield seed, noticed
 
 
 def outcome_of(seed: int, sessions: int, length: int) -> dict[str, Any]:
@@ -905,19 +919,21 @@ def main() -> None:
     parser.add_argument("--log", metavar="FILE", help="where the outcome of each night is kept")
     parser.add_argument("--broken", metavar="NAME", help="the rule to break on purpose")
     options = parser.parse_args()
+    seeds = range(options.first, options.first + options.number)
+    if options.broken == "all":
+        for name in BREAKS:
+            seed = next((seed for seed, _ in play_broken(name, seeds)), None)
+            print(f"{name}: {'not noticed' if seed is None else seed}", flush=True)
+        return
     if options.broken:
-        from tests.programs.broken_rules import BREAKS
-
-        with BREAKS[options.broken].broken():
-            for seed in range(options.first, options.first + options.number):
-                if (noticed := notices(seed)) is not None:
-                    print(f"seed {seed}: {noticed}")
+        for seed, noticed in play_broken(options.broken, seeds):
+            print(f"seed {seed}: {noticed}")
         return
     size = (FEW, SHORT) if options.short else (SESSIONS, LENGTH)
     began = time.monotonic()
     outcomes = [] if options.log is None else outcomes_in(options.log)
     known = {each["seed"] for each in outcomes}
-    for seed in range(options.first, options.first + options.number):
+    for seed in seeds:
         if seed not in known:
             outcomes.append(outcome_of(seed, *size))
             if options.log is not None:
