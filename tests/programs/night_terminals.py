@@ -214,7 +214,9 @@ class Terminals:
     def _touch(self, terminal: Terminal) -> None:
         """Have a person press a key, which stands in the line."""
         terminal.used = self._night.now()
-        terminal.text += "x"
+        if not terminal.is_deaf:
+            # Else nobody can see it.
+            terminal.text += "x"
 
     def _happen_to(self, typing: NightTyping) -> None:
         """Have something happen while a text stands in a line, and is not sent."""

@@ -902,13 +902,26 @@ def outcome_of(seed: int, sessions: int, length: int) -> dict[str, Any]:
         return {"seed": seed, "broken": f"{type(error).__name__}: {error}"}
 
 
-def outcomes_in(path: str) -> list[dict[str, Any]]:
-    """Return the outcomes in a file; none if there is no such file."""
-    try:
+def play_on(
+    seeds: Iterable[int], sessions: int, length: int, path: str | None
+) -> list[dict[str, Any]]:
+    """
+    Play the nights of which a file has no outcome yet, and return all outcomes.
+
+    :param path: the file, which gets the outcomes, one a line; None for no file.
+    """
+    outcomes = []
+    if path is not None and os.path.exists(path):
         with open(path, encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except FileNotFoundError:
-        return []
+            outcomes = [json.loads(line) for line in file]
+    known = {each["seed"] for each in outcomes}
+    for seed in seeds:
+        if seed not in known:
+            outcomes.append(outcome_of(seed, sessions, length))
+            if path is not None:
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(outcomes[-1]) + "\n")
+    return outcomes
 
 
 def main() -> None:
@@ -931,14 +944,7 @@ def main() -> None:
         return
     size = (FEW, SHORT) if options.short else (SESSIONS, LENGTH)
     began = time.monotonic()
-    outcomes = [] if options.log is None else outcomes_in(options.log)
-    known = {each["seed"] for each in outcomes}
-    for seed in seeds:
-        if seed not in known:
-            outcomes.append(outcome_of(seed, *size))
-            if options.log is not None:
-                with open(options.log, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(outcomes[-1]) + "\n")
+    outcomes = play_on(seeds, *size, options.log)
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         counts.update(outcome.get("counts", {}))
