@@ -429,14 +429,15 @@ class Revivals:
         """
         stop = attempt.stop
         del self.running[stop.agent, stop.session]
-        self._fail(attempt, _GONE, reason=outcome.doubt)
         if outcome.typed:
+            # First: a daemon that is killed in between must not type again.
+            self._ledger.gave_up(stop)
+            self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
             what = "was typed" if outcome.sent else "stands in its terminal, and was not sent"
             need = f"its prompt {what}: {outcome.doubt}"
             self._ledger.needs_you(stop, need, again=True)
             self._recorded(Event.NEEDS_YOU, stop, need)
-            self._ledger.gave_up(stop)
-            self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
+        self._fail(attempt, _GONE, reason=outcome.doubt)
 
     def _grew_at(self, attempt: Attempt) -> float:
         """Return when anything of a session last grew, in seconds since the epoch."""
