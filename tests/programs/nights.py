@@ -8,14 +8,15 @@ Each night follows from its seed: the settings; sessions of four homes, one of t
 without a command, that hit limits, crash, finish, are left in each way and are taken further by
 their user, by a server or by a supervisor; commands that work, call tools, have sub-agents work,
 go on under a new id, fail, fail at once, hang and cannot be started; messages that open programs
-take late or never; directories and programs that are missing; a disk that is full; a session that
-cannot be judged; a machine that sleeps; clocks that are set; PAUSE and RESUME; sessions on hold;
-further daemons with the same state directory or another one; and a daemon that is killed, mostly
-in the middle of writing a line of its ledger.
+take late or never; terminals (`night_terminals`) in which prompts are typed; directories and
+programs that are missing; a disk that is full; a session that cannot be judged; a machine that
+sleeps; clocks that are set; PAUSE and RESUME; sessions on hold; further daemons with the same state
+directory or another one; and a daemon that is killed, mostly in the middle of writing a line of its
+ledger.
 `night_rules` checks the rules that nothing may break, and shares no code with the monitor.
 
-``python -m tests.programs.nights --broken NAME`` breaks a rule of `broken_rules` on purpose and
-plays short nights until one of them notices it.
+``python -m tests.programs.nights --broken NAME`` breaks a rule of `broken_rules` on purpose, plays
+short nights, and prints the seeds of those that notice it.
 """
 
 from __future__ import annotations
