@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from palingenesis.monitor.case import Case, Load, has_run_out
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival, takes_prompt
+from palingenesis.monitor.revive import QUICK_LIMIT, Command, Ended, Revival, may_have_given
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import PROMPT, Settings
@@ -589,7 +589,7 @@ def _is_a_person_s(session: Session | None, command: Command | None) -> bool:
     prompt = session.verdict.prompt
     if prompt is None or command is None:
         return session.verdict.last_typed
-    return takes_prompt(command) and prompt != command.prompt
+    return not may_have_given(command, prompt)
 
 
 def _progressed(running: Running, session: Session, now: float) -> bool:

@@ -63,9 +63,15 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def takes_prompt(command: Command) -> bool:
-    """Return whether a command is given the prompt, and not a text of its own."""
-    return any("{prompt}" in argument for argument in command.arguments)
+def may_have_given(command: Command, text: str) -> bool:
+    """Return whether a command may have begun a turn with a prompt of this text."""
+    named = [each for each in command.arguments if "{prompt}" in each]
+    if not named:
+        # It has a text of its own, or is a script that has one.
+        return True
+    if "{prompt}" in named:
+        return text.strip() == command.prompt.strip()
+    return any(text.strip() in each.replace("{prompt}", command.prompt) for each in named)
 
 
 def arguments_for(command: Command, session: Identity) -> list[str]:
