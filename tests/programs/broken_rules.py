@@ -141,11 +141,6 @@ def _forget_kill(self: Any, *_: Any) -> None:
     """Say nothing of what the daemon ends."""
 
 
-def _without(words: str) -> Any:
-    """Return the conditions for a key without one."""
-    return tuple(each for each in typist.CONDITIONS if words not in each[1])
-
-
 def _typed_again(self: Any, attempt: Attempt, outcome: Typed) -> None:
     """Have what may stand in a terminal be typed a second time."""
     _FAIL_TYPED(self, attempt, outcome._replace(typed=False))
@@ -177,21 +172,6 @@ _METHOD_FOR = HomeRevival.method_for
 _GROWTH = revivals.Revivals._growth
 _FAIL_TYPED = revivals.Revivals._fail_typed
 _IS_TYPED = revivals.Revivals._is_typed
-#: What each condition for a key says of the pane, by what keeps keys from it.
-_CONDITIONS = {
-    "suspended": "suspended",
-    "server": "started again",
-    "terminal": "terminal is not",
-    "background": "not in the foreground of its terminal",
-    "shell's": "another program was started",
-    "foreground": "another program is in",
-    "copy mode": "copy mode",
-    "synchronized": "synchronized",
-    "off": "takes no keys",
-    "controlled": "controls its tmux",
-    "nested": "runs in another",
-    "a person is there": "a person used",
-}
 _EVERY_KIND = frozenset(Kind)
 
 #: The rules, by their names; those of the gate by the names of its reasons.
@@ -263,10 +243,7 @@ BREAKS: dict[str, Break] = {
         ),
     ),
     # What is typed
-    **{
-        f"typed: {twist}": _patch(f"of this: {twist}", typist, "CONDITIONS", _without(words))
-        for twist, words in _CONDITIONS.items()
-    },
+    "typed: pane": _patch("in spite of this", typist, "CONDITIONS", ()),
     "typed: empty line": _patch("in spite of this", claude_screen, "doubt_of_empty", _no_doubt),
     "typed: whole line": _patch(
         "sent what it has not typed", claude_screen, "doubt_of_typed", _no_doubt

@@ -81,7 +81,7 @@ class KillCase(AgentTestCase):
             )
             if holds
         )
-        self.name = f"place {number}{'+' if is_after else ''} {self.variant}"
+        self.name = " ".join([f"place {number}{'+' if is_after else ''}", self.variant]).rstrip()
 
     def runTest(self) -> None:  # noqa: N802 - the default name of a test
         self.came_there = self.kill_and_check()
@@ -226,15 +226,20 @@ def tried(case: Case) -> Case:
     result: unittest.TestResult = unittest.TestResult()
     case.run(result)
     case.told = "\n".join(text for _, text in (*result.failures, *result.errors))
-    if case.told:
-        print(f"{case.name}\n{case.told}", flush=True)
+    return case
+
+
+def shown(case: Case) -> Case:
+    """Try a case, and print what becomes of it."""
+    tried(case)
+    print(f"{case.name}: {case.told or 'as it should be'}", flush=True)
     return case
 
 
 def kill_at_places(first: int, last: int) -> list[KillCase]:
     """Kill daemons before and after each of these calls of the system."""
     return [
-        tried(
+        shown(
             KillCase(
                 number,
                 is_after=is_after,
@@ -253,9 +258,9 @@ def cut_lines(events: Iterable[Event]) -> list[CutCase]:
     cases = []
     for event in events:
         if event in CUT_AFTER:
-            cases.append(tried(CutCase(event)))
+            cases.append(shown(CutCase(event)))
         else:
-            cases += [tried(CutCase(event, [number])) for number in range(1, LENGTH, STRIDE)]
+            cases += [shown(CutCase(event, [number])) for number in range(1, LENGTH, STRIDE)]
     return cases
 
 

@@ -618,9 +618,8 @@ class Night:
             self.rules.failed_at_once(session, revival, daemon)
             return
         revival.finish(0, soon=True)
-        if chance > 0.15:
-            self.world.queue[session] = True
-            self.messages[session] = self.key_of(session), command.prompt, revival.pid
+        self.world.queue[session] = chance > 0.15
+        self.messages[session] = self.key_of(session), command.prompt, revival.pid
 
     def take_messages(self) -> None:
         """Have open programs take the messages that wait for them."""
