@@ -23,7 +23,7 @@ from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.settings import HomeRevival, Settings
 from palingenesis.monitor.typist import Typed
 from palingenesis.words import Kind, Method, Owner, Reason
-from tests.unit.monitor.fake_world import FakeHomeLocks, FakeLiving
+from tests.unit.monitor.fake_world import FakeHomeLocks, FakeLiving, FakeWorld
 
 #: A patch: whose attribute, which, and what takes its place.
 Patch = tuple[Any, str, Any]
@@ -245,9 +245,7 @@ BREAKS: dict[str, Break] = {
     # What is typed
     "typed: pane": _patch("in spite of this", typist, "CONDITIONS", ()),
     "typed: empty line": _patch("in spite of this", claude_screen, "doubt_of_empty", _no_doubt),
-    "typed: whole line": _patch(
-        "sent what it has not typed", claude_screen, "doubt_of_typed", _no_doubt
-    ),
+    "typed: whole line": _patch("sent what", claude_screen, "doubt_of_typed", _no_doubt),
     "typed: before the intent": _patch("to be typed in spite", case, "_is_in_doubt", _allow),
     "typed: before a key": _patch("a key in spite of this", typist, "_check", lambda _: None),
     "typed: after a limit": _patch("to be typed after", HomeRevival, "method_for", _after_anything),
@@ -257,7 +255,7 @@ BREAKS: dict[str, Break] = {
     "typed: stands": _patch("nobody was called", Ledger, "needs_you", lambda *_, **__: False),
     # Once, over restarts and daemons
     "intent first": _patch("its intent is not on the disk", LedgerFile, "append", _unwritten),
-    "adopted": _patch("", revivals.Revivals, "_adopted", lambda *_: None),
+    "adopted": _patch("", FakeWorld, "adopt", lambda *_: None),
     "home lock": _patch(
         "its home is another daemon's", FakeHomeLocks, "keeper_of", lambda *_: True
     ),

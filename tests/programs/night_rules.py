@@ -215,6 +215,8 @@ class Rules:
         self._check_key(typing)
         if terminal.text != typing.prompt:
             raise Broken(f"{typing.session}: sent what it has not typed")
+        if terminal.is_deaf:
+            raise Broken(f"{typing.session}: sent what does not stand in its line")
 
     def stopped_typing(self, typing: NightTyping) -> None:
         """Note what has become of a prompt."""

@@ -181,7 +181,7 @@ class Terminals:
         terminal, chance = self.of(session), self._night.random
         if terminal is not None:
             terminal.shows, terminal.text = chance.randrange(SCREENS), ""
-            terminal.is_deaf = chance.random() < 0.05
+            terminal.is_deaf = chance.random() < 0.1
 
     def happen(self) -> None:
         """Have something happen at some of the terminals."""
