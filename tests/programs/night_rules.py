@@ -155,7 +155,7 @@ class Rules:
         self._states.add(daemon.state)
         try:
             if method is Method.QUEUE:
-                self._check_message(session)
+                self._check_message(session, daemon)
             elif method is Method.TYPE_INTO:
                 self._check_terminal(session)
             elif (owner := self._night.owner_of(session)) is not Owner.GONE:
@@ -172,14 +172,16 @@ class Rules:
         except Broken as broken:
             raise Broken(f"{session}: {broken}") from None
 
-    def _check_message(self, session: str) -> None:
+    def _check_message(self, session: str, daemon: Daemon) -> None:
         """Check that an open program takes a message, and has not been handed it before."""
         night, owner = self._night, self._night.owner_of(session)
         is_open = owner in (Owner.PROGRAM, Owner.SERVER)
         if not is_open or session not in night.world.interactive:
             raise Broken(f"handed to what takes no message ({owner.value})")
-        handed_for = night.messages[session][0] if session in night.messages else None
-        if handed_for == self._verdict(session).key or night.world.queue.get(session):
+        key, _, pid = night.messages.get(session, ("", "", 0))
+        # A lost message is known to the daemons of its own state directory alone.
+        known = key == self._verdict(session).key and self.state_of(pid) == daemon.state
+        if known or night.world.queue.get(session):
             raise Broken("handed over twice")
 
     def _check_terminal(self, session: str) -> None:
