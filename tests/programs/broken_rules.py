@@ -331,6 +331,7 @@ NOTICED = {
     "taken over": 14,
     "pause over a restart": 2,
     "left": 1,
+    "a person's prompt": 815,
     "new id": 5,
     "sub-agents": 1,
     "calls of tools": 6,
