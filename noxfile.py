@@ -135,7 +135,7 @@ def simulated_mac(session: nox.Session) -> None:
     """Run the unit tests, or those after ``--``, on a simulated macOS."""
     python(
         session,
-        *("-m", "twisted.trial", WORKERS),
+        *("-m", "twisted.trial", f"--jobs={JOBS['tests.unit']}"),
         f"--temp-directory={session.cache_dir / 'simulated-mac'}",
         *(session.posargs or ["tests.unit"]),
         PYTHONPATH=os.path.abspath("tests/simulated_mac"),

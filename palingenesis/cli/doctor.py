@@ -201,6 +201,7 @@ def _missing(
         places = directories_of(every_session(client)) if shown else {}
         around = Surroundings(settings, inherited, places, shown)
         missing = list(lacks(inspected, extra.get(Key.SCAN), around.trial))
+        _name_others(inspected[Key.STATE_DIRECTORY], inherited, say)
     except (ClientError, AttributeError, KeyError, TypeError):
         return None
     _warn(settings, inherited, say)
@@ -228,9 +229,20 @@ def _missing_at_a_start(
             say(*row)
     around = Surroundings(settings, os.environ, unstarted.directories() if shown else {}, shown)
     missing = list(lacks(unstarted.inspected, None, around.trial))
+    _name_others(unstarted.state, os.environ, say)
     _warn(settings, os.environ, say)
     around.notify()
     return missing
+
+
+def _name_others(directory: str, inherited: Mapping[str, str], say: Callable[..., None]) -> None:
+    """Name each daemon of this user and its home that keeps another state directory."""
+    from palingenesis.monitor.keeper import DAEMON, other_daemons
+    from palingenesis.monitor.owners import take_snapshot
+
+    snapshot = take_snapshot(programs=frozenset({DAEMON}))
+    for line in other_daemons(snapshot, directory, inherited.get("HOME")):
+        say("beside", printable(line), YELLOW)
 
 
 def _settings(path: str | None) -> Settings:

@@ -41,16 +41,17 @@ class Unstarted:
     :param settings: those of the configuration.
     :param config: the path of the configuration file; None if there is none.
     :param given: the path of the socket, if it was given.
+    :ivar state: the state directory.
     :ivar inspected: what ``INSPECT`` would reply.
     """
 
     def __init__(self, settings: Settings, config: str | None, given: str | None) -> None:
         self._given = given
         self._max_age = settings.max_age
-        self._state = state_directory()
-        self._world = World(self._state, lambda _: None, Times())
+        self.state = state_directory()
+        self._world = World(self.state, lambda _: None, Times())
         self._homes = self._world.homes(settings.agents, settings.homes.values())
-        ledger, paused = _ledger(self._state)
+        ledger, paused = _ledger(self.state)
         self.inspected: dict[str, Any] = {
             Key.CONFIGURATION: {
                 Key.PATH: config,
@@ -64,9 +65,9 @@ class Unstarted:
 
     def rows(self) -> Iterator[Row]:
         """Check the state directory, the log and the PID file as a start would."""
-        yield Key.STATE, printable(at_home(self._state)), PLAIN
+        yield Key.STATE, printable(at_home(self.state)), PLAIN
         try:
-            pid, log = daemon_files(self._given, self._state)
+            pid, log = daemon_files(self._given, self.state)
         except PathError as error:
             yield "files", str(error), RED
             return

@@ -248,6 +248,11 @@ class Judge:
         case = self.case_of(session)
         return session if known_reason(case) is None else None
 
+    def ask_for_the_owner(self, session: Session, living: Living) -> None:
+        """Take note of what has a session."""
+        with self._apart(session):
+            _ask_for_the_owner(session, living.of(session.home))
+
     def begin(self, planned: Session, key: str, living: Living) -> None:
         """Start the command for a session, if nothing has changed since it was planned."""
         with self._apart(planned):

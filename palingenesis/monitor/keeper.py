@@ -9,23 +9,27 @@ from contextlib import suppress
 from palingenesis.monitor.owners import PACKAGE, Snapshot
 from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.pathlock import LockHeld, PathLock, PathLockError
+from palingenesis.procfs import environment_of
 
 LOCK_NAME = "keeper.lock"
 #: The program that runs a daemon.
 DAEMON = "twistd"
 
 
-def other_daemons(snapshot: Snapshot, directory: str) -> Iterator[str]:
+def other_daemons(snapshot: Snapshot, directory: str, home: str | None = None) -> Iterator[str]:
     """
     Yield one line for each daemon of this user that keeps another state directory.
 
     Versions before 1.2 lock no home, so nothing keeps them from reviving its sessions too.
 
     :param directory: this daemon's state directory.
+    :param home: this daemon's home directory, if those that surely have another one are left out.
     """
     for pid, process in (snapshot.processes or {}).items():
         is_daemon = DAEMON in process.names and PACKAGE in process.arguments
         if not is_daemon or pid == os.getpid():
+            continue
+        if home is not None and (environment_of(pid) or {}).get("HOME", home) != home:
             continue
         with suppress(OSError):
             for link in process.open_files().get(LOCK_NAME, ()):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from palingenesis.monitor.case import Case, Load
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import Ended, Revival
+from palingenesis.monitor.revive import Command, Ended, Revival, may_have_given
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.running import Running
 from palingenesis.monitor.sessions import Identity
@@ -190,6 +190,7 @@ class Revivals:
         running = self.running[session.name] = Running(
             attempt,
             revival,
+            case.command,
             began_here=True,
             grown=now,
             before=session.verdict.progress,
@@ -358,14 +359,15 @@ class Revivals:
         """
         stop = attempt.stop
         del self.running[stop.agent, stop.session]
-        self._fail(attempt, _GONE, reason=outcome.doubt)
         if outcome.typed:
+            # First: a daemon that is killed in between must not type again.
+            self._ledger.gave_up(stop)
+            self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
             what = "was typed" if outcome.sent else "stands in its terminal, and was not sent"
             need = f"its prompt {what}: {outcome.doubt}"
             self._ledger.needs_you(stop, need, again=True)
             self._recorded(Event.NEEDS_YOU, stop, need)
-            self._ledger.gave_up(stop)
-            self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
+        self._fail(attempt, _GONE, reason=outcome.doubt)
 
     def _grew_at(self, attempt: Attempt) -> float:
         """Return when anything of a session last grew, in seconds since the epoch."""
@@ -400,10 +402,12 @@ class Revivals:
 
     def _end(self, running: Running, ended: Ended, session: Session | None) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key
-        # A prompt may be the user's if nobody saw the command run, or if somebody is back; the
-        # prompt of a command that was killed together with its daemon is known by its text.
-        # So is that of a message, and what was typed: a person may have written after it.
+        # A prompt may be the user's if nobody saw the command run, if it is not what the command
+        # was given, or if somebody is back; the prompt of a command that was killed together with
+        # its daemon is known by its text. So is that of a message, and what was typed: a person
+        # may have written after it.
         seen = running.revival is not None and running.attempt.method is None
+        seen = seen and not _is_a_person_s(session, running.command)
         found = None
         if session is not None:
             known = running.prompt is not None and session.verdict.prompt == running.prompt
@@ -447,12 +451,13 @@ class Revivals:
             name = attempt.stop.agent, attempt.stop.session
             if name in self.running:
                 continue
-            revival = self._adopted(attempt, settings)
+            command = self._command_of(attempt, settings)
+            revival = self._world.adopt(attempt, command)
             home = self._world.home_of(attempt.stop).name
             # A prompt may have been typed: the records tell.
             gone = revival is None and attempt.method is not Method.TYPE_INTO
             ended = _GONE if gone else None
-            self.running[name] = Running(attempt, revival, home=home, ended=ended)
+            self.running[name] = Running(attempt, revival, command, home=home, ended=ended)
             if revival is not None and attempt.pid is None:
                 self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         if not self._recovered:
@@ -461,15 +466,15 @@ class Revivals:
                 last = history.last
                 if last is None or last.pid is None or name in self.running:
                     continue
-                revival = self._adopted(last, settings)
+                revival = self._world.adopt(last, self._command_of(last, settings))
                 ended = _GONE if revival is None else None
                 home = self._world.home_of(last.stop).name
                 self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
 
-    def _adopted(self, attempt: Attempt, settings: Settings) -> Revival | None:
+    def _command_of(self, attempt: Attempt, settings: Settings) -> Command | None:
         named = self._named(attempt, settings)
         method = attempt.method or Method.COMMAND
-        return self._world.adopt(attempt, None if named is None else named.run_for(method))
+        return None if named is None else named.run_for(method)
 
     def _named(self, attempt: Attempt, settings: Settings) -> HomeRevival | None:
         """Return how the configuration brings back the session of an attempt."""
@@ -480,6 +485,16 @@ class Revivals:
 def prompt_in(session: Session) -> str | None:
     """Return the key of the prompt that a transcript ends with; None if it ends otherwise."""
     return session.verdict.key if session.verdict.kind is None else None
+
+
+def _is_a_person_s(session: Session | None, command: Command | None) -> bool:
+    """Return whether a transcript ends with a prompt that a command has certainly not given."""
+    if session is None:
+        return False
+    prompt = session.verdict.prompt
+    if prompt is None or command is None:
+        return session.verdict.last_typed
+    return not may_have_given(command, prompt)
 
 
 def _progressed(running: Running, session: Session, now: float) -> bool:

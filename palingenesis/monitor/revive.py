@@ -62,6 +62,17 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def may_have_given(command: Command, text: str) -> bool:
+    """Return whether a command may have begun a turn with a prompt of this text."""
+    named = [each for each in command.arguments if "{prompt}" in each]
+    if not named:
+        # It has a text of its own, or is a script that has one.
+        return True
+    if "{prompt}" in named:
+        return text.strip() == command.prompt.strip()
+    return any(text.strip() in each.replace("{prompt}", command.prompt) for each in named)
+
+
 def arguments_for(command: Command, session: Identity) -> list[str]:
     """
     Replace the placeholders in a command's arguments, each once; the program's name has none.

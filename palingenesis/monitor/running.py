@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from palingenesis.monitor.ledger import Attempt, Name
-from palingenesis.monitor.revive import Ended, Revival
+from palingenesis.monitor.revive import Command, Ended, Revival
 from palingenesis.monitor.transcript import Growth
 from palingenesis.monitor.typist import Typing
 
@@ -17,6 +17,7 @@ class Running:
     An attempt whose outcome is open, or whose command still runs.
 
     :ivar revival: its command; None if that was gone when a daemon came back.
+    :ivar command: what that was made of; None if the configuration names none any more.
     :ivar began_here: whether this daemon started it, so that ``before`` is known.
     :ivar before: the agent's last progress before it started, as the transcript shows it.
     :ivar growth: how much there was of the session when it was last looked at; None until then.
@@ -42,6 +43,7 @@ class Running:
 
     attempt: Attempt
     revival: Revival | None
+    command: Command | None = None
     began_here: bool = False
     before: float | None = None
     growth: Growth | None = None

@@ -435,6 +435,8 @@ class Monitor(Service):
         session.unusable = await self._patiently(self._world.directory_warning, directory)
         if session.unusable is None:
             living = await self._see(homes)
+            # Whether a prompt is typed depends on what has it now.
+            self._judge.ask_for_the_owner(session, living)
             await self._ask_for_doubt(session)
             self._judge.begin(session, key, living)
         else:

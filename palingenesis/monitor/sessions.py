@@ -79,7 +79,8 @@ class Verdict:
     :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.
     :ivar last_prompt: the text of the last prompt, also of one that was typed; only read for a
         stop that waiting can cure, and for the user's end.
-    :ivar last_typed: whether that was typed into a terminal, as far as the agent knows.
+    :ivar last_typed: whether that was typed into a terminal, as far as the agent knows; also
+        read if it is the prompt that decides.
     :ivar last_prompt_at: its timestamp, in seconds since the epoch; None if it was not read.
     :ivar goes_on: whether the program has said that it goes on by itself when a limit ends, and
         has not taken it back.

@@ -57,6 +57,21 @@ class DoctorTests(DoctorTestCase):
             "monitor",
         )
 
+    @needs_linux
+    def test_a_daemon_with_another_state_directory_is_named(self) -> None:
+        other = self.place.path("other")
+        socket = self.place.path("other.sock")
+        daemon = self.place.daemon("--socket", socket, "--state", other)
+        named = f"The daemon with pid {daemon.pid} keeps another state directory, {other}: "
+        self.assertIn(named, self.examine(Exit.NOT_RUNNING)["beside"])
+        self.place.pidfile = self.place.path("second.pid")
+        self.place.daemon()
+        self.assertIn(named, self.examine(Exit.ERROR_REPLY)["beside"])
+        # It names the second one, and not itself.
+        found = self.examine(Exit.ERROR_REPLY, "--socket", socket)
+        self.assertIn(self.place.state, found["beside"])
+        self.assertNotIn(other, found["beside"])
+
     def test_a_daemon_without_its_ledger_is_told_to_revive_nothing(self) -> None:
         os.mkdir(self.place.state, 0o755)
         self.place.daemon()

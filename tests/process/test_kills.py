@@ -10,7 +10,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.ledger import Ledger
-from tests.programs.kills import KillCase, tried
+from tests.programs.kills import CUT_AFTER, CUT_BEFORE, CutCase, KillCase, tried
 from tests.support.agents import AgentTestCase
 from tests.support.ledgers import SetTimes
 from tests.support.patience import wait_until
@@ -277,5 +277,9 @@ class PlaceTests(SynchronousTestCase):
             self.assertEqual((case.told, case.came_there), ("", True))
 
     def test_a_line_that_is_cut_anywhere_starts_nothing_twice(self) -> None:
-        for number in (1, 77):
-            self.assertEqual(tried(KillCase(number, is_cut=True)).told, "")
+        # The newline, half of the line, and more than half; whole lines are cut by the command.
+        for event in CUT_AFTER:
+            case = tried(CutCase(event, [1, 77, 200]))
+            self.assertEqual((case.told, case.cuts), ("", 3))
+        for event in CUT_BEFORE:
+            self.assertEqual(tried(CutCase(event, [120])).told, "")

@@ -1,9 +1,9 @@
 """
 Rules of the monitor that are broken on purpose, one at a time, so that the nights notice it.
 
-``python -m tests.programs.nights --broken NAME`` plays nights with one of them. Behind some
-rules stands a second one; then both are broken at once, and what is noticed must be about the
-first one.
+``python -m tests.programs.nights --broken NAME`` plays nights with one of them; if the name is
+``all``, it prints the first seed of a night that notices each of them. Behind some rules stands a
+second one; then both are broken at once, and what is noticed must be about the first one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from palingenesis.monitor import case, judge, revivals, service
+from palingenesis.monitor import case, judge, revivals, service, typist
+from palingenesis.monitor.agents import claude_screen
 from palingenesis.monitor.case import Case
-from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.ledger import Attempt, Ledger
 from palingenesis.monitor.ledger.file import LedgerFile
 from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.settings import HomeRevival, Settings
-from palingenesis.words import Kind, Reason
-from tests.unit.monitor.fake_world import FakeHomeLocks, FakeOwners
+from palingenesis.monitor.typist import Typed
+from palingenesis.words import Kind, Method, Owner, Reason
+from tests.unit.monitor.fake_world import FakeHomeLocks, FakeOwners, FakeWorld
 
 #: A patch: whose attribute, which, and what takes its place.
 Patch = tuple[Any, str, Any]
@@ -134,12 +136,41 @@ def _forget_kill(self: Any, *_: Any) -> None:
     """Say nothing of what the daemon ends."""
 
 
+def _typed_again(self: Any, attempt: Attempt, outcome: Typed) -> None:
+    """Have what may stand in a terminal be typed a second time."""
+    _FAIL_TYPED(self, attempt, outcome._replace(typed=False))
+
+
+def _never_typed(self: Any, running: Any, session: Any) -> bool:
+    """Have a prompt that another daemon may have typed be taken for one that it has not."""
+    if running.typing is None and running.sent_at is None:
+        _FAIL_TYPED(self, running.attempt, Typed(False, False, "forgotten"))
+        return False
+    return _IS_TYPED(self, running, session)
+
+
+def _no_doubt(*_: Any, **__: Any) -> None:
+    """See nothing in a screen that is in the way."""
+
+
+def _after_anything(self: Case) -> Method | None:
+    """Type a prompt after any stop."""
+    types = self.revival is not None and self.revival.type_into
+    if types and self.session.owner is Owner.PROGRAM:
+        return Method.TYPE_INTO
+    known: Method | None = _METHOD(self)
+    return known
+
+
 _DUE = case.due
 _REVIVAL_OF = Settings.revival_of
 _LOAD = Ledger._load
 _STOP: Any = vars(Case)["stop"]
+_METHOD: Any = vars(Case)["method"].func
 _OBSERVE = revivals.Revivals.observe
 _GROWTH = revivals.Revivals._growth
+_FAIL_TYPED = revivals.Revivals._fail_typed
+_IS_TYPED = revivals.Revivals._is_typed
 _EVERY_KIND = frozenset(Kind)
 
 #: The rules, by their names; those of the gate by the names of its reasons.
@@ -210,9 +241,20 @@ BREAKS: dict[str, Break] = {
             (FakeOwners, "is_queued", lambda *_: False),
         ),
     ),
+    # What is typed
+    "typed: pane": _patch("in spite of this", typist, "CONDITIONS", ()),
+    "typed: empty line": _patch("in spite of this", claude_screen, "doubt_of_empty", _no_doubt),
+    "typed: whole line": _patch("sent what", claude_screen, "doubt_of_typed", _no_doubt),
+    "typed: before the intent": _patch("to be typed in spite", case, "_is_in_doubt", _allow),
+    "typed: before a key": _patch("a key in spite of this", typist, "_check", lambda _: None),
+    "typed: after a limit": _patch("to be typed after", Case, "method", property(_after_anything)),
+    "typed: goes on": _patch("may go on by itself", case, "SELF_RESUME", 0.0),
+    "typed: once": _patch("typed twice", revivals.Revivals, "_fail_typed", _typed_again),
+    "typed: over a restart": _patch("typed twice", revivals.Revivals, "_is_typed", _never_typed),
+    "typed: stands": _patch("nobody was called", Ledger, "needs_you", lambda *_, **__: False),
     # Once, over restarts and daemons
     "intent first": _patch("its intent is not on the disk", LedgerFile, "append", _unwritten),
-    "adopted": _patch("", revivals.Revivals, "_adopted", lambda *_: None),
+    "adopted": _patch("", FakeWorld, "adopt", lambda *_: None),
     "home lock": _patch(
         "its home is another daemon's", FakeHomeLocks, "keeper_of", lambda *_: True
     ),
@@ -223,6 +265,9 @@ BREAKS: dict[str, Break] = {
     "hold over a restart": _patch("revived while on hold", Ledger, "_load", _without_holds),
     # The user's end
     "left": _patch("its user left it", FakeOwners, "has_left", lambda *_: False),
+    "a person's prompt": _patch(
+        "its user was faster, or it crashed", revivals, "_is_a_person_s", lambda *_: False
+    ),
     "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
     # What a revival is worth
     "exit status": _patch("worked, and nothing shows it", revivals, "_progressed", lambda *_: True),
@@ -245,40 +290,50 @@ BREAKS: dict[str, Break] = {
 }
 #: The seeds of nights that have noticed a broken rule; they are tried first.
 NOTICED = {
-    "paused": 4,
-    "not-the-keeper": 16,
-    "ledger": 18,
+    "paused": 2,
+    "not-the-keeper": 10,
+    "ledger": 56,
     "crashes": 1,
     "project": 1,
-    "given-up": 51,
-    "newer-record": 17,
-    "too-far": 4,
-    "too-old": 22,
-    "backlog": 4,
-    "windows": 41,
-    "spend": 20,
+    "given-up": 35,
+    "newer-record": 7,
+    "too-old": 2,
+    "backlog": 6,
+    "windows": 65,
+    "spend": 4,
     "not-due": 1,
-    "one account": 4,
+    "one account": 7,
     "hours": 10,
-    "already-running": 6,
-    "owner-alive": 54,
-    "owner-unknown": 4,
-    "attempts": 36,
-    "at-once": 5,
-    "goes first": 3,
-    "hourly-limit": 3,
-    "no-binary": 2,
-    "takes no message": 5,
-    "handed over": 150,
-    "adopted": 4,
-    "home lock": 16,
-    "taken over": 28,
-    "pause over a restart": 4,
+    "already-running": 2,
+    "owner-alive": 1,
+    "owner-unknown": 6,
+    "directory": 10,
+    "attempts": 12,
+    "at-once": 1,
+    "goes first": 4,
+    "hourly-limit": 9,
+    "no-binary": 4,
+    "takes no message": 41,
+    "handed over": 89,
+    "typed: pane": 3,
+    "typed: empty line": 1,
+    "typed: whole line": 1,
+    "typed: before the intent": 1,
+    "typed: before a key": 99,
+    "typed: after a limit": 7,
+    "typed: goes on": 6,
+    "typed: once": 107,
+    "typed: over a restart": 146,
+    "typed: stands": 1,
+    "adopted": 52,
+    "home lock": 10,
+    "taken over": 14,
+    "pause over a restart": 2,
     "left": 1,
-    "new id": 111,
+    "a person's prompt": 815,
+    "new id": 5,
     "sub-agents": 1,
-    "calls of tools": 3,
-    "killed": 4,
-    "own children": 21,
-    "conversation": 2,
+    "calls of tools": 6,
+    "killed": 5,
+    "own children": 7,
 }

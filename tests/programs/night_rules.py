@@ -13,12 +13,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from palingenesis.words import Event, Kind, Owner
+from palingenesis.words import Event, Kind, Method, Owner
 
 if TYPE_CHECKING:
     from palingenesis.monitor.homes import Home
     from palingenesis.monitor.ledger import Entry
     from palingenesis.monitor.sessions import Identity, Verdict
+    from tests.programs.night_terminals import NightTyping, Terminal
     from tests.programs.nights import Daemon, Night
     from tests.unit.monitor.fake_world import FakeRevival
 
@@ -28,6 +29,8 @@ LATE = 120.0
 LEAD = 60.0
 #: Bytes that the entries after an intent may need.
 ROOM = 2000
+#: Seconds after a reset within which an open program goes on by itself.
+SELF = 600.0
 #: Seconds ahead beyond which no reset is waited for.
 TOO_FAR = 8 * 86400.0
 
@@ -67,6 +70,8 @@ class Rules:
         self._kinds: dict[tuple[str, str], Kind] = {}
         #: The status of the failures at once in a row, how many, and the deaths until then.
         self._at_once: dict[tuple[str, str], tuple[int | None, int, int]] = {}
+        #: When a command failed at once.
+        self._failed: dict[str, float] = {}
         #: The newest reset after which a daemon let a session of a home go first.
         self._led: dict[tuple[Daemon, str], float] = {}
         #: The step in which a session last made progress.
@@ -77,6 +82,10 @@ class Rules:
         #: When a command was last seen to live, by its pid.
         self._alive: dict[int, float] = {}
         self._states: set[str] = set()
+        #: The stops for which a text was typed, by state directory.
+        self._typed: set[tuple[str, str]] = set()
+        #: When a daemon has typed a text that it has not sent, and has called nobody yet.
+        self._stands: dict[tuple[Daemon, str], float] = {}
 
     # What happens
 
@@ -95,9 +104,13 @@ class Rules:
         for state, name in list(self._windows):
             if name == session:
                 del self._windows[state, name]
+        # It hides how a command has ended that nobody has looked at yet.
+        for state, name in list(self._at_once):
+            if name == session and self._failed[session] > self._night.clock.seconds() - LATE / 2:
+                del self._at_once[state, name]
 
-    def began(self, session: str, revival: FakeRevival, daemon: Daemon) -> None:
-        """Note that a command was started."""
+    def began(self, session: str, pid: int, daemon: Daemon) -> None:
+        """Note that a command was started, or a prompt is to be typed into a program."""
         home, verdict = self._night.home(self._night.number_of(session)), self._verdict(session)
         self._tries[daemon.state, session] += 1
         if verdict.kind is not None:
@@ -109,11 +122,12 @@ class Rules:
             leads = verdict.reset > self._led.get((daemon, home.name), 0.0)
             if leads:
                 self._led[daemon, home.name] = verdict.reset
-        self._started.append(Started(self._now, session, home.name, daemon, revival.pid, leads))
+        self._started.append(Started(self._now, session, home.name, daemon, pid, leads))
 
     def failed_at_once(self, session: str, revival: FakeRevival, daemon: Daemon) -> None:
         """Note that a command failed as soon as it was started."""
         name, deaths = (daemon.state, session), self._night.counts["killed"]
+        self._failed[session] = self._night.clock.seconds()
         status, times, before = self._at_once.get(name, (None, 0, deaths))
         same = status == revival.exit and before == deaths
         self._at_once[name] = revival.exit, times + 1 if same else 1, deaths
@@ -135,22 +149,20 @@ class Rules:
 
     # Before each start
 
-    def check_start(
-        self, home: Home, identity: Identity, daemon: Daemon, *, hands_over: bool
-    ) -> None:
-        """
-        Check that a command may be started now.
-
-        :param hands_over: whether it hands a message to an open program.
-        """
+    def check_start(self, home: Home, identity: Identity, daemon: Daemon, method: Method) -> None:
+        """Check that a command may be started now, or a prompt be typed soon."""
         session = identity.id
         self._states.add(daemon.state)
         try:
-            if hands_over:
-                self._check_message(session)
+            if method is Method.QUEUE:
+                self._check_message(session, daemon)
+            elif method is Method.TYPE_INTO:
+                self._check_terminal(session)
             elif (owner := self._night.owner_of(session)) is not Owner.GONE:
                 raise Broken(f"its owner is {owner.value}")
             self._check_home(home, session, daemon)
+            if method is not Method.TYPE_INTO and self._night.no_program:
+                raise Broken("its program is missing")
             self._check_wishes(identity, daemon)
             self._check_stop(session, daemon)
             self._check_times(home, session, daemon)
@@ -160,15 +172,85 @@ class Rules:
         except Broken as broken:
             raise Broken(f"{session}: {broken}") from None
 
-    def _check_message(self, session: str) -> None:
+    def _check_message(self, session: str, daemon: Daemon) -> None:
         """Check that an open program takes a message, and has not been handed it before."""
         night, owner = self._night, self._night.owner_of(session)
         is_open = owner in (Owner.PROGRAM, Owner.SERVER)
         if not is_open or session not in night.world.interactive:
             raise Broken(f"handed to what takes no message ({owner.value})")
-        handed_for = night.messages[session][0] if session in night.messages else None
-        if handed_for == self._verdict(session).key or night.world.queue.get(session):
+        key, _, pid = night.messages.get(session, ("", "", 0))
+        # A lost message is known to the daemons of its own state directory alone.
+        known = key == self._verdict(session).key and self.state_of(pid) == daemon.state
+        if known or night.world.queue.get(session):
             raise Broken("handed over twice")
+
+    def _check_terminal(self, session: str) -> None:
+        """Check that a prompt may be typed into the terminal of a session's program."""
+        night, verdict = self._night, self._verdict(session)
+        if (trouble := self._trouble(session)) is not None:
+            raise Broken(f"to be typed in spite of this: {trouble}")
+        if verdict.kind is not Kind.LIMIT:
+            raise Broken(f"to be typed after {verdict.kind}")
+        if verdict.goes_on and verdict.reset is not None and night.now() < verdict.reset + SELF:
+            raise Broken("to be typed while it may go on by itself")
+
+    def _trouble(self, session: str) -> str | None:
+        """Return why a session's program must not get a key now; None if it may."""
+        terminal = self._night.terminals.of(session)
+        if terminal is None:
+            return "no program"
+        if not terminal.in_tmux:
+            return "no tmux"
+        return terminal.trouble(self._night.now())
+
+    def check_text(self, typing: NightTyping, terminal: Terminal) -> None:
+        """Check that the text of a prompt may be typed now."""
+        self._check_key(typing)
+        if terminal.text:
+            raise Broken(f"{typing.session}: typed behind what a person typed")
+        if (typing.daemon.state, typing.key) in self._typed:
+            raise Broken(f"{typing.session}: typed twice for one stop")
+        self._typed.add((typing.daemon.state, typing.key))
+
+    def check_enter(self, typing: NightTyping, terminal: Terminal) -> None:
+        """Check that Enter may be pressed now."""
+        self._check_key(typing)
+        if terminal.text != typing.prompt:
+            raise Broken(f"{typing.session}: sent what it has not typed")
+        if terminal.is_deaf:
+            raise Broken(f"{typing.session}: sent what does not stand in its line")
+
+    def stopped_typing(self, typing: NightTyping) -> None:
+        """Note what has become of a prompt."""
+        outcome = typing.outcome
+        if outcome is not None and outcome.typed and not outcome.sent:
+            self._night.counts["not sent"] += 1
+            self._stands[typing.daemon, typing.session] = self._night.clock.seconds()
+
+    def _check_calls(self) -> None:
+        """Check that a person is called for each text that stands in a terminal."""
+        for (daemon, session), at in list(self._stands.items()):
+            if daemon.dead:
+                # The next one calls for a prompt that nobody knows of.
+                del self._stands[daemon, session]
+            elif daemon.monitor.ledger_warning is not None:
+                self._stands[daemon, session] = self._night.clock.seconds()
+            elif self._night.clock.seconds() - at > LATE:
+                raise Broken(f"{session}: a text stands in its terminal, and nobody was called")
+
+    def _check_key(self, typing: NightTyping) -> None:
+        night, session, state = self._night, typing.session, typing.daemon.state
+        trouble = self._trouble(session)
+        if trouble is None and typing.daemon.dead:
+            trouble = "its daemon is dead"
+        if trouble is None and night.key_of(session) != typing.key:
+            trouble = "a newer record"
+        if trouble is None and night.paused[state]:
+            trouble = "the monitor is paused"
+        if trouble is None and night.on_hold.get((state, session)):
+            trouble = "it is on hold"
+        if trouble is not None:
+            raise Broken(f"{session}: a key in spite of this: {trouble}")
 
     def _check_home(self, home: Home, session: str, daemon: Daemon) -> None:
         night = self._night
@@ -178,8 +260,6 @@ class Rules:
             raise Broken("its home is another daemon's")
         if home.name not in night.settings.revive:
             raise Broken("nobody has named a command for its home")
-        if night.no_program:
-            raise Broken("its program is missing")
 
     def _check_wishes(self, identity: Identity, daemon: Daemon) -> None:
         """Check what a person wants."""
@@ -279,7 +359,8 @@ class Rules:
             raise Broken("it has failed at once twice, in the same way")
         ours = [each for each in self._started if each.home == home.name]
         ours = [each for each in ours if each.daemon.state == daemon.state]
-        running = [each for each in ours if night.world.commands[each.pid].alive]
+        commands = night.world.commands
+        running = [each for each in ours if each.pid in commands and commands[each.pid].alive]
         if len(running) >= settings.at_once:
             raise Broken(f"{len(running)} others of its home run")
         if night.counts["clock set"]:
@@ -335,6 +416,10 @@ class Rules:
                 self._night.failures.append(Broken(f"{session}: worked, and nothing shows it"))
         if entry.event is Event.KILLED:
             self._killed.add(session)
+        if entry.event is Event.NEEDS_YOU:
+            for daemon, name in list(self._stands):
+                if (daemon.state, name) == (state, session):
+                    del self._stands[daemon, name]
 
     def check_ends(self, *, has_died: bool) -> None:
         """
@@ -361,11 +446,12 @@ class Rules:
     def check_shown(self) -> None:
         """Check what the keeper shows of sessions in which nothing has happened lately."""
         night = self._night
+        self._check_calls()
         daemon, now = night.keeper(), night.clock.seconds()
         for pid, command in night.world.commands.items():
             if command.alive:
                 self._alive[pid] = now
-        if daemon is None or now - daemon.began < LATE or night.random.random() > 0.2:
+        if daemon is None or now - daemon.began < LATE or night.random.random() > 0.1:
             return
         try:
             sessions = daemon.monitor.sessions()

@@ -1,18 +1,22 @@
 """
 Nights of a monitor, played with a clock: ``python -m tests.programs.nights 1000 [FIRST [short]]``.
 
+With ``--log FILE`` the outcome of each night is a line of that file, and nights that have one are
+not played again.
+
 Each night follows from its seed: the settings; sessions of four homes, one of them named and one
 without a command, that hit limits, crash, finish, are left in each way and are taken further by
 their user, by a server or by a supervisor; commands that work, call tools, have sub-agents work,
 go on under a new id, fail, fail at once, hang and cannot be started; messages that open programs
-take late or never; directories and programs that are missing; a disk that is full; a session that
-cannot be judged; a machine that sleeps; clocks that are set; PAUSE and RESUME; sessions on hold;
-further daemons with the same state directory or another one; and a daemon that is killed, mostly
-in the middle of writing a line of its ledger.
+take late or never; terminals (`night_terminals`) in which prompts are typed; directories and
+programs that are missing; a disk that is full; a session that cannot be judged; a machine that
+sleeps; clocks that are set; PAUSE and RESUME; sessions on hold; further daemons with the same state
+directory or another one; and a daemon that is killed, mostly in the middle of writing a line of its
+ledger.
 `night_rules` checks the rules that nothing may break, and shares no code with the monitor.
 
-``python -m tests.programs.nights --broken NAME`` breaks a rule of `broken_rules` on purpose and
-plays short nights until one of them notices it.
+``python -m tests.programs.nights --broken NAME`` breaks a rule of `broken_rules` on purpose, plays
+short nights, and prints the seeds of those that notice it.
 """
 
 from __future__ import annotations
@@ -20,14 +24,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import json
 import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -40,9 +46,12 @@ from palingenesis.monitor.revive import Command, Revival
 from palingenesis.monitor.service import Monitor, SteeringError
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
+from palingenesis.monitor.typist import Typist
 from palingenesis.monitor.world import Living
-from palingenesis.words import Kind, Owner
+from palingenesis.words import Kind, Method, Owner
+from tests.programs.broken_rules import BREAKS
 from tests.programs.night_rules import Broken, Rules
+from tests.programs.night_terminals import Killed, NightTyping, Terminals
 from tests.support.times import StagedTimes
 from tests.unit.monitor.fake_world import FakeLiving, FakeRevival, FakeWorld, home_of
 
@@ -58,15 +67,31 @@ STEP = 30
 #: The program that hands a message to an open one.
 QUEUE = "queue"
 WORK = Home("work", "claude", "/home/.work", is_named=True)
-SETTINGS = Settings(
+
+
+class NightSettings(Settings):
+    """Settings that know how the sessions of a directory are brought back once they were asked."""
+
+    @cached_property
+    def _revivals(self) -> dict[tuple[str, str], HomeRevival | None]:
+        return {}
+
+    def revival_of(self, home: str, directory: str) -> HomeRevival | None:
+        name = home, directory
+        if name not in self._revivals:
+            self._revivals[name] = super().revival_of(home, directory)
+        return self._revivals[name]
+
+
+SETTINGS = NightSettings(
     interval=30.0,
     quiet=60.0,
     hourly=6,
     homes={"work": WORK},
     revive={
-        "claude": HomeRevival(("claude", "{id}")),
-        "codex": HomeRevival(("codex", "{id}"), (QUEUE, "{id}")),
-        "work": HomeRevival(("claude", "{id}"), hourly=4),
+        "claude": HomeRevival(("claude", "{id}", "{prompt}"), type_into=True),
+        "codex": HomeRevival(("codex", "{id}", "{prompt}"), (QUEUE, "{id}", "{prompt}")),
+        "work": HomeRevival(("claude", "{id}", "{prompt}"), hourly=4),
     },
 )
 #: The text of each prompt of a person's.
@@ -77,8 +102,10 @@ def settings_of(seed: int) -> Settings:
     """Return the settings of a night."""
     chance = random.Random(f"settings {seed}")
     begin = chance.randrange(24 * 60)
+    claude = replace(SETTINGS.revive["claude"], type_into=seed % 4 != 0)
     return replace(
         SETTINGS,
+        revive={**SETTINGS.revive, "claude": claude},
         attempts=chance.choice([2, 3, 5]),
         windows=chance.choice([1, 2, 5]),
         at_once=chance.choice([1, 2, 4]),
@@ -97,10 +124,6 @@ def settings_of(seed: int) -> Settings:
 def hands_over(command: Command) -> bool:
     """Return whether a command hands a message to an open program."""
     return command.arguments[0] == QUEUE
-
-
-class Killed(BaseException):
-    """The daemon is killed here."""
 
 
 class Writes:
@@ -192,7 +215,8 @@ class NightWorld(FakeWorld):
                     if file.identity.directory == start.session.directory:
                         told[file.home.agent, file.identity.id] = Owner.PROGRAM
                         interactive.discard(file.identity.id)
-        living = FakeLiving(told, self.waiting, self.exits, interactive, self.queue)
+        queue = self.queue if self.night.tells_queue else dict.fromkeys(self.queue)
+        living = FakeLiving(told, self.waiting, self.exits, interactive, queue)
         chance = self.night.random.random()
         if chance < 0.12:
             # Perhaps at the very last moment before a revival.
@@ -227,7 +251,8 @@ class NightWorld(FakeWorld):
 
         def intend_and_check() -> None:
             intend()
-            self.night.rules.check_start(home, session, self.daemon, hands_over=hands_over(command))
+            method = Method.QUEUE if hands_over(command) else Method.COMMAND
+            self.night.rules.check_start(home, session, self.daemon, method)
             if self.night.chance() < 0.02:
                 self.daemon.die()
                 raise Killed  # just before it starts
@@ -242,6 +267,25 @@ class NightWorld(FakeWorld):
             self.daemon.die()
             raise Killed  # just after it started, with nothing written down
         return revival
+
+    def doubt_of_typing(self, home: Home, session: Identity) -> str | None:
+        return Typist(home, session, {}, self.night.now).doubt()
+
+    def type(
+        self, home: Home, session: Identity, prompt: str, forbids: Callable[[], str | None]
+    ) -> NightTyping:
+        night = self.night
+        if self.daemon.dead:
+            raise Broken("a dead daemon acts")
+        night.rules.check_start(home, session, self.daemon, Method.TYPE_INTO)
+        typist = Typist(home, session, {}, night.now)
+        typing = NightTyping(night, self.daemon, session.id, prompt, typist, forbids)
+        night.rules.began(session.id, night.terminals.open[session.id].pid, self.daemon)
+        night.terminals.type(typing)
+        if night.chance() < 0.02:
+            self.daemon.die()
+            raise Killed  # its thread dies with it
+        return typing
 
 
 class Night:
@@ -271,6 +315,7 @@ class Night:
         self.writes = Writes()
         self.counts: Counter[str] = Counter()
         self.rules = Rules(self)
+        self.terminals = Terminals(self)
         #: Whether the daemons of a state directory are paused; None if that is unknown.
         self.paused: dict[str, bool | None] = dict.fromkeys(STATES, False)
         self.on_hold: dict[tuple[str, str], bool | None] = {}
@@ -291,6 +336,8 @@ class Night:
         self.messages: dict[str, tuple[str, str, int]] = {}
         #: When an open program took the last message for a session, as its transcript says.
         self.taken: dict[str, float] = {}
+        #: The prompts that programs take late: their texts, and the programs' pids.
+        self.late: dict[str, tuple[str, int]] = {}
         #: Until when only the sub-agents of a command work, by its pid.
         self.delegated: dict[int, float] = {}
         #: Until when a command does nothing, by its pid.
@@ -308,6 +355,10 @@ class Night:
         self.settled: set[str] = set()
         #: Who wrote the last record of a session: its user, or the command with this pid.
         self.writer: dict[str, int] = {}
+        #: Whether what waits in the queue is known; else its tables are not as expected.
+        self.tells_queue = seed % 7 != 0
+        #: Whether an agent's records say of a prompt that it was typed.
+        self.tells_typed = seed % 5 < 3
         #: Whether nothing happens to the machine and the daemon.
         self.is_calm = seed % 2 == 1
         #: The session that cannot be judged; its record is unfit.
@@ -342,25 +393,32 @@ class Night:
 
         :raises Broken: when a rule is broken.
         """
+        with self.terminals.staged():
+            self._play()
+        self.rules.check_ledgers()
+        return self.counts
+
+    def _play(self) -> None:
         self.daemons = [Daemon(self)]
         self.clock.advance(1)
         for number in range(self.sessions):
             self.write(self.name(number), None, progress=True)
-            self.world.owners[self.agent(number), self.name(number)] = Owner.PROGRAM
+            self.open(self.name(number))
             if self.agent(number) == "codex" and number % 16:
                 self.world.interactive.add(self.name(number))
         for _ in range(self.length // STEP):
             self.clock.advance(STEP)
             self.rules.check_ends(has_died=any(daemon.dead for daemon in self.daemons))
             self.live()
+            self.terminals.type_all()
             self.take_messages()
+            self.go_on_by_themselves()
             self.act()
+            self.terminals.happen()
             self.happen()
             self.bury()
         for daemon in self.daemons:
             daemon.bury()
-        self.rules.check_ledgers()
-        return self.counts
 
     def name(self, number: int) -> str:
         return f"session-{number}"
@@ -387,6 +445,17 @@ class Night:
         number = self.number_of(session)
         return f"/home/session-{number - (number % 8 == 6)}"
 
+    def types_into(self, session: str) -> bool:
+        """Return whether prompts are typed into a session's program."""
+        home = self.home(self.number_of(session)).name
+        return home in self.settings.revive and self.settings.revive[home].type_into
+
+    def open(self, session: str) -> None:
+        """Have a program of its user's have a session."""
+        self.world.owners[self.agent_of(session), session] = Owner.PROGRAM
+        if self.types_into(session):
+            self.terminals.open_program(session)
+
     def write(self, session: str, kind: Kind | None, *, by: int = 0, **more: Any) -> None:
         """Write a record to a session: its user's, or a command's."""
         self.writer[session] = by
@@ -395,6 +464,7 @@ class Night:
             self.rules.progressed(session)
         if not by and "prompt" not in more and not more.get("progress"):
             more["prompt"] = WORDS
+            more["typed"] = self.tells_typed and self.agent_of(session) == "claude"
         if not by:
             self.rules.person_wrote(session)
         number = self.number_of(session)
@@ -418,13 +488,13 @@ class Night:
             owner = self.owner_of(session)
             if owner is Owner.PROGRAM:
                 # One that has stopped mostly waits for its person, or for a message.
-                if not self.is_waiting(session) or self.random.random() < 0.2:
+                if not self.is_waiting(session) or self.random.random() < 0.1:
                     self.work(agent, session)
             elif owner is Owner.SERVER and self.random.random() < 0.2:
                 # A supervisor goes on with it, or a server lets go of it.
                 if self.random.random() < 0.5:
                     self.counts["supervised"] += 1
-                    self.world.owners[agent, session] = Owner.PROGRAM
+                    self.open(session)
                     self.write(session, None, progress=True)
                 else:
                     self.world.owners.pop((agent, session))
@@ -432,8 +502,12 @@ class Night:
                 self.come_back(session)
 
     def is_waiting(self, session: str) -> bool:
-        """Return whether an open program that takes messages has stopped."""
-        return session in self.world.interactive and self.kind_of(session) is not None
+        """Return whether an open program that takes prompts has stopped."""
+        return self.takes_prompts(session) and self.kind_of(session) is not None
+
+    def takes_prompts(self, session: str) -> bool:
+        """Return whether an open program takes messages, or what is typed."""
+        return session in self.world.interactive or self.terminals.of(session) is not None
 
     def limit_an_account(self) -> None:
         """Have all open sessions of a home stop at the same limit, and their programs end."""
@@ -443,12 +517,14 @@ class Night:
             session = self.name(number)
             if self.home(number) == home and self.owner_of(session) is Owner.PROGRAM:
                 self.write(session, Kind.LIMIT, reset=reset, prompt=None)
-                self.world.owners.pop((home.agent, session))
+                self.terminals.show_anything(session)
+                if not self.types_into(session) or self.random.random() < 0.5:
+                    self.world.owners.pop((home.agent, session))
 
     def come_back(self, session: str) -> None:
         """Have the user take a session further, in a process of its own."""
         self.counts["user came back"] += 1
-        self.world.owners[self.agent_of(session), session] = Owner.PROGRAM
+        self.open(session)
         self.write(session, None)
 
     def go_away(self, session: str) -> None:
@@ -470,7 +546,7 @@ class Night:
             return
         self.stop_in(session, kind)
         chance = self.random.random()
-        if session in self.world.interactive and chance < 0.6:
+        if self.takes_prompts(session) and chance < 0.7:
             return  # it is open
         if chance < 0.8:
             self.world.owners.pop((agent, session))
@@ -497,19 +573,21 @@ class Night:
         reset: Any = None
         if session == self.unfit and kind is Kind.TRANSIENT:
             reset = "an unfit value"
+        is_typed = not by and self.terminals.of(session) is not None
         if kind is Kind.LIMIT and self.random.random() < 0.8:
-            reset = self.now() + self.random.choice(
-                [0, 60, 60, 600, 600, 3600, 4 * 3600, 9 * 86400]
-            )
+            later = [] if is_typed else [600, 3600, 4 * 3600, 9 * 86400]
+            reset = self.now() + self.random.choice([0, 60, 60, 600, *later])
         spends = kind is Kind.LIMIT and self.random.random() < 0.1
+        goes_on = is_typed and isinstance(reset, float) and self.random.random() < 0.2
         # What the agent writes is no prompt.
-        self.write(session, kind, by=by, reset=reset, spends=spends, prompt=None)
+        self.write(session, kind, by=by, reset=reset, spends=spends, goes_on=goes_on, prompt=None)
+        self.terminals.show_anything(session)
 
     # The commands
 
     def began(self, session: str, revival: FakeRevival, command: Command, daemon: Daemon) -> None:
         self.counts["started"] += 1
-        self.rules.began(session, revival, daemon)
+        self.rules.began(session, revival.pid, daemon)
         self.since[revival.pid] = self.grown[revival.pid] = self.clock.seconds()
         self.deaths[revival.pid] = self.counts["killed"]
         if hands_over(command):
@@ -540,9 +618,8 @@ class Night:
             self.rules.failed_at_once(session, revival, daemon)
             return
         revival.finish(0, soon=True)
-        if chance > 0.15:
-            self.world.queue[session] = True
-            self.messages[session] = self.key_of(session), command.prompt, revival.pid
+        self.world.queue[session] = chance > 0.15
+        self.messages[session] = self.key_of(session), command.prompt, revival.pid
 
     def take_messages(self) -> None:
         """Have open programs take the messages that wait for them."""
@@ -550,11 +627,44 @@ class Night:
             is_open = self.owner_of(session) in (Owner.PROGRAM, Owner.SERVER)
             if self.world.queue[session] and is_open and self.random.random() < 0.3:
                 self.counts["taken"] += 1
+                if self.random.random() < 0.15:
+                    # A person was faster: the message follows.
+                    self.write(session, None)
+                    self.write(session, None, progress=True)
                 self.world.queue[session] = False
                 self.taken[session] = self.now()
                 self.write(session, None, by=pid, prompt=prompt)
                 if self.random.random() < 0.7:
                     self.write(session, None, by=pid, progress=True)
+
+    def submit(self, session: str, text: str, pid: int) -> None:
+        """Have a program get a prompt that was typed."""
+        self.counts["typed"] += 1
+        chance = self.random.random()
+        if chance < 0.8:
+            self.take_typed(session, text, pid)
+        elif chance < 0.9:
+            self.late[session] = text, pid
+
+    def take_typed(self, session: str, text: str, pid: int) -> None:
+        """Have a program begin a turn with a prompt that was typed."""
+        self.write(session, None, by=pid, prompt=text, typed=self.tells_typed)
+        if self.random.random() < 0.7:
+            self.counts["typed and taken"] += 1
+            self.write(session, None, by=pid, progress=True)
+
+    def go_on_by_themselves(self) -> None:
+        """Have open programs take late prompts, and go on by themselves after a limit."""
+        for session, terminal in self.terminals.open.items():
+            if self.terminals.of(session) is None or self.random.random() > 0.2:
+                continue
+            text, pid = self.late.pop(session, ("", 0))
+            if pid == terminal.pid:
+                self.take_typed(session, text, pid)
+            verdict = self.world.files[f"/transcripts/{session}.jsonl"].verdict
+            if verdict.goes_on and verdict.reset is not None and self.now() > verdict.reset + 100:
+                self.counts["went on by itself"] += 1
+                self.write(session, None, progress=True)
 
     def living_command(self, session: str) -> FakeRevival | None:
         for start in self.world.starts:
@@ -667,9 +777,9 @@ class Night:
             # A full disk has room for a few lines at most.
             self.writes.room = self.random.choice([0, 300, 1000])
             self.counts["full disk"] += 1
-        elif chance < 0.25:
+        elif chance < 0.28:
             self.writes.room = None
-        elif chance < 0.27:
+        elif chance < 0.30:
             self.world.bad_directories ^= {
                 self.directory_of(self.name(self.random.randrange(self.sessions)))
             }
@@ -695,12 +805,13 @@ class Night:
                 daemon, lambda: daemon.monitor.resume("a person"), False
             )
 
-    def steer(self) -> None:
+    def steer(self, session: str | None = None) -> None:
         """Have a person put a session on hold, or release it."""
         daemon = self.keeper()
         if daemon is None:
             return
-        session = self.name(self.random.randrange(self.sessions))
+        if session is None:
+            session = self.name(self.random.randrange(self.sessions))
         name, monitor = (daemon.state, session), daemon.monitor
         holds = not self.on_hold.get(name, False)
         steer = monitor.hold if holds else monitor.release
@@ -744,15 +855,19 @@ class Night:
         self.rules.check_shown()
 
 
+def place() -> tempfile.TemporaryDirectory[str]:
+    """Return a place for a night, which need not survive the loss of this machine's power."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="night-", dir=memory)
+
+
 def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[str]:
     """
     Play the night of a seed.
 
     :raises Broken: when a rule is broken.
     """
-    # Nothing has to survive the loss of this machine's power.
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="night-", dir=place) as directory:
+    with place() as directory:
         try:
             return Night(seed, directory, sessions, length).play()
         except BaseException:
@@ -762,7 +877,7 @@ def play(seed: int, sessions: int = SESSIONS, length: int = LENGTH) -> Counter[s
 
 def notices(seed: int) -> str | None:
     """Return what a short night notices; None if no rule is broken in it."""
-    with tempfile.TemporaryDirectory(prefix="night-") as directory:
+    with place() as directory:
         try:
             Night(seed, directory, FEW, SHORT).play()
         except Broken as broken:
@@ -770,27 +885,73 @@ def notices(seed: int) -> str | None:
     return None
 
 
+def play_broken(name: str, seeds: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """Play short nights while a rule is broken, and yield the seeds of those that notice it."""
+    with BREAKS[name].broken():
+        for seed in seeds:
+            noticed = notices(seed)
+            if noticed is not None and BREAKS[name].noticed in noticed:
+                yield seed, noticed
+
+
+def outcome_of(seed: int, sessions: int, length: int) -> dict[str, Any]:
+    """Play the night of a seed, and return how often what has happened, or what was broken."""
+    try:
+        return {"seed": seed, "counts": play(seed, sessions, length)}
+    except (Broken, Exception) as error:
+        return {"seed": seed, "broken": f"{type(error).__name__}: {error}"}
+
+
+def play_on(
+    seeds: Iterable[int], sessions: int, length: int, path: str | None
+) -> list[dict[str, Any]]:
+    """
+    Play the nights of which a file has no outcome yet, and return all outcomes.
+
+    :param path: the file, which gets the outcomes, one a line; None for no file.
+    """
+    outcomes = []
+    if path is not None and os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            outcomes = [json.loads(line) for line in file]
+    known = {each["seed"] for each in outcomes}
+    for seed in seeds:
+        if seed not in known:
+            outcomes.append(outcome_of(seed, sessions, length))
+            if path is not None:
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(outcomes[-1]) + "\n")
+    return outcomes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Play nights of a monitor.")
     parser.add_argument("number", type=int, nargs="?", default=1000, help="nights")
     parser.add_argument("first", type=int, nargs="?", default=0, help="the first seed")
     parser.add_argument("short", nargs="?", choices=["short"], help="play short ones")
+    parser.add_argument("--log", metavar="FILE", help="where the outcome of each night is kept")
     parser.add_argument("--broken", metavar="NAME", help="the rule to break on purpose")
     options = parser.parse_args()
+    seeds = range(options.first, options.first + options.number)
+    if options.broken == "all":
+        for name in BREAKS:
+            seed = next((seed for seed, _ in play_broken(name, seeds)), None)
+            print(f"{name}: {'not noticed' if seed is None else seed}", flush=True)
+        return
     if options.broken:
-        from tests.programs.broken_rules import BREAKS
-
-        with BREAKS[options.broken].broken():
-            for seed in range(options.first, options.first + options.number):
-                if (noticed := notices(seed)) is not None:
-                    print(f"seed {seed}: {noticed}")
+        for seed, noticed in play_broken(options.broken, seeds):
+            print(f"seed {seed}: {noticed}")
         return
     size = (FEW, SHORT) if options.short else (SESSIONS, LENGTH)
     began = time.monotonic()
+    outcomes = play_on(seeds, *size, options.log)
     counts: Counter[str] = Counter()
-    for seed in range(options.first, options.first + options.number):
-        counts += play(seed, *size)
-    print(f"{options.number} nights in {time.monotonic() - began:.0f} s: {dict(counts)}")
+    for outcome in outcomes:
+        counts.update(outcome.get("counts", {}))
+    broken = [each["seed"] for each in outcomes if "broken" in each]
+    print(f"{len(outcomes)} nights, {time.monotonic() - began:.0f} s: {dict(counts)}")
+    print(f"A rule was broken in {len(broken)} of them{': ' if broken else ''}{broken or ''}")
+    sys.exit(bool(broken))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ FOR_THE_COMMAND_LINE = {
             "monitor.forecast",
             "monitor.homes",
             "monitor.inspection",
+            "monitor.keeper",
             "monitor.ledger.file",
             "monitor.ledger.history",
             "monitor.notify",

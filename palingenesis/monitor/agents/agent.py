@@ -105,6 +105,7 @@ class Step:
             self.at,
             self.reset,
             prompt=None if self.typed else self.prompt,
+            last_typed=self.typed and self.prompt is not None,
             calling=self.calling,
             spends=self.spends,
             permission=self.permission,

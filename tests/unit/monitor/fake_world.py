@@ -29,6 +29,7 @@ class File:
 
     :ivar generation: how often it has been written to.
     :ivar written: when that was last, in seconds since the epoch.
+    :ivar typed: whether its last prompt was typed.
     """
 
     home: Home
@@ -36,6 +37,7 @@ class File:
     verdict: Verdict
     generation: int
     written: float
+    typed: bool = False
 
     @property
     def stamp(self) -> Stamp:
@@ -243,6 +245,7 @@ class FakeWorld(World):
         key: str | None = None,
         goes_on: bool = False,
         prompt: str | None = None,
+        typed: bool = False,
         calling: bool = False,
         spends: bool = False,
     ) -> File:
@@ -251,27 +254,30 @@ class FakeWorld(World):
 
         :param progress: whether it is the agent's own.
         :param prompt: the text of a prompt, if the record is one.
+        :param typed: whether the agent says that it was typed.
         """
         now = self.now() if at is None else at
         path = path or f"/transcripts/{session}.jsonl"
         old = self.files.get(path)
         generation = old.generation + 1 if old is not None else 1
         before = old.verdict if old is not None else Verdict(None, "")
+        last_typed = typed if prompt is not None or old is None else old.typed
         verdict = Verdict(
             kind,
             key or f"{session}#{generation}",
             now,
             reset,
             progress=now if progress else before.progress,
-            prompt=prompt,
+            prompt=None if typed else prompt,
             calling=calling,
             last_prompt=before.last_prompt if prompt is None else prompt,
             last_prompt_at=before.last_prompt_at if prompt is None else now,
+            last_typed=typed if kind is None else last_typed,
             goes_on=goes_on,
             spends=spends,
         )
         identity = Identity(session, directory or f"/home/{session}")
-        file = File(home or home_of(agent), identity, verdict, generation, now)
+        file = File(home or home_of(agent), identity, verdict, generation, now, last_typed)
         self.files[path] = file
         return file
 

@@ -211,6 +211,13 @@ class VerdictTests(SynchronousTestCase):
         verdict = judge("claude", failure("?", "rate_limit", quotaLimits=figures))
         self.assertEqual((verdict.kind, verdict.reset), (Kind.LIMIT, None))
 
+    def test_a_prompt_that_was_typed_is_no_command_s(self) -> None:
+        for source, typed in ((None, False), ("sdk", False), ("typed", True)):
+            more = {} if source is None else {"promptSource": source}
+            verdict = judge("claude", LIMIT, claude("user", "go on", **more))
+            prompt = None if typed else "go on"
+            self.assertEqual((verdict.prompt, verdict.last_typed), (prompt, typed))
+
     def notice(self, **more: Any) -> dict[str, Any]:
         text = "<task-notification>\n<status>failed</status>\n</task-notification>"
         origin = {"kind": "task-notification"}

@@ -411,6 +411,50 @@ class RevivingTests(MonitorTestCase):
         self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
         self.assertEqual(len(self.world.starts), 1)
 
+    def assert_is_the_user_s(self, **prompt: Any) -> None:
+        """Check that a prompt which stands last when the command ends is not the command's."""
+        revival = self.revive()
+        self.world.write("s", None, **prompt)
+        self.pass_time(30)
+        revival.finish(1)
+        self.pass_time(4000)
+        self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_another_text_than_the_command_was_given_is_the_user_s(self) -> None:
+        self.assert_is_the_user_s(prompt="the words of a person")
+
+    def test_a_prompt_that_was_typed_while_the_command_ran_is_the_user_s(self) -> None:
+        self.assert_is_the_user_s(prompt="continue", typed=True)
+
+    def test_the_text_that_the_command_was_given_is_its_own_after_a_reload(self) -> None:
+        revival = self.revive()
+        self.world.write("s", None, prompt="continue")
+        others = {"claude": replace(CLAUDE, prompt="go on")}
+        self.monitor.configure(replace(self.monitor._settings, revive=others))
+        self.pass_time(30)
+        revival.finish(1)
+        self.pass_time(1000)
+        self.assertEqual(len(self.world.starts), 2)
+
+    def assert_is_the_command_s(self, argument: str, prompt: str) -> None:
+        """Check that a prompt which stands last when the command ends is the command's."""
+        own = {"claude": HomeRevival(("claude", "-p", "--resume", "{id}", argument))}
+        self.monitor.configure(replace(self.monitor._settings, revive=own))
+        revival = self.revive()
+        self.world.write("s", None, prompt=prompt)
+        self.pass_time(30)
+        revival.finish(1)
+        self.pass_time(1000)
+        self.assertEqual(len(self.world.starts), 2)
+
+    def test_a_text_of_the_command_s_own_is_not_the_user_s(self) -> None:
+        """Its prompt is not known: it stands in its arguments, or in a script."""
+        self.assert_is_the_command_s("go on", "go on")
+
+    def test_a_text_around_the_prompt_is_not_the_user_s(self) -> None:
+        self.assert_is_the_command_s("please {prompt}, and test", "please continue, and test")
+
     def test_a_prompt_in_a_session_whose_user_is_back_may_be_the_user_s(self) -> None:
         revival = self.revive()
         self.pass_time(30)

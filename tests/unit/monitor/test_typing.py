@@ -11,6 +11,7 @@ from palingenesis.monitor.judge import LOOK
 from palingenesis.monitor.revivals import GONE, RECORD
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Owner
+from tests.programs.nights import Writes
 from tests.unit.monitor.fake_world import FakeTyping
 from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
@@ -145,6 +146,19 @@ class DoubtTests(TypingTestCase):
         self.assertEqual(self.reasons("needs-you"), [need])
         self.assertEqual(self.told("needs"), (need,))
 
+    def test_a_doubt_about_a_program_that_nobody_knew_of(self) -> None:
+        """A daemon that has just started plans a command: it has not looked at processes yet."""
+        self.world.doubts["s"] = "it does not run in tmux"
+        self.limited(RESET)
+        self.pass_time(RESET / 2)
+        self.monitor.stopService()
+        self.clock.advance(SOON)
+        self.restart()
+        self.pass_time(5)
+        self.assertEqual(self.told("method", "held"), ("type_into", "owner-alive"))
+        self.assertNotIn("intent", self.story())
+        self.assertEqual(self.world.typings, [])
+
     def test_a_doubt_between_the_plan_and_the_intent(self) -> None:
         """It is asked once more, immediately before."""
         self.limited(RESET)
@@ -176,7 +190,7 @@ class OutcomeTests(TypingTestCase):
         self.pass_time(RECORD - 10)
         self.assertEqual(self.told("state"), ("reviving",))
         self.pass_time(20)
-        self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
+        self.assertEqual(self.story()[-3:], ["gave-up", "needs-you", "failed"])
         self.assertEqual(self.told("state"), ("given-up",))
         self.assertIn("its prompt was typed", self.told("needs")[0])
         self.pass_time(4000, step=60)
@@ -185,7 +199,7 @@ class OutcomeTests(TypingTestCase):
     def test_text_that_was_not_sent_is_left_and_never_typed_again(self) -> None:
         self.begun().finish("a menu is open")
         self.pass_time(5)
-        self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
+        self.assertEqual(self.story()[-3:], ["gave-up", "needs-you", "failed"])
         (need,) = self.reasons("needs-you")
         self.assertIn("stands in its terminal, and was not sent: a menu is open", need)
         self.assertEqual(self.told("needs"), (need,))
@@ -301,11 +315,34 @@ class RestartedTests(TypingTestCase):
         self.restart()
         self.assertEqual(self.told("state"), ("reviving",))
         self.pass_time(RECORD + 10)
-        self.assertEqual(self.story()[-3:], ["failed", "needs-you", "gave-up"])
+        self.assertEqual(self.story()[-3:], ["gave-up", "needs-you", "failed"])
         self.assertIn("its prompt was typed", self.told("needs")[0])
         self.pass_time(4000, step=60)
         self.assertEqual(len(self.world.typings), 1)
         self.assertEqual(self.world.starts, [])
+
+    def assert_typed_once(self, line: int) -> None:
+        """Kill the daemon at a line that it writes once no record has come of a prompt."""
+        self.sent()
+        killed: list[int] = []
+        writes = Writes()
+        writes.kill = (line, 0)
+        writes.hook(self.monitor._ledger, lambda: killed.append(line))
+        self.pass_time(RECORD + 20)
+        self.assertEqual(killed, [line])
+        self.restart()
+        self.pass_time(4000)
+        self.assertEqual(self.told("state"), ("given-up",))
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_nothing_is_typed_again_after_a_kill_at_the_first_line_of_a_failure(self) -> None:
+        self.assert_typed_once(1)
+
+    def test_nothing_is_typed_again_after_a_kill_at_the_second_line_of_a_failure(self) -> None:
+        self.assert_typed_once(2)
+
+    def test_nothing_is_typed_again_after_a_kill_at_the_last_line_of_a_failure(self) -> None:
+        self.assert_typed_once(3)
 
     def test_a_record_that_came_of_it(self) -> None:
         self.sent()
