@@ -52,6 +52,7 @@ class AttackTestCase(DaemonWebTestCase):
     :ivar key: the key of a session.
     """
 
+    is_measured = False
     process: Process
     key: str
 
