@@ -120,9 +120,7 @@ export function sentence(sessions, status) {
   const needs = Math.max(needing.length, isCut ? status.needs_you : 0);
   const waits = Math.max(waiting.length, (known.waiting ?? 0) - blocked.length);
   const works = Math.max(active.length, (known.working ?? 0) + (known.reviving ?? 0));
-  const due = waiting
-    .filter((each) => isTime(dueOf(each)))
-    .sort((a, b) => dueOf(a) - dueOf(b))[0];
+  const due = waiting.filter((each) => isTime(dueOf(each))).sort((a, b) => dueOf(a) - dueOf(b))[0];
   let next = "";
   if (waits > waiting.length) {
     next = isTime(status.next_revival) ? ` (the next at ${clock(status.next_revival)})` : "";
