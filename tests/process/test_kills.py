@@ -6,6 +6,7 @@ import json
 import re
 import resource
 import time
+import uuid
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -199,6 +200,25 @@ class WorkTests(AgentTestCase):
         self.wait_for_event("worked", 3)
         self.wait_for_looks()
         self.assertEqual([len(self.runs(name)) for name in names], [2, 2, 2])
+
+
+class BesideTests(AgentTestCase):
+    def test_a_person_s_prompt_beside_a_command_that_fails_is_not_the_command_s(self) -> None:
+        self.monitor()
+        self.begin("s", "limit:0", "hang", "finish").wait()
+        self.wait_for_event("started")
+        path = self.session("s")["transcript"]
+        wait_until(lambda: '"continue"' in open(path).read(), "its prompt is written")  # noqa: SIM115
+        with open(path, encoding="utf-8") as file:
+            record = json.loads(file.readlines()[-1])
+        record |= {"uuid": str(uuid.uuid4()), "parentUuid": record["uuid"]}
+        record["message"]["content"] = "the words of a person"
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self.kill_run("s")
+        self.wait_for_session("s", kind="died", held="crashes")
+        self.wait_for_looks()
+        self.assertEqual(len(self.runs("s")), 2)
 
 
 class KilledTogetherTests(AgentTestCase):

@@ -179,9 +179,11 @@ class Rules:
         if not is_open or session not in night.world.interactive:
             raise Broken(f"handed to what takes no message ({owner.value})")
         key, _, pid = night.messages.get(session, ("", "", 0))
-        # A lost message is known to the daemons of its own state directory alone.
-        known = key == self._verdict(session).key and self.state_of(pid) == daemon.state
-        if known or night.world.queue.get(session):
+        # Only the queue tells the daemons of another state directory.
+        is_known = key and (night.tells_queue or self.state_of(pid) == daemon.state)
+        waits = is_known and night.world.queue.get(session)
+        is_lost = key == self._verdict(session).key and self.state_of(pid) == daemon.state
+        if waits or is_lost:
             raise Broken("handed over twice")
 
     def _check_terminal(self, session: str) -> None:
@@ -206,7 +208,7 @@ class Rules:
     def check_text(self, typing: NightTyping, terminal: Terminal) -> None:
         """Check that the text of a prompt may be typed now."""
         self._check_key(typing)
-        if terminal.text:
+        if terminal.text and not terminal.is_deaf:
             raise Broken(f"{typing.session}: typed behind what a person typed")
         if (typing.daemon.state, typing.key) in self._typed:
             raise Broken(f"{typing.session}: typed twice for one stop")

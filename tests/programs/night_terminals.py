@@ -236,6 +236,9 @@ class Terminals:
             night.steer(session)
         elif what < 0.16:
             night.world.owners.pop((night.agent_of(session), session))
+        if typing.daemon.dead:
+            # It was killed while it wrote that down.
+            raise Killed
 
     def before_key(self, terminal: Terminal) -> None:
         """Have something happen between the last look and a key, which a server can see."""
