@@ -7,14 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.case import (
-    PASSING,
-    Case,
-    Circumstances,
-    goes_on_at,
-    newest_resets,
-    reasons_against,
-)
+from palingenesis.monitor.case import Case, Circumstances, newest_resets
+from palingenesis.monitor.gate import PASSING, goes_on_at, reasons_against
 from palingenesis.monitor.ledger import Entry, Stop
 from palingenesis.monitor.ledger.history import History, Sums
 from palingenesis.monitor.roster import Roster, Session

@@ -7,18 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from palingenesis.monitor.case import (
-    Assessment,
     Case,
     Circumstances,
     Statement,
-    assess,
     is_hopeless,
     kind_of,
-    known_reason,
     newest_resets,
-    owner_matters,
 )
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.gate import Assessment, assess, known_reason, owner_matters
 from palingenesis.monitor.keeper import Keeper
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.needs import needs

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.case import Case, assess, shown_reason
+from palingenesis.monitor.case import Case
+from palingenesis.monitor.gate import assess, shown_reason
 from palingenesis.monitor.ledger import ENTRIES_LIMIT
 from palingenesis.monitor.needs import needs
 from palingenesis.monitor.roster import Session

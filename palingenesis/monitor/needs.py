@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from palingenesis.monitor.case import SELF_RESUME, Assessment, Case
+from palingenesis.monitor.case import SELF_RESUME, Case
+from palingenesis.monitor.gate import Assessment
 from palingenesis.words import Kind, Method, Reason, State
 
 _KINDS = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.case import GATE
+from palingenesis.monitor.gate import GATE
 from tests.programs.broken_rules import BREAKS, NOTICED
 from tests.programs.nights import FEW, SHORT, play, play_broken, play_on
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from palingenesis.monitor import case, judge, revivals, service, typist
+from palingenesis.monitor import case, gate, judge, revivals, service, typist
 from palingenesis.monitor.agents import claude_screen
 from palingenesis.monitor.case import Case
 from palingenesis.monitor.ledger import Attempt, Ledger
@@ -48,11 +48,11 @@ class Break:
         """Break it, and mend it in the end."""
         with contextlib.ExitStack() as stack:
             for name in ("GATE", "ASKED_GATE"):
-                gate = tuple(
+                broken = tuple(
                     (why, _allow if why in self.reasons else forbids)
-                    for why, forbids in getattr(case, name)
+                    for why, forbids in getattr(gate, name)
                 )
-                stack.enter_context(mock.patch.object(case, name, gate))
+                stack.enter_context(mock.patch.object(gate, name, broken))
             for target, name, new in self.patches:
                 stack.enter_context(mock.patch.object(target, name, new))
             yield
@@ -187,7 +187,10 @@ BREAKS: dict[str, Break] = {
     ),
     "kind": Break(
         "revived after",
-        patches=((case, "REVIVABLE", _EVERY_KIND), (case, "due", _due)),
+        patches=(
+            *((module, "REVIVABLE", _EVERY_KIND) for module in (case, gate)),
+            (case, "due", _due),
+        ),
     ),
     "crashes": _gate("its user was faster, or it crashed", Reason.CRASHES),
     "on-hold": _gate("revived while on hold", Reason.ON_HOLD),
@@ -223,7 +226,7 @@ BREAKS: dict[str, Break] = {
     "attempts": Break(
         "without progress",
         frozenset({Reason.ATTEMPTS}),
-        ((case, "_has_run_out", _allow),),
+        ((case, "has_run_out", _allow),),
     ),
     "at-once": _gate("others of its home run", Reason.AT_ONCE),
     "goes first": _patch("goes first", revivals, "LEAD", 0.0),
@@ -245,7 +248,7 @@ BREAKS: dict[str, Break] = {
     "typed: pane": _patch("in spite of this", typist, "CONDITIONS", ()),
     "typed: empty line": _patch("in spite of this", claude_screen, "doubt_of_empty", _no_doubt),
     "typed: whole line": _patch("sent what", claude_screen, "doubt_of_typed", _no_doubt),
-    "typed: before the intent": _patch("to be typed in spite", case, "_is_in_doubt", _allow),
+    "typed: before the intent": _patch("to be typed in spite", gate, "_is_in_doubt", _allow),
     "typed: before a key": _patch("a key in spite of this", typist, "_check", lambda _: None),
     "typed: after a limit": _patch("to be typed after", Case, "method", property(_after_anything)),
     "typed: goes on": _patch("may go on by itself", case, "SELF_RESUME", 0.0),

@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import (
-    OVERRIDDEN,
     TOO_FAR,
     UNSTATED,
     Case,
@@ -20,10 +19,10 @@ from palingenesis.monitor.case import (
     Ending,
     Load,
     Statement,
-    assess,
     due,
     share,
 )
+from palingenesis.monitor.gate import OVERRIDDEN, assess
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, History, Stop
 from palingenesis.monitor.revive import Command

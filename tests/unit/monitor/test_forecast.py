@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.case import GATE
 from palingenesis.monitor.forecast import _WORDS, outlook
+from palingenesis.monitor.gate import GATE
 from palingenesis.words import Kind, Owner, Reason
 from tests.unit.monitor.test_case import NOW, RUNNING, free
 
