@@ -14,8 +14,8 @@ from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
 from palingenesis.cli.inspection import inspection
 from palingenesis.cli.inspection import rows as inspected_rows
+from palingenesis.cli.lacking import Surroundings, directories_of, lacks
 from palingenesis.cli.monitor import INSPECT, every_session
-from palingenesis.cli.readiness import Surroundings, directories_of, lacks
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
 from palingenesis.client.errors import (

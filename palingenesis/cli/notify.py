@@ -27,7 +27,7 @@ TOKEN_VARIABLE = "PALINGENESIS_NOTIFY_TOKEN"  # noqa: S105 - a variable's name
 INPUT_LIMIT = 65_536
 #: What a header's name is made of, RFC 9110, section 5.6.2.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
-#: The kinds of services: the keys of `palingenesis.cli.post.SHAPES`.
+#: The kinds of services: the keys of `palingenesis.cli.notify_post.SHAPES`.
 KINDS = ("ntfy", "slack", "discord", "json")
 
 
@@ -67,7 +67,7 @@ def run(options: Namespace) -> Exit:
 
 def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
     """Post the event on standard input."""
-    from palingenesis.cli.post import PostError, check_url, post
+    from palingenesis.cli.notify_post import PostError, check_url, post
 
     try:
         address = check_url(url or os.environ.get(URL_VARIABLE, ""))

@@ -8,7 +8,7 @@ import time
 
 from palingenesis.cli.columns import at_home
 from palingenesis.cli.format import PLAIN, RED
-from palingenesis.cli.readiness import DIRECTORIES
+from palingenesis.cli.lacking import DIRECTORIES
 from palingenesis.cli.start import daemon_files
 from palingenesis.daemon import pidfile
 from palingenesis.monitor.inspection import inspect

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from palingenesis.monitor.ledger import History, Stop
 from palingenesis.monitor.revive import QUICK_LIMIT, Command
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.running import Running
+from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.words import REVIVABLE, Kind, Method, Owner
 

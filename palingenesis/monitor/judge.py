@@ -23,7 +23,7 @@ from palingenesis.monitor.owners import Owners
 from palingenesis.monitor.revivals import Recorded, Revivals
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Roster, Session
-from palingenesis.monitor.running import Running
+from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.settings import Settings
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import Living, World

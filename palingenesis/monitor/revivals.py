@@ -11,7 +11,7 @@ from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
 from palingenesis.monitor.revive import Command, Ended, Revival, may_have_given
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.running import Running
+from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import PROMPT, HomeRevival, Settings
 from palingenesis.monitor.times import Times

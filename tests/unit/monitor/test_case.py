@@ -27,7 +27,7 @@ from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, History, Stop
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.roster import Session
-from palingenesis.monitor.running import Running
+from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.settings import HomeRevival, Project, Settings
 from palingenesis.monitor.transcript import Stamp

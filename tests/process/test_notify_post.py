@@ -15,9 +15,9 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from palingenesis.cli import post as posting
+from palingenesis.cli import notify_post as posting
 from palingenesis.cli.notify import KINDS
-from palingenesis.cli.post import SHAPES, PostError, check_url
+from palingenesis.cli.notify_post import SHAPES, PostError, check_url
 from tests.support.cases import COMMAND, ProcessTestCase
 from tests.support.patience import PATIENCE
 
