@@ -237,7 +237,7 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual(self.files_with(BYPASSES), [])
 
     def test_nothing_but_notify_post_opens_a_connection_elsewhere(self) -> None:
-        self.assertEqual(self.files_with(CONNECTING), ["cli/post.py"])
+        self.assertEqual(self.files_with(CONNECTING), ["cli/notify_post.py"])
 
     def files_with(self, pattern: re.Pattern[str]) -> list[str]:
         """Return the files of the package in which something stands."""
