@@ -267,7 +267,10 @@ class KeysTests(TypingTestCase):
         self.assert_keys(b"-t %9\r")
 
     def test_a_program_started_by_a_shell(self) -> None:
+        server = self.place().server
         self.stage.tmux("kill-server")
+        # A client that reached the old server would end with it.
+        wait_for_end(server)
         wait_for_end(self.stage.pid)
         self.stage.open_in_shell()
         self.stage.paint(IDLE)
