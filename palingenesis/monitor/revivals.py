@@ -514,10 +514,12 @@ def _is_cut(running: Running, session: Session) -> bool:
     Codex does that itself if it runs without a person (openai/codex#41060): it is no user's end.
     """
     verdict = session.verdict
+    given_at = verdict.last_prompt_at
     return (
         running.attempt.method is Method.QUEUE
         and verdict.kind is Kind.USER
-        and running.has_given(verdict.last_prompt, verdict.last_prompt_at)
+        and running.has_given(verdict.last_prompt, given_at)
+        and (verdict.progress is None or given_at is None or verdict.progress < given_at)
     )
 
 

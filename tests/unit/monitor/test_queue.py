@@ -306,6 +306,19 @@ class NotTakenTests(QueueTestCase):
         self.assertEqual(self.told("kind", "state"), ("user", "left"))
         self.assertEqual(self.story()[-1], "left")
 
+    def test_a_turn_that_its_user_cuts_off_after_an_answer_is_left(self) -> None:
+        self.begun(queued=False)
+        (at,) = [each["at"] for each in self.monitor.log(1000) if each["event"] == "intent"]
+        self.prompted(Kind.USER)
+        path = "/transcripts/s.jsonl"
+        file = self.world.files[path]
+        # All in the moment in which it was handed over, as far as a clock of seconds tells.
+        verdict = replace(file.verdict, last_prompt_at=at, progress=at)
+        self.world.files[path] = replace(file, verdict=verdict)
+        self.restart()
+        self.pass_time(20)
+        self.assertEqual(self.told("kind", "state"), ("user", "left"))
+
 
 class FailingTests(QueueTestCase):
     def test_a_version_without_a_queue_is_asked_twice(self) -> None:
