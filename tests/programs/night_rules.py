@@ -136,6 +136,10 @@ class Rules:
         """Return the state directory of the daemon that started a command."""
         return next(each.daemon.state for each in self._started if each.pid == pid)
 
+    def _is_recorded(self, pid: int, state: str) -> bool:
+        """Return whether a ledger tells that a command runs."""
+        return any(each.get("pid") == pid for each in self._lines(state))
+
     def was_tried(self, session: str) -> bool:
         """Return whether a command was started since the agent's last progress."""
         return any(tries and name == session for (_, name), tries in self._tries.items())
@@ -183,7 +187,8 @@ class Rules:
         is_known = key and (night.tells_queue or self.state_of(pid) == daemon.state)
         waits = is_known and night.world.queue.get(session)
         is_lost = key == self._verdict(session).key and self.state_of(pid) == daemon.state
-        if waits or is_lost:
+        # A daemon that was killed before it recorded its command has left no word of it.
+        if waits or (is_lost and self._is_recorded(pid, daemon.state)):
             raise Broken("handed over twice")
 
     def _check_terminal(self, session: str) -> None:
@@ -459,6 +464,8 @@ class Rules:
             sessions = daemon.monitor.sessions()
         except Exception as error:
             raise Broken(f"nothing is shown: {error!r}") from error
+        # While it was paused, nobody asked who has a session.
+        is_fresh = now - night.resumed.get(daemon.state, -LATE) >= LATE
         for shown in sessions:
             session, held = shown["id"], shown["held"]
             if now - night.written[session] < LATE:
@@ -466,7 +473,8 @@ class Rules:
             if night.owner_of(session) is Owner.GONE and now - night.owned.get(session, 0.0) > LATE:
                 ours = {each.pid for each in self._started if each.daemon.state == daemon.state}
                 alive = {pid for pid, at in self._alive.items() if now - at < LATE}
-                if held in ("owner-alive", "owner-unknown") and alive <= ours:
+                is_held = is_fresh and held in ("owner-alive", "owner-unknown")
+                if is_held and alive <= ours:
                     raise Broken(f"{session}: {held}, and nobody has it")
             reset = self._verdict(session).reset
             far = isinstance(reset, float) and reset - night.now() > TOO_FAR + LATE

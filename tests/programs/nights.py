@@ -318,6 +318,8 @@ class Night:
         self.terminals = Terminals(self)
         #: Whether the daemons of a state directory are paused; None if that is unknown.
         self.paused: dict[str, bool | None] = dict.fromkeys(STATES, False)
+        #: When those of a state directory were resumed, in seconds of the clock.
+        self.resumed: dict[str, float] = {}
         self.on_hold: dict[tuple[str, str], bool | None] = {}
         #: When the first daemon of a state directory began.
         self.first_began: dict[str, float] = {}
@@ -801,6 +803,7 @@ class Night:
     def resume(self) -> None:
         daemon = self.keeper()
         if daemon is not None:
+            self.resumed[daemon.state] = self.clock.seconds()
             self.paused[daemon.state] = self.told(
                 daemon, lambda: daemon.monitor.resume("a person"), False
             )
