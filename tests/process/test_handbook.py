@@ -58,7 +58,7 @@ SIGNS = (">", ">>", "|", "&&", "&")
 TYPED = {
     "embedding.rst": {"A minimal application", "Start and stop"},
     "first-steps.rst": {"First steps"},
-    "howto.rst": {"Jobs without a terminal", "Two accounts", "Reading it by ssh"},
+    "howto.rst": {"Jobs without a terminal", "Two accounts", "The morning's report, also by ssh"},
     "install.rst": {"With pip", "With pipx", "With uv", "Upgrade", "Removal"},
     "macos.rst": {"As a LaunchAgent", "Sleep"},
     "operations.rst": {
@@ -192,7 +192,9 @@ class CommandTests(PageTestCase):
         program.symlink_to(shutil.which("palingenesis", path=os.path.dirname(sys.executable)) or "")
         shell = Shell(self, self.home)
         shell.type(f"PATH={stubs}:$PATH")
-        self.type_all(shell, console_blocks(DOCS / "howto.rst")["Reading it by ssh"])
+        self.type_all(
+            shell, console_blocks(DOCS / "howto.rst")["The morning's report, also by ssh"]
+        )
 
     def test_cron_starts_the_daemon(self) -> None:
         (line,) = blocks(
