@@ -56,7 +56,7 @@ def find_program(name: str, environment: Mapping[str, str]) -> str:
     Return the path of the program that a command names, by the ``PATH`` of its environment.
 
     Relative entries of ``PATH`` are ignored: they would name files of the project. So are
-    programs that other users can change.
+    directories that cannot be searched, and programs that other users can change.
 
     :param name: a name, an absolute path, or a path that begins with ``~/``.
     :raises CommandError: if there is no such program, or it cannot be run.
@@ -71,7 +71,7 @@ def find_program(name: str, environment: Mapping[str, str]) -> str:
     reasons = []
     for directory in environment.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(directory, name)
-        if not name or not os.path.isabs(directory):
+        if not name or not os.path.isabs(directory) or not os.access(directory, os.X_OK):
             continue
         reason = _unfit(path)
         if reason is None:

@@ -300,6 +300,22 @@ class NotStartedTests(ReviveCase):
         relative = os.path.relpath(self.directory)
         self.assertRaises(CommandError, find_program, "program", {"PATH": relative})
 
+    @needs_root
+    def test_a_directory_of_the_path_that_cannot_be_searched_is_passed_over(self) -> None:
+        self.program("#!/bin/sh\n", 0o755)
+        closed = os.path.join(self.directory, "closed")
+        os.mkdir(closed, 0o700)
+
+        def find() -> list[str]:
+            path = {"PATH": f"{closed}:/usr/bin"}
+            with self.assertRaises(CommandError) as caught:
+                find_program("no-such-program", path)
+            return [str(caught.exception), find_program("env", path)]
+
+        told, found = as_user(NOBODY, find)
+        self.assertIn("no such program", told)
+        self.assertEqual(found, "/usr/bin/env")
+
 
 class ResourceTests(ReviveCase):
     """What any command needs is missing, so that no intent is written and nothing is left."""
