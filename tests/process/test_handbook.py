@@ -98,6 +98,7 @@ class CommandTests(PageTestCase):
         self.need("systemd-socket-activate")
         self.follow("operations.rst", "Inherited sockets")
 
+    @needs_linux
     def test_a_daemon_that_is_pid_1_goes_as_shown(self) -> None:
         self.need("unshare")
         boxed = ["unshare", "--pid", "--fork", "--mount-proc", "true"]

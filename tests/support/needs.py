@@ -10,6 +10,8 @@ from palingenesis.monitor.owners import FIRST_NAMESPACE
 
 _T = TypeVar("_T")
 
+_LINUX = "Linux's: /proc, namespaces, prlimit(2), a process's own name, a reset over unread input"
+
 
 def _in_a_shared_volume(directory: str) -> bool:
     """Return whether processes that are not seen here may write to a directory."""
@@ -30,7 +32,7 @@ def needs_root(test: _T) -> _T:
 def needs_linux(test: _T) -> _T:
     """Skip a test of what only Linux has."""
     if sys.platform != "linux":
-        test.skip = "Linux's: /proc, prlimit(2), a process's own name, a reset over unread input"  # type: ignore[attr-defined]
+        test.skip = _LINUX  # type: ignore[attr-defined]
     return test
 
 
