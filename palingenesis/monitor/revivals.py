@@ -118,7 +118,9 @@ class Revivals:
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
-            if running.growth is not None and self._grew_at(running.attempt) > running.growth.at:
+            growth = self._growth_of(running.attempt)
+            before = running.growth
+            if before is not None and growth != before and growth.at >= before.at:
                 # Since the last tick: the transcripts are not read yet.
                 revival.grew()
             was_ending = revival.is_ending
@@ -369,10 +371,9 @@ class Revivals:
             self._recorded(Event.NEEDS_YOU, stop, need)
         self._fail(attempt, _GONE, reason=outcome.doubt)
 
-    def _grew_at(self, attempt: Attempt) -> float:
-        """Return when anything of a session last grew, in seconds since the epoch."""
+    def _growth_of(self, attempt: Attempt) -> Growth:
         stop, home = attempt.stop, self._world.home_of(attempt.stop)
-        return self._world.growth(home, Identity(stop.session, stop.directory), stop.transcript).at
+        return self._world.growth(home, Identity(stop.session, stop.directory), stop.transcript)
 
     def _growth(self, session: Session) -> Growth:
         return self._world.growth(session.home, session.identity, session.path)

@@ -688,6 +688,11 @@ class RevivingTests(MonitorTestCase):
         self.world.write("s", None, progress=True)
         self.pass_time(10)
         self.assertFalse(revival.is_ending)
+        self.pass_time(self.settings.stall - 12)
+        # Its sub-agents alone, and by a file system whose times are coarse.
+        self.world.below["s"] = 1
+        self.pass_time(10)
+        self.assertFalse(revival.is_ending)
 
 
 class HoldingTests(MonitorTestCase):
