@@ -109,10 +109,14 @@ def _with_words(found: Case) -> Any:
     return replace(_STOP.fget(found), directory=found.session.verdict.last_prompt or "")
 
 
-def _without_sub_agents(self: Any, session: Any) -> Any:
-    """Return how much there is of a session's own transcript."""
-    growth: Any = _GROWTH(self, session)
-    return growth._replace(parts=growth.parts[:1])
+def _without_sub_agents(growth: Any) -> Any:
+    """Return a way to ask how much there is of a session's own transcript."""
+
+    def ask(self: Any, *about: Any) -> Any:
+        found = growth(self, *about)
+        return found._replace(parts=found.parts[:1])
+
+    return ask
 
 
 def _unseen_calls(self: Any, running: Any, *args: Any) -> None:
@@ -168,7 +172,6 @@ _LOAD = Ledger._load
 _STOP: Any = vars(Case)["stop"]
 _METHOD: Any = vars(Case)["method"].func
 _OBSERVE = revivals.Revivals.observe
-_GROWTH = revivals.Revivals._growth
 _FAIL_TYPED = revivals.Revivals._fail_typed
 _IS_TYPED = revivals.Revivals._is_typed
 _EVERY_KIND = frozenset(Kind)
@@ -274,8 +277,12 @@ BREAKS: dict[str, Break] = {
     "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
     # What a revival is worth
     "exit status": _patch("worked, and nothing shows it", revivals, "_progressed", lambda *_: True),
-    "sub-agents": _patch(
-        "ended while it worked", revivals.Revivals, "_growth", _without_sub_agents
+    "sub-agents": Break(
+        "ended while it worked",
+        patches=tuple(
+            (revivals.Revivals, name, _without_sub_agents(vars(revivals.Revivals)[name]))
+            for name in ("_growth", "_growth_of")
+        ),
     ),
     "calls of tools": _patch(
         "ended during a call of a tool", revivals.Revivals, "observe", _unseen_calls
