@@ -55,6 +55,12 @@ def is_time(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and value is not True and 0 < value <= _LAST_TIME
 
 
+def due_of(session: Mapping[str, object]) -> object:
+    """Return when a session goes on: its own due time may pass before its home's limit does."""
+    until = session.get(Key.UNTIL)
+    return until if is_time(until) else session.get(Key.DUE)
+
+
 def counted(count: int, name: str) -> str:
     """Write a number of things: 1 save, 2 saves."""
     return f"{count} {name}" if count == 1 else f"{count} {name}s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from palingenesis.cli.format import is_time
+from palingenesis.cli.format import due_of, is_time
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.words import REVIVABLE, Key, Method, Owner, Reason, State
 
@@ -53,9 +53,7 @@ def _who(session: dict[str, Any]) -> str:
 
 def _fate(session: dict[str, Any], now: float) -> str:
     method, held = str(session.get(Key.METHOD)), session.get(Key.HELD)
-    until = session.get(Key.UNTIL)
-    due = until if is_time(until) else session.get(Key.DUE)
-    doubt = session.get(Key.DOUBT)
+    due, doubt = due_of(session), session.get(Key.DOUBT)
     if method not in _DONE:
         home = printable(str(session.get(Key.HOME)), NAME_LIMIT)
         fitting = FITTING.get(str(session.get(Key.AGENT)))

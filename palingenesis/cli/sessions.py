@@ -17,6 +17,7 @@ from palingenesis.cli.format import (
     YELLOW,
     coloured,
     counted,
+    due_of,
     from_now,
     is_time,
     labelled,
@@ -307,12 +308,6 @@ def _stop(session: dict[str, Any], now: float) -> str:
     if is_time(since):
         kind = f"{kind} {from_now(min(since, now), now)}"
     return "; ".join((kind, *reason))
-
-
-def due_of(session: dict[str, Any]) -> object:
-    """Return when a session goes on: its own due time may pass before its home's limit does."""
-    until = session.get(Key.UNTIL)
-    return until if is_time(until) else session.get(Key.DUE)
 
 
 def _words(session: dict[str, Any]) -> Iterator[str]:

@@ -22,7 +22,7 @@ export function keyOf(session) {
 
 /** Return what the night's picture shows of sessions, as a text: of growth alone it shows nothing. */
 export function planOf(sessions) {
-  return JSON.stringify(sessions.map((each) => [keyOf(each), each.state, each.due]).sort());
+  return JSON.stringify(sessions.map((each) => [keyOf(each), each.state, dueOf(each)]).sort());
 }
 
 /** Return how a session is called: by its agent and the end of its directory. */
