@@ -118,11 +118,11 @@ class Revivals:
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
-            growth = self._growth_of(running.attempt)
-            before = running.growth
-            if before is not None and growth != before and growth.at >= before.at:
-                # Since the last tick: the transcripts are not read yet.
-                revival.grew()
+            if running.growth is not None:
+                growth = self._growth_of(running.attempt)
+                if growth != running.growth and growth.at >= running.growth.at:
+                    # Since the last tick: the transcripts are not read yet.
+                    revival.grew()
             was_ending = revival.is_ending
             # What a daemon before this one has started may have grown, or call a tool.
             running.ended = revival.poll(stall if running.observed else math.inf)

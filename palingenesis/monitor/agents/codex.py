@@ -91,7 +91,6 @@ _TRANSIENT = re.compile(
     r"|error while reading the server response|at capacity|experiencing high demand",
     re.IGNORECASE,
 )
-#: Characters of an error's text that are looked at.
 #: Items that the agent writes, its tools' results among them.
 _WORK = frozenset(
     {
