@@ -79,11 +79,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _parsed(words: list[str]) -> Namespace:
-    if words in (["status"], ["status", "--short"]):
-        # For a prompt or a status bar, again and again: argparse takes a fifth of the time.
+    # For a prompt or a status bar, again and again: argparse takes a fifth of the time.
+    socket, rest = None, words
+    if len(words) > 2 and words[0] == "--socket" and words[1][:1] not in ("", "-"):
+        socket, rest = words[1], words[2:]
+    if rest in (["status"], ["status", "--short"]):
         return SimpleNamespace(  # type: ignore[return-value]
-            command="status", short=len(words) > 1, json=False,
-            **dict.fromkeys(("watch", "socket", "timeout")),
+            command="status", short=len(rest) > 1, json=False, watch=None, socket=socket,
+            timeout=None,
         )  # fmt: skip
     from palingenesis.cli.parser import make_parser
 

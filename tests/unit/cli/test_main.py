@@ -17,13 +17,17 @@ from palingenesis.cli.parser import make_parser
 class ParserTests(SynchronousTestCase):
     def test_a_status_has_the_options_that_the_parser_gives_it(self) -> None:
         parser = make_parser(COMMANDS)
-        for words in (["status"], ["status", "--short"]):
-            self.assertEqual(vars(_parsed(words)), vars(parser.parse_args(words)))
+        for before in ([], ["--socket", "a path"]):
+            for words in ([*before, "status"], [*before, "status", "--short"]):
+                quick = _parsed(words)
+                self.assertNotIsInstance(quick, argparse.Namespace)
+                self.assertEqual(vars(quick), vars(parser.parse_args(words)))
 
     def test_a_command_has_the_options_that_the_parser_of_all_gives_it(self) -> None:
         parser = make_parser(COMMANDS)
         for words in (
             ["status", "--json"],
+            ["--socket", "", "status"],
             ["--socket", "stop", "pause", "--end"],
             ["log", "-n", "3", "--timeout", "2"],
         ):
