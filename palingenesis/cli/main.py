@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from palingenesis.cli.live import View
     from palingenesis.cli.outcome import Report
 
+#: Seconds that a prompt or a status bar waits for an answer, unless told otherwise.
+SHORT_TIMEOUT = 2.0
 #: Seconds between two questions of ``--watch``.
 WATCH_INTERVAL = 2.0
 
@@ -96,12 +98,12 @@ def _parsed(words: list[str]) -> Namespace:
     return make_parser(commands).parse_args(words)
 
 
-def _client(options: Namespace) -> ControlClient:
-    return ControlClient(options.socket, _timeout(options))
+def _client(options: Namespace, default: float = DEFAULT_TIMEOUT) -> ControlClient:
+    return ControlClient(options.socket, _timeout(options, default))
 
 
-def _timeout(options: Namespace) -> float:
-    return DEFAULT_TIMEOUT if options.timeout is None else float(options.timeout)
+def _timeout(options: Namespace, default: float = DEFAULT_TIMEOUT) -> float:
+    return default if options.timeout is None else float(options.timeout)
 
 
 def _status(options: Namespace) -> Exit:
@@ -117,7 +119,7 @@ def _short_status(options: Namespace) -> Exit:
 
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     try:
-        status = _client(options).status()
+        status = _client(options, SHORT_TIMEOUT).status()
     except NotRunning:
         return Exit.DONE  # A prompt then shows nothing.
     print(short(status, MARKS if is_unicode else ASCII_MARKS))
@@ -125,7 +127,11 @@ def _short_status(options: Namespace) -> Exit:
 
 
 def _add_status_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--short", action="store_true", help="some characters, for a prompt")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help=f"some characters, for a prompt (default timeout: {SHORT_TIMEOUT:g})",
+    )
     _add_view_options(parser)
 
 

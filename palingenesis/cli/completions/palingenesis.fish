@@ -86,7 +86,7 @@ complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palinge
 complete -c palingenesis -n '_shtab_palingenesis_using status' -s h -l help -d 'show this help message and exit'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the daemon'"'"'s socket (default: see FILES in the manual)'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l timeout -x -d 'seconds to wait in all (default: 5; start 30, stop 10)'
-complete -c palingenesis -n '_shtab_palingenesis_using status' -l short -d 'some characters, for a prompt'
+complete -c palingenesis -n '_shtab_palingenesis_using status' -l short -d 'some characters, for a prompt (default timeout: 2)'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l json -d 'print the daemon'"'"'s own line of JSON'
 complete -c palingenesis -n '_shtab_palingenesis_using status' -l watch -x -d 'show it again every so many seconds (2), until interrupted'
 complete -c palingenesis -n '_shtab_palingenesis_using; and test $_shtab_palingenesis_npos -eq 0' -a sessions -d 'Show the agents'"'"' sessions.'

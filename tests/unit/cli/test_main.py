@@ -9,9 +9,11 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.cli import main
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.main import COMMANDS, _parsed
 from palingenesis.cli.parser import make_parser
+from palingenesis.client.errors import NotRunning
 
 
 class ParserTests(SynchronousTestCase):
@@ -48,3 +50,17 @@ class ParserTests(SynchronousTestCase):
     def test_the_parser_can_be_read_before_it_is_used(self) -> None:
         # As the generators of the completions and the manual do.
         self.assertIn("COMMAND", make_parser(COMMANDS).format_usage())
+
+
+class ShortStatusTests(SynchronousTestCase):
+    def test_a_prompt_waits_two_seconds_unless_told_otherwise(self) -> None:
+        waits = []
+
+        def client(_path: str | None, timeout: float) -> None:
+            waits.append(timeout)
+            raise NotRunning("a path", "there is none")
+
+        self.patch(main, "ControlClient", client)
+        for words in ([], ["--timeout", "9"]):
+            self.assertEqual(main.main(["status", "--short", *words]), Exit.DONE)
+        self.assertEqual(waits, [2.0, 9.0])
