@@ -65,14 +65,14 @@ class _Ahead(Times):
         return super().monotonic() + self.ahead
 
 
-def _unchanging(agent: str, directory: str) -> Callable[[], float]:
+def _unchanging(agent: str, directory: str, count: int) -> Callable[[], float]:
     """
-    Write transcripts of which none grows.
+    Write a number of transcripts of which none grows.
 
     :return: returns the processor time that their scans take in a second, in seconds.
     """
     then = time.time() - _DAY
-    for number in range(TRANSCRIPTS):
+    for number in range(count):
         path = os.path.join(directory, PLACES[agent](number))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb"):
@@ -81,13 +81,13 @@ def _unchanging(agent: str, directory: str) -> Callable[[], float]:
     times, homes = _Ahead(), [Home(agent, agent, directory)]
     scans = Scans(print, times)
 
-    def minutes(count: int = 1) -> float:
+    def minutes(number: int = 1) -> float:
         begin = time.process_time()
-        for _ in range(int(count * 60 / INTERVAL)):
+        for _ in range(int(number * 60 / INTERVAL)):
             times.ahead += INTERVAL
             if any(change is not None for change in scans.changes(homes)):
                 raise AssertionError("transcripts changed by themselves")
-        return (time.process_time() - begin) / 60 / count
+        return (time.process_time() - begin) / 60 / number
 
     list(scans.changes(homes))
     minutes(2)  # until they are looked at in turn
@@ -151,14 +151,15 @@ def _database(directory: str, text: int) -> tuple[Callable[[], float], Callable[
 
 
 def measure_scans(bench: Bench) -> Figures:
+    count, text = (TRANSCRIPTS, TEXT) if bench.scale != QUICK else (1000, 1000)
     unchanging = {
         f"{agent}: 20,000 transcripts that do not grow, in a second": _unchanging(
-            agent, os.path.join(bench.directory, "scans", agent)
+            agent, os.path.join(bench.directory, "scans", agent), count
         )
         for agent in PLACES
     }
     directory = os.path.join(bench.directory, "scans", "opencode")
-    none, one = _database(directory, TEXT if bench.scale != QUICK else 1000)
+    none, one = _database(directory, text)
     things = {
         **unchanging,
         "opencode: 5,000 sessions in 2 GB, none has changed": none,
