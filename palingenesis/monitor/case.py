@@ -44,10 +44,13 @@ class Statement(NamedTuple):
 
     :ivar at: when it was stated, in seconds since the epoch.
     :ivar due: when the limit ends, with the margin added, in seconds since the epoch.
+    :ivar window: which of the account's limits it is, by the agent's own name; None if that is
+        not stated: it may be any.
     """
 
     at: float
     due: float
+    window: str | None = None
 
 
 class Load(NamedTuple):
@@ -72,7 +75,7 @@ class Circumstances:
     :ivar monotonic: the time, in seconds of a clock that is never set back.
     :ivar kept: the homes that this daemon keeps, by name, and since when, in seconds since the
         epoch; None if no other daemon kept it before.
-    :ivar resets: of each home, by name, the newest statement of when its limit ends.
+    :ivar resets: of each home, by name, the newest statement of when each of its limits ends.
     :ivar loads: of each home, by name, what is being revived there.
     :ivar clock: the local time of day, in minutes since midnight.
     :ivar may_start: whether the ledger can be written, and a command can be started.
@@ -89,7 +92,7 @@ class Circumstances:
     may_start: bool
     first_at: float | None
     starts: Callable[[str], Sequence[float]]
-    resets: Mapping[str, Statement] = field(default_factory=dict)
+    resets: Mapping[str, Sequence[Statement]] = field(default_factory=dict)
     loads: Mapping[str, Load] = field(default_factory=dict)
     clock: int = 0
     finds: Callable[[str, Command], bool] = lambda *_: True
@@ -278,10 +281,15 @@ class Case:
     @property
     def stated(self) -> Statement | None:
         """What its home's newest limit says of when it ends, if that is newer than the stop."""
-        stated = self.circumstances.resets.get(self.session.home.name)
-        if stated is None or self.ending is None or self.kind is not Kind.LIMIT:
+        if self.ending is None or self.kind is not Kind.LIMIT:
             return None
-        return stated if stated.at > self.ending.at else None
+        at, window = self.ending.at, self.session.verdict.window
+        newer = (
+            each
+            for each in self.circumstances.resets.get(self.session.home.name, ())
+            if each.at > at and (None in (window, each.window) or window == each.window)
+        )
+        return max(newer, key=_at, default=None)
 
     @property
     def load(self) -> Load:
@@ -404,17 +412,23 @@ def share(session: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def newest_resets(sessions: Iterable[Session], margin: float) -> dict[str, Statement]:
-    """Return the newest statement of each home's limit, by the home's name."""
-    newest: dict[str, Statement] = {}
+def newest_resets(sessions: Iterable[Session], margin: float) -> dict[str, list[Statement]]:
+    """Return the newest statement of each home's limits, by the home's name."""
+    newest: dict[tuple[str, str | None], Statement] = {}
     for session in sessions:
         verdict = session.verdict
         if verdict.kind is Kind.LIMIT and verdict.at is not None and verdict.reset is not None:
-            statement = Statement(verdict.at, verdict.reset + margin)
-            known = newest.get(session.home.name)
-            if known is None or known.at < statement.at:
-                newest[session.home.name] = statement
-    return newest
+            statement = Statement(verdict.at, verdict.reset + margin, verdict.window)
+            limit = (session.home.name, verdict.window)
+            newest[limit] = max(statement, newest.get(limit, statement), key=_at)
+    resets: dict[str, list[Statement]] = {}
+    for (home, _), statement in newest.items():
+        resets.setdefault(home, []).append(statement)
+    return resets
+
+
+def _at(statement: Statement) -> float:
+    return statement.at
 
 
 def is_left_over(case: Case) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ class Judge:
     ) -> None:
         self.settings = settings
         self.kept: Mapping[str, float | None] = {}
-        self._resets: Mapping[str, Statement] = {}
+        self._resets: Mapping[str, Sequence[Statement]] = {}
         self._looked_at = -LOOK
         self.wants_a_look = False
         self.ready: list[tuple[float, tuple[str, str], str]] = []

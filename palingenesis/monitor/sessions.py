@@ -76,6 +76,8 @@ class Verdict:
     :ivar key: identifies the record that decides, within the session.
     :ivar at: that record's timestamp, in seconds since the epoch; None if it has none.
     :ivar reset: when a limit ends, in seconds since the epoch; None if it is not stated.
+    :ivar window: which of the account's limits it is, by the agent's own name; None if that is
+        not stated.
     :ivar prompt: the text of the prompt that decides, if it can be a command's; else None.
     :ivar last_prompt: the text of the last prompt, also of one that was typed; only read for a
         stop that waiting can cure, and for the user's end.
@@ -104,6 +106,7 @@ class Verdict:
     goes_on: bool = False
     spends: bool = False
     permission: bool = False
+    window: str | None = None
 
     def believed(self, now: float) -> Verdict:
         """

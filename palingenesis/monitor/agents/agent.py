@@ -74,6 +74,8 @@ class Step:
     :ivar at: the record's timestamp, in seconds since the epoch; None if it has none.
     :ivar kind: how the session stopped, if nothing follows; None in the middle of a turn.
     :ivar reset: when a limit ends, in seconds since the epoch; None if that is not stated.
+    :ivar window: which of the account's limits it is, by the agent's own name; None if that is
+        not stated.
     :ivar progress: whether the agent did something that is no error.
     :ivar parent: the key of the record that it follows; None if it names none.
     :ivar prompt: the text of a prompt that a command can have given, or of one that was typed;
@@ -96,6 +98,7 @@ class Step:
     spends: bool = False
     typed: bool = False
     permission: bool = False
+    window: str | None = None
 
     def verdict(self) -> Verdict:
         """Return the verdict if this is the step that decides."""
@@ -109,6 +112,7 @@ class Step:
             calling=self.calling,
             spends=self.spends,
             permission=self.permission,
+            window=self.window,
         )
 
 

@@ -652,8 +652,17 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
         return _of_a_person(value, key, at)
     if _failed(value):
         kind, reset = _error(value, at, local)
-        spends = mapping(value.get("quotaLimits")).get("isUsingOverage") is True
-        return Step(What.END, key, at, kind, reset, spends=spends)
+        figures = mapping(value.get("quotaLimits"))
+        window = figures.get("rateLimitType")
+        return Step(
+            What.END,
+            key,
+            at,
+            kind,
+            reset,
+            spends=figures.get("isUsingOverage") is True,
+            window=window if isinstance(window, str) else None,
+        )
     return _reply(_message(value), key, at)
 
 
@@ -770,7 +779,7 @@ def _error(
         return Kind.REFUSED, None
     if kind is None:
         kind = _by_status(value)
-    if kind is None and _TRANSIENT.search(text):
+    if kind is None and error in (None, "unknown") and _TRANSIENT.search(text):
         kind = Kind.TRANSIENT
     return kind or Kind.UNKNOWN, None
 

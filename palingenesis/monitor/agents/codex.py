@@ -365,7 +365,9 @@ def _ended(end: Step, behind: Iterator[Step]) -> Step:
             break  # that was all the turn was for
         if step.what is What.FIGURES:
             reset = stated(step.reset, end.at)
-            return end if reset is None else replace(end, kind=Kind.LIMIT, reset=reset)
+            if reset is None:
+                return end
+            return replace(end, kind=Kind.LIMIT, reset=reset, window=step.window)
         if step.what in _BORDERS:
             break
     return end
@@ -427,7 +429,11 @@ def _figures(payload: dict[str, object], key: str, at: float | None) -> Step | N
         number(w.get("resets_at")) for w in windows if (number(w.get("used_percent")) or 0) >= FULL
     ]
     latest = max((reset for reset in full if reset is not None), default=None)
-    return Step(What.FIGURES, key, at, reset=latest)
+    # Some models have a limit of their own beside that of all: they are told apart by this.
+    window = limits.get("limit_id")
+    return Step(
+        What.FIGURES, key, at, reset=latest, window=window if isinstance(window, str) else None
+    )
 
 
 def _failure(error: dict[str, object], key: str, at: float | None, local: tzinfo | None) -> Step:

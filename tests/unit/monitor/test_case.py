@@ -20,6 +20,7 @@ from palingenesis.monitor.case import (
     Load,
     Statement,
     due,
+    newest_resets,
     share,
 )
 from palingenesis.monitor.gate import OVERRIDDEN, assess
@@ -62,8 +63,8 @@ def free(**changes: Any) -> Case:
             ending = replace(ending, **{name: value})
         elif name in ("given_up", "on_hold", "windows", "asked", "first_stop_at", "found"):
             setattr(history, name, value)
-        elif name == "spends":
-            verdict = replace(verdict, spends=value)
+        elif name in ("spends", "window"):
+            verdict = replace(verdict, **{name: value})
         elif name in ("owner", "unusable"):
             seen[name] = value
         elif name in _AROUND:
@@ -220,15 +221,49 @@ class AccountTests(SynchronousTestCase):
     """One account has one limit, whichever of its sessions states it."""
 
     def test_a_newer_statement_holds_a_session_of_the_same_home(self) -> None:
-        later = Statement(NOW - 50, NOW + 3600)
+        later = [Statement(NOW - 50, NOW + 3600)]
         self.assertIs(held(resets={"claude": later}), Reason.NOT_DUE)
         self.assertIsNone(held(resets={"work": later}))
 
+    def test_a_statement_of_another_window_holds_nothing(self) -> None:
+        for own, other, reason in (
+            ("five_hour", "five_hour", Reason.NOT_DUE),
+            ("five_hour", "seven_day_opus", None),
+            ("five_hour", None, Reason.NOT_DUE),
+            (None, "seven_day_opus", Reason.NOT_DUE),
+        ):
+            later = {"claude": [Statement(NOW - 50, NOW + 3600, other)]}
+            self.assertIs(held(resets=later, window=own), reason, (own, other))
+
+    def test_the_newest_statement_counts_whichever_window_it_names(self) -> None:
+        hour, minute = Statement(NOW - 50, NOW + 3600, "a"), Statement(NOW - 40, NOW + 60)
+        for resets in ([hour, minute], [minute, hour]):
+            case = free(resets={"claude": resets}, window="a")
+            self.assertEqual(case.stated, minute)
+
+    def test_each_window_keeps_its_newest_statement(self) -> None:
+        def limited(at: float, window: str | None, home: Home = HOME) -> Session:
+            verdict = Verdict(Kind.LIMIT, "key", at, at + 3600, window=window)
+            identity, stamp = Identity("an-id", "/home/app"), Stamp(1, 1, 1, 1)
+            return Session(home, identity, "/transcript", stamp, verdict, 0.0)
+
+        work = Home("work", "claude", "/work")
+        sessions = [limited(at, window) for at, window in ((2, "a"), (3, "b"), (1, "a"), (4, None))]
+        self.assertEqual(
+            newest_resets([*sessions, limited(5, "a", work)], 90.0),
+            {
+                "claude": [
+                    Statement(2, 3692, "a"), Statement(3, 3693, "b"), Statement(4, 3694, None)
+                ],
+                "work": [Statement(5, 3695, "a")],
+            },
+        )  # fmt: skip
+
     def test_an_older_statement_holds_nothing(self) -> None:
-        self.assertIsNone(held(resets={"claude": Statement(NOW - 200, NOW + 3600)}))
+        self.assertIsNone(held(resets={"claude": [Statement(NOW - 200, NOW + 3600)]}))
 
     def test_the_limit_of_an_account_holds_no_session_that_stopped_otherwise(self) -> None:
-        later = {"claude": Statement(NOW - 50, NOW + 3600)}
+        later = {"claude": [Statement(NOW - 50, NOW + 3600)]}
         self.assertIsNone(held(resets=later, kind=Kind.TRANSIENT))
 
 
@@ -243,7 +278,7 @@ class UntilTests(SynchronousTestCase):
         self.assertEqual(self.until(), NOW - 10)
 
     def test_the_limit_of_its_account_counts_if_it_ends_later(self) -> None:
-        later = {"claude": Statement(NOW - 50, NOW + 3600)}
+        later = {"claude": [Statement(NOW - 50, NOW + 3600)]}
         self.assertEqual(self.until(resets=later), NOW + 3600)
         self.assertEqual(self.until(resets=later, due=NOW + 7200), NOW + 7200)
         self.assertEqual(self.until(resets={"work": later["claude"]}), NOW - 10)

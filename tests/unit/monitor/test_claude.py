@@ -71,6 +71,11 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual((verdict.kind, verdict.key), (Kind.LIMIT, LIMIT["uuid"]))
         self.assertEqual((verdict.at, verdict.reset), (AT, 1789846800.0))
 
+    def test_which_limit_of_the_account_is_reached_is_told(self) -> None:
+        self.assertEqual(judge("claude", LIMIT).window, "five_hour")
+        figures = {"status": "rejected", "resetsAt": 1789846800, "rateLimitType": 7}
+        self.assertIsNone(judge("claude", failure("", "rate_limit", quotaLimits=figures)).window)
+
     def test_bookkeeping_after_the_stop_changes_nothing(self) -> None:
         self.assertEqual(
             judge("claude", PROMPT, LIMIT, *BOOKKEEPING), judge("claude", PROMPT, LIMIT)
@@ -134,6 +139,16 @@ class VerdictTests(SynchronousTestCase):
             ("Prompt is too long", Kind.CONTEXT),
         ):
             self.assertEqual(self.kind(failure(text)), kind, text)
+
+    def test_a_transport_s_words_count_beside_no_other_code(self) -> None:
+        for error, kind in (
+            (None, Kind.TRANSIENT),
+            ("unknown", Kind.TRANSIENT),
+            ("invalid_request", Kind.UNKNOWN),
+            ("something new", Kind.UNKNOWN),
+        ):
+            text = "API Error: 400 messages.3: there is no such connection"
+            self.assertEqual(self.kind(failure(text, error)), kind, error)
 
     def test_a_prompt_that_is_too_long_stays_so(self) -> None:
         # anthropics/claude-code#23377

@@ -95,6 +95,13 @@ class VerdictTests(SynchronousTestCase):
         figures = count(window(99.0, AT + 60), window(100.0, AT + 9999))
         self.assertEqual(self.verdict(STARTED, figures, limited("")).reset, AT + 9999)
 
+    def test_which_limit_of_the_account_is_reached_is_told(self) -> None:
+        for name in ("codex", "codex_bengalfox"):
+            figures = count(window(100, AT + 60), limit=name)
+            self.assertEqual(self.verdict(STARTED, figures, limited("")).window, name)
+        figures = event("token_count", rate_limits={"primary": window(100, AT + 60)})
+        self.assertIsNone(self.verdict(STARTED, figures, limited("")).window)
+
     def test_a_window_is_full_from_99_percent_on(self) -> None:
         verdict = self.verdict(STARTED, count(window(98.9, AT + 60)), limited("Plan and billing."))
         self.assertEqual((verdict.kind, verdict.reset), (Kind.REFUSED, None))
