@@ -135,6 +135,18 @@ class Bed:
 
         return wait_until(found, f"{text!r} in a transcript")
 
+    def wait_for_command(self, text: str) -> None:
+        """Wait until a process that runs here has a text among its arguments."""
+
+        def runs() -> bool:
+            for pid in self.processes():
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+                    if text.encode() in file.read():
+                        return True
+            return False
+
+        wait_until(runs, f"a process with {text!r}")
+
     def session(self, path: str | None = None) -> str:
         """Return the id of the session in a transcript, by default in the newest one."""
         wait_until(self.transcripts, "a transcript")

@@ -32,7 +32,7 @@ UNSHARE = (
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net", "--mount"),
 )
 #: Tests at once: most of their time is waiting.
-JOBS = "--jobs=5"
+JOBS = "--jobs=7"
 HERE = Path(__file__).parent
 #: The test that stands for a module's others.
 FEW = {
