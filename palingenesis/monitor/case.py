@@ -23,6 +23,8 @@ from palingenesis.words import REVIVABLE, Kind, Method, Owner
 #: Seconds after the first stop without progress for which attempts go on if no reset is stated:
 #: a window has five hours.
 UNSTATED = 6 * 3600.0
+#: Seconds after its start within which a script that has a text of its own has given it.
+SCRIPTED = 300.0
 #: Seconds after a stated reset within which an open program goes on by itself.
 SELF_RESUME = 600.0
 #: Seconds ahead beyond which a reset is not waited for: eight days.
@@ -258,12 +260,17 @@ class Case:
     def has_person(self) -> bool:
         """Whether a person wrote in the session since it was last brought back."""
         verdict, intended_at = self.session.verdict, self.history.intended_at
-        if intended_at is None or verdict.last_prompt_at is None:
+        written_at, text = verdict.last_prompt_at, verdict.last_prompt
+        if intended_at is None or written_at is None or written_at <= intended_at:
             return False
-        given = None if self.revival is None else self.revival.prompt
+        method = self.history.method or Method.COMMAND
         # What is typed for a person looks like what a person types.
-        ours = not verdict.last_typed or self.history.method is Method.TYPE_INTO
-        return not (ours and verdict.last_prompt == given) and verdict.last_prompt_at > intended_at
+        if verdict.last_typed and method is not Method.TYPE_INTO:
+            return True
+        if self.revival is None or text is None:
+            return True
+        is_given = self.revival.gives(method, text)
+        return not (written_at - intended_at < SCRIPTED if is_given is None else is_given)
 
     @property
     def windows(self) -> int:

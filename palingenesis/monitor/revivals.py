@@ -9,7 +9,7 @@ from dataclasses import replace
 from palingenesis.monitor.case import Case, Load
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import Command, Ended, Revival, may_have_given
+from palingenesis.monitor.revive import Command, Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.sessions import Identity
@@ -113,8 +113,6 @@ class Revivals:
         self._recover(settings)
         for running in self.running.values():
             revival = running.revival
-            named = self._named(running.attempt, settings)
-            running.prompt = None if named is None else named.prompt
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
             if revival is None or running.ended is not None:
                 continue
@@ -192,7 +190,7 @@ class Revivals:
         running = self.running[session.name] = Running(
             attempt,
             revival,
-            case.command,
+            case.revival,
             began_here=True,
             grown=now,
             before=session.verdict.progress,
@@ -200,7 +198,6 @@ class Revivals:
             home=session.home.name,
             leads_until=now + LEAD if self._goes_first(case) else 0.0,
             others=others,
-            prompt=PROMPT if case.revival is None else case.revival.prompt,
         )
         return running
 
@@ -224,7 +221,7 @@ class Revivals:
                 return "the transcript has a newer record"
             return None
 
-        prompt = PROMPT if running.prompt is None else running.prompt
+        prompt = PROMPT if running.named is None else running.named.prompt
         running.typing = self._world.type(session.home, session.identity, prompt, forbids)
 
     def _goes_first(self, case: Case) -> bool:
@@ -296,9 +293,10 @@ class Revivals:
 
     def _is_ours(self, running: Running, session: Session) -> bool:
         """Return whether the agent goes on because of an attempt, and not of a person's prompt."""
-        if running.attempt.method is None or running.prompt is None:
+        if running.attempt.method is None:
             return True
-        return running.has_given(*self._world.last_prompt(session.home, session.path))
+        given = running.has_given(*self._world.last_prompt(session.home, session.path))
+        return given is not False
 
     def _goes_on(self, running: Running, ended: Ended, session: Session | None) -> bool:
         """
@@ -408,10 +406,10 @@ class Revivals:
         # its daemon is known by its text. So is that of a message, and what was typed: a person
         # may have written after it.
         seen = running.revival is not None and running.attempt.method is None
-        seen = seen and not _is_a_person_s(session, running.command)
+        seen = seen and not _is_a_person_s(session, running.named)
         found = None
         if session is not None:
-            known = running.prompt is not None and session.verdict.prompt == running.prompt
+            known = _is_given(session, running.named)
             if running.attempt.method is not None:
                 known = self._is_ours(running, session)
             if same or ((seen or known) and session.owner is Owner.GONE):
@@ -452,13 +450,13 @@ class Revivals:
             name = attempt.stop.agent, attempt.stop.session
             if name in self.running:
                 continue
-            command = self._command_of(attempt, settings)
-            revival = self._world.adopt(attempt, command)
+            named = self._named(attempt, settings)
+            revival = self._world.adopt(attempt, self._command_of(attempt, settings))
             home = self._world.home_of(attempt.stop).name
             # A prompt may have been typed: the records tell.
             gone = revival is None and attempt.method is not Method.TYPE_INTO
             ended = _GONE if gone else None
-            self.running[name] = Running(attempt, revival, command, home=home, ended=ended)
+            self.running[name] = Running(attempt, revival, named, home=home, ended=ended)
             if revival is not None and attempt.pid is None:
                 self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         if not self._recovered:
@@ -488,14 +486,20 @@ def prompt_in(session: Session) -> str | None:
     return session.verdict.key if session.verdict.kind is None else None
 
 
-def _is_a_person_s(session: Session | None, command: Command | None) -> bool:
+def _is_a_person_s(session: Session | None, named: HomeRevival | None) -> bool:
     """Return whether a transcript ends with a prompt that a command has certainly not given."""
     if session is None:
         return False
     prompt = session.verdict.prompt
-    if prompt is None or command is None:
+    if prompt is None or named is None:
         return session.verdict.last_typed
-    return not may_have_given(command, prompt)
+    return named.gives(Method.COMMAND, prompt) is False
+
+
+def _is_given(session: Session, named: HomeRevival | None) -> bool:
+    """Return whether a transcript ends with a prompt that a command has certainly given."""
+    prompt = session.verdict.prompt
+    return prompt is not None and named is not None and named.gives(Method.COMMAND, prompt) is True
 
 
 def _progressed(running: Running, session: Session, now: float) -> bool:
@@ -519,7 +523,7 @@ def _is_cut(running: Running, session: Session) -> bool:
     return (
         running.attempt.method is Method.QUEUE
         and verdict.kind is Kind.USER
-        and running.has_given(verdict.last_prompt, given_at)
+        and running.has_given(verdict.last_prompt, given_at) is True
         and (verdict.progress is None or given_at is None or verdict.progress < given_at)
     )
 

@@ -62,15 +62,19 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def may_have_given(command: Command, text: str) -> bool:
-    """Return whether a command may have begun a turn with a prompt of this text."""
+def gives(command: Command, text: str) -> bool | None:
+    """
+    Return whether a command begins a turn with a prompt of this text.
+
+    None if it cannot be known: a script may have a text of its own.
+    """
+    text, prompt = text.strip(), command.prompt.strip()
     named = [each for each in command.arguments if "{prompt}" in each]
     if not named:
-        # It has a text of its own, or is a script that has one.
-        return True
+        return text in map(str.strip, command.arguments) or None
     if "{prompt}" in named:
-        return text.strip() == command.prompt.strip()
-    return any(text.strip() in each.replace("{prompt}", command.prompt) for each in named)
+        return text == prompt
+    return prompt in text and any(text in each.replace("{prompt}", prompt) for each in named)
 
 
 def arguments_for(command: Command, session: Identity) -> list[str]:

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 from palingenesis.monitor.ledger import Attempt, Name
-from palingenesis.monitor.revive import Command, Ended, Revival
+from palingenesis.monitor.revive import Ended, Revival
+from palingenesis.monitor.settings import HomeRevival
 from palingenesis.monitor.transcript import Growth
 from palingenesis.monitor.typist import Typing
+from palingenesis.words import Method
 
 
 @dataclass(slots=True)
@@ -17,7 +19,8 @@ class Running:
     An attempt whose outcome is open, or whose command still runs.
 
     :ivar revival: its command; None if that was gone when a daemon came back.
-    :ivar command: what that was made of; None if the configuration names none any more.
+    :ivar named: how the configuration brought the session back when it began, or when a daemon
+        came back; None if it named nothing then.
     :ivar began_here: whether this daemon started it, so that ``before`` is known.
     :ivar before: the agent's last progress before it started, as the transcript shows it.
     :ivar growth: how much there was of the session when it was last looked at; None until then.
@@ -27,7 +30,6 @@ class Running:
     :ivar leads_until: until when the others of the home wait for it, in seconds of the clock
         that is never set back; 0 if they do not.
     :ivar others: the sessions that were known in the session's directory when it began.
-    :ivar prompt: the prompt that its command is given; None if the configuration has none.
     :ivar worked: whether it has worked: its outcome is recorded then.
     :ivar ended: how its command ended; None while it runs.
     :ivar handed_over: whether its command ended because a living program has the prompt: its
@@ -43,7 +45,7 @@ class Running:
 
     attempt: Attempt
     revival: Revival | None
-    command: Command | None = None
+    named: HomeRevival | None = None
     began_here: bool = False
     before: float | None = None
     growth: Growth | None = None
@@ -52,7 +54,6 @@ class Running:
     home: str = ""
     leads_until: float = 0.0
     others: frozenset[Name] = frozenset()
-    prompt: str | None = None
     worked: bool = False
     ended: Ended | None = None
     handed_over: bool = False
@@ -67,9 +68,17 @@ class Running:
         """Whether its command runs, or a program that it was handed over to may."""
         return self.ended is None or self.handed_over
 
-    def has_given(self, text: str | None, at: float | None) -> bool:
-        """Return whether a prompt, by its text and its time, is the one that it has given."""
-        return text is not None and text == self.prompt and at is not None and at >= self.attempt.at
+    def has_given(self, text: str | None, at: float | None) -> bool | None:
+        """
+        Return whether it has given a prompt, by its text and its time.
+
+        None if that cannot be known.
+        """
+        if self.named is None:
+            return None
+        if text is None or at is None or at < self.attempt.at:
+            return False
+        return self.named.gives(self.attempt.method or Method.COMMAND, text)
 
     @property
     def output(self) -> str | None:

@@ -17,7 +17,7 @@ from palingenesis.monitor import files
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.notify import CHOICES, DEFAULT_EVENTS
-from palingenesis.monitor.revive import PLACEHOLDERS, Command
+from palingenesis.monitor.revive import PLACEHOLDERS, Command, gives
 from palingenesis.paths import expand_home
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.trust import distrusted
@@ -79,6 +79,11 @@ class HomeRevival:
         """Return what a method runs; None if it runs nothing."""
         arguments = {Method.COMMAND: self.command, Method.QUEUE: self.queue}.get(method)
         return Command(arguments, self.prompt, self.environment) if arguments else None
+
+    def gives(self, method: Method, text: str) -> bool | None:
+        """Return whether a method gives a prompt of this text; None if it cannot be known."""
+        command = self.run_for(method)
+        return text.strip() == self.prompt.strip() if command is None else gives(command, text)
 
 
 @dataclass(frozen=True, slots=True)

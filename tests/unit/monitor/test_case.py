@@ -414,8 +414,8 @@ class TypedTests(SynchronousTestCase):
 
     def has_person(self, **changed: Any) -> bool:
         values = {"prompt": "continue", "typed": True, "at": NOW - 50, "by": Method.TYPE_INTO}
-        values |= changed
-        case = free()
+        values |= {"command": ("claude", "-p", "--resume", "{id}", "{prompt}"), **changed}
+        case = free(revive={"claude": HomeRevival(values["command"])})
         case.history.intended_at, case.history.method = NOW - 60, values["by"]
         case.session.verdict = replace(
             case.session.verdict,
@@ -437,6 +437,19 @@ class TypedTests(SynchronousTestCase):
 
     def test_the_prompt_of_a_command(self) -> None:
         self.assertFalse(self.has_person(typed=False, by=None))
+
+    def test_other_words_than_those_of_a_command(self) -> None:
+        self.assertTrue(self.has_person(prompt="go on", typed=False, by=None))
+
+    def test_a_command_s_own_words(self) -> None:
+        own = {"command": ("claude", "-p", "--resume", "{id}", "go on"), "typed": False, "by": None}
+        for at in (NOW - 50, NOW + 3600):
+            self.assertFalse(self.has_person(**own, prompt="go on\n", at=at))
+
+    def test_words_of_a_script_follow_its_start(self) -> None:
+        script = {"command": ("go-on", "{id}"), "prompt": "any", "typed": False, "by": None}
+        self.assertFalse(self.has_person(**script))
+        self.assertTrue(self.has_person(**script, at=NOW + 3600))
 
     def test_a_prompt_from_before(self) -> None:
         self.assertFalse(self.has_person(prompt="go on", at=NOW - 70))

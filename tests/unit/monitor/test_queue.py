@@ -104,6 +104,37 @@ class HandingOverTests(QueueTestCase):
         self.assertEqual(self.told("state", "kind"), ("stopped", "finished"))
         self.assertEqual(len(self.world.starts), 1)
 
+    def test_a_message_keeps_its_prompt_if_that_of_the_configuration_changes(self) -> None:
+        self.begun()
+        changed = HomeRevival(COMMAND, QUEUE, prompt="go on now")
+        self.monitor.configure(replace(self.settings, revive={"codex": changed}))
+        self.pass_time(5)
+        self.world.prompt = "continue"
+        self.write(None, progress=True)
+        self.pass_time(5)
+        self.assertEqual(self.story()[-1], "worked")
+
+    def test_a_message_of_other_words_than_the_prompt_s_is_known(self) -> None:
+        for queue, prompt, taken in (
+            ((*QUEUE[:-1], "please go on"), "continue", "please go on"),
+            (QUEUE, "continue\n", "continue"),
+            ((*QUEUE[:-1], "{prompt}, please"), "continue", "continue, please"),
+        ):
+            self.monitor.configure(
+                replace(self.settings, revive={"codex": HomeRevival(COMMAND, queue, prompt=prompt)})
+            )
+            self.open()
+            self.limited(30, agent="codex")
+            self.pass_until_started(len(self.world.starts) + 1)
+            self.world.starts[-1].revival.finish(0)
+            self.pass_time(5)
+            self.world.prompt = taken
+            self.write(None, progress=True)
+            self.pass_time(5)
+            self.assertEqual(self.story()[-1], "worked", taken)
+            self.write(Kind.FINISHED, progress=True)
+            self.pass_time(20)
+
     def test_a_person_who_goes_on_while_it_waits(self) -> None:
         self.begun()
         self.world.prompt = "I go on"
