@@ -357,6 +357,8 @@ def behave(session: Session, prompt: str, way: str) -> int:
 
 def queue_of() -> sqlite3.Connection:
     """Open the database of the messages that wait; it is made if it is missing."""
+    # Codex makes its other databases beside it.
+    sqlite3.connect(os.path.join(os.environ["CODEX_HOME"], "state_5.sqlite")).close()
     path = os.path.join(os.environ["CODEX_HOME"], "queue_1.sqlite")
     connection = sqlite3.connect(path, timeout=10, isolation_level=None)
     with open(os.path.join(PLACE, "queue.lock"), "a", encoding="ascii") as lock:

@@ -45,6 +45,9 @@ _MANAGED = "--managed-daemon"
 #: The database of the messages that wait, and the columns by which it is known.
 _QUEUE = "queue_1.sqlite"
 _OTHER_QUEUE = re.compile(r"queue_(?!1\.)[0-9]+\.sqlite")
+#: A database that every version makes beside the queue; both are elsewhere if ``sqlite_home`` or
+#: ``CODEX_SQLITE_HOME`` says so.
+_BESIDE_QUEUE = re.compile(r"state_[0-9]+\.sqlite")
 _QUEUE_TABLES = {"queued_items": {"thread_id", "payload_json", "queue_order"}}
 _QUEUED = "SELECT DISTINCT thread_id FROM queued_items LIMIT ?"
 #: Sessions for which messages wait that are looked at.
@@ -301,7 +304,7 @@ class Locks(Owners):
                 opened.check(_QUEUE_TABLES)
                 rows = opened.rows(_QUEUED, _QUEUED_LIMIT)
         except database.Missing:
-            return frozenset()
+            return frozenset() if any(map(_BESIDE_QUEUE.fullmatch, names)) else None
         except (database.Unreadable, OSError):
             return None
         return None if len(rows) == _QUEUED_LIMIT else frozenset(row[0] for row in rows)

@@ -564,7 +564,11 @@ class QueueTests(SynchronousTestCase):
         self.assertIs(self.is_queued(), False)
 
     def test_nothing_waits_before_there_is_a_queue(self) -> None:
+        self.make(name="state_5.sqlite")
         self.assertIs(self.is_queued(), False)
+
+    def test_a_queue_that_may_be_elsewhere_tells_nothing(self) -> None:
+        self.assertIsNone(self.is_queued())
 
     def test_a_look_finds_one_state_of_the_queue(self) -> None:
         connection = self.make(self.SCHEMA, self.WAITS)
