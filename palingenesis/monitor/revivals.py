@@ -381,10 +381,10 @@ class Revivals:
     ) -> bool:
         """Record under which id a session goes on, if the command has begun another one."""
         attempt = running.attempt
-        if not running.began_here or attempt.method is Method.QUEUE:
-            return False  # a message begins no session: a person has
+        if not running.began_here and known is not None and known.verdict.key != attempt.stop.key:
+            return False
         for session in successors:
-            if session.name in running.others:
+            if session.name in running.others or not self._may_be_new(running, session):
                 continue
             progress = session.verdict.believed(self._times.wall()).progress
             if progress is not None and progress >= attempt.at:
@@ -398,6 +398,15 @@ class Revivals:
                 self._recorded(Event.WORKED, attempt.stop, f"attempt {attempt.attempt}")
                 return True
         return False
+
+    def _may_be_new(self, running: Running, session: Session) -> bool:
+        """Return whether a command may have begun a session, if a daemon before this one ran it."""
+        if running.began_here:
+            return True
+        history = self._ledger.history(*session.name)
+        stopped_at = history.stopped_at
+        is_older = history.left or (stopped_at is not None and stopped_at < running.attempt.at)
+        return not is_older and session.name not in self.running
 
     def _end(self, running: Running, ended: Ended, session: Session | None) -> None:
         same = session is None or session.verdict.key == running.attempt.stop.key

@@ -1088,6 +1088,29 @@ class NewIdTests(MonitorTestCase):
         kinds = {each["id"]: each["kind"] for each in self.monitor.sessions()}
         self.assertEqual(kinds, {"s": "continued", "new": "finished"})
 
+    def test_a_session_that_is_begun_before_a_restart_is_the_one_that_goes_on(self) -> None:
+        revival = self.revive()
+        self.world.write("new", None, directory="/home/s", progress=True)
+        self.pass_time(30)
+        self.restart()
+        self.pass_time(30)
+        self.world.write("new", Kind.FINISHED, directory="/home/s", progress=True)
+        revival.finish(0)
+        self.pass_time(3600, step=60)
+        self.assertEqual(len(self.world.starts), 1)
+        self.assertEqual(self.told("kind", id="s"), ("continued",))
+
+    def test_a_session_that_has_stopped_before_is_no_other_that_goes_on(self) -> None:
+        self.world.write("old", Kind.REFUSED, directory="/home/s", progress=True)
+        self.pass_time(30)
+        revival = self.revive()
+        self.restart()
+        self.world.write("old", Kind.FINISHED, directory="/home/s", progress=True)
+        revival.finish(0)
+        self.pass_time(3600, step=60)
+        self.assertNotIn("continued", self.story())
+        self.assertGreater(len(self.world.starts), 1)
+
 
 class SettledTests(MonitorTestCase):
     """A session about which nothing can change until it grows."""
