@@ -39,6 +39,8 @@ from palingenesis.words import OK_WORD, Event, Key, Reason, State
 STEP = 60.0
 #: Seconds that a file system has to answer.
 PATIENCE = 2.0
+#: The same for a program's terminal: a tmux is given `tmux.TIMEOUT` for each of its answers.
+DOUBT_PATIENCE = 10.0
 #: Seconds of work between two turns of the reactor.
 SLICE = 0.002
 #: Seconds after its time at which a digest that was missed is still sent.
@@ -447,19 +449,28 @@ class Monitor(Service):
         if not self._judge.case_of(session).types:
             return
         home, identity = session.home, session.identity
-        if IReactorFromThreads.providedBy(self._clock):
-            # The program's tmux may hang, for seconds.
-            session.doubt = await deferToThread(self._world.doubt_of_typing, home, identity)
-        else:
-            session.doubt = self._world.doubt_of_typing(home, identity)
+        session.doubt = await self._patiently(
+            lambda _: self._world.doubt_of_typing(home, identity),
+            identity.directory,
+            DOUBT_PATIENCE,
+        )
         session.doubt_asked = self._times.monotonic()
 
-    async def _patiently(self, ask: Callable[[str], str | None], path: str) -> str | None:
+    async def _patiently(
+        self, ask: Callable[[str], str | None], path: str, patience: float = PATIENCE
+    ) -> str | None:
         """Ask what hangs if a file system does not answer; then that is the answer."""
+
+        def asked() -> str | None:
+            try:
+                return ask(path)
+            except Exception as error:
+                return f"{path}: {error}"
+
         has_threads: bool = IReactorFromThreads.providedBy(self._clock)
         if not has_threads:
             # A clock of a test's, in whose world nothing hangs.
-            return ask(path)
+            return asked()
         if path in self._unanswered:
             return f"{path}: its file system does not answer"
         answer: Deferred[str | None] = Deferred()
@@ -471,16 +482,12 @@ class Monitor(Service):
                 answer.callback(warning)
 
         def work() -> None:
-            try:
-                warning = ask(path)
-            except Exception as error:
-                warning = f"{path}: {error}"
-            self._clock.callFromThread(answered, warning)
+            self._clock.callFromThread(answered, asked())
 
         # Not the reactor's pool: it waits for its threads when the daemon stops.
         Thread(target=work, daemon=True).start()
-        late = f"{path}: its file system does not answer within {PATIENCE:.0f} seconds"
-        return await answer.addTimeout(PATIENCE, self._clock, lambda *_: late)
+        late = f"{path}: its file system does not answer within {patience:.0f} seconds"
+        return await answer.addTimeout(patience, self._clock, lambda *_: late)
 
     def _homes(self) -> list[Home]:
         """Return the homes that are monitored."""

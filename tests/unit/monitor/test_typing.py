@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+from palingenesis.monitor import service
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
 from palingenesis.monitor.judge import LOOK
@@ -13,7 +16,7 @@ from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Owner
 from tests.programs.nights import Writes
 from tests.unit.monitor.fake_world import FakeTyping
-from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
+from tests.unit.monitor.test_service import SETTINGS, ClockWithThreads, MonitorTestCase
 
 COMMAND = ("claude", "-p", "--resume", "{id}", "{prompt}")
 #: Seconds until the reset of a limit, and some more.
@@ -167,6 +170,41 @@ class DoubtTests(TypingTestCase):
         self.world.doubts["s"] = "a person used its terminal"
         self.pass_time(SOON)
         self.assertEqual(self.world.typings, [])
+
+    def test_a_question_that_fails_is_a_doubt_about_its_session_alone(self) -> None:
+        def fails(*_: object) -> None:
+            raise RuntimeError("cannot be")
+
+        self.patch(self.world, "doubt_of_typing", fails)
+        self.limited(RESET)
+        self.world.write("t", Kind.LIMIT, reset=self.now() + RESET)
+        self.pass_time(SOON)
+        self.assertEqual(self.told("doubt", id="s"), ("/home/s: cannot be",))
+        self.assertEqual(self.told("state", id="t"), ("reviving",))
+
+
+class SilentTerminalTests(TypingTestCase):
+    """A program's terminal about which the system does not answer."""
+
+    clock_class = ClockWithThreads
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hung: list[Callable[[], None]] = []
+        self.patch(service, "Thread", self.thread)
+
+    def thread(self, *, target: Callable[[], None], daemon: bool) -> Any:
+        assert daemon
+        # The first question is about the terminal, the others are about directories.
+        return SimpleNamespace(start=target if self.hung else lambda: self.hung.append(target))
+
+    def test_it_keeps_no_other_session_waiting(self) -> None:
+        self.limited(RESET)
+        self.world.write("t", Kind.LIMIT, reset=self.now() + RESET)
+        self.pass_time(RESET + 2 * service.DOUBT_PATIENCE + SOON)
+        self.assertEqual(self.told("state", id="t"), ("reviving",))
+        self.assertIn("does not answer", str(self.told("doubt", id="s")))
+        self.assertEqual((len(self.hung), self.world.typings), (1, []))
 
 
 class OutcomeTests(TypingTestCase):
