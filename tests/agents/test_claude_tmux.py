@@ -343,6 +343,28 @@ class TypedTests(AgentTestCase):
         self.assertNotIn("continue", window.screen)
         self.assertEqual(len(self.bed.server.asked), 1)
 
+    def test_another_session_that_is_resumed_inside(self) -> None:
+        """Its line is empty, and belongs to another conversation than the limited one."""
+        self.bed.server.answers(Say("Other reply."))
+        window = self.bed.open()
+        window.type("some other work")
+        self.bed.written("Other reply.")
+        window.type("/exit")
+        window.wait()
+        self.daemon()
+        window = self.at_rest(seconds=2 * NEAR)
+        stopped = self.bed.session(self.bed.written("hit your"))
+        due = self.assert_told(stopped, kind="limit")["due"]
+        window.type("/resume")
+        window.wait_for("some other work")
+        window.keys("Enter")
+        window.wait_for("Other reply.")
+        wait_until(lambda: time.time() > due + WHILE, "the reset is past")
+        self.assert_told(stopped, held="owner-alive")
+        self.assertNotIn("intent", self.story())
+        self.assertNotIn("continue", window.screen)
+        self.assertEqual(len(self.bed.server.asked), 2)
+
     def test_a_person_at_the_terminal(self) -> None:
         self.daemon()
         window = self.at_rest()
