@@ -215,9 +215,9 @@ class Case:
         return self.settings.revival_of(session.home.name, session.identity.directory)
 
     @property
-    def wants_another_owner(self) -> bool:
-        """Whether a method is named, but none that fits what has the session."""
-        return self.method is None and self.revival is not None
+    def lacks_method(self) -> bool:
+        """Whether it is to be brought back, and no method is named that fits what has it."""
+        return self.method is None and self.kind in REVIVABLE
 
     @property
     def takes_no_message(self) -> bool:

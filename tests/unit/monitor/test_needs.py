@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from palingenesis.cli.open_programs import open_program
+from palingenesis.monitor.judge import LOOK
 from palingenesis.words import Kind, Owner
 from tests.unit.monitor.fake_world import FakeOwners
-from tests.unit.monitor.test_service import MonitorTestCase
+from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
 
 class NeedsTests(MonitorTestCase):
@@ -105,3 +107,37 @@ class NeedsTests(MonitorTestCase):
         self.world.write("s", Kind.REFUSED)
         self.pass_time(60)
         self.assert_needs(None)
+
+
+class WatchOnlyTests(MonitorTestCase):
+    """No method is named, as in a configuration that nobody has written yet."""
+
+    settings = replace(SETTINGS, revive={})
+
+    def test_an_open_program_is_shown_before_its_reset_and_a_person_called_after_it(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.limited(100)
+        self.pass_time(50)
+        self.assertEqual(self.told("owner", "held", "needs"), ("program", "no-method", None))
+        said = open_program(self.only(), self.now()) or ""
+        self.assertIn("nothing will be done; name `type_into` in [revive.claude]", said)
+        self.pass_time(700)
+        self.assertEqual(self.told("needs"), ("its open program does not go on",))
+        self.assertEqual(self.story(), ["stopped", "needs-you"])
+
+    def test_a_program_that_ends_calls_nobody(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.limited(100)
+        self.pass_time(50)
+        self.world.owners.clear()
+        self.pass_time(LOOK + 5)
+        self.assertEqual(self.told("owner"), ("gone",))
+        self.pass_time(700)
+        self.assertEqual(self.story(), ["stopped"])
+
+    def test_nothing_is_looked_for_once_nothing_can_go_on(self) -> None:
+        self.world.write("s", Kind.FINISHED)
+        self.pass_time(20)
+        looks = self.world.looks
+        self.pass_time(3600, step=10)
+        self.assertEqual(self.world.looks, looks)
