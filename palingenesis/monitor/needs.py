@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palingenesis.monitor.case import SELF_RESUME, Case
 from palingenesis.monitor.gate import Assessment
-from palingenesis.words import Kind, Method, Reason, State
+from palingenesis.words import Kind, Method, Owner, Reason, State
 
 _KINDS = {
     Kind.ASKING: "an answer",
@@ -31,7 +31,7 @@ def needs(case: Case, assessment: Assessment) -> str | None:
     Return what a session needs from a person; None if it needs nothing.
 
     A session that is on hold, was left, is being revived, or stopped before the monitor knew of it
-    needs nothing; but an open program must have taken its message within ten minutes.
+    needs nothing; but a program that may be open must have taken its message within ten minutes.
     """
     if case.history.on_hold or assessment.state is State.LEFT or not case.belongs_in_the_ledger:
         return None
@@ -51,13 +51,17 @@ def needs(case: Case, assessment: Assessment) -> str | None:
 
 
 def _has_taken_nothing(case: Case) -> bool:
-    """Return whether an open program has not taken the message that it was handed."""
+    """
+    Return whether a program has not taken the message that it was handed.
+
+    It counts as open unless it is known to be gone: then a command follows.
+    """
     attempt = case.history.open
     return (
         attempt is not None
         and attempt.method is Method.QUEUE
         and attempt.stop.key == case.session.verdict.key
-        and case.session.is_open
+        and case.session.owner not in (None, Owner.GONE)
         and case.circumstances.now - attempt.at > SELF_RESUME
     )
 

@@ -212,6 +212,31 @@ class NotTakenTests(QueueTestCase):
                 self.pass_time(3600, step=60)
                 self.assertEqual(len(self.world.starts), 1)
 
+    def test_a_person_is_called_if_it_is_not_known_whether_the_program_lives(self) -> None:
+        for queued, words in (
+            (True, "its message waits in the queue"),
+            (False, "its message was lost"),
+        ):
+            with self.subTest(queued=queued):
+                self.setUp()
+                self.begun(queued=queued)
+                self.open(Owner.UNKNOWN)
+                self.pass_time(500)
+                self.assertEqual(self.reasons("needs-you"), [])
+                self.pass_time(100)
+                self.assertEqual(self.reasons("needs-you"), [words])
+                self.assertEqual(self.told("state", "needs"), ("reviving", words))
+
+    def test_nobody_is_called_while_a_command_is_to_follow(self) -> None:
+        self.begun()
+        self.pass_time(560)
+        self.close()
+        self.pass_time(100)
+        self.assertEqual(self.told("state", "owner"), ("reviving", "gone"))
+        self.pass_time(60)
+        self.assertEqual(self.methods(), ["queue", "exec"])
+        self.assertEqual(self.reasons("needs-you"), [])
+
     def test_a_program_that_ends_leaves_it_to_a_command(self) -> None:
         for queued in (True, False, None):
             with self.subTest(queued=queued):
