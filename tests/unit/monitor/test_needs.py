@@ -92,6 +92,33 @@ class NeedsTests(MonitorTestCase):
         self.pass_time(120)
         self.assert_needs("its open program does not go on")
 
+    def test_an_open_program_whose_limit_states_no_end(self) -> None:
+        """It has its time from the stop on: nothing says when it could go on."""
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.world.write("s", Kind.LIMIT)
+        self.pass_time(580)
+        self.assert_needs(None)
+        self.pass_time(60)
+        self.assert_needs("its open program does not go on")
+
+    def test_another_session_of_the_account_states_when_the_limit_ends(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.world.write("s", Kind.LIMIT)
+        self.pass_time(60)
+        self.limited(2000, "other")
+        self.pass_time(2000 + 580)
+        self.assertEqual(self.told("needs", id="s"), (None,))
+        self.pass_time(60)
+        self.assertEqual(self.calls(), ["its open program does not go on"])
+
+    def test_a_program_that_may_be_open_and_does_not_go_on(self) -> None:
+        self.world.owners["claude", "s"] = Owner.UNKNOWN
+        self.limited(100)
+        self.pass_time(600)
+        self.assert_needs(None)
+        self.pass_time(120)
+        self.assert_needs("it does not go on, and its program may be open")
+
     def test_a_session_that_is_given_up_has_called_by_that(self) -> None:
         self.fail_twice_at_once()
         self.assertEqual(self.told("needs"), ("given up",))
