@@ -27,6 +27,17 @@ _STOPPED = (State.WAITING, State.STOPPED, State.REVIVING)
 _WHO = re.compile(r"(pid [0-9]+)(?: \(.*?\))?(?: at (.+))?")
 
 
+def is_open(session: dict[str, Any]) -> bool:
+    """Return whether a program or a server has a session: nobody should start a second one."""
+    return session.get(Key.OWNER) in (Owner.PROGRAM, Owner.SERVER)
+
+
+def goes_on(session: dict[str, Any]) -> bool:
+    """Return whether an open program of a session is given the prompt, when it is due."""
+    method, held = str(session.get(Key.METHOD)), session.get(Key.HELD)
+    return session.get(Key.KIND) in _KINDS and method in _DONE and held in _PASSING
+
+
 def open_program(session: dict[str, Any], now: float) -> str | None:
     """
     Describe an open program of a session that is to go on, and what will be done for it.
@@ -35,15 +46,15 @@ def open_program(session: dict[str, Any], now: float) -> str | None:
     :param now: the time, in seconds since the epoch.
     :returns: None if its program is not open, or the session does not wait for anything.
     """
-    owner, state = session.get(Key.OWNER), session.get(Key.STATE)
-    if owner not in (Owner.PROGRAM, Owner.SERVER) or state not in _STOPPED:
+    if not is_open(session) or session.get(Key.STATE) not in _STOPPED:
         return None
     if session.get(Key.KIND) not in _KINDS:
         return None
-    return f"{_who(session)}: {_fate(session, now)}"
+    return f"{what_has_it(session)}: {_fate(session, now)}"
 
 
-def _who(session: dict[str, Any]) -> str:
+def what_has_it(session: dict[str, Any]) -> str:
+    """Describe what has a session that is open."""
     who = printable(str(session.get(Key.WHO) or "?"), NAME_LIMIT)
     if session.get(Key.OWNER) == Owner.SERVER:
         return f"{who}, has it"
@@ -61,7 +72,7 @@ def _fate(session: dict[str, Any], now: float) -> str:
         return f"nothing will be done; {_in_words(doubt) or named}"
     if session.get(Key.STATE) == State.REVIVING:
         return "it has the prompt, and no answer came of it yet"
-    if held not in _PASSING:
+    if not goes_on(session):
         waits = "a message may wait in its queue" if held == Reason.OWNER_ALIVE else None
         return f"nothing is done for now; {_in_words(doubt) or waits or _in_words(held)}"
     return _DONE[method] + (f" at {_clock(due, now)}" if is_time(due) else "")

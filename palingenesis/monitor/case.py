@@ -330,10 +330,13 @@ class Case:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing can change about the session until it grows."""
+        """Whether nothing can change about the session until it grows; an open program may end."""
         if self.ending is None:
             return self.session.owner is not None and self.is_over
-        return not self.is_asked and (self.ending.kind not in REVIVABLE or self.is_over)
+        if self.is_asked:
+            return False
+        is_open = self.session.is_open
+        return self.is_over or (self.ending.kind not in REVIVABLE and not is_open)
 
     @property
     def belongs_in_the_ledger(self) -> bool:

@@ -134,6 +134,7 @@ class Judge:
         session = case.session
         return (
             session.state is State.WAITING
+            or session.is_open
             or case.lacks_method
             or (case.running is not None and case.running.handed_over)
         )

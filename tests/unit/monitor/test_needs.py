@@ -46,6 +46,19 @@ class NeedsTests(MonitorTestCase):
         self.pass_time(60)
         self.assert_needs("permission")
 
+    def test_a_program_that_asks_and_ends_is_open_no_longer(self) -> None:
+        self.world.write("s", None)
+        self.world.waiting.add("s")
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.pass_time(60)
+        self.assertEqual(self.told("kind", "owner"), ("asking", "program"))
+        self.world.owners.clear()
+        self.pass_time(LOOK + 10)
+        self.assertEqual(self.told("kind", "owner"), ("asking", "gone"))
+        looks = self.world.looks
+        self.pass_time(600)
+        self.assertEqual(self.world.looks, looks)
+
     def test_a_permission_that_the_records_tell_of(self) -> None:
         for kind in (Kind.ASKING, Kind.REFUSED):
             file = self.world.write("s", kind)
