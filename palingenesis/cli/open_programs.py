@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 
 from palingenesis.cli.format import due_of, is_time
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Key, Method, Owner, Reason, State
+from palingenesis.words import REVIVABLE, Key, Kind, Method, Owner, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,16 +67,24 @@ def _fate(session: dict[str, Any], now: float) -> str:
     method, held = str(session.get(Key.METHOD)), session.get(Key.HELD)
     due, doubt = due_of(session), session.get(Key.DOUBT)
     if method not in _DONE:
-        home = printable(str(session.get(Key.HOME)), NAME_LIMIT)
-        fitting = FITTING.get(str(session.get(Key.AGENT)))
-        named = f"name `{fitting}` in [revive.{home}]" if fitting else "end it to have this revived"
-        return f"nothing will be done; {_in_words(doubt) or named}"
+        return f"nothing will be done; {_in_words(doubt) or _cure(session)}"
     if session.get(Key.STATE) == State.REVIVING:
         return "it has the prompt, and no answer came of it yet"
     if not goes_on(session):
         waits = "a message may wait in its queue" if held == Reason.OWNER_ALIVE else None
         return f"nothing is done for now; {_in_words(doubt) or waits or _in_words(held)}"
     return _DONE[method] + (f" at {_clock(due, now)}" if is_time(due) else "")
+
+
+def _cure(session: dict[str, Any]) -> str:
+    """Return what makes an open program of a session go on, in words."""
+    fitting = FITTING.get(str(session.get(Key.AGENT)))
+    # A prompt is typed on Linux, after a limit, into a program at a terminal.
+    is_typed = sys.platform == "linux" and session.get(Key.KIND) == Kind.LIMIT
+    is_typed = is_typed and session.get(Key.OWNER) == Owner.PROGRAM
+    if fitting is None or (fitting is Method.TYPE_INTO and not is_typed):
+        return "end it to have this revived"
+    return f"name `{fitting}` in [revive.{printable(str(session.get(Key.HOME)), NAME_LIMIT)}]"
 
 
 def _in_words(value: object) -> str | None:

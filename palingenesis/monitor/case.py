@@ -220,10 +220,24 @@ class Case:
         return self.method is None and self.kind in REVIVABLE
 
     @property
-    def takes_no_message(self) -> bool:
-        """Whether its program is open and a message is named for such, but this one takes none."""
-        named = () if self.revival is None else self.revival.methods
-        return Method.QUEUE in named and not _takes_messages(self.session)
+    def misfit(self) -> str | None:
+        """
+        Why a method that is named for open programs does nothing for this one, in words.
+
+        None if one fits, none is named, or its program is not open.
+        """
+        revival, session = self.revival, self.session
+        if revival is None or not session.is_open:
+            return None
+        if self.method in (Method.QUEUE, Method.TYPE_INTO):
+            return None
+        if revival.type_into and self.kind in REVIVABLE:
+            if Method.TYPE_INTO not in revival.methods:
+                return "a prompt is typed on Linux only"
+            if session.owner is Owner.SERVER:
+                return "a prompt is typed into a program at a terminal only"
+            return "a prompt is typed after a limit only"
+        return "it is not known to take a message" if revival.queue else None
 
     @property
     def types(self) -> bool:

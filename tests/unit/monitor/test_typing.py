@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from palingenesis.cli.open_programs import open_program
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
 from palingenesis.monitor.judge import LOOK
@@ -91,14 +92,36 @@ class DueTests(TypingTestCase):
         self.world.write("s", Kind.TRANSIENT)
         self.pass_time(4000, step=60)
         self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(self.told("doubt"), ("a prompt is typed after a limit only",))
         self.assertEqual(self.world.typings, [])
+        self.close()
+        self.pass_time(LOOK + 5)
+        self.assertEqual(self.told("doubt"), (None,))
 
     def test_nothing_is_typed_for_a_server(self) -> None:
         self.open(Owner.SERVER)
         self.limited(RESET)
         self.pass_time(SOON)
         self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(
+            self.told("doubt"), ("a prompt is typed into a program at a terminal only",)
+        )
         self.assertEqual(self.world.typings, [])
+
+    def test_nothing_is_typed_on_another_system_than_linux(self) -> None:
+        self.patch(settings_module, "TYPES", False)
+        self.limited(RESET)
+        self.pass_time(SOON)
+        self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(self.told("doubt"), ("a prompt is typed on Linux only",))
+        self.assertIn("; a prompt is typed on", open_program(self.only(), self.now()) or "")
+        self.assertEqual(self.world.typings, [])
+
+    def test_no_reason_is_given_for_a_session_that_nothing_is_done_for(self) -> None:
+        self.world.write("s", None)
+        self.world.waiting.add("s")
+        self.pass_time(SOON)
+        self.assertEqual(self.told("kind", "owner", "doubt"), ("asking", "program", None))
 
     def test_nothing_is_typed_while_paused(self) -> None:
         self.monitor.pause("a test")
