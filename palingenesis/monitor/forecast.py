@@ -127,9 +127,8 @@ class Forecast:
             identity = Identity(stop.session, stop.directory)
             session = Session(home, identity, stop.transcript, stamp, verdict, 0.0)
         session.kind = entry.kind
-        if is_read and history.open is None:
-            witness = self._living.of(home).witness(session.identity, stop.transcript)
-            session.owner, session.who = witness.owner, witness.who
+        if is_read:
+            session.see(self._living.of(home))
         session.unusable = self._world.directory_warning(session.identity.directory)
         case = Case.of(session, history, self._circumstances)
         if case.ending is not None and not is_read:

@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.forecast import Forecast, Outlook
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.settings import HomeRevival
-from palingenesis.words import Kind, Owner
+from palingenesis.words import Event, Kind, Owner
 from tests.unit.monitor.fake_world import Start
 from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
@@ -186,6 +187,41 @@ class HandingOverTests(QueueTestCase):
         self.close()
         self.pass_time(SOON)
         self.assertEqual(self.methods(), ["exec"])
+
+
+class ForecastTests(QueueTestCase):
+    """The report without a daemon looks at what has a session, as the daemon does."""
+
+    def forecast(self) -> Outlook:
+        entries, sums = self.monitor._ledger.entries(), self.monitor._ledger.sums
+        stop = next(each for each in reversed(entries) if each.event is Event.STOPPED)
+        forecast = Forecast(self.settings, sums, entries, self.world.view(), self.times)
+        found = forecast.outlook(stop)
+        self.assertEqual(found, self.monitor._outlook(stop))
+        return found
+
+    def test_an_open_program_will_be_handed_its_prompt(self) -> None:
+        self.open()
+        self.limited(3000, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.forecast(), (None, self.only()["due"], "a program"))
+
+    def test_a_message_that_waits_already(self) -> None:
+        self.world.queue["s"] = True
+        self.open()
+        self.limited(3000, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.forecast(), ("its agent still runs", None, "a program"))
+
+    def test_a_program_that_takes_no_message(self) -> None:
+        self.open(interactive=False)
+        self.limited(3000, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.forecast(), ("its agent still runs", None, "a program"))
+
+    def test_a_message_that_was_handed_over(self) -> None:
+        self.begun()
+        self.assertEqual(self.forecast(), (None, None, "a program"))
 
 
 class NotTakenTests(QueueTestCase):
