@@ -247,7 +247,6 @@ class Case:
             and self.kind is Kind.LIMIT
             and self.is_kept
             and not self.running
-            and not self.is_given_up
         )
 
     @property

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from palingenesis.cli.open_programs import open_program
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
 from palingenesis.monitor.judge import LOOK
 from palingenesis.monitor.revivals import GONE, RECORD
+from palingenesis.monitor.service import SteeringError
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Owner
 from tests.programs.nights import Writes
@@ -190,6 +193,67 @@ class DoubtTests(TypingTestCase):
         self.world.doubts["s"] = "a person used its terminal"
         self.pass_time(SOON)
         self.assertEqual(self.world.typings, [])
+
+
+class AskedTests(TypingTestCase):
+    """A person wants the prompt to be typed now."""
+
+    NAME = "4f1c"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.owners["claude", self.NAME] = Owner.PROGRAM
+
+    def limit(self, seconds: float) -> None:
+        self.limited(seconds, self.NAME)
+        self.pass_time(LOOK + 5)
+
+    def give_up(self) -> None:
+        """Have its prompt stand in the terminal."""
+        self.limit(RESET)
+        self.pass_time(SOON)
+        self.world.typings[-1].finish("a menu is open")
+        self.pass_time(5)
+        self.assertEqual(self.told("state"), ("given-up",))
+
+    def ask(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.monitor.revive(self.NAME, "a person"))
+
+    def assert_refused(self, doubt: str) -> None:
+        before = len(self.world.typings)
+        error = self.failureResultOf(self.ask(), SteeringError).value
+        self.assertEqual(str(error), f"claude session {self.NAME}: owner-alive: {doubt}")
+        self.assertNotIn("asked", self.story())
+        self.assertEqual(len(self.world.typings), before)
+
+    def test_a_prompt_is_typed_before_the_reset(self) -> None:
+        self.limit(10_000)
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_what_is_in_doubt_now(self) -> None:
+        self.limit(10_000)
+        self.assertEqual(self.told("doubt"), (None,))
+        self.world.doubts[self.NAME] = "its pane is in copy mode"
+        self.assert_refused("its pane is in copy mode")
+
+    def test_what_was_in_doubt_before(self) -> None:
+        self.world.doubts[self.NAME] = "its pane is in copy mode"
+        self.limit(10_000)
+        self.assertEqual(self.told("doubt"), ("its pane is in copy mode",))
+        self.world.doubts.clear()
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_what_is_in_doubt_of_a_session_that_is_given_up(self) -> None:
+        self.give_up()
+        self.world.doubts[self.NAME] = "its input line is not empty"
+        self.assert_refused("its input line is not empty")
+
+    def test_a_session_that_is_given_up_and_in_no_doubt(self) -> None:
+        self.give_up()
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 2)
 
 
 class OutcomeTests(TypingTestCase):
