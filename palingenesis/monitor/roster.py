@@ -36,7 +36,8 @@ class Session:
         is not known.
     :ivar doubt: why no prompt can be typed into the terminal of its program, when that was last
         asked; None if one can.
-    :ivar doubt_asked: when that was, in seconds of the clock that is never set back.
+    :ivar doubt_asked: when that was, in seconds of the clock that is never set back; in the
+        future if the doubt is to hold until then.
     :ivar wants_permission: whether its process said last that it waits for a permission.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
