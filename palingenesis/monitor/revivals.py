@@ -483,7 +483,7 @@ class Revivals:
             self._recovered = True
             for name, history in self._ledger.sums.sessions.items():
                 last = history.last
-                if last is None or last.pid is None or name in self.running:
+                if last is None or name in self.running:
                     continue
                 revival = self._world.adopt(last, self._command_of(last, settings))
                 ended = _GONE if revival is None else None

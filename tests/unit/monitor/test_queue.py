@@ -455,6 +455,23 @@ class RestartTests(QueueTestCase):
             self.pass_time(SOON)
         self.assertEqual(self.world.starts, [])
 
+    def test_a_message_whose_start_was_not_recorded_ends(self) -> None:
+        self.open()
+        self.limited(30, agent="codex")
+        with mock.patch.object(self.world, "start", self.intend_and_die):
+            self.pass_time(SOON)
+        self.world.queue["s"] = True
+        self.restart()
+        self.prompted(None)
+        self.write(None, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.story()[-1], "worked")
+        self.restart()
+        self.pass_time(20)
+        self.write(Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.story()[-1], "ended")
+
 
 class HandOverCommandTests(QueueTestCase):
     """A command that hands the session to a program of its agent's, and ends."""
