@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 
 from palingenesis.cli.format import due_of, is_time
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import REVIVABLE, Key, Method, Owner, Reason, State
+from palingenesis.words import REVIVABLE, Key, Kind, Method, Owner, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,17 @@ _STOPPED = (State.WAITING, State.STOPPED, State.REVIVING)
 _WHO = re.compile(r"(pid [0-9]+)(?: \(.*?\))?(?: at (.+))?")
 
 
+def is_open(session: dict[str, Any]) -> bool:
+    """Return whether a program or a server has a session: nobody should start a second one."""
+    return session.get(Key.OWNER) in (Owner.PROGRAM, Owner.SERVER)
+
+
+def goes_on(session: dict[str, Any]) -> bool:
+    """Return whether an open program of a session is given the prompt, when it is due."""
+    method, held = str(session.get(Key.METHOD)), session.get(Key.HELD)
+    return session.get(Key.KIND) in _KINDS and method in _DONE and held in _PASSING
+
+
 def open_program(session: dict[str, Any], now: float) -> str | None:
     """
     Describe an open program of a session that is to go on, and what will be done for it.
@@ -35,15 +47,15 @@ def open_program(session: dict[str, Any], now: float) -> str | None:
     :param now: the time, in seconds since the epoch.
     :returns: None if its program is not open, or the session does not wait for anything.
     """
-    owner, state = session.get(Key.OWNER), session.get(Key.STATE)
-    if owner not in (Owner.PROGRAM, Owner.SERVER) or state not in _STOPPED:
+    if not is_open(session) or session.get(Key.STATE) not in _STOPPED:
         return None
     if session.get(Key.KIND) not in _KINDS:
         return None
-    return f"{_who(session)}: {_fate(session, now)}"
+    return f"{what_has_it(session)}: {_fate(session, now)}"
 
 
-def _who(session: dict[str, Any]) -> str:
+def what_has_it(session: dict[str, Any]) -> str:
+    """Describe what has a session that is open."""
     who = printable(str(session.get(Key.WHO) or "?"), NAME_LIMIT)
     if session.get(Key.OWNER) == Owner.SERVER:
         return f"{who}, has it"
@@ -55,16 +67,24 @@ def _fate(session: dict[str, Any], now: float) -> str:
     method, held = str(session.get(Key.METHOD)), session.get(Key.HELD)
     due, doubt = due_of(session), session.get(Key.DOUBT)
     if method not in _DONE:
-        home = printable(str(session.get(Key.HOME)), NAME_LIMIT)
-        fitting = FITTING.get(str(session.get(Key.AGENT)))
-        named = f"name `{fitting}` in [revive.{home}]" if fitting else "end it to have this revived"
-        return f"nothing will be done; {_in_words(doubt) or named}"
+        return f"nothing will be done; {_in_words(doubt) or _cure(session)}"
     if session.get(Key.STATE) == State.REVIVING:
         return "it has the prompt, and no answer came of it yet"
-    if held not in _PASSING:
+    if not goes_on(session):
         waits = "a message may wait in its queue" if held == Reason.OWNER_ALIVE else None
         return f"nothing is done for now; {_in_words(doubt) or waits or _in_words(held)}"
     return _DONE[method] + (f" at {_clock(due, now)}" if is_time(due) else "")
+
+
+def _cure(session: dict[str, Any]) -> str:
+    """Return what makes an open program of a session go on, in words."""
+    fitting = FITTING.get(str(session.get(Key.AGENT)))
+    # A prompt is typed on Linux, after a limit, into a program at a terminal.
+    is_typed = sys.platform == "linux" and session.get(Key.KIND) == Kind.LIMIT
+    is_typed = is_typed and session.get(Key.OWNER) == Owner.PROGRAM
+    if fitting is None or (fitting is Method.TYPE_INTO and not is_typed):
+        return "end it to have this revived"
+    return f"name `{fitting}` in [revive.{printable(str(session.get(Key.HOME)), NAME_LIMIT)}]"
 
 
 def _in_words(value: object) -> str | None:

@@ -135,7 +135,9 @@ def _what(key: str, fact: Mapping[str, Any]) -> str:
     """Return what a list of the report says of one session."""
     match key:
         case "needs_you":
-            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT])})"
+            who = printable(fact[Key.WHO] or "", MESSAGE_LIMIT)
+            there = f"; continue it there: {who}" if who else ""
+            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT])}){there}"
         case "failed":
             return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT])}: {fact['cause']}"
         case "went_on":

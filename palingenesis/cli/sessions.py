@@ -25,11 +25,11 @@ from palingenesis.cli.format import (
 )
 from palingenesis.cli.inspection import agents_in_words
 from palingenesis.cli.monitor import INSPECT, SESSIONS, every_session, list_line, objects
-from palingenesis.cli.open_programs import open_program
+from palingenesis.cli.open_programs import goes_on, is_open, open_program, what_has_it
 from palingenesis.cli.reasons import KINDS, REASONS
 from palingenesis.client.errors import ClientError
 from palingenesis.text import NAME_LIMIT, printable
-from palingenesis.words import OK_WORD, Key, Reason, State
+from palingenesis.words import OK_WORD, Key, Owner, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,28 +216,38 @@ def _narrow(rows: Sequence[tuple[str, ...]], colour: bool, columns: int) -> list
 
 
 def advice(sessions: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the line to type to continue the first session that does not go on by itself."""
+    """Return how to continue the first session that does not go on by itself."""
     for session in sessions:
-        id, directory = session.get(Key.ID), session.get(Key.DIRECTORY)  # noqa: A001
-        if (
-            session.get(Key.STATE) in _GO_ON
-            or not isinstance(id, str)
-            or not isinstance(directory, str)
-            or not (id + directory).isprintable()
-        ):
+        if session.get(Key.STATE) in _GO_ON:
             continue
-        variables = session.get(Key.VARIABLES)
-        line = continuation(
-            _text(session, Key.AGENT),
-            id,
-            directory,
-            {name: str(value) for name, value in variables.items()}
-            if isinstance(variables, dict)
-            else NO_VARIABLES,
-        )
-        if line is not None:
-            return ["", f"continue it yourself: {line}"]
+        if is_open(session):
+            if not goes_on(session):
+                return ["", f"continue it there: {what_has_it(session)}"]
+        elif (line := _line(session)) is not None:
+            is_free = session.get(Key.OWNER) == Owner.GONE
+            unless = "" if is_free else ", unless its program is open"
+            return ["", f"continue it yourself{unless}: {line}"]
     return []
+
+
+def _line(session: dict[str, Any]) -> str | None:
+    """Return the line to type to continue a session; None if nobody can type it."""
+    id, directory = session.get(Key.ID), session.get(Key.DIRECTORY)  # noqa: A001
+    if (
+        not isinstance(id, str)
+        or not isinstance(directory, str)
+        or not (id + directory).isprintable()
+    ):
+        return None
+    variables = session.get(Key.VARIABLES)
+    return continuation(
+        _text(session, Key.AGENT),
+        id,
+        directory,
+        {name: str(value) for name, value in variables.items()}
+        if isinstance(variables, dict)
+        else NO_VARIABLES,
+    )
 
 
 def legend(sessions: Sequence[dict[str, Any]], colour: bool, columns: int = WIDTH) -> list[str]:

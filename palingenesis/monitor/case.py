@@ -220,15 +220,29 @@ class Case:
         return self.settings.revival_of(session.home.name, session.identity.directory)
 
     @property
-    def wants_another_owner(self) -> bool:
-        """Whether a method is named, but none that fits what has the session."""
-        return self.method is None and self.revival is not None
+    def lacks_method(self) -> bool:
+        """Whether it is to be brought back, and no method is named that fits what has it."""
+        return self.method is None and self.kind in REVIVABLE
 
     @property
-    def takes_no_message(self) -> bool:
-        """Whether its program is open and a message is named for such, but this one takes none."""
-        named = () if self.revival is None else self.revival.methods
-        return Method.QUEUE in named and not _takes_messages(self.session)
+    def misfit(self) -> str | None:
+        """
+        Why a method that is named for open programs does nothing for this one, in words.
+
+        None if one fits, none is named, or its program is not open.
+        """
+        revival, session = self.revival, self.session
+        if revival is None or not session.is_open:
+            return None
+        if self.method in (Method.QUEUE, Method.TYPE_INTO):
+            return None
+        if revival.type_into and self.kind in REVIVABLE:
+            if Method.TYPE_INTO not in revival.methods:
+                return "a prompt is typed on Linux only"
+            if session.owner is Owner.SERVER:
+                return "a prompt is typed into a program at a terminal only"
+            return "a prompt is typed after a limit only"
+        return "it is not known to take a message" if revival.queue else None
 
     @property
     def types(self) -> bool:
@@ -238,7 +252,6 @@ class Case:
             and self.kind is Kind.LIMIT
             and self.is_kept
             and not self.running
-            and not self.is_given_up
         )
 
     @property
@@ -345,10 +358,13 @@ class Case:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing can change about the session until it grows."""
+        """Whether nothing can change about the session until it grows; an open program may end."""
         if self.ending is None:
             return self.session.owner is not None and self.is_over
-        return not self.is_asked and (self.ending.kind not in REVIVABLE or self.is_over)
+        if self.is_asked:
+            return False
+        is_open = self.session.is_open
+        return self.is_over or (self.ending.kind not in REVIVABLE and not is_open)
 
     @property
     def belongs_in_the_ledger(self) -> bool:

@@ -49,10 +49,12 @@ class Outlook(NamedTuple):
 
     :ivar reason: why it is not brought back, in words; None if it is.
     :ivar at: when, in seconds since the epoch; None if that is not known, or never.
+    :ivar who: what has it open, in words; None if nothing is known to.
     """
 
     reason: str | None
     at: float | None
+    who: str | None = None
 
 
 def outlook(case: Case, key: str | None) -> Outlook:
@@ -61,15 +63,17 @@ def outlook(case: Case, key: str | None) -> Outlook:
 
     :param key: the key of its last stop in the ledger.
     """
-    if case.session.verdict.key not in (key, case.history.found):
-        return Outlook(_WORDS[Reason.NEWER_RECORD], None)
+    session = case.session
+    who = (session.who or "a program") if session.is_open else None
+    if session.verdict.key not in (key, case.history.found):
+        return Outlook(_WORDS[Reason.NEWER_RECORD], None, who)
     for reason in reasons_against(case):
         if reason is Reason.ALREADY_RUNNING:
-            return Outlook(None, None)
+            return Outlook(None, None, who)
         if reason not in PASSING:
-            words = _WORDS[reason].format(name=case.session.home.name, stop=case.kind)
-            return Outlook(words, None)
-    return Outlook(None, goes_on_at(case))
+            words = _WORDS[reason].format(name=session.home.name, stop=case.kind)
+            return Outlook(words, None, who)
+    return Outlook(None, goes_on_at(case), who)
 
 
 class Forecast:
@@ -123,9 +127,8 @@ class Forecast:
             identity = Identity(stop.session, stop.directory)
             session = Session(home, identity, stop.transcript, stamp, verdict, 0.0)
         session.kind = entry.kind
-        if is_read and history.open is None:
-            witness = self._living.of(home).witness(session.identity, stop.transcript)
-            session.owner, session.who = witness.owner, witness.who
+        if is_read:
+            session.see(self._living.of(home))
         session.unusable = self._world.directory_warning(session.identity.directory)
         case = Case.of(session, history, self._circumstances)
         if case.ending is not None and not is_read:

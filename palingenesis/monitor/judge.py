@@ -99,7 +99,7 @@ class Judge:
             # It grew after its command had ended: the next tick learns by whom.
             return
         if session is not None and living is not None:
-            _ask_for_the_owner(session, living.of(session.home))
+            session.see(living.of(session.home))
         beside = self._beside(running.attempt.stop.directory)
         self._revivals.observe(running, session, beside)
 
@@ -134,7 +134,8 @@ class Judge:
         session = case.session
         return (
             session.state is State.WAITING
-            or case.wants_another_owner
+            or session.is_open
+            or case.lacks_method
             or (case.running is not None and case.running.handed_over)
         )
 
@@ -189,7 +190,7 @@ class Judge:
         wanted = self._waits_for_owner(case) or owner_matters(case)
         # What grew after it was read is not what the look was for.
         if wanted and self._world.stamp(session.home, session.path) == session.stamp:
-            _ask_for_the_owner(session, owners)
+            session.see(owners)
         session.wants_permission = owners.wants_permission(session.identity)
         session.left = session.left or owners.has_left(session.identity, session.at)
         return owners.is_asking(session.identity)
@@ -248,7 +249,7 @@ class Judge:
     def ask_for_the_owner(self, session: Session, living: Living) -> None:
         """Take note of what has a session."""
         with self._apart(session):
-            _ask_for_the_owner(session, living.of(session.home))
+            session.see(living.of(session.home))
 
     def begin(self, planned: Session, key: str, living: Living) -> None:
         """Start the command for a session, if nothing has changed since it was planned."""
@@ -263,7 +264,7 @@ class Judge:
         if owners.has_left(session.identity, session.at):
             return  # the next tick judges it anew
         circumstances = self.circumstances()
-        _ask_for_the_owner(session, owners)
+        session.see(owners)
         newer = session is not planned or session.verdict.key != key
         case = self.case_of(session, circumstances, newer_record=newer)
         assessment = assess(case)
@@ -295,7 +296,7 @@ class Judge:
         :param living: the processes that live; None to ask only what needs no look at them.
         """
         if living is not None:
-            _ask_for_the_owner(session, living.of(session.home))
+            session.see(living.of(session.home))
         case = self.case_of(session)
         wished = replace(case.history, asked=session.verdict.key)
         asked = replace(case, history=wished)
@@ -382,10 +383,3 @@ class Judge:
 def named(name: tuple[str, str]) -> str:
     """Name a session by its agent and id, for a line of the log."""
     return f"{name[0]} session {printable(name[1], NAME_LIMIT)}"
-
-
-def _ask_for_the_owner(session: Session, owners: Owners) -> None:
-    witness = owners.witness(session.identity, session.path)
-    session.owner, session.who = witness.owner, witness.who
-    session.is_interactive = witness.is_interactive
-    session.is_queued = owners.is_queued(session.identity)

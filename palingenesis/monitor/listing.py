@@ -193,9 +193,7 @@ def session_report(case: Case) -> dict[str, Any]:
 
 def _doubt(case: Case) -> str | None:
     """Return why a session's open program is not given its prompt, in words."""
-    if case.method is Method.TYPE_INTO:
-        return case.session.doubt
-    return "it is not known to take a message" if case.takes_no_message else None
+    return case.session.doubt if case.method is Method.TYPE_INTO else case.misfit
 
 
 def _is_count(text: str) -> bool:

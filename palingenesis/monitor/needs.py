@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palingenesis.monitor.case import SELF_RESUME, Case
 from palingenesis.monitor.gate import Assessment
-from palingenesis.words import Kind, Method, Reason, State
+from palingenesis.words import Kind, Method, Owner, Reason, State
 
 _KINDS = {
     Kind.ASKING: "an answer",
@@ -18,6 +18,7 @@ _REASONS = {
     Reason.NO_BINARY: "its program cannot be run",
 }
 _STUCK = "its open program does not go on"
+_HIDDEN = "it does not go on, and its program may be open"
 #: By whether the message still waits in the queue of the agent.
 _MESSAGES = {
     True: "its message waits in the queue",
@@ -31,7 +32,7 @@ def needs(case: Case, assessment: Assessment) -> str | None:
     Return what a session needs from a person; None if it needs nothing.
 
     A session that is on hold, was left, is being revived, or stopped before the monitor knew of it
-    needs nothing; but an open program must have taken its message within ten minutes.
+    needs nothing; but a program that may be open must have taken its message within ten minutes.
     """
     if case.history.on_hold or assessment.state is State.LEFT or not case.belongs_in_the_ledger:
         return None
@@ -46,18 +47,24 @@ def needs(case: Case, assessment: Assessment) -> str | None:
         return _REASONS[assessment.held]
     if not _is_stuck(case, assessment):
         return None
+    if not case.session.is_open:
+        return _HIDDEN
     doubt = case.session.doubt if case.method is Method.TYPE_INTO else None
     return _STUCK if doubt is None else f"{_STUCK}: {doubt}"
 
 
 def _has_taken_nothing(case: Case) -> bool:
-    """Return whether an open program has not taken the message that it was handed."""
+    """
+    Return whether a program has not taken the message that it was handed.
+
+    It counts as open unless it is known to be gone: then a command follows.
+    """
     attempt = case.history.open
     return (
         attempt is not None
         and attempt.method is Method.QUEUE
         and attempt.stop.key == case.session.verdict.key
-        and case.session.is_open
+        and case.session.owner not in (None, Owner.GONE)
         and case.circumstances.now - attempt.at > SELF_RESUME
     )
 
@@ -70,13 +77,21 @@ def _lacks_permission(case: Case) -> bool:
 
 
 def _is_stuck(case: Case, assessment: Assessment) -> bool:
-    """Return whether an open program has not gone on by itself after its limit, and is let be."""
-    reset = case.session.verdict.reset
-    return (
-        case.kind is Kind.LIMIT
-        and case.session.is_open
-        and (assessment.method is not Method.QUEUE or assessment.held is Reason.OWNER_ALIVE)
-        and reset is not None
-        and (case.method is not Method.TYPE_INTO or case.session.doubt is not None)
-        and case.circumstances.now - reset > SELF_RESUME
-    )
+    """Return whether a program that may be open has not gone on after its limit, and is let be."""
+    session = case.session
+    if case.ending is None or case.kind is not Kind.LIMIT or session.owner in (None, Owner.GONE):
+        return False
+    if session.is_open and _is_cared_for(case, assessment):
+        return False
+    ended = session.verdict.reset
+    if ended is None:
+        # By what its account's newest limit states; else its program had time since it stopped.
+        ended = case.ending.at if case.stated is None else case.stated.due
+    return case.circumstances.now - ended > SELF_RESUME
+
+
+def _is_cared_for(case: Case, assessment: Assessment) -> bool:
+    """Return whether a message or keys bring back the session of an open program."""
+    if case.method is Method.QUEUE:
+        return assessment.held is not Reason.OWNER_ALIVE
+    return case.method is Method.TYPE_INTO and case.session.doubt is None

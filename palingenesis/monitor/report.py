@@ -170,9 +170,12 @@ class _Story:
         if self._call is None:
             return None
         reason = self._call.reason or "given up"
+        who = None if self.outlook is None else self.outlook.who
         variables = NO_VARIABLES if self.home is None else self.home.environment
-        line = continuation(*self.name, self.directory, variables)
-        return {**self._who(), Key.AT: self._call.at, Key.REASON: reason, "line": line}
+        # Nobody should start a second program.
+        line = continuation(*self.name, self.directory, variables) if who is None else None
+        at = self._call.at
+        return {**self._who(), Key.AT: at, Key.REASON: reason, "line": line, Key.WHO: who}
 
     def failure(self, since: float) -> dict[str, Any] | None:
         """Return its last failure, if it has not worked since; None if there is none."""

@@ -336,6 +336,9 @@ class Revivals:
             if outcome is None:
                 return False
             running.typing = None
+            if not outcome.typed:
+                self._leave_untyped(attempt, outcome.doubt or "", session)
+                return False
             if not outcome.sent:
                 self._fail_typed(attempt, outcome)
                 return False
@@ -351,22 +354,37 @@ class Revivals:
             self._fail_typed(attempt, Typed(True, True, why))
         return False
 
+    def _leave_untyped(self, attempt: Attempt, doubt: str, session: Session | None) -> None:
+        """
+        Record that no key was pressed, so that it was no attempt.
+
+        The doubt holds for a while, as the reason does for which a command could not be executed.
+        """
+        stop = attempt.stop
+        del self.running[stop.agent, stop.session]
+        if session is not None and session.verdict.key == stop.key:
+            session.doubt = doubt
+            session.doubt_asked = self._times.monotonic() + RETRY_OF_ONE
+        left = self._ledger.history(stop.agent, stop.session).found
+        found = left if left == stop.key else None
+        self._ledger.not_started(attempt, doubt, found)
+        self._recorded(Event.FAILED, stop, f"not started: {doubt}")
+
     def _fail_typed(self, attempt: Attempt, outcome: Typed) -> None:
         """
-        Record that an attempt failed, since its prompt was not typed, or no record came of it.
+        Record that an attempt failed, since its prompt was not sent, or no record came of it.
 
         What may stand in a terminal is not typed a second time.
         """
         stop = attempt.stop
         del self.running[stop.agent, stop.session]
-        if outcome.typed:
-            # First: a daemon that is killed in between must not type again.
-            self._ledger.gave_up(stop)
-            self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
-            what = "was typed" if outcome.sent else "stands in its terminal, and was not sent"
-            need = f"its prompt {what}: {outcome.doubt}"
-            self._ledger.needs_you(stop, need, again=True)
-            self._recorded(Event.NEEDS_YOU, stop, need)
+        # First: a daemon that is killed in between must not type again.
+        self._ledger.gave_up(stop)
+        self._recorded(Event.GAVE_UP, stop, f"after {attempt.attempt} attempts")
+        what = "was typed" if outcome.sent else "stands in its terminal, and was not sent"
+        need = f"its prompt {what}: {outcome.doubt}"
+        self._ledger.needs_you(stop, need, again=True)
+        self._recorded(Event.NEEDS_YOU, stop, need)
         self._fail(attempt, _GONE, reason=outcome.doubt)
 
     def _growth_of(self, attempt: Attempt) -> Growth:
@@ -472,7 +490,7 @@ class Revivals:
             self._recovered = True
             for name, history in self._ledger.sums.sessions.items():
                 last = history.last
-                if last is None or last.pid is None or name in self.running:
+                if last is None or name in self.running:
                     continue
                 revival = self._world.adopt(last, self._command_of(last, settings))
                 ended = _GONE if revival is None else None

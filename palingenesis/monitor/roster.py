@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.owners import Owners
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
@@ -35,7 +36,8 @@ class Session:
         is not known.
     :ivar doubt: why no prompt can be typed into the terminal of its program, when that was last
         asked; None if one can.
-    :ivar doubt_asked: when that was, in seconds of the clock that is never set back.
+    :ivar doubt_asked: when that was, in seconds of the clock that is never set back; in the
+        future if the doubt is to hold until then.
     :ivar wants_permission: whether its process said last that it waits for a permission.
     :ivar left: whether its user has left it since, as the agent notes elsewhere.
     :ivar state: what it was doing at the last tick.
@@ -85,6 +87,13 @@ class Session:
     def is_open(self) -> bool:
         """Whether a program or a server has it, as far as is known."""
         return self.owner in (Owner.PROGRAM, Owner.SERVER)
+
+    def see(self, owners: Owners) -> None:
+        """Take note of what has it now, and whether a message waits for it."""
+        witness = owners.witness(self.identity, self.path)
+        self.owner, self.who = witness.owner, witness.who
+        self.is_interactive = witness.is_interactive
+        self.is_queued = owners.is_queued(self.identity)
 
     @property
     def since(self) -> float:

@@ -263,10 +263,10 @@ class Monitor(Service):
             directory = session.identity.directory
             session.unusable = await self._patiently(self._world.directory_warning, directory)
             living = await self._see(self._homes())
+            # Whether a prompt is typed depends on what has it now.
+            self._judge.ask_for_the_owner(session, living)
+            await self._ask_for_doubt(session)
             reason = self._judge.reason_against(session, living)
-            if reason is None:
-                await self._ask_for_doubt(session)
-                reason = self._judge.reason_against(session, living)
             if reason is None:
                 self._settle(session, self._judge.ask(session, by))
                 self._judge.begin(session, session.verdict.key, living)

@@ -174,6 +174,15 @@ class ShownTests(PageTestCase):
             # Python's quoting is another one, and a shell reads the same words.
             self.assertEqual(shlex.split(shown), shlex.split(told["line"]), agent)
 
+    def test_nobody_is_told_to_start_a_second_program(self) -> None:
+        for owner, is_told in (("program", False), ("server", False), ("gone", True)):
+            shown = self.browser.execute_async_script(
+                "const [session, done] = arguments; import('/sessions.js').then("
+                "(told) => done(told.continuation(session)));",
+                session(owner=owner),
+            )
+            self.assertEqual(shown is not None, is_told, owner)
+
     def test_the_cause_of_a_failure_is_that_of_the_report(self) -> None:
         for known in ({"exit": 1}, {"exit": -9}, {}, {"reason": "/bin/claude: not executable"}):
             for killed in (False, True):

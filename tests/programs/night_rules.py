@@ -229,7 +229,15 @@ class Rules:
 
     def stopped_typing(self, typing: NightTyping) -> None:
         """Note what has become of a prompt."""
-        outcome = typing.outcome
+        outcome, session, daemon = typing.outcome, typing.session, typing.daemon
+        if outcome is not None and not outcome.typed and not daemon.dead:
+            # No key was pressed: that was no attempt, and no start.
+            self._night.counts["not typed"] += 1
+            self._tries[daemon.state, session] = max(0, self._tries[daemon.state, session] - 1)
+            mine = [
+                each for each in self._started if (each.session, each.daemon) == (session, daemon)
+            ]
+            self._started.remove(mine[-1])
         if outcome is not None and outcome.typed and not outcome.sent:
             self._night.counts["not sent"] += 1
             self._stands[typing.daemon, typing.session] = self._night.clock.seconds()

@@ -84,9 +84,9 @@ export function nextAttempt(entry, sessions) {
   return isTime(due) ? `; the next attempt is at ${clock(due)}` : "";
 }
 
-/** Return the line with which a person goes on with a session. */
+/** Return the line with which a person goes on with a session; null if its program is open. */
 export function continuation(session) {
-  if (!Object.hasOwn(CONTINUE, session.agent)) {
+  if (!Object.hasOwn(CONTINUE, session.agent) || ["program", "server"].includes(session.owner)) {
     return null;
   }
   const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from typing import Any
 
@@ -52,6 +53,7 @@ class SentenceTests(SynchronousTestCase):
         self.assert_said(f"{who}: it will be handed the prompt at {shown}", due=later)
 
     def test_nothing_is_named(self) -> None:
+        self.patch(sys, "platform", "linux")
         for agent, named in (
             ("codex", "name `queue` in [revive.work]"),
             ("claude", "name `type_into` in [revive.work]"),
@@ -65,6 +67,18 @@ class SentenceTests(SynchronousTestCase):
                     method=method,
                     held=held,
                 )
+
+    def test_a_method_that_would_do_nothing_is_not_named(self) -> None:
+        for platform, known in (
+            ("linux", {"kind": "transient"}),
+            ("linux", {"owner": "server", "who": "pid 4242 (claude) at pts/3"}),
+            ("darwin", {}),
+        ):
+            self.patch(sys, "platform", platform)
+            said = open_program(
+                waiting(**{"agent": "claude", "method": None, "held": "no-method", **known}), NOW
+            )
+            self.assertTrue((said or "").endswith("; end it to have this revived"), said)
 
     def test_why_a_method_that_is_named_does_nothing(self) -> None:
         who = "its program is open (pid 4242, pts/3)"

@@ -133,11 +133,41 @@ class AdviceTests(SynchronousTestCase):
         self.assertIn("&& claude", advice([stopped])[-1])
 
     def test_the_line_continues_the_first_session_that_does_not_go_on(self) -> None:
-        stopped = session(id="abc", directory="/srv/my app", state="stopped", kind="asking")
+        known = {"state": "stopped", "owner": "gone"}
+        stopped = session(id="abc", directory="/srv/my app", kind="asking", **known)
         self.assertEqual(
-            advice([session(), stopped, session(state="stopped")])[-1],
+            advice([session(), stopped, session(**known)])[-1],
             "continue it yourself: cd '/srv/my app' && claude --resume abc",
         )
+
+    def test_nobody_is_told_to_start_a_second_program(self) -> None:
+        line = "cd /srv/app && claude --resume 11111111-aaaa"
+        unless = f"yourself, unless its program is open: {line}"
+        for owner, who, told in (
+            ("program", "pid 42 (claude) at pts/3", "there: its program is open (pid 42, pts/3)"),
+            ("server", "Claude's server, pid 7", "there: Claude's server, pid 7, has it"),
+            ("unknown", "pid 7 hides what it does", unless),
+            (None, None, unless),
+            ("gone", None, f"yourself: {line}"),
+        ):
+            for state, kind, held in (
+                ("stopped", "asking", None),
+                ("stopped", "limit", "no-method"),
+                ("waiting", "limit", "owner-alive"),
+                ("given-up", "limit", "given-up"),
+            ):
+                with self.subTest(owner=owner, state=state):
+                    known = {"state": state, "kind": kind, "held": held, "method": "queue"}
+                    stopped = session(owner=owner, who=who, **known)
+                    self.assertEqual(advice([stopped]), ["", f"continue it {told}"])
+
+    def test_an_open_program_that_is_given_the_prompt_goes_on_by_itself(self) -> None:
+        for method in ("queue", "type_into"):
+            held = {"state": "waiting", "kind": "limit", "held": "not-due", "method": method}
+            there = session(owner="program", who="pid 42 (codex)", **held)
+            other = session(state="stopped", owner="gone", id="abc")
+            self.assertEqual(advice([there]), [])
+            self.assertIn("claude --resume abc", advice([there, other])[-1])
 
     def test_an_id_that_nobody_can_type_has_no_advice(self) -> None:
         for known in ({"agent": "other"}, {"directory": "/a\x1b[2J"}, {"id": None}):

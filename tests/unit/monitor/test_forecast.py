@@ -16,7 +16,8 @@ from tests.unit.monitor.test_case import NOW, RUNNING, free
 
 class OutlookTests(SynchronousTestCase):
     def told(self, key: str = "key", **changes: Any) -> tuple[str | None, float | None]:
-        return outlook(free(**changes), key)
+        reason, at, _ = outlook(free(**changes), key)
+        return reason, at
 
     def test_what_is_only_not_due_comes_back_when_it_is(self) -> None:
         self.assertEqual(self.told(due=NOW + 600), (None, NOW + 600))
@@ -49,6 +50,19 @@ class OutlookTests(SynchronousTestCase):
     def test_a_revival_under_way_is_no_rival_of_itself(self) -> None:
         self.assertEqual(self.told(running=RUNNING, owner=Owner.PROGRAM), (None, None))
 
+    def test_what_has_it_open_is_named_whatever_becomes_of_it(self) -> None:
+        for changes in ({}, {"key": "another"}, {"running": RUNNING}, {"kind": Kind.ASKING}):
+            for owner, who in (
+                (Owner.PROGRAM, "pid 42"),
+                (Owner.SERVER, "pid 42"),
+                (Owner.GONE, None),
+                (Owner.UNKNOWN, None),
+            ):
+                case = free(owner=owner, **{k: v for k, v in changes.items() if k != "key"})
+                case.session.who = "pid 42"
+                self.assertEqual(outlook(case, changes.get("key", "key")).who, who)
+        self.assertEqual(outlook(free(owner=Owner.PROGRAM), "key").who, "a program")
+
     def test_each_reason_that_lasts_has_words(self) -> None:
         passing = {
             Reason.NOT_DUE, Reason.HOURS, Reason.ALREADY_RUNNING, Reason.AT_ONCE,
@@ -76,7 +90,7 @@ class HoursTests(SynchronousTestCase):
     def due_at(self, clock: str, hours: tuple[int, int]) -> str:
         hour, minute = map(int, clock.split(":"))
         day = NOW - NOW % 86_400 + 86_400
-        _, at = outlook(free(due=day + hour * 3600 + minute * 60, hours=hours), "key")
+        _, at, _ = outlook(free(due=day + hour * 3600 + minute * 60, hours=hours), "key")
         assert at is not None
         return time.strftime("%d %H:%M", time.gmtime(at - day))
 

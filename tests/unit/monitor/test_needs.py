@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from palingenesis.cli.open_programs import open_program
+from palingenesis.monitor.judge import LOOK
 from palingenesis.words import Kind, Owner
 from tests.unit.monitor.fake_world import FakeOwners
-from tests.unit.monitor.test_service import MonitorTestCase
+from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
 
 class NeedsTests(MonitorTestCase):
@@ -43,6 +45,19 @@ class NeedsTests(MonitorTestCase):
         self.world.owners["claude", "s"] = Owner.PROGRAM
         self.pass_time(60)
         self.assert_needs("permission")
+
+    def test_a_program_that_asks_and_ends_is_open_no_longer(self) -> None:
+        self.world.write("s", None)
+        self.world.waiting.add("s")
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.pass_time(60)
+        self.assertEqual(self.told("kind", "owner"), ("asking", "program"))
+        self.world.owners.clear()
+        self.pass_time(LOOK + 10)
+        self.assertEqual(self.told("kind", "owner"), ("asking", "gone"))
+        looks = self.world.looks
+        self.pass_time(600)
+        self.assertEqual(self.world.looks, looks)
 
     def test_a_permission_that_the_records_tell_of(self) -> None:
         for kind in (Kind.ASKING, Kind.REFUSED):
@@ -90,6 +105,33 @@ class NeedsTests(MonitorTestCase):
         self.pass_time(120)
         self.assert_needs("its open program does not go on")
 
+    def test_an_open_program_whose_limit_states_no_end(self) -> None:
+        """It has its time from the stop on: nothing says when it could go on."""
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.world.write("s", Kind.LIMIT)
+        self.pass_time(580)
+        self.assert_needs(None)
+        self.pass_time(60)
+        self.assert_needs("its open program does not go on")
+
+    def test_another_session_of_the_account_states_when_the_limit_ends(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.world.write("s", Kind.LIMIT)
+        self.pass_time(60)
+        self.limited(2000, "other")
+        self.pass_time(2000 + 580)
+        self.assertEqual(self.told("needs", id="s"), (None,))
+        self.pass_time(60)
+        self.assertEqual(self.calls(), ["its open program does not go on"])
+
+    def test_a_program_that_may_be_open_and_does_not_go_on(self) -> None:
+        self.world.owners["claude", "s"] = Owner.UNKNOWN
+        self.limited(100)
+        self.pass_time(600)
+        self.assert_needs(None)
+        self.pass_time(120)
+        self.assert_needs("it does not go on, and its program may be open")
+
     def test_a_session_that_is_given_up_has_called_by_that(self) -> None:
         self.fail_twice_at_once()
         self.assertEqual(self.told("needs"), ("given up",))
@@ -105,3 +147,37 @@ class NeedsTests(MonitorTestCase):
         self.world.write("s", Kind.REFUSED)
         self.pass_time(60)
         self.assert_needs(None)
+
+
+class WatchOnlyTests(MonitorTestCase):
+    """No method is named, as in a configuration that nobody has written yet."""
+
+    settings = replace(SETTINGS, revive={})
+
+    def test_an_open_program_is_shown_before_its_reset_and_a_person_called_after_it(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.limited(100)
+        self.pass_time(50)
+        self.assertEqual(self.told("owner", "held", "needs"), ("program", "no-method", None))
+        said = open_program(self.only(), self.now()) or ""
+        self.assertIn("nothing will be done; name `type_into` in [revive.claude]", said)
+        self.pass_time(700)
+        self.assertEqual(self.told("needs"), ("its open program does not go on",))
+        self.assertEqual(self.story(), ["stopped", "needs-you"])
+
+    def test_a_program_that_ends_calls_nobody(self) -> None:
+        self.world.owners["claude", "s"] = Owner.PROGRAM
+        self.limited(100)
+        self.pass_time(50)
+        self.world.owners.clear()
+        self.pass_time(LOOK + 5)
+        self.assertEqual(self.told("owner"), ("gone",))
+        self.pass_time(700)
+        self.assertEqual(self.story(), ["stopped"])
+
+    def test_nothing_is_looked_for_once_nothing_can_go_on(self) -> None:
+        self.world.write("s", Kind.FINISHED)
+        self.pass_time(20)
+        looks = self.world.looks
+        self.pass_time(3600, step=10)
+        self.assertEqual(self.world.looks, looks)

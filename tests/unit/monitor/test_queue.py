@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.forecast import Forecast, Outlook
 from palingenesis.monitor.ledger import Ledger
 from palingenesis.monitor.settings import HomeRevival
-from palingenesis.words import Kind, Owner
+from palingenesis.words import Event, Kind, Owner
 from tests.unit.monitor.fake_world import Start
 from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
@@ -219,6 +220,41 @@ class HandingOverTests(QueueTestCase):
         self.assertEqual(self.methods(), ["exec"])
 
 
+class ForecastTests(QueueTestCase):
+    """The report without a daemon looks at what has a session, as the daemon does."""
+
+    def forecast(self) -> Outlook:
+        entries, sums = self.monitor._ledger.entries(), self.monitor._ledger.sums
+        stop = next(each for each in reversed(entries) if each.event is Event.STOPPED)
+        forecast = Forecast(self.settings, sums, entries, self.world.view(), self.times)
+        found = forecast.outlook(stop)
+        self.assertEqual(found, self.monitor._outlook(stop))
+        return found
+
+    def test_an_open_program_will_be_handed_its_prompt(self) -> None:
+        self.open()
+        self.limited(3000, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.forecast(), (None, self.only()["due"], "a program"))
+
+    def test_a_message_that_waits_already(self) -> None:
+        self.world.queue["s"] = True
+        self.open()
+        self.limited(3000, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.forecast(), ("its agent still runs", None, "a program"))
+
+    def test_a_program_that_takes_no_message(self) -> None:
+        self.open(interactive=False)
+        self.limited(3000, agent="codex")
+        self.pass_time(SOON)
+        self.assertEqual(self.forecast(), ("its agent still runs", None, "a program"))
+
+    def test_a_message_that_was_handed_over(self) -> None:
+        self.begun()
+        self.assertEqual(self.forecast(), (None, None, "a program"))
+
+
 class NotTakenTests(QueueTestCase):
     def test_nothing_is_queued_twice_however_long_it_waits(self) -> None:
         self.begun()
@@ -242,6 +278,31 @@ class NotTakenTests(QueueTestCase):
                 self.assertEqual(self.reasons("needs-you"), [words])
                 self.pass_time(3600, step=60)
                 self.assertEqual(len(self.world.starts), 1)
+
+    def test_a_person_is_called_if_it_is_not_known_whether_the_program_lives(self) -> None:
+        for queued, words in (
+            (True, "its message waits in the queue"),
+            (False, "its message was lost"),
+        ):
+            with self.subTest(queued=queued):
+                self.setUp()
+                self.begun(queued=queued)
+                self.open(Owner.UNKNOWN)
+                self.pass_time(500)
+                self.assertEqual(self.reasons("needs-you"), [])
+                self.pass_time(100)
+                self.assertEqual(self.reasons("needs-you"), [words])
+                self.assertEqual(self.told("state", "needs"), ("reviving", words))
+
+    def test_nobody_is_called_while_a_command_is_to_follow(self) -> None:
+        self.begun()
+        self.pass_time(560)
+        self.close()
+        self.pass_time(100)
+        self.assertEqual(self.told("state", "owner"), ("reviving", "gone"))
+        self.pass_time(60)
+        self.assertEqual(self.methods(), ["queue", "exec"])
+        self.assertEqual(self.reasons("needs-you"), [])
 
     def test_a_program_that_ends_leaves_it_to_a_command(self) -> None:
         for queued in (True, False, None):
@@ -424,6 +485,23 @@ class RestartTests(QueueTestCase):
         with mock.patch.object(Ledger, "intent", side_effect=OSError(28, "No space left")):
             self.pass_time(SOON)
         self.assertEqual(self.world.starts, [])
+
+    def test_a_message_whose_start_was_not_recorded_ends(self) -> None:
+        self.open()
+        self.limited(30, agent="codex")
+        with mock.patch.object(self.world, "start", self.intend_and_die):
+            self.pass_time(SOON)
+        self.world.queue["s"] = True
+        self.restart()
+        self.prompted(None)
+        self.write(None, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.story()[-1], "worked")
+        self.restart()
+        self.pass_time(20)
+        self.write(Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.assertEqual(self.story()[-1], "ended")
 
 
 class HandOverCommandTests(QueueTestCase):

@@ -10,8 +10,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.cli.report import lines
+from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.report import digest, last_time, sentence
+from palingenesis.monitor.report import digest, facts, last_time, sentence
 from palingenesis.monitor.settings import Project
 from palingenesis.words import Event, Kind
 from tests.support.night import BEGIN, END, HOUR, REVIVES, entry, night_of, staged_night
@@ -39,6 +41,20 @@ class FactsTests(SynchronousTestCase):
                 ("api-id", "given up", "cd /home/you/api && claude --resume api-id"),
             ],
         )
+
+    def test_nobody_is_told_to_start_a_second_program(self) -> None:
+        night = facts(
+            staged_night(),
+            paused=False,
+            since=BEGIN,
+            now=END,
+            forecasts=lambda _: Outlook("its agent still runs", None, "pid 42 (claude) at pts/3"),
+        )
+        needs = [line for line in lines(night) if "continue it there" in line]
+        self.assertEqual(len(needs), 2)
+        for line in needs:
+            self.assertTrue(line.endswith("; continue it there: pid 42 (claude) at pts/3"), line)
+        self.assertNotIn("--resume", "\n".join(lines(night)))
 
     def test_what_failed_has_its_cause_and_its_output(self) -> None:
         self.assertEqual(

@@ -7,11 +7,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from palingenesis.cli.open_programs import open_program
 from palingenesis.monitor import service
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
 from palingenesis.monitor.judge import LOOK
-from palingenesis.monitor.revivals import GONE, RECORD
+from palingenesis.monitor.revivals import GONE, RECORD, RETRY_OF_ONE
+from palingenesis.monitor.service import SteeringError
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Owner
 from tests.programs.nights import Writes
@@ -94,14 +98,36 @@ class DueTests(TypingTestCase):
         self.world.write("s", Kind.TRANSIENT)
         self.pass_time(4000, step=60)
         self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(self.told("doubt"), ("a prompt is typed after a limit only",))
         self.assertEqual(self.world.typings, [])
+        self.close()
+        self.pass_time(LOOK + 5)
+        self.assertEqual(self.told("doubt"), (None,))
 
     def test_nothing_is_typed_for_a_server(self) -> None:
         self.open(Owner.SERVER)
         self.limited(RESET)
         self.pass_time(SOON)
         self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(
+            self.told("doubt"), ("a prompt is typed into a program at a terminal only",)
+        )
         self.assertEqual(self.world.typings, [])
+
+    def test_nothing_is_typed_on_another_system_than_linux(self) -> None:
+        self.patch(settings_module, "TYPES", False)
+        self.limited(RESET)
+        self.pass_time(SOON)
+        self.assertEqual(self.told("method", "held"), ("command", "owner-alive"))
+        self.assertEqual(self.told("doubt"), ("a prompt is typed on Linux only",))
+        self.assertIn("; a prompt is typed on", open_program(self.only(), self.now()) or "")
+        self.assertEqual(self.world.typings, [])
+
+    def test_no_reason_is_given_for_a_session_that_nothing_is_done_for(self) -> None:
+        self.world.write("s", None)
+        self.world.waiting.add("s")
+        self.pass_time(SOON)
+        self.assertEqual(self.told("kind", "owner", "doubt"), ("asking", "program", None))
 
     def test_nothing_is_typed_while_paused(self) -> None:
         self.monitor.pause("a test")
@@ -207,6 +233,75 @@ class SilentTerminalTests(TypingTestCase):
         self.assertEqual((len(self.hung), self.world.typings), (1, []))
 
 
+class AskedTests(TypingTestCase):
+    """A person wants the prompt to be typed now."""
+
+    NAME = "4f1c"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.owners["claude", self.NAME] = Owner.PROGRAM
+
+    def limit(self, seconds: float) -> None:
+        self.limited(seconds, self.NAME)
+        self.pass_time(LOOK + 5)
+
+    def give_up(self) -> None:
+        """Have its prompt stand in the terminal."""
+        self.limit(RESET)
+        self.pass_time(SOON)
+        self.world.typings[-1].finish("a menu is open")
+        self.pass_time(5)
+        self.assertEqual(self.told("state"), ("given-up",))
+
+    def ask(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.monitor.revive(self.NAME, "a person"))
+
+    def assert_refused(self, doubt: str) -> None:
+        before = len(self.world.typings)
+        error = self.failureResultOf(self.ask(), SteeringError).value
+        self.assertEqual(str(error), f"claude session {self.NAME}: owner-alive: {doubt}")
+        self.assertNotIn("asked", self.story())
+        self.assertEqual(len(self.world.typings), before)
+
+    def test_a_prompt_is_typed_before_the_reset(self) -> None:
+        self.limit(10_000)
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_what_is_in_doubt_now(self) -> None:
+        self.limit(10_000)
+        self.assertEqual(self.told("doubt"), (None,))
+        self.world.doubts[self.NAME] = "its pane is in copy mode"
+        self.assert_refused("its pane is in copy mode")
+
+    def test_what_was_in_doubt_before(self) -> None:
+        self.world.doubts[self.NAME] = "its pane is in copy mode"
+        self.limit(10_000)
+        self.assertEqual(self.told("doubt"), ("its pane is in copy mode",))
+        self.world.doubts.clear()
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 1)
+
+    def test_what_is_in_doubt_of_a_session_that_is_given_up(self) -> None:
+        self.give_up()
+        self.world.doubts[self.NAME] = "its input line is not empty"
+        self.assert_refused("its input line is not empty")
+
+    def test_what_a_key_was_not_pressed_for_a_moment_ago(self) -> None:
+        self.limit(RESET)
+        self.pass_time(SOON)
+        self.world.typings[-1].finish("its pane has just changed", typed=False)
+        self.pass_time(5)
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 2)
+
+    def test_a_session_that_is_given_up_and_in_no_doubt(self) -> None:
+        self.give_up()
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.world.typings), 2)
+
+
 class OutcomeTests(TypingTestCase):
     def test_a_typed_prompt_has_worked_once_the_agent_answers(self) -> None:
         self.sent()
@@ -256,13 +351,6 @@ class OutcomeTests(TypingTestCase):
         self.assertEqual(len(self.reasons("needs-you")), 2)
         self.assertIn("was not sent", self.told("needs")[0])
 
-    def test_what_was_not_typed_is_tried_again(self) -> None:
-        self.begun().finish("its pane has just changed", typed=False)
-        self.pass_time(self.settings.retry[0] + LOOK)
-        self.assertEqual(len(self.world.typings), 2)
-        self.assertEqual(self.reasons("failed"), ["its pane has just changed"])
-        self.assertNotIn("needs-you", self.story())
-
     def test_another_limit_is_a_stop_of_its_own(self) -> None:
         self.sent()
         self.limited(1000)
@@ -311,6 +399,79 @@ class OutcomeTests(TypingTestCase):
         self.pass_time(4000, step=60)
         self.assertEqual(self.told("kind", "held"), ("died", "crashes"))
         self.assertEqual(self.world.starts, [])
+
+
+class UntypedTests(TypingTestCase):
+    """No key was pressed: that was no attempt, as a command that could not be started is none."""
+
+    def untyped(self, doubt: str = "its pane has just changed") -> None:
+        self.begun().finish(doubt, typed=False)
+        self.pass_time(5)
+
+    def test_it_is_tried_again_after_a_while(self) -> None:
+        self.untyped()
+        self.assertEqual(
+            self.told("state", "held", "doubt", "attempts"),
+            ("stopped", "owner-alive", "its pane has just changed", 0),
+        )
+        self.assertEqual(self.reasons("failed"), ["not started: its pane has just changed"])
+        self.pass_time(RETRY_OF_ONE - 10)
+        self.assertEqual(len(self.world.typings), 1)
+        self.pass_time(LOOK + 20)
+        self.assertEqual(len(self.world.typings), 2)
+        self.world.typings[-1].finish()
+        self.pass_time(5)
+        self.assertEqual(self.story()[-2:], ["intent", "started"])
+
+    def test_it_costs_no_attempt_and_no_start_of_the_hour(self) -> None:
+        self.limited(RESET)
+        for number in range(1, 3 * self.settings.attempts):
+            self.pass_time(RETRY_OF_ONE + LOOK + 200, step=5)
+            self.assertEqual(len(self.world.typings), number)
+            self.world.typings[-1].finish("its pane has just changed", typed=False)
+            self.pass_time(5)
+            self.assertEqual(self.told("attempts"), (0,))
+            self.assertEqual(self.monitor._ledger.starts("claude"), [])
+        self.assertNotIn("gave-up", self.story())
+        self.assertEqual(self.monitor.started, 0)
+
+    def test_a_person_is_called_once_if_it_has_not_gone_on_within_its_time(self) -> None:
+        self.untyped()
+        self.assertNotIn("needs-you", self.story())
+        self.pass_time(RETRY_OF_ONE - 10)
+        need = "its open program does not go on: its pane has just changed"
+        self.assertEqual(self.reasons("needs-you"), [need])
+
+    def test_a_newer_stop_is_not_in_that_doubt(self) -> None:
+        typing = self.begun()
+        self.limited(RESET)
+        typing.finish("the transcript has a newer record", typed=False)
+        self.pass_time(RESET + 20)
+        self.assertEqual(len(self.world.typings), 2)
+
+    def test_a_program_that_ends_meanwhile_leaves_it_to_a_command(self) -> None:
+        self.untyped()
+        self.close()
+        self.pass_time(LOOK + 10)
+        self.assertEqual(len(self.world.starts), 1)
+
+    def test_the_prompt_of_an_earlier_attempt_is_no_stop_of_its_own(self) -> None:
+        only_typed = HomeRevival(type_into=True, prompt="go on")
+        self.monitor.configure(replace(self.settings, revive={"claude": only_typed}))
+        self.sent()
+        self.world.write("s", None, prompt="go on", typed=True)
+        self.close()
+        self.pass_time(GONE + LOOK)
+        self.open()
+        self.pass_time(LOOK)
+        self.assertEqual(self.reasons("failed"), ["it was taken, and no answer came"])
+        self.assertEqual(len(self.world.typings), 2)
+        self.world.typings[-1].finish("its pane has just changed", typed=False)
+        self.pass_time(5)
+        self.restart()
+        self.pass_time(LOOK + 5)
+        self.assertEqual(self.told("kind"), ("limit",))
+        self.assertEqual(len(self.world.typings), 3)
 
 
 class JustBeforeAKeyTests(TypingTestCase):
@@ -392,3 +553,19 @@ class RestartedTests(TypingTestCase):
         self.pass_time(5)
         self.assertEqual(self.story()[-1], "worked")
         self.assertEqual(len(self.world.typings), 1)
+
+    def test_what_has_worked_ends_once(self) -> None:
+        self.sent()
+        self.world.write("s", None, progress=True)
+        self.pass_time(60)
+        self.restart()
+        self.pass_time(60)
+        self.assertEqual(self.story()[-1], "worked")
+        self.world.write("s", Kind.FINISHED, progress=True)
+        self.pass_time(20)
+        self.restart()
+        self.pass_time(20)
+        self.assertEqual(self.story()[-2:], ["worked", "ended"])
+        (ended,) = (each for each in self.monitor.log(100) if each["event"] == "ended")
+        self.assertGreaterEqual(ended["seconds"], 120.0)
+        self.assertEqual(self.monitor._ledger.sums.seconds, ended["seconds"])

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import child, machine
+from palingenesis.monitor import typist as typist_module
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import InputLine
-from palingenesis.monitor.processes import Process
+from palingenesis.monitor.homes import Home
+from palingenesis.monitor.processes import Process, look_at
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.tmux import Client, Doubt, Pane, Place, place_of
-from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, doubt_of
+from palingenesis.monitor.tmux import Client, Doubt, Pane, Place, Tmux, place_of
+from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, Typed, Typist, doubt_of
 
 NOW = 1_000_000.0
 PANE = Pane(
@@ -145,6 +149,142 @@ class PlaceTests(SynchronousTestCase):
             self.skipTest("needs root")
         os.chown(self.path, 65534, 65534)
         self.assertIn("not a socket", self.doubt(TMUX=f"{self.path},300,0", TMUX_PANE="%3"))
+
+
+class StagedTmux(Tmux):
+    """
+    A tmux that only notes its keys.
+
+    :ivar keys: what was typed, or pressed.
+    :ivar takes: whether it presses Enter; None if it does not answer.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.takes: bool | None = True
+
+    def type(self, text: str, state: str) -> bool:  # noqa: ARG002
+        self.keys.append(text)
+        return True
+
+    def enter(self, state: str) -> bool:  # noqa: ARG002
+        self.keys.append("Enter")
+        if self.takes is None:
+            raise Doubt("its tmux does not answer within 2 seconds")
+        return self.takes
+
+
+class StagedTypist(Typist):
+    """
+    A typist that sees what a test shows.
+
+    :ivar columns: the place of the cursor at each look; the last one stays.
+    """
+
+    def __init__(self, columns: tuple[int, ...]) -> None:
+        super().__init__(Home("claude", "claude", "/"), Identity("id", "/"), {})
+        self.tmux = StagedTmux()
+        self.columns = list(columns)
+
+    def _look(self) -> tuple[Look, Tmux]:
+        column = self.columns.pop(0) if len(self.columns) > 1 else self.columns[0]
+        return replace(LOOK, pane=replace(PANE, screen=Screen((), 80, (column, 21)))), self.tmux
+
+
+class EnterTests(SynchronousTestCase):
+    """When Enter is pressed, once the text stands in the line."""
+
+    def setUp(self) -> None:
+        self.patch(typist_module, "BETWEEN", 0.0)
+
+    def typed(self, typist: StagedTypist) -> Typed:
+        return typist.type("go on", lambda: None)
+
+    def test_it_is_pressed_once_the_screen_is_at_rest(self) -> None:
+        # One look at the empty line, and five while the screen comes to rest.
+        typist = StagedTypist((2, 3, 4, 5, 7, 7))
+        self.assertEqual(self.typed(typist), Typed(True, True))
+        self.assertEqual(typist.tmux.keys, ["go on", "Enter"])
+        self.assertEqual(typist.columns, [7])
+
+    def test_it_is_not_pressed_while_the_screen_changes(self) -> None:
+        self.patch(typist_module, "STANDING", 0.02)
+        typist = StagedTypist(tuple(range(100_000)))
+        told = self.typed(typist)
+        self.assertEqual(told, Typed(True, False, "its screen does not come to rest"))
+        self.assertEqual(typist.tmux.keys, ["go on"])
+
+    def test_it_may_have_been_pressed_if_nothing_answers(self) -> None:
+        typist = StagedTypist((2, 7))
+        typist.tmux.takes = None
+        self.assertEqual(self.typed(typist), Typed(True, True))
+        self.assertEqual(typist.tmux.keys, ["go on", "Enter"])
+
+    def test_it_was_not_pressed_if_the_pane_has_changed(self) -> None:
+        self.patch(typist_module, "STANDING", 0.02)
+        typist = StagedTypist((2, 7))
+        typist.tmux.takes = False
+        told = self.typed(typist)
+        self.assertEqual((told.typed, told.sent), (True, False))
+
+
+class LookTests(SynchronousTestCase):
+    """What cannot be seen is a doubt."""
+
+    def setUp(self) -> None:
+        self.line = InputLine(os.getpid(), "", lambda _: None, lambda *_: None)
+        process = look_at(os.getpid())
+        assert process is not None
+        self.line = replace(self.line, start=process.start)
+        self.patch(AGENTS["claude"], "input_line", lambda *_: self.line)
+        self.typist = Typist(Home("claude", "claude", "/"), Identity("id", "/"), {})
+
+    def test_another_process_has_its_pid_by_now(self) -> None:
+        self.line = replace(self.line, start="1")
+        self.assertEqual(self.typist.doubt(), "it has just ended")
+
+    def test_an_environment_that_cannot_be_read(self) -> None:
+        self.patch(typist_module, "environment_of", lambda _: None)
+        self.assertEqual(self.typist.doubt(), "its environment cannot be read")
+
+    def test_an_environment_without_tmux(self) -> None:
+        self.patch(typist_module, "environment_of", lambda _: {})
+        self.assertEqual(self.typist.doubt(), "it does not run in tmux")
+
+
+class AnswerTests(SynchronousTestCase):
+    """What tmux answers."""
+
+    PARTS = ("4000|0|0|0|80|24|2|21|0|300|/dev/pts/3|claude", "%3|$1|7|7", "", "\n" * 23)
+
+    def look(self, *parts: str) -> Pane:
+        answer = "mark\n".join(f"{part}\n" if part else "" for part in parts)
+        self.patch(secrets, "token_hex", lambda _: "mark")
+        self.patch(child, "find_program", lambda *_: "/bin/tmux")
+        self.patch(machine, "run", lambda *_, **__: answer)
+        return Tmux(LOOK.place, {}).look()
+
+    def test_it_is_understood(self) -> None:
+        pane = self.look(*self.PARTS)
+        self.assertEqual((pane.state, pane.pid), (PANE.state, 4000))
+        self.assertEqual((pane.server, pane.terminal, pane.command), (300, "pts/3", "claude"))
+
+    def test_it_is_not_understood(self) -> None:
+        pane, session, clients, rows = self.PARTS
+        for parts in (
+            (pane.replace("|24|", "||"), session, clients, rows),
+            (pane.replace("|300|", "|x|"), session, clients, rows),
+            (pane.rpartition("|")[0], session, clients, rows),
+            (pane, "%3|$1|7", clients, rows),
+            (pane, "%3|$1|now|7", clients, rows),
+            (pane, session, "$1|7", rows),
+        ):
+            doubt = self.assertRaises(Doubt, self.look, *parts)
+            self.assertEqual(str(doubt), "its tmux is not understood; 3.0 or newer is")
+
+    def test_the_pane_is_gone(self) -> None:
+        for parts in (self.PARTS[:1], (self.PARTS[0], "%4|$1|7|7", *self.PARTS[2:])):
+            self.assertEqual(str(self.assertRaises(Doubt, self.look, *parts)), "its pane is gone")
 
 
 class OtherAgentTests(SynchronousTestCase):
