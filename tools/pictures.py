@@ -234,17 +234,19 @@ class Night:
         blog = Claude(self._claude, "blog")
         blog.fails(at("06:50"), "overloaded", apiErrorStatus=529)
         fails = self._revives(self._stops(blog, due="06:55"), "06:55", 6262)
-        self._ledger.failed(fails, 1)
+        blog.fails(at("06:56"), "overloaded", apiErrorStatus=529)
+        self._ledger.failed(fails, 1, reason="an error of the service or of the network")
+        self._stops(blog, due="07:11", fresh=False)
         Claude(self._claude, "billing").calls(NOW - 2)
         search = Codex(self._codex, "search")
         search.begins(at("06:10"))
         search.calls(NOW - 4)
         self._ledger.close()
 
-    def _stops(self, session: Session, due: str | None = None) -> Stop:
+    def _stops(self, session: Session, due: str | None = None, *, fresh: bool = True) -> Stop:
         self._times.now = os.stat(session.path).st_mtime
         stop = session.stop()
-        self._ledger.stopped(stop, None if due is None else at(due), fresh=True)
+        self._ledger.stopped(stop, None if due is None else at(due), fresh=fresh)
         return stop
 
     def _revives(self, stop: Stop, time: str, pid: int) -> Attempt:
@@ -299,7 +301,7 @@ def open_page(browser: Any, url: str) -> str:
     browser.get(url)
     wait_for_text(browser, "count", lambda text: text.startswith("7 of 7 "))
     wait_for_text(browser, "night-rows", lambda text: "planned" in text)
-    wait_for_text(browser, "log", lambda text: text.count("stopped") == 4)
+    wait_for_text(browser, "log", lambda text: text.count("stopped") == 5)
     return wait_for_text(browser, "sentence", lambda text: " work" in text)
 
 

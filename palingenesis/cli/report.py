@@ -135,9 +135,12 @@ def _what(key: str, fact: Mapping[str, Any]) -> str:
     """Return what a list of the report says of one session."""
     match key:
         case "needs_you":
-            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT])})"
+            how = "; if its window is still open, go on there; if not, type:"
+            reason = f"{fact[Key.REASON]} (since {clock(fact[Key.AT])})"
+            return reason + how if fact["line"] else reason
         case "failed":
-            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT])}: {fact['cause']}"
+            how = "; see what it printed:" if fact["line"] else ""
+            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT])}: {fact['cause']}{how}"
         case "went_on":
             until = "and may still work" if fact["running"] else "in all"
             return f"from {clock(fact[Key.AT])}, {in_words(int(fact[Key.SECONDS]))} {until}"

@@ -40,10 +40,13 @@ MARKS = {
 }
 #: Seconds that the picture looks ahead at most, and the least that it shows of them.
 AHEAD, MARGIN = 6 * 3600.0, 0.04
-#: Pixels: a lane's label, its bar, the room below it, and the scale at the bottom.
-_LABEL, _BAR, _GAP, _SCALE = 18, 16, 12, 22
+#: Pixels: a lane's label, its bar, the marks below it, and the scale at the bottom.
+_LABEL, _BAR, _MARKS, _SCALE = 18, 16, 18, 22
+_LANE = _LABEL + _BAR + _MARKS
 #: The width of a mark in pixels, and how close two may be, in percent, on a narrow screen.
-_MARK, _CLOSE = 12, 4.0
+_MARK, _CLOSE = 12, 4.5
+#: How close a time of the scale may be to the word "now", in percent, on a narrow screen.
+_NOW = 12.0
 #: Seconds between two lines of the scale, and the most lines.
 _STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LINES = 6
@@ -52,7 +55,15 @@ _PAINT = {
     "waiting": 'fill="url(#night-hatched)" stroke="currentColor"',
     "stopped": 'fill="none" stroke="currentColor"',
     "reviving": 'fill="url(#night-dotted)" stroke="currentColor"',
-    "unknown": 'fill="none" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="2 4"',
+    "unknown": 'fill="currentColor" fill-opacity="0.5"',
+}
+#: How each of them looks, in words.
+_LOOKS = {
+    "working": "solid",
+    "waiting": "hatched",
+    "stopped": "outlined",
+    "reviving": "dotted",
+    "unknown": "a thin line",
 }
 _PATTERNS = (
     '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
@@ -73,7 +84,7 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     told = clock if offset is None else partial(_clock_at, offset)
     lanes = night["lanes"]
     span = _Span(night)
-    height = len(lanes) * (_LABEL + _BAR + _GAP) + _SCALE
+    height = len(lanes) * _LANE + _SCALE
     title = f"The night from {told(night['since'])} to {told(night['now'])}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
@@ -84,11 +95,14 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
         *_scale(span, height, told, offset),
     ]
     for number, lane in enumerate(lanes):
-        parts += _lane(lane, span, number * (_LABEL + _BAR + _GAP), told)
+        parts += _lane(lane, span, number * _LANE, told)
     now = span.place(night["now"])
+    # Its gaps are where the marks are.
     parts.append(
         f'<g><title>now, {told(night["now"])}</title><line x1="{now}" x2="{now}" y1="0" '
-        f'y2="{height - _SCALE}" stroke="currentColor" stroke-width="2"/></g></svg>'
+        f'y2="{height - _SCALE}" stroke="currentColor" stroke-width="2" '
+        f'stroke-dasharray="{_LABEL + _BAR} {_MARKS}"/><text x="{now}" y="{height - 6}" '
+        f'text-anchor="middle" font-weight="bold" fill="currentColor">now</text></g></svg>'
     )
     return "\n".join(parts)
 
@@ -136,6 +150,7 @@ class _Span:
         planned = [lane["planned"] for lane in night["lanes"] if lane["planned"] is not None]
         last = min(max([now, *planned]), now + AHEAD)
         self.start: float = night["since"]
+        self.now: float = now
         self.end: float = last + max(last - self.start, 1.0) * MARGIN
 
     def percent(self, at: float) -> float:
@@ -161,10 +176,12 @@ def _lane(
         f"<title>{escape(printable(full, MESSAGE_LIMIT))}</title></text>"
     )
     bar = f'y="{top + _LABEL}" height="{_BAR}"'
+    thin = f'y="{top + _LABEL + _BAR // 2}" height="1"'
     for each in lane["segments"]:
         start, end = span.percent(each["from"]), span.percent(each["to"])
         yield (
-            f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" {bar} '
+            f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" '
+            f"{thin if each['what'] == 'unknown' else bar} "
             f"{_PAINT[each['what']]}><title>{escape(_segment(each, told))}</title></rect>"
         )
     if lane["planned"] is not None:
@@ -175,7 +192,7 @@ def _lane(
         )
     for each, shift in _side_by_side(lane["marks"], span):
         yield (
-            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL - 3}" '
+            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL + _BAR + 13}" '
             f'text-anchor="middle" fill="currentColor">{MARKS[each["event"]][0]}'
             f"<title>{escape(_at(each, told))}</title></text>"
         )
@@ -185,15 +202,21 @@ def _lane(
 def _side_by_side(
     marks: Iterable[Mapping[str, Any]], span: _Span
 ) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Yield each mark, and by how many pixels it is moved, so that none hides another."""
-    first, count = -_CLOSE, 0
+    """Yield each mark, and by how many pixels it is moved, so that none is hidden or cut off."""
+    groups: list[list[Mapping[str, Any]]] = []
     for each in marks:
-        at = span.percent(each["at"])
-        if at - first < _CLOSE:
-            count += 1
+        close = groups and span.percent(each["at"]) - span.percent(groups[-1][0]["at"]) < _CLOSE
+        if close:
+            groups[-1].append(each)
         else:
-            first, count = at, 0
-        yield each, count * _MARK
+            groups.append([each])
+    for group in groups:
+        start = span.percent(group[0]["at"])
+        first = _MARK // 2 if start < _CLOSE / 2 else 0
+        if start + len(group) * _CLOSE > 100:
+            first = -_MARK * (len(group) - 1)
+        for number, each in enumerate(group):
+            yield each, first + number * _MARK
 
 
 def _scale(
@@ -210,21 +233,31 @@ def _scale(
         x = span.place(at)
         yield (
             f'<line x1="{x}" x2="{x}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
-            f'stroke-opacity="0.2"/><text x="{x}" y="{height - 6}" text-anchor="middle" '
-            f'fill="currentColor">{told(at)}</text>'
+            'stroke-opacity="0.2"/>'
         )
+        if abs(span.percent(at) - span.percent(span.now)) > _NOW:
+            yield (
+                f'<text x="{x}" y="{height - 6}" text-anchor="middle" fill="currentColor">'
+                f"{told(at)}</text>"
+            )
         at += step
 
 
 def description(night: Mapping[str, Any]) -> str:
-    """Return what the picture shows, and what its signs mean."""
-    count = len(night["lanes"])
-    legend = "; ".join(f"{sign} {words}" for sign, words in MARKS.values())
-    return (
-        f"A lane for each of {count} session{'' if count == 1 else 's'}. Solid: working; hatched: "
-        "waiting; outlined: stopped; dotted: being revived; dashed: not known or planned. "
-        f"Marks: {legend}."
-    )
+    """Return what the picture shows, and what those of its signs mean that are in it."""
+    lanes = night["lanes"]
+    whats = {each["what"] for lane in lanes for each in lane["segments"]}
+    looks = [f"{look}: {SEGMENTS[what]}" for what, look in _LOOKS.items() if what in whats]
+    if any(lane["planned"] is not None for lane in lanes):
+        looks.append("dashed: planned")
+    events = {each["event"] for lane in lanes for each in lane["marks"]}
+    signs = [f"{sign} {words}" for event, (sign, words) in MARKS.items() if event in events]
+    told = [f"A lane for each of {len(lanes)} session{'' if len(lanes) == 1 else 's'}."]
+    if looks:
+        told.append(f"Bars: {'; '.join(looks)}.")
+    if signs:
+        told.append(f"Marks below: {'; '.join(signs)}.")
+    return " ".join(told)
 
 
 def _segment(segment: Mapping[str, Any], told: Callable[[float], str]) -> str:
@@ -232,9 +265,8 @@ def _segment(segment: Mapping[str, Any], told: Callable[[float], str]) -> str:
 
 
 def _mark(mark: Mapping[str, Any]) -> str:
-    words = MARKS[mark["event"]][1]
-    detail = mark["words"].partition(",")[2] or mark["words"].partition(":")[2]
-    return f"{words}:{detail}" if detail else words
+    # The rest has the attempt and the reason.
+    return MARKS[mark["event"]][1] + str(mark["words"]).removeprefix(mark["event"])
 
 
 def _at(mark: Mapping[str, Any], told: Callable[[float], str]) -> str:

@@ -4,6 +4,7 @@ import { ask, read } from "./connection.js";
 import { element } from "./dom.js";
 import { nameOf } from "./sessions.js";
 import { clock } from "./times.js";
+import { MARKS, SEGMENTS } from "./words.js";
 
 /** Events within this time lead to one new picture. */
 const PAUSE_MS = 1000;
@@ -53,8 +54,11 @@ function showRows(lanes) {
   const rows = [];
   for (const lane of lanes) {
     const told = [
-      ...lane.segments.map((each) => [each.from, `${each.what} until ${clock(each.to)}`]),
-      ...lane.marks.map((each) => [each.at, each.words]),
+      ...lane.segments.map((each) => [each.from, `${SEGMENTS[each.what]} until ${clock(each.to)}`]),
+      ...lane.marks.map((each) => [
+        each.at,
+        MARKS[each.event] + each.words.slice(each.event.length),
+      ]),
     ];
     told.sort(([a], [b]) => a - b);
     if (lane.planned !== null) {

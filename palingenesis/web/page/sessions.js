@@ -1,7 +1,7 @@
 /** What the sessions say: the sentence, what needs a person, and their order. */
 
 import { clock, isTime } from "./times.js";
-import { KINDS, REASONS, exit } from "./words.js";
+import { KINDS, REASONS, cause } from "./words.js";
 
 const CALLING = ["asking", "refused", "context"];
 const UNPRINTABLE = /(?! )[\p{C}\p{Z}]/gu;
@@ -63,8 +63,8 @@ export function failuresIn(entries, now = Date.now() / 1000) {
     } else if (entry.event === "failed") {
       const by = killed.get(key);
       const isKilled = by !== undefined && by.attempt === entry.attempt;
-      const cause = isKilled ? `ended by the daemon: ${by.reason}` : (entry.reason ?? exit(entry));
-      failures.set(key, { ...entry, cause });
+      const why = isKilled ? `ended by the daemon: ${by.reason}` : cause(entry);
+      failures.set(key, { ...entry, cause: why });
     } else if (entry.event === "worked") {
       failures.delete(key);
     }
@@ -84,9 +84,22 @@ export function nextAttempt(entry, sessions) {
   return isTime(due) ? `; the next attempt is at ${clock(due)}` : "";
 }
 
-/** Return the line with which a person goes on with a session. */
+/** Return how a person goes on with a session, before the line to type, if there is one. */
+export function advice(session, line) {
+  if (session.owner === "program") {
+    return `It is still open${session.who ? ` (${session.who})` : ""}: go on there.`;
+  }
+  if (line === null) {
+    return "";
+  }
+  return session.owner === "gone"
+    ? "Type in a terminal:"
+    : "If its window is still open, go on there. If not, type in a terminal:";
+}
+
+/** Return the line with which a person goes on with a session; null for one that is open. */
 export function continuation(session) {
-  if (!Object.hasOwn(CONTINUE, session.agent)) {
+  if (!Object.hasOwn(CONTINUE, session.agent) || session.owner === "program") {
     return null;
   }
   const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");
@@ -108,8 +121,9 @@ function quoted(word) {
  * Say in one sentence how the sessions are.
  *
  * @param status counts the sessions that are left out too.
+ * @param failed how many revivals have failed, and not worked since.
  */
-export function sentence(sessions, status) {
+export function sentence(sessions, status, failed = 0) {
   const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
@@ -130,7 +144,8 @@ export function sentence(sessions, status) {
   }
   const parts = [
     counted(needs, "needs you", "need you"),
-    counted(waits, "waits", "wait") + next,
+    counted(failed, "revival failed", "revivals failed"),
+    counted(waits, "waits for a reset or a retry", "wait for a reset or a retry") + next,
     counted(works, "works", "work"),
   ].filter(Boolean);
   return parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
@@ -163,6 +178,8 @@ export function storyOf(session) {
   const parts = [];
   if (session.kind) {
     parts.push(KINDS[session.kind] ?? session.kind);
+  } else if (session.state === "quiet") {
+    parts.push("in the middle of a turn, with nothing new for a while");
   }
   const due = dueOf(session);
   const waits = session.held === "not-due" && isTime(due);

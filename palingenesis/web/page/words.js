@@ -34,7 +34,8 @@ export const REASONS = {
   hours: "it is revived when the configuration's hours begin",
   "already-running": "its revival is running",
   "owner-alive": "its agent still runs; continue it there",
-  "owner-unknown": "it is unknown whether its agent still runs; continue it yourself",
+  "owner-unknown":
+    "its window may still be open, and the daemon cannot tell; if it is closed, continue it yourself",
   directory: "its directory is gone or not yours; restore it",
   attempts: "it has used up its attempts; continue it yourself",
   "at-once": "another session of its home goes first",
@@ -51,7 +52,7 @@ export const EVENTS = {
   intent: (entry) => `${revival(entry)} begins`,
   started: (entry) => `${revival(entry)} started, pid ${entry.pid ?? "unknown"}`,
   worked: (entry) => `${revival(entry)} worked`,
-  failed: (entry) => `${revival(entry)} failed (${entry.reason ?? exit(entry)})`,
+  failed: (entry) => `${revival(entry)} failed: ${cause(entry)}`,
   "gave-up": () => "given up",
   left: () => "left by its user",
   ended: (entry) => `${revival(entry)} ended (${exit(entry)})`,
@@ -71,8 +72,36 @@ function revival(entry) {
   return `revival ${entry.attempt ?? "of unknown number"}`;
 }
 
+/** What the picture of the night shows of a session, over a time and at a moment. */
+export const SEGMENTS = {
+  working: "working",
+  waiting: "stopped, and waiting",
+  stopped: "stopped",
+  reviving: "being revived",
+  unknown: "not known",
+};
+export const MARKS = {
+  started: "revival started",
+  worked: "revival worked",
+  failed: "revival failed",
+  "needs-you": "needs you",
+  "gave-up": "given up",
+  left: "left by its user",
+  killed: "ended by the daemon",
+  ended: "revival ended",
+  continued: "goes on under another id",
+};
+
+/** Return why a revival failed, as far as its entry tells. */
+export function cause(entry) {
+  if (!entry.reason) {
+    return exit(entry);
+  }
+  return entry.exit ? `${entry.reason} (${exit(entry)})` : entry.reason;
+}
+
 /** Return how a command ended. */
-export function exit(entry) {
+function exit(entry) {
   if (!Number.isInteger(entry.exit)) {
     return "its exit status is unknown";
   }
