@@ -14,7 +14,7 @@ from palingenesis.agents import NO_VARIABLES, continuation
 from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry, Name
-from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.text import NAME_LIMIT, clock, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, State
 
 #: Returns what becomes of a session, by the entry of its last stop; None if that is not known.
@@ -86,7 +86,7 @@ def sentence(night: Mapping[str, Any]) -> str:
         parts.append(f"{went} went on")
     if waits:
         dues = [each[Key.DUE] for each in night[State.WAITING] if each[Key.DUE] is not None]
-        when = clock(min(dues)) if dues else None
+        when = clock(min(dues), night["now"]) if dues else None
         next_one = f" until {when}" if waits == 1 else f" (the next until {when})"
         waiting = f"{waits} wait{'s' if waits == 1 else ''} for a reset or a retry"
         parts.append(waiting if when is None else waiting + next_one)
@@ -113,11 +113,6 @@ def digest(night: Mapping[str, Any]) -> dict[str, Any]:
     failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night[Event.FAILED]]
     first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
     return {Key.AT: night["now"], Key.EVENT: Event.DIGEST, "summary": "\n".join(first)}
-
-
-def clock(at: float) -> str:
-    """Return a time of day, in the local zone."""
-    return time.strftime("%H:%M", time.localtime(at))
 
 
 def name_of(fact: Mapping[str, Any]) -> str:

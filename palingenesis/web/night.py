@@ -11,7 +11,7 @@ import time
 from functools import partial
 from html import escape
 
-from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, clock, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,15 +38,17 @@ MARKS = {
     "ended": ("•", "revival ended"),
     "continued": ("→", "goes on under another id"),
 }
-#: Seconds that the picture looks ahead at most, and the least that it shows of them.
-AHEAD, MARGIN = 6 * 3600.0, 0.04
+#: Seconds that the picture looks ahead at most.
+AHEAD = 6 * 3600.0
+#: The room to its right, as a share of its time: if nothing is planned, and for a planned time.
+MARGIN, PLANNED = 0.04, 0.15
 #: Pixels: a lane's label, its bar, the marks below it, and the scale at the bottom.
 _LABEL, _BAR, _MARKS, _SCALE = 18, 16, 18, 22
 _LANE = _LABEL + _BAR + _MARKS
 #: The width of a mark in pixels, and how close two may be, in percent, on a narrow screen.
 _MARK, _CLOSE = 12, 4.5
-#: How close a time of the scale may be to the word "now", in percent, on a narrow screen.
-_NOW = 12.0
+#: Half the width of a time in the scale, in percent, on a narrow screen.
+_TIME = 6.0
 #: Seconds between two lines of the scale, and the most lines.
 _STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LINES = 6
@@ -63,7 +65,7 @@ _LOOKS = {
     "waiting": "hatched",
     "stopped": "outlined",
     "reviving": "dotted",
-    "unknown": "a thin line",
+    "unknown": "thin line",
 }
 _PATTERNS = (
     '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
@@ -81,28 +83,29 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     :param night: what `palingenesis.monitor.report.facts` returns.
     :param offset: the zone of its times, in seconds east of UTC; the local zone if None.
     """
-    told = clock if offset is None else partial(_clock_at, offset)
+    told = partial(_told, night["now"], offset)
     lanes = night["lanes"]
     span = _Span(night)
     height = len(lanes) * _LANE + _SCALE
-    title = f"The night from {told(night['since'])} to {told(night['now'])}"
+    title = f"The night from {told(night['since'])} to now"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
         f'<title id="night-title">{escape(title)}</title>',
         f'<desc id="night-desc">{escape(description(night))}</desc>',
         _PATTERNS,
-        *_scale(span, height, told, offset),
+        *_scale(span, height, offset),
     ]
     for number, lane in enumerate(lanes):
         parts += _lane(lane, span, number * _LANE, told)
     now = span.place(night["now"])
     # Its gaps are where the marks are.
     parts.append(
-        f'<g><title>now, {told(night["now"])}</title><line x1="{now}" x2="{now}" y1="0" '
-        f'y2="{height - _SCALE}" stroke="currentColor" stroke-width="2" '
-        f'stroke-dasharray="{_LABEL + _BAR} {_MARKS}"/><text x="{now}" y="{height - 6}" '
-        f'text-anchor="middle" font-weight="bold" fill="currentColor">now</text></g></svg>'
+        f"<g><title>now, {clock(night['now'], night['now'], offset)}</title>"
+        f'<line x1="{now}" x2="{now}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
+        f'stroke-width="2" stroke-dasharray="{_LABEL + _BAR} {_MARKS}"/>'
+        f'<text x="{now}" y="{height - 6}" text-anchor="middle" font-weight="bold" '
+        'fill="currentColor">now</text></g></svg>'
     )
     return "\n".join(parts)
 
@@ -113,9 +116,9 @@ def rows(
     """
     Yield the facts of the picture as the rows of a table: session, time, and what happened.
 
-    :param told: returns a time of day; that in the local zone if None.
+    :param told: returns a time in words; that in the local zone if None.
     """
-    told = told or clock
+    told = told or partial(_told, night["now"], None)
     for lane in night["lanes"]:
         facts = [(each["from"], _segment(each, told)) for each in lane["segments"]]
         facts += [(each["at"], _mark(each)) for each in lane["marks"]]
@@ -126,13 +129,8 @@ def rows(
             yield name_of(lane), told(lane["planned"]), "planned: revival"
 
 
-def clock(at: float) -> str:
-    """Return a time of day, in the local zone."""
-    return time.strftime("%H:%M", time.localtime(at))
-
-
-def _clock_at(offset: int, at: float) -> str:
-    return time.strftime("%H:%M", time.gmtime(at + offset))
+def _told(now: float, offset: int | None, at: float) -> str:
+    return "now" if at == now else clock(at, now, offset)
 
 
 def name_of(lane: Mapping[str, Any]) -> str:
@@ -148,10 +146,12 @@ class _Span:
     def __init__(self, night: Mapping[str, Any]) -> None:
         now = night["now"]
         planned = [lane["planned"] for lane in night["lanes"] if lane["planned"] is not None]
-        last = min(max([now, *planned]), now + AHEAD)
         self.start: float = night["since"]
         self.now: float = now
-        self.end: float = last + max(last - self.start, 1.0) * MARGIN
+        #: What is planned later is shown here.
+        self.last: float = min(max([now, *planned]), now + AHEAD)
+        margin = PLANNED if planned else MARGIN
+        self.end: float = self.last + max(self.last - self.start, 1.0) * margin
 
     def percent(self, at: float) -> float:
         """Return the place of a time, from 0 to 100."""
@@ -185,10 +185,14 @@ def _lane(
             f"{_PAINT[each['what']]}><title>{escape(_segment(each, told))}</title></rect>"
         )
     if lane["planned"] is not None:
+        at, when = span.place(min(lane["planned"], span.last)), told(lane["planned"])
+        # One with its day needs more room.
+        place = f'x="{at}"' if len(when) == len("00:00") else 'x="100%" text-anchor="end"'
         yield (
-            f'<rect x="{span.place(lane["planned"])}" width="2%" {bar} fill="none" '
+            f'<rect x="{at}" width="2%" {bar} fill="none" '
             'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
-            f"<title>planned: revival at {told(lane['planned'])}</title></rect>"
+            f"<title>planned: revival at {when}</title></rect>"
+            f'<text {place} y="{top + 13}" fill="currentColor">{when}</text>'
         )
     for each, shift in _side_by_side(lane["marks"], span):
         yield (
@@ -219,15 +223,14 @@ def _side_by_side(
             yield each, first + number * _MARK
 
 
-def _scale(
-    span: _Span, height: int, told: Callable[[float], str], offset: int | None
-) -> Iterator[str]:
+def _scale(span: _Span, height: int, offset: int | None) -> Iterator[str]:
     whole = span.end - span.start
     step = next((each for each in _STEPS if whole / each <= _LINES), None)
     if step is None:
         step = int(whole / _LINES / 86_400 + 1) * 86_400
     if offset is None:
         offset = time.localtime(span.start).tm_gmtoff
+    form = "%H:%M" if step < 86_400 else "%d %b"
     at = (int(span.start + offset) // step + 1) * step - offset
     while at < span.end:
         x = span.place(at)
@@ -235,10 +238,11 @@ def _scale(
             f'<line x1="{x}" x2="{x}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
             'stroke-opacity="0.2"/>'
         )
-        if abs(span.percent(at) - span.percent(span.now)) > _NOW:
+        near = abs(span.percent(at) - span.percent(span.now)) < 2 * _TIME
+        if not near and _TIME < span.percent(at) < 100 - _TIME:
             yield (
                 f'<text x="{x}" y="{height - 6}" text-anchor="middle" fill="currentColor">'
-                f"{told(at)}</text>"
+                f"{time.strftime(form, time.gmtime(at + offset))}</text>"
             )
         at += step
 
@@ -249,14 +253,14 @@ def description(night: Mapping[str, Any]) -> str:
     whats = {each["what"] for lane in lanes for each in lane["segments"]}
     looks = [f"{look}: {SEGMENTS[what]}" for what, look in _LOOKS.items() if what in whats]
     if any(lane["planned"] is not None for lane in lanes):
-        looks.append("dashed: planned")
+        looks.append("dashed: planned revival")
     events = {each["event"] for lane in lanes for each in lane["marks"]}
     signs = [f"{sign} {words}" for event, (sign, words) in MARKS.items() if event in events]
-    told = [f"A lane for each of {len(lanes)} session{'' if len(lanes) == 1 else 's'}."]
+    told = [f"A lane for {'1 session' if len(lanes) == 1 else f'each of {len(lanes)} sessions'}."]
     if looks:
-        told.append(f"Bars: {'; '.join(looks)}.")
+        told.append(f"{'; '.join(looks).capitalize()}.")
     if signs:
-        told.append(f"Marks below: {'; '.join(signs)}.")
+        told.append(f"Below: {'; '.join(signs)}.")
     return " ".join(told)
 
 

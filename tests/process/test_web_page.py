@@ -569,7 +569,9 @@ class NightTests(AgentTestCase):
         self.begin("s", "limit:6", "finish").wait()
         waits = "1 waits for a reset or a retry until "
         wait_for_text(browser, "sentence", lambda text: text.startswith(waits))
-        wait_for_text(browser, "sessions", lambda text: "a usage limit; revived at " in text)
+        wait_for_text(
+            browser, "sessions", lambda text: "a usage limit; will be revived at " in text
+        )
         shown = wait_for_text(browser, "log", lambda text: "revival 1 ended" in text)
         for words in ("stopped: a usage limit", "revival 1 begins", "revival 1 worked"):
             self.assertIn(words, shown)

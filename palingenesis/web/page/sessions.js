@@ -184,7 +184,7 @@ export function storyOf(session) {
   const due = dueOf(session);
   const waits = session.held === "not-due" && isTime(due);
   if (isTime(due)) {
-    parts.push(`${waits ? "revived at" : "due"} ${clock(due)}`);
+    parts.push(`${waits ? "will be revived at" : "due"} ${clock(due)}`);
   }
   if (session.held && session.held !== "kind" && !waits) {
     parts.push(REASONS[session.held] ?? session.held);
