@@ -38,6 +38,11 @@ PARTS = (
     ("waiting", "waits"),
     ("forecast", "tonight"),
 )
+#: What the lines to type are for, by the list that has them.
+_LINES = {
+    "needs_you": "If a session's window is still open, go on there. If not, type its line.",
+    "failed": "Type a session's line to see what its revival printed.",
+}
 
 
 def report(options: Namespace) -> Exit:
@@ -98,6 +103,8 @@ def lines(night: Mapping[str, Any]) -> list[str]:
         if not entries:
             continue
         shown += ["", title]
+        if any(each.get("line") for each in entries):
+            shown.append(f"  {_LINES[key]}")
         for each in entries:
             shown.append(f"  {_who(each)}  {_what(key, each, now)}")
             if each.get("line"):
@@ -136,14 +143,9 @@ def _what(key: str, fact: Mapping[str, Any], now: float) -> str:
     """Return what a list of the report says of one session at a time."""
     match key:
         case "needs_you":
-            how = "; if its window is still open, go on there; if not, type:"
-            reason = f"{fact[Key.REASON]} (since {clock(fact[Key.AT], now)})"
-            return reason + how if fact["line"] else reason
+            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT], now)})"
         case "failed":
-            how = "; see what it printed:" if fact["line"] else ""
-            return (
-                f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT], now)}: {fact['cause']}{how}"
-            )
+            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT], now)}: {fact['cause']}"
         case "went_on":
             until = "and may still work" if fact["running"] else "in all"
             return f"from {clock(fact[Key.AT], now)}, {in_words(int(fact[Key.SECONDS]))} {until}"
@@ -161,7 +163,10 @@ def _sections(night: Mapping[str, Any]) -> Iterator[str]:
     for key, title in PARTS:
         if not night[key]:
             continue
-        yield f"<h2>{escape(title.capitalize())}</h2>\n<ul>"
+        yield f"<h2>{escape(title.capitalize())}</h2>"
+        if any(each.get("line") for each in night[key]):
+            yield f"<p>{escape(_LINES[key])}</p>"
+        yield "<ul>"
         for each in night[key]:
             line = each.get("line")
             code = f"<br><code>{_words(line)}</code>" if line else ""

@@ -134,7 +134,7 @@ class Revivals:
             # What a daemon before this one has started may have grown, or call a tool.
             running.ended = revival.poll(stall if running.observed else math.inf)
             if revival.is_ending and not was_ending:
-                self._kill(running.attempt, f"nothing grew for {stall:.0f} seconds")
+                self._kill(running.attempt, f"nothing new came for {_length(stall)}")
 
     def _kill(self, attempt: Attempt, reason: str, by: str | None = None) -> None:
         self._ledger.killed(attempt, reason, by)
@@ -450,7 +450,7 @@ class Revivals:
         self._ledger.failed(
             attempt, ended.exit, quick=quick, found=found, reason=reason, waited=waited
         )
-        how = "ended, since nothing grew" if ended.stalled else _shown(ended.exit)
+        how = "ended, since nothing new came" if ended.stalled else _shown(ended.exit)
         if reason is not None:
             how = f"{reason}, {how}" if ended.exit else reason
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
@@ -546,7 +546,7 @@ def _why(running: Running, session: Session | None) -> str | None:
         return "it was taken, and no answer came"
     if running.gone is not None:
         return "its program ended before it took the message"
-    return "its message was not sent" if running.attempt.method else "nothing grew"
+    return "its message was not sent" if running.attempt.method else "nothing new came"
 
 
 def _why_by_records(attempt: Attempt, session: Session | None) -> str | None:
@@ -558,6 +558,10 @@ def _why_by_records(attempt: Attempt, session: Session | None) -> str | None:
     if session.verdict.kind is None:
         return "its prompt has no answer"
     return _STOPS.get(session.verdict.kind)
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _shown(status: int | None) -> str:

@@ -192,7 +192,7 @@ def _lane(
             f'<rect x="{at}" width="2%" {bar} fill="none" '
             'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
             f"<title>planned: revival at {when}</title></rect>"
-            f'<text {place} y="{top + 13}" fill="currentColor">{when}</text>'
+            f'<text {place} y="{top + _LABEL + _BAR + 13}" fill="currentColor">{when}</text>'
         )
     for each, shift in _side_by_side(lane["marks"], span):
         yield (
@@ -206,7 +206,7 @@ def _lane(
 def _side_by_side(
     marks: Iterable[Mapping[str, Any]], span: _Span
 ) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Yield each mark, and by how many pixels it is moved, so that none is hidden or cut off."""
+    """Yield each mark, and by how many pixels it is moved, so that none is hidden."""
     groups: list[list[Mapping[str, Any]]] = []
     for each in marks:
         close = groups and span.percent(each["at"]) - span.percent(groups[-1][0]["at"]) < _CLOSE
@@ -217,7 +217,8 @@ def _side_by_side(
     for group in groups:
         start = span.percent(group[0]["at"])
         first = _MARK // 2 if start < _CLOSE / 2 else 0
-        if start + len(group) * _CLOSE > 100:
+        # What lies ahead of now has not happened.
+        if start + len(group) * _CLOSE > span.percent(span.now):
             first = -_MARK * (len(group) - 1)
         for number, each in enumerate(group):
             yield each, first + number * _MARK

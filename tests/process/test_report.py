@@ -120,8 +120,9 @@ class ReportTests(NightTestCase):
         self.assertEqual(titles[1:], ["needs you", "failed", "went on", "waits", "tonight"])
         for words in (
             "claude ~/api  given up",
-            "if its window is still open, go on there; if not, type:\n    cd ",
-            "exit status 3; see what it printed:\n    palingenesis output api-id",
+            "\nneeds you\n  If a session's window is still open, go on there. If not, type its line.\n",
+            "\nfailed\n  Type a session's line to see what its revival printed.\n",
+            "exit status 3\n    palingenesis output api-id",
             f"cd {self.here('/home/you/api')} && claude --resume api-id",
             "revival 1 at",
             "2 hours in all",

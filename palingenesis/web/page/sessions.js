@@ -52,7 +52,7 @@ export function need({ needs, kind, held }) {
   return told ?? needs;
 }
 
-/** Return the last failure of each session that has not worked since. */
+/** Return the last failure of each session that has not worked since, the newest first. */
 export function failuresIn(entries, now = Date.now() / 1000) {
   const failures = new Map();
   const killed = new Map();
@@ -69,7 +69,8 @@ export function failuresIn(entries, now = Date.now() / 1000) {
       failures.delete(key);
     }
   }
-  return [...failures.values()].filter((entry) => now - entry.at < 86_400);
+  const late = [...failures.values()].filter((entry) => now - entry.at < 86_400);
+  return late.sort((a, b) => b.at - a.at);
 }
 
 /** Return when a session goes on: its own due time may pass before its home's limit does. */
@@ -183,7 +184,7 @@ export function storyOf(session) {
   }
   const due = dueOf(session);
   const waits = session.held === "not-due" && isTime(due);
-  if (isTime(due)) {
+  if (isTime(due) && session.held !== "given-up") {
     parts.push(`${waits ? "will be revived at" : "due"} ${clock(due)}`);
   }
   if (session.held && session.held !== "kind" && !waits) {

@@ -82,11 +82,11 @@ class FactsTests(SynchronousTestCase):
         entries = [
             entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),
             entry("s", 1, Event.STARTED, attempt=1),
-            entry("s", 2, Event.KILLED, attempt=1, reason="nothing grew"),
+            entry("s", 2, Event.KILLED, attempt=1, reason="nothing new came"),
             entry("s", 2, Event.FAILED, attempt=1, exit=-15),
         ]
         (failed,) = night_of(entries)["failed"]
-        self.assertEqual(failed["cause"], "ended by the daemon: nothing grew")
+        self.assertEqual(failed["cause"], "ended by the daemon: nothing new came")
 
     def test_what_went_on_has_how_long(self) -> None:
         self.assertEqual(
