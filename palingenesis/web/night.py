@@ -219,7 +219,7 @@ def _side_by_side(
         first = _MARK // 2 if start < _CLOSE / 2 else 0
         # What lies ahead of now has not happened.
         if start + len(group) * _CLOSE > span.percent(span.now):
-            first = -_MARK * (len(group) - 1)
+            first = -_MARK * (len(group) - 1) - _MARK // 3
         for number, each in enumerate(group):
             yield each, first + number * _MARK
 

@@ -93,7 +93,7 @@ class PictureTests(SynchronousTestCase):
             self.assertTrue(drawn + 9 < bottom < drawn + free, mark.text)
 
     def test_marks_at_either_end_are_not_cut_off(self) -> None:
-        for hours, count, moved in ((0, 2, (6, 18)), (8.99, 4, (-36, -24, -12, 0))):
+        for hours, count, moved in ((0, 2, (6, 18)), (8.99, 4, (-40, -28, -16, -4))):
             known = {"attempt": 1, "exit": 1}
             entries = [entry("s", hours, Event.FAILED, **known) for _ in range(count)]
             root = ElementTree.fromstring(svg(night_of(entries)))
