@@ -580,6 +580,17 @@ class NightTests(AgentTestCase):
         wait_for_text(browser, "status", lambda text: text == "paused")
         self.assertEqual(self.reply("STATUS")["state"], "paused")
 
+    def test_a_revival_is_seen_to_fail_and_why(self) -> None:
+        browser = start_browser(self, self.place.path("profile"))
+        self.start_daemon(self.configure())
+        browser.get(self.reply("WEB open")["url"])
+        self.begin("s", "limit:1", "again:3600").wait()
+        shown = wait_for_text(browser, "failed", lambda text: "the next attempt" in text)
+        self.assertIn(" failed: a usage limit (exit status 1); the next attempt is at ", shown)
+        self.assertIn(f"See what it printed:palingenesis output {self.id_of('s')}", shown)
+        sentence = wait_for_text(browser, "sentence", lambda text: "failed" in text)
+        self.assertTrue(sentence.startswith("1 revival failed, 1 waits for a reset"), sentence)
+
     def test_the_page_says_how_many_sessions_are_left_out(self) -> None:
         number = 400
         for each in range(number):

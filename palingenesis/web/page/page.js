@@ -173,7 +173,7 @@ function sessionElement(session) {
     element(
       "span",
       { class: `state ${STATES.includes(session.state) ? session.state : ""}` },
-      String(session.state),
+      told.stateOf(session),
     ),
     element("span", {}, told.storyOf(session)),
     element(
@@ -320,7 +320,9 @@ at("more").addEventListener("click", () => {
   log.showMore();
   drawNext();
 });
-STATES.forEach((state) => at("state").append(element("option", { value: state }, state)));
+STATES.forEach((state) =>
+  at("state").append(element("option", { value: state }, told.stateOf({ state }))),
+);
 setText(at("zone"), zone());
 
 /** Log in with the code in the address, and return whether there is one. */

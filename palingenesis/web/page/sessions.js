@@ -38,6 +38,11 @@ export function printable(text) {
   return text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
 }
 
+/** Return a session's state as a word for people. */
+export function stateOf({ state }) {
+  return String(state).replaceAll("-", " ");
+}
+
 /** Return the beginning of an id, which is enough for a command. */
 export function shortId(session) {
   return String(session.id ?? "").slice(0, 8);
