@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-#: The lists of the report, in their order: a key of the facts, and its title.
+#: The lists of the report, in their order: a key of the facts, its title, and what the lines to
+#: type are for, if it has any.
 PARTS = (
-    ("needs_you", "needs you"),
-    ("failed", "failed"),
-    ("went_on", "went on"),
-    ("waiting", "waits"),
-    ("forecast", "tonight"),
+    (
+        "needs_you",
+        "needs you",
+        "If a session's window is still open, go on there. If not, type its line.",
+    ),
+    ("failed", "failed", "Type a session's line to see what its revival printed."),
+    ("went_on", "went on", ""),
+    ("waiting", "waits", ""),
+    ("forecast", "tonight", ""),
 )
-#: What the lines to type are for, by the list that has them.
-_LINES = {
-    "needs_you": "If a session's window is still open, go on there. If not, type its line.",
-    "failed": "Type a session's line to see what its revival printed.",
-}
 
 
 def report(options: Namespace) -> Exit:
@@ -98,13 +98,13 @@ def lines(night: Mapping[str, Any]) -> list[str]:
     """Return the report as a text."""
     now = night["now"]
     shown = [f"since {clock(night[Key.SINCE], now)}: {sentence(night)}"]
-    for key, title in PARTS:
+    for key, title, note in PARTS:
         entries = night[key]
         if not entries:
             continue
         shown += ["", title]
         if any(each.get("line") for each in entries):
-            shown.append(f"  {_LINES[key]}")
+            shown.append(f"  {note}")
         for each in entries:
             shown.append(f"  {_who(each)}  {_what(key, each, now)}")
             if each.get("line"):
@@ -160,12 +160,12 @@ def _what(key: str, fact: Mapping[str, Any], now: float) -> str:
 
 def _sections(night: Mapping[str, Any]) -> Iterator[str]:
     yield f"<p>{escape(sentence(night))}</p>"
-    for key, title in PARTS:
+    for key, title, note in PARTS:
         if not night[key]:
             continue
         yield f"<h2>{escape(title.capitalize())}</h2>"
         if any(each.get("line") for each in night[key]):
-            yield f"<p>{escape(_LINES[key])}</p>"
+            yield f"<p>{escape(note)}</p>"
         yield "<ul>"
         for each in night[key]:
             line = each.get("line")

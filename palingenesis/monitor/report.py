@@ -280,6 +280,8 @@ def _after(entry: Entry, before: str) -> str:
             return State.WAITING
         case Event.GAVE_UP:
             return State.STOPPED
+        case Event.NEEDS_YOU if before == State.WAITING:
+            return State.STOPPED
         case Event.ENDED | Event.LEFT | Event.CONTINUED:
             return "over"
     return before

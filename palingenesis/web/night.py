@@ -87,7 +87,8 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     lanes = night["lanes"]
     span = _Span(night)
     height = len(lanes) * _LANE + _SCALE
-    title = f"The night from {told(night['since'])} to now"
+    until = clock(night["now"], night["now"], offset)
+    title = f"The night from {told(night['since'])} to {until}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
@@ -101,7 +102,7 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     now = span.place(night["now"])
     # Its gaps are where the marks are.
     parts.append(
-        f"<g><title>now, {clock(night['now'], night['now'], offset)}</title>"
+        f"<g><title>now, {until}</title>"
         f'<line x1="{now}" x2="{now}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
         f'stroke-width="2" stroke-dasharray="{_LABEL + _BAR} {_MARKS}"/>'
         f'<text x="{now}" y="{height - 6}" text-anchor="middle" font-weight="bold" '

@@ -104,7 +104,7 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(
             self.told("forecast", "session", "comes_back", "reason"),
             [
-                ("<b>&site-id", False, "waiting does not cure asking"),
+                ("<b>&site-id", False, "waiting does not cure its stop (asking)"),
                 ("api-id", False, "it is given up"),
                 ("docs-id", True, None),
             ],
@@ -191,6 +191,15 @@ class FactsTests(SynchronousTestCase):
         )
         self.assertEqual(lanes["docs-id"]["planned"], END + 2 * HOUR)
         self.assertIsNone(lanes["api-id"]["planned"])
+
+    def test_a_session_that_needs_a_person_waits_for_no_time(self) -> None:
+        entries = [
+            entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN + 2 * HOUR),
+            entry("s", 3, Event.NEEDS_YOU, reason="its directory cannot be used"),
+        ]
+        (lane,) = night_of(entries)["lanes"]
+        whats = [each["what"] for each in lane["segments"]]
+        self.assertEqual(whats, ["unknown", "waiting", "stopped"])
 
     def test_the_night_in_a_sentence_and_a_digest(self) -> None:
         told = sentence(self.night)
