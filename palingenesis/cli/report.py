@@ -36,7 +36,7 @@ PARTS = (
     (
         "needs_you",
         "needs you",
-        "If a session's window is still open, go on there. If not, type its line.",
+        "If a session's window is still open, continue there. If not, type its line.",
     ),
     ("failed", "failed", "Type a session's line to see what its revival printed."),
     ("went_on", "went on", ""),

@@ -120,7 +120,7 @@ class ReportTests(NightTestCase):
         self.assertEqual(titles[1:], ["needs you", "failed", "went on", "waits", "tonight"])
         for words in (
             "claude ~/api  given up",
-            "\nneeds you\n  If a session's window is still open, go on there.",
+            "\nneeds you\n  If a session's window is still open, continue there.",
             "\nfailed\n  Type a session's line to see what its revival printed.\n",
             "exit status 3\n    palingenesis output api-id",
             f"cd {self.here('/home/you/api')} && claude --resume api-id",

@@ -154,15 +154,15 @@ class ShownTests(PageTestCase):
     def test_what_needs_you_has_its_reason_and_the_command(self) -> None:
         shown = self.wait_for("needs", "a question waits for you")
         self.assertIn("claude --resume question1", shown)
-        self.assertIn("If its window is still open, go on there. If not, type", shown)
+        self.assertIn("If its window is still open, continue there. If not, type", shown)
         failed = self.wait_for("failed", "exit status 1; the next attempt is at ")
         self.assertIn("See what it printed:palingenesis output waiting-1", failed)
 
     def test_a_session_that_is_open_is_gone_on_with_where_it_is_open(self) -> None:
         for owner, line, words in (
-            ("program", False, "It is still open (pid 7): go on there."),
-            ("unknown", True, "If its window is still open, go on there."),
-            (None, True, "If its window is still open, go on there."),
+            ("program", False, "It is still open (pid 7): continue there."),
+            ("unknown", True, "If its window is still open, continue there."),
+            (None, True, "If its window is still open, continue there."),
             ("gone", True, "Type in a terminal:"),
         ):
             shown = self.browser.execute_async_script(

@@ -93,14 +93,14 @@ export function nextAttempt(entry, sessions) {
 /** Return how a person goes on with a session, before the line to type, if there is one. */
 export function advice(session, line) {
   if (session.owner === "program") {
-    return `It is still open${session.who ? ` (${session.who})` : ""}: go on there.`;
+    return `It is still open${session.who ? ` (${session.who})` : ""}: continue there.`;
   }
   if (line === null) {
     return "";
   }
   return session.owner === "gone"
     ? "Type in a terminal:"
-    : "If its window is still open, go on there. If not, type in a terminal:";
+    : "If its window is still open, continue there. If not, type in a terminal:";
 }
 
 /** Return the line with which a person goes on with a session; null for one that is open. */
