@@ -174,6 +174,25 @@ class ShownTests(PageTestCase):
             self.assertEqual(shown[0], line, owner)
             self.assertIn(words, shown[1])
 
+    def test_a_failure_is_over_once_its_session_works_or_has_finished(self) -> None:
+        now = time.time()
+        for state, kind, since, shown in (
+            ("working", None, now, False),
+            ("stopped", "finished", now, False),
+            ("stopped", "finished", now - 3600, True),
+            ("waiting", "limit", now, True),
+        ):
+            sessions = staged(now)
+            sessions[3] |= {"state": state, "kind": kind, "since": since}
+            self.stage(sessions)
+            wait_until(
+                lambda is_hidden=not shown: (
+                    self.run_script("return document.getElementById('failed-title').hidden")
+                    == is_hidden
+                ),
+                f"it is {'shown' if shown else 'hidden'}: {state}",
+            )
+
     def test_a_revival_that_was_never_started_has_no_output_to_see(self) -> None:
         reason = "not started: no process"
         known = {"session": "finished1", "attempt": 1, "exit": None, "reason": reason}

@@ -58,7 +58,8 @@ function draw() {
     return;
   }
   const names = new Map(sessions.map((each) => [told.keyOf(each), told.nameOf(each)]));
-  const failures = told.failuresIn(log.entries);
+  const failed = told.failuresIn(log.entries);
+  const failures = failed.filter((each) => !told.hasWorked(each, sessions));
   drawSentence(failures.length);
   drawNeeds();
   drawFailures(failures, names);

@@ -78,6 +78,12 @@ export function failuresIn(entries, now = Date.now() / 1000) {
   return late.sort((a, b) => b.at - a.at);
 }
 
+/** Return whether a session has worked by other means since a failure. */
+export function hasWorked(entry, sessions) {
+  const session = sessions.find((each) => keyOf(each) === `${entry.agent} ${entry.session}`);
+  return session?.state === "working" || (session?.kind === "finished" && session.since > entry.at);
+}
+
 /** Return when a session goes on: its own due time may pass before its home's limit does. */
 function dueOf(session) {
   return isTime(session.until) ? session.until : session.due;
