@@ -349,6 +349,15 @@ class ShownTests(PageTestCase):
         self.run_script(filter_by, "state", "working")
         self.wait_for("count", "2 of 6")
 
+    def test_a_label_stays_beside_its_field(self) -> None:
+        self.resize(320)
+        apart = self.run_script(
+            "return [...document.querySelectorAll('#filter label')].filter((label) => {"
+            "const [mine, its] = [label, label.control].map((e) => e.getBoundingClientRect());"
+            "return mine.bottom < its.top || mine.top > its.bottom; }).length"
+        )
+        self.assertEqual(apart, 0)
+
     def test_a_session_is_held_by_its_button(self) -> None:
         wait_until(
             lambda: self.run_script("return document.querySelector('[data-action=HOLD]') !== null"),
@@ -379,6 +388,7 @@ class ShownTests(PageTestCase):
         )
         self.click("#pause")
         self.wait_for("status", "paused")
+        self.wait_for("sentence", "paused: nothing is revived")
         self.assertEqual(self.state, "paused")
         self.wait_for("pause", "Resume")
         self.click("#pause")

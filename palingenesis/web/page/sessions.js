@@ -160,7 +160,8 @@ export function sentence(sessions, status, failed = 0) {
     counted(waits, "waits for a reset or a retry", "wait for a reset or a retry") + next,
     counted(works, "works", "work"),
   ].filter(Boolean);
-  return parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
+  const how = parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
+  return status?.state === "paused" ? `${how}; paused: nothing is revived` : how;
 }
 
 function counted(number, one, several) {
