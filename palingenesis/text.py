@@ -1,6 +1,8 @@
-"""Texts for people: safe to print, and cut to one of three lengths."""
+"""Texts for people: safe to print, and cut to one of three lengths; and times of day."""
 
 from __future__ import annotations
+
+import time
 
 #: The most of a name, or of what a client sent, that is shown, in characters.
 NAME_LIMIT = 60
@@ -8,6 +10,8 @@ NAME_LIMIT = 60
 VALUE_LIMIT = 200
 #: The most of a whole message that is shown, in characters.
 MESSAGE_LIMIT = 1000
+#: Seconds for which a time of day alone, and for which the name of its day, says when it is.
+_DAY, _WEEK = 86_400, 6 * 86_400
 
 
 def printable(text: str | bytes, limit: int = VALUE_LIMIT) -> str:
@@ -29,6 +33,18 @@ def printable(text: str | bytes, limit: int = VALUE_LIMIT) -> str:
             for character in text[: limit + 1]
         )
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def clock(at: float, now: float, offset: int | None = None) -> str:
+    """
+    Return a time of day, with its day if it is more than a day away.
+
+    :param at: in seconds since the epoch, as ``now`` is.
+    :param offset: the zone, in seconds east of UTC; the local zone if None.
+    """
+    away = abs(at - now)
+    form = "%H:%M" if away < _DAY else "%a %H:%M" if away < _WEEK else "%d %b %H:%M"
+    return time.strftime(form, time.localtime(at) if offset is None else time.gmtime(at + offset))
 
 
 def in_short(error: OSError) -> str:

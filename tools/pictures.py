@@ -34,9 +34,9 @@ from tests.support.place import Place
 NOW = datetime(2026, 11, 26, 7, 4, tzinfo=UTC).timestamp()
 #: Each picture: the theme, the width and height in pixels, and the element at its top.
 PICTURES = {
-    "page-light.png": ("light", 1100, 805, None),
-    "page-dark.png": ("dark", 1100, 805, None),
-    "page-narrow.png": ("light", 320, 805, None),
+    "page-light.png": ("light", 1100, 838, None),
+    "page-dark.png": ("dark", 1100, 838, None),
+    "page-narrow.png": ("light", 320, 1330, None),
     "page-sessions.png": ("light", 1100, 860, "sessions-title"),
 }
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
@@ -234,17 +234,19 @@ class Night:
         blog = Claude(self._claude, "blog")
         blog.fails(at("06:50"), "overloaded", apiErrorStatus=529)
         fails = self._revives(self._stops(blog, due="06:55"), "06:55", 6262)
-        self._ledger.failed(fails, 1)
+        blog.fails(at("06:56"), "overloaded", apiErrorStatus=529)
+        self._ledger.failed(fails, 1, reason="an error of the service or of the network")
+        self._stops(blog, due="07:11", fresh=False)
         Claude(self._claude, "billing").calls(NOW - 2)
         search = Codex(self._codex, "search")
         search.begins(at("06:10"))
         search.calls(NOW - 4)
         self._ledger.close()
 
-    def _stops(self, session: Session, due: str | None = None) -> Stop:
+    def _stops(self, session: Session, due: str | None = None, *, fresh: bool = True) -> Stop:
         self._times.now = os.stat(session.path).st_mtime
         stop = session.stop()
-        self._ledger.stopped(stop, None if due is None else at(due), fresh=True)
+        self._ledger.stopped(stop, None if due is None else at(due), fresh=fresh)
         return stop
 
     def _revives(self, stop: Stop, time: str, pid: int) -> Attempt:
@@ -299,7 +301,7 @@ def open_page(browser: Any, url: str) -> str:
     browser.get(url)
     wait_for_text(browser, "count", lambda text: text.startswith("7 of 7 "))
     wait_for_text(browser, "night-rows", lambda text: "planned" in text)
-    wait_for_text(browser, "log", lambda text: text.count("stopped") == 4)
+    wait_for_text(browser, "log", lambda text: text.count("stopped") == 5)
     return wait_for_text(browser, "sentence", lambda text: " work" in text)
 
 

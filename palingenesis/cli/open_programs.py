@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 
 from palingenesis.cli.format import due_of, is_time
-from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.text import NAME_LIMIT, clock, printable
 from palingenesis.words import REVIVABLE, Key, Kind, Method, Owner, Reason, State
 
 TYPE_CHECKING = False
@@ -73,7 +72,7 @@ def _fate(session: dict[str, Any], now: float) -> str:
     if not goes_on(session):
         waits = "a message may wait in its queue" if held == Reason.OWNER_ALIVE else None
         return f"nothing is done for now; {_in_words(doubt) or waits or _in_words(held)}"
-    return _DONE[method] + (f" at {_clock(due, now)}" if is_time(due) else "")
+    return _DONE[method] + (f" at {clock(due, now)}" if is_time(due) else "")
 
 
 def _cure(session: dict[str, Any]) -> str:
@@ -89,7 +88,3 @@ def _cure(session: dict[str, Any]) -> str:
 
 def _in_words(value: object) -> str | None:
     return printable(value, NAME_LIMIT) if isinstance(value, str) and value else None
-
-
-def _clock(at: float, now: float) -> str:
-    return time.strftime("%H:%M" if at - now < 86_400 else "%a %H:%M", time.localtime(at))

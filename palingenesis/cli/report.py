@@ -20,8 +20,8 @@ from palingenesis.monitor.settings import Settings, settings_of
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import World
 from palingenesis.paths import config_file, state_directory
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
-from palingenesis.web.night import clock, description, rows, svg
+from palingenesis.text import MESSAGE_LIMIT, clock, in_short, printable
+from palingenesis.web.night import description, rows, svg
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
@@ -30,13 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-#: The lists of the report, in their order: a key of the facts, and its title.
+#: The lists of the report, in their order: a key of the facts, its title, and what the lines to
+#: type are for, if it has any.
 PARTS = (
-    ("needs_you", "needs you"),
-    ("failed", "failed"),
-    ("went_on", "went on"),
-    ("waiting", "waits"),
-    ("forecast", "tonight"),
+    (
+        "needs_you",
+        "needs you",
+        "If a session's window is still open, continue there. If not, type its line.",
+    ),
+    ("failed", "failed", "Type a session's line to see what its revival printed."),
+    ("went_on", "went on", ""),
+    ("waiting", "waits", ""),
+    ("forecast", "tonight", ""),
 )
 
 
@@ -91,14 +96,17 @@ def read_night(directory: str, settings: Settings, since: float, now: float) -> 
 
 def lines(night: Mapping[str, Any]) -> list[str]:
     """Return the report as a text."""
-    shown = [f"since {clock(night[Key.SINCE])}: {sentence(night)}"]
-    for key, title in PARTS:
+    now = night["now"]
+    shown = [f"since {clock(night[Key.SINCE], now)}: {sentence(night)}"]
+    for key, title, note in PARTS:
         entries = night[key]
         if not entries:
             continue
         shown += ["", title]
+        if any(each.get("line") for each in entries):
+            shown.append(f"  {note}")
         for each in entries:
-            shown.append(f"  {_who(each)}  {_what(key, each)}")
+            shown.append(f"  {_who(each)}  {_what(key, each, now)}")
             if each.get("line"):
                 shown.append(f"    {printable(each['line'], MESSAGE_LIMIT)}")
     return shown
@@ -107,7 +115,7 @@ def lines(night: Mapping[str, Any]) -> list[str]:
 def page(night: Mapping[str, Any]) -> str:
     """Return the report as one page of HTML, which needs no script and no other file."""
     body = "\n".join(_sections(night))
-    title = f"The night until {clock(night['now'])}"
+    title = f"The night until {clock(night['now'], night['now'])}"
     return _PAGE.format(title=escape(title), body=body)
 
 
@@ -131,37 +139,40 @@ def _who(fact: Mapping[str, Any]) -> str:
     return printable(f"{fact[Key.AGENT]} {where}", MESSAGE_LIMIT)
 
 
-def _what(key: str, fact: Mapping[str, Any]) -> str:
-    """Return what a list of the report says of one session."""
+def _what(key: str, fact: Mapping[str, Any], now: float) -> str:
+    """Return what a list of the report says of one session at a time."""
     match key:
         case "needs_you":
             who = printable(fact[Key.WHO] or "", MESSAGE_LIMIT)
             there = f"; continue it there: {who}" if who else ""
-            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT])}){there}"
+            return f"{fact[Key.REASON]} (since {clock(fact[Key.AT], now)}){there}"
         case "failed":
-            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT])}: {fact['cause']}"
+            return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT], now)}: {fact['cause']}"
         case "went_on":
             until = "and may still work" if fact["running"] else "in all"
-            return f"from {clock(fact[Key.AT])}, {in_words(int(fact[Key.SECONDS]))} {until}"
+            return f"from {clock(fact[Key.AT], now)}, {in_words(int(fact[Key.SECONDS]))} {until}"
         case "waiting":
-            until = f", until {clock(fact[Key.DUE])}" if fact[Key.DUE] is not None else ""
+            until = f", until {clock(fact[Key.DUE], now)}" if fact[Key.DUE] is not None else ""
             return f"{fact[Key.KIND]}{until}"
     if fact["comes_back"]:
-        when = f" at {clock(fact[Key.DUE])}" if fact[Key.DUE] is not None else ""
+        when = f" at {clock(fact[Key.DUE], now)}" if fact[Key.DUE] is not None else ""
         return f"is brought back{when}, unless something else holds it"
     return f"is not brought back: {fact[Key.REASON]}"
 
 
 def _sections(night: Mapping[str, Any]) -> Iterator[str]:
     yield f"<p>{escape(sentence(night))}</p>"
-    for key, title in PARTS:
+    for key, title, note in PARTS:
         if not night[key]:
             continue
-        yield f"<h2>{escape(title.capitalize())}</h2>\n<ul>"
+        yield f"<h2>{escape(title.capitalize())}</h2>"
+        if any(each.get("line") for each in night[key]):
+            yield f"<p>{escape(note)}</p>"
+        yield "<ul>"
         for each in night[key]:
             line = each.get("line")
             code = f"<br><code>{_words(line)}</code>" if line else ""
-            what = escape(printable(_what(key, each), MESSAGE_LIMIT))
+            what = escape(printable(_what(key, each, night["now"]), MESSAGE_LIMIT))
             yield f"<li><b>{escape(_who(each))}</b> {what}{code}</li>"
         yield "</ul>"
     if night["lanes"]:

@@ -17,7 +17,7 @@ from palingenesis.cli.format import (
     labelled,
     numbers_in_words,
 )
-from palingenesis.text import VALUE_LIMIT, printable
+from palingenesis.text import VALUE_LIMIT, clock, printable
 from palingenesis.words import OK_WORD, DaemonWord, Key, State
 
 TYPE_CHECKING = False
@@ -125,7 +125,7 @@ def short(status: DaemonStatus, marks: tuple[str, str, str] = MARKS) -> str:
     if waiting:
         parts.append(f"{waiting} {wait}")
         if is_time(due):
-            parts.append(time.strftime("%H:%M", time.localtime(due)))
+            parts.append(clock(due, time.time()))
     if type(needs) is int and needs > 0:
         parts.append(f"{needs} !")
     return " ".join(parts)

@@ -25,7 +25,7 @@ _WORDS: Mapping[Reason, str] = {
     Reason.NO_METHOD: "no method that fits is named in [revive.{name}]",
     Reason.NOT_THE_KEEPER: "its home {name} is not monitored, or another daemon revives there",
     Reason.LEDGER: "the ledger cannot be written",
-    Reason.KIND: "waiting does not cure {stop}",
+    Reason.KIND: "waiting does not cure its stop ({stop})",
     Reason.CRASHES: "a crash may be a closed terminal, and `crashes` is not set",
     Reason.ON_HOLD: "it is on hold",
     Reason.PROJECT: "[[projects]] says so for its directory",

@@ -14,7 +14,7 @@ from palingenesis.agents import NO_VARIABLES, continuation
 from palingenesis.monitor.forecast import Outlook
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Entry, Name
-from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.text import NAME_LIMIT, clock, printable
 from palingenesis.words import REVIVABLE, Event, Key, Kind, State
 
 #: Returns what becomes of a session, by the entry of its last stop; None if that is not known.
@@ -80,13 +80,16 @@ def sentence(night: Mapping[str, Any]) -> str:
     if needs:
         parts.append(f"{needs} need{'s' if needs == 1 else ''} you")
     if night[Event.FAILED]:
-        parts.append(f"{len(night[Event.FAILED])} failed")
+        failed = len(night[Event.FAILED])
+        parts.append(f"{failed} revival{'' if failed == 1 else 's'} failed")
     if went:
         parts.append(f"{went} went on")
     if waits:
         dues = [each[Key.DUE] for each in night[State.WAITING] if each[Key.DUE] is not None]
-        until = f" until {clock(min(dues))}" if dues else ""
-        parts.append(f"{waits} wait{'s' if waits == 1 else ''}{until}")
+        when = clock(min(dues), night["now"]) if dues else None
+        next_one = f" until {when}" if waits == 1 else f" (the next until {when})"
+        waiting = f"{waits} wait{'s' if waits == 1 else ''} for a reset or a retry"
+        parts.append(waiting if when is None else waiting + next_one)
     if night[Key.PAUSED]:
         parts.append("the monitor is paused")
     return ", ".join(parts) or "nothing happened"
@@ -110,11 +113,6 @@ def digest(night: Mapping[str, Any]) -> dict[str, Any]:
     failed = [f"{name_of(each)}: failed: {each['cause']}" for each in night[Event.FAILED]]
     first = [sentence(night), *(needs + failed)[:DIGEST_LINES]]
     return {Key.AT: night["now"], Key.EVENT: Event.DIGEST, "summary": "\n".join(first)}
-
-
-def clock(at: float) -> str:
-    """Return a time of day, in the local zone."""
-    return time.strftime("%H:%M", time.localtime(at))
 
 
 def name_of(fact: Mapping[str, Any]) -> str:
@@ -148,7 +146,9 @@ class _Story:
         match entry.event:
             case Event.STOPPED:
                 self.stop, self.due = entry, entry.due
-                self._call = self._failed = None
+                self._call = None
+                if entry.fresh:
+                    self._failed = None
             case Event.FAILED:
                 self._failed = entry
             case Event.WORKED:
@@ -190,22 +190,15 @@ class _Story:
             ),
             None,
         )
-        status = failed.exit
-        if killed is not None:
-            cause = f"ended by the daemon: {killed}"
-        elif failed.reason is not None:
-            cause = failed.reason
-        elif status is None:
-            cause = "its exit status is unknown"
-        else:
-            cause = f"signal {-status}" if status < 0 else f"exit status {status}"
-        output = f"palingenesis output {self.name[1]}"
+        cause = _cause(failed) if killed is None else f"ended by the daemon: {killed}"
+        # What was never started has printed nothing.
+        line = f"palingenesis output {self.name[1]}" if failed.output else None
         return {
             **self._who(),
             Key.AT: failed.at,
             Key.ATTEMPT: failed.attempt,
             "cause": cause,
-            "line": output,
+            "line": line,
         }
 
     def spells(self, since: float, now: float) -> list[dict[str, Any]]:
@@ -290,6 +283,8 @@ def _after(entry: Entry, before: str) -> str:
             return State.WAITING
         case Event.GAVE_UP:
             return State.STOPPED
+        case Event.NEEDS_YOU if before == State.WAITING:
+            return State.STOPPED
         case Event.ENDED | Event.LEFT | Event.CONTINUED:
             return "over"
     return before
@@ -305,6 +300,17 @@ def _words(entry: Entry) -> str:
     if entry.attempt is not None:
         words += f", attempt {entry.attempt}"
     return words if entry.reason is None else f"{words}: {entry.reason}"
+
+
+def _cause(failed: Entry) -> str:
+    """Return why an attempt failed, as far as its entry tells."""
+    status = failed.exit
+    if status is None:
+        return failed.reason or "its exit status is unknown"
+    shown = f"signal {-status}" if status < 0 else f"exit status {status}"
+    if failed.reason is None:
+        return shown
+    return f"{failed.reason} ({shown})" if status else failed.reason
 
 
 def _attempt(entry: Entry) -> tuple[str | None, int | None]:

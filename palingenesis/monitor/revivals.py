@@ -27,6 +27,13 @@ Recorded = Callable[[Event, Stop, str], None]
 LEAD = 60.0
 #: Seconds for which nothing has a session until what was handed over there has failed.
 GONE = 120.0
+#: What a command left in the transcript in place of an answer, in words.
+_STOPS = {
+    Kind.LIMIT: "a usage limit",
+    Kind.TRANSIENT: "an error of the service or of the network",
+    Kind.CONTEXT: "the context is full",
+    Kind.REFUSED: "the service refused",
+}
 #: Seconds from Enter within which the agent has to write a record.
 RECORD = 30.0
 #: Seconds after which a start is tried again if any command lacked something, and if only this
@@ -125,7 +132,7 @@ class Revivals:
             # What a daemon before this one has started may have grown, or call a tool.
             running.ended = revival.poll(stall if running.observed else math.inf)
             if revival.is_ending and not was_ending:
-                self._kill(running.attempt, f"nothing grew for {stall:.0f} seconds")
+                self._kill(running.attempt, f"nothing new came for {_length(stall)}")
 
     def _kill(self, attempt: Attempt, reason: str, by: str | None = None) -> None:
         self._ledger.killed(attempt, reason, by)
@@ -468,7 +475,9 @@ class Revivals:
         self._ledger.failed(
             attempt, ended.exit, quick=quick, found=found, reason=reason, waited=waited
         )
-        how = reason or ("ended, since nothing grew" if ended.stalled else _shown(ended.exit))
+        how = "ended, since nothing new came" if ended.stalled else _shown(ended.exit)
+        if reason is not None:
+            how = f"{reason}, {how}" if ended.exit else reason
         self._recorded(Event.FAILED, attempt.stop, f"attempt {attempt.attempt}, {how}")
 
     def _recover(self, settings: Settings) -> None:
@@ -556,10 +565,11 @@ def _is_cut(running: Running, session: Session) -> bool:
 
 
 def _why(running: Running, session: Session | None) -> str | None:
-    """Return why what was handed over has failed; None if its command's exit status tells."""
+    """Return why an attempt has failed; None if that is not known, or the daemon ended it."""
     if not running.handed_over:
-        failed = running.attempt.method is Method.QUEUE and running.ended
-        return "its queue took no message; its version may have none" if failed else None
+        if running.attempt.method is Method.QUEUE and running.ended:
+            return "its queue took no message; its version may have none"
+        return _why_by_records(running.attempt, session)
     if session is not None and session.verdict.key != running.attempt.stop.key:
         progress = session.verdict.progress
         if progress is not None and progress > running.attempt.at:
@@ -567,7 +577,22 @@ def _why(running: Running, session: Session | None) -> str | None:
         return "it was taken, and no answer came"
     if running.gone is not None:
         return "its program ended before it took the message"
-    return "its message was not sent" if running.attempt.method else "nothing grew"
+    return "its message was not sent" if running.attempt.method else "nothing new came"
+
+
+def _why_by_records(attempt: Attempt, session: Session | None) -> str | None:
+    """Return why a command has brought no answer, by what it left in the transcript."""
+    if session is None or attempt.killed is not None:
+        return None
+    if session.verdict.key == attempt.stop.key:
+        return "it ended before it wrote anything in the session"
+    if session.verdict.kind is None:
+        return "its prompt has no answer"
+    return _STOPS.get(session.verdict.kind)
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _shown(status: int | None) -> str:

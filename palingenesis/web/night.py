@@ -11,7 +11,7 @@ import time
 from functools import partial
 from html import escape
 
-from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, clock, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,12 +38,17 @@ MARKS = {
     "ended": ("•", "revival ended"),
     "continued": ("→", "goes on under another id"),
 }
-#: Seconds that the picture looks ahead at most, and the least that it shows of them.
-AHEAD, MARGIN = 6 * 3600.0, 0.04
-#: Pixels: a lane's label, its bar, the room below it, and the scale at the bottom.
-_LABEL, _BAR, _GAP, _SCALE = 18, 16, 12, 22
+#: Seconds that the picture looks ahead at most.
+AHEAD = 6 * 3600.0
+#: The room to its right, as a share of its time: if nothing is planned, and for a planned time.
+MARGIN, PLANNED = 0.04, 0.15
+#: Pixels: a lane's label, its bar, the marks below it, and the scale at the bottom.
+_LABEL, _BAR, _MARKS, _SCALE = 18, 16, 18, 22
+_LANE = _LABEL + _BAR + _MARKS
 #: The width of a mark in pixels, and how close two may be, in percent, on a narrow screen.
-_MARK, _CLOSE = 12, 4.0
+_MARK, _CLOSE = 12, 4.5
+#: Half the width of a time in the scale, in percent, on a narrow screen.
+_TIME = 6.0
 #: Seconds between two lines of the scale, and the most lines.
 _STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LINES = 6
@@ -52,7 +57,15 @@ _PAINT = {
     "waiting": 'fill="url(#night-hatched)" stroke="currentColor"',
     "stopped": 'fill="none" stroke="currentColor"',
     "reviving": 'fill="url(#night-dotted)" stroke="currentColor"',
-    "unknown": 'fill="none" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="2 4"',
+    "unknown": 'fill="currentColor" fill-opacity="0.5"',
+}
+#: How each of them looks, in words.
+_LOOKS = {
+    "working": "solid",
+    "waiting": "hatched",
+    "stopped": "outlined",
+    "reviving": "dotted",
+    "unknown": "thin line",
 }
 _PATTERNS = (
     '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
@@ -70,25 +83,30 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     :param night: what `palingenesis.monitor.report.facts` returns.
     :param offset: the zone of its times, in seconds east of UTC; the local zone if None.
     """
-    told = clock if offset is None else partial(_clock_at, offset)
+    told = partial(_told, night["now"], offset)
     lanes = night["lanes"]
     span = _Span(night)
-    height = len(lanes) * (_LABEL + _BAR + _GAP) + _SCALE
-    title = f"The night from {told(night['since'])} to {told(night['now'])}"
+    height = len(lanes) * _LANE + _SCALE
+    until = clock(night["now"], night["now"], offset)
+    title = f"The night from {told(night['since'])} to {until}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
         f'<title id="night-title">{escape(title)}</title>',
         f'<desc id="night-desc">{escape(description(night))}</desc>',
         _PATTERNS,
-        *_scale(span, height, told, offset),
+        *_scale(span, height, offset),
     ]
     for number, lane in enumerate(lanes):
-        parts += _lane(lane, span, number * (_LABEL + _BAR + _GAP), told)
+        parts += _lane(lane, span, number * _LANE, told)
     now = span.place(night["now"])
+    # Its gaps are where the marks are.
     parts.append(
-        f'<g><title>now, {told(night["now"])}</title><line x1="{now}" x2="{now}" y1="0" '
-        f'y2="{height - _SCALE}" stroke="currentColor" stroke-width="2"/></g></svg>'
+        f"<g><title>now, {until}</title>"
+        f'<line x1="{now}" x2="{now}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
+        f'stroke-width="2" stroke-dasharray="{_LABEL + _BAR} {_MARKS}"/>'
+        f'<text x="{now}" y="{height - 6}" text-anchor="middle" font-weight="bold" '
+        'fill="currentColor">now</text></g></svg>'
     )
     return "\n".join(parts)
 
@@ -99,9 +117,9 @@ def rows(
     """
     Yield the facts of the picture as the rows of a table: session, time, and what happened.
 
-    :param told: returns a time of day; that in the local zone if None.
+    :param told: returns a time in words; that in the local zone if None.
     """
-    told = told or clock
+    told = told or partial(_told, night["now"], None)
     for lane in night["lanes"]:
         facts = [(each["from"], _segment(each, told)) for each in lane["segments"]]
         facts += [(each["at"], _mark(each)) for each in lane["marks"]]
@@ -112,13 +130,8 @@ def rows(
             yield name_of(lane), told(lane["planned"]), "planned: revival"
 
 
-def clock(at: float) -> str:
-    """Return a time of day, in the local zone."""
-    return time.strftime("%H:%M", time.localtime(at))
-
-
-def _clock_at(offset: int, at: float) -> str:
-    return time.strftime("%H:%M", time.gmtime(at + offset))
+def _told(now: float, offset: int | None, at: float) -> str:
+    return "now" if at == now else clock(at, now, offset)
 
 
 def name_of(lane: Mapping[str, Any]) -> str:
@@ -134,9 +147,12 @@ class _Span:
     def __init__(self, night: Mapping[str, Any]) -> None:
         now = night["now"]
         planned = [lane["planned"] for lane in night["lanes"] if lane["planned"] is not None]
-        last = min(max([now, *planned]), now + AHEAD)
         self.start: float = night["since"]
-        self.end: float = last + max(last - self.start, 1.0) * MARGIN
+        self.now: float = now
+        #: What is planned later is shown here.
+        self.last: float = min(max([now, *planned]), now + AHEAD)
+        margin = PLANNED if planned else MARGIN
+        self.end: float = self.last + max(self.last - self.start, 1.0) * margin
 
     def percent(self, at: float) -> float:
         """Return the place of a time, from 0 to 100."""
@@ -161,21 +177,27 @@ def _lane(
         f"<title>{escape(printable(full, MESSAGE_LIMIT))}</title></text>"
     )
     bar = f'y="{top + _LABEL}" height="{_BAR}"'
+    thin = f'y="{top + _LABEL + _BAR // 2}" height="1"'
     for each in lane["segments"]:
         start, end = span.percent(each["from"]), span.percent(each["to"])
         yield (
-            f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" {bar} '
+            f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" '
+            f"{thin if each['what'] == 'unknown' else bar} "
             f"{_PAINT[each['what']]}><title>{escape(_segment(each, told))}</title></rect>"
         )
     if lane["planned"] is not None:
+        at, when = span.place(min(lane["planned"], span.last)), told(lane["planned"])
+        # One with its day needs more room.
+        place = f'x="{at}"' if len(when) == len("00:00") else 'x="100%" text-anchor="end"'
         yield (
-            f'<rect x="{span.place(lane["planned"])}" width="2%" {bar} fill="none" '
+            f'<rect x="{at}" width="2%" {bar} fill="none" '
             'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
-            f"<title>planned: revival at {told(lane['planned'])}</title></rect>"
+            f"<title>planned: revival at {when}</title></rect>"
+            f'<text {place} y="{top + _LABEL + _BAR + 13}" fill="currentColor">{when}</text>'
         )
     for each, shift in _side_by_side(lane["marks"], span):
         yield (
-            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL - 3}" '
+            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL + _BAR + 13}" '
             f'text-anchor="middle" fill="currentColor">{MARKS[each["event"]][0]}'
             f"<title>{escape(_at(each, told))}</title></text>"
         )
@@ -185,46 +207,63 @@ def _lane(
 def _side_by_side(
     marks: Iterable[Mapping[str, Any]], span: _Span
 ) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Yield each mark, and by how many pixels it is moved, so that none hides another."""
-    first, count = -_CLOSE, 0
+    """Yield each mark, and by how many pixels it is moved, so that none is hidden."""
+    groups: list[list[Mapping[str, Any]]] = []
     for each in marks:
-        at = span.percent(each["at"])
-        if at - first < _CLOSE:
-            count += 1
+        close = groups and span.percent(each["at"]) - span.percent(groups[-1][0]["at"]) < _CLOSE
+        if close:
+            groups[-1].append(each)
         else:
-            first, count = at, 0
-        yield each, count * _MARK
+            groups.append([each])
+    for group in groups:
+        start = span.percent(group[0]["at"])
+        first = _MARK // 2 if start < _CLOSE / 2 else 0
+        # What lies ahead of now has not happened.
+        if start + len(group) * _CLOSE > span.percent(span.now):
+            first = -_MARK * (len(group) - 1) - _MARK // 3
+        for number, each in enumerate(group):
+            yield each, first + number * _MARK
 
 
-def _scale(
-    span: _Span, height: int, told: Callable[[float], str], offset: int | None
-) -> Iterator[str]:
+def _scale(span: _Span, height: int, offset: int | None) -> Iterator[str]:
     whole = span.end - span.start
     step = next((each for each in _STEPS if whole / each <= _LINES), None)
     if step is None:
         step = int(whole / _LINES / 86_400 + 1) * 86_400
     if offset is None:
         offset = time.localtime(span.start).tm_gmtoff
+    form = "%H:%M" if step < 86_400 else "%d %b"
     at = (int(span.start + offset) // step + 1) * step - offset
     while at < span.end:
         x = span.place(at)
         yield (
             f'<line x1="{x}" x2="{x}" y1="0" y2="{height - _SCALE}" stroke="currentColor" '
-            f'stroke-opacity="0.2"/><text x="{x}" y="{height - 6}" text-anchor="middle" '
-            f'fill="currentColor">{told(at)}</text>'
+            'stroke-opacity="0.2"/>'
         )
+        near = abs(span.percent(at) - span.percent(span.now)) < 2 * _TIME
+        if not near and _TIME < span.percent(at) < 100 - _TIME:
+            yield (
+                f'<text x="{x}" y="{height - 6}" text-anchor="middle" fill="currentColor">'
+                f"{time.strftime(form, time.gmtime(at + offset))}</text>"
+            )
         at += step
 
 
 def description(night: Mapping[str, Any]) -> str:
-    """Return what the picture shows, and what its signs mean."""
-    count = len(night["lanes"])
-    legend = "; ".join(f"{sign} {words}" for sign, words in MARKS.values())
-    return (
-        f"A lane for each of {count} session{'' if count == 1 else 's'}. Solid: working; hatched: "
-        "waiting; outlined: stopped; dotted: being revived; dashed: not known or planned. "
-        f"Marks: {legend}."
-    )
+    """Return what the picture shows, and what those of its signs mean that are in it."""
+    lanes = night["lanes"]
+    whats = {each["what"] for lane in lanes for each in lane["segments"]}
+    looks = [f"{look}: {SEGMENTS[what]}" for what, look in _LOOKS.items() if what in whats]
+    if any(lane["planned"] is not None for lane in lanes):
+        looks.append("dashed: planned revival")
+    events = {each["event"] for lane in lanes for each in lane["marks"]}
+    signs = [f"{sign} {words}" for event, (sign, words) in MARKS.items() if event in events]
+    told = [f"A lane for {'1 session' if len(lanes) == 1 else f'each of {len(lanes)} sessions'}."]
+    if looks:
+        told.append(f"{'; '.join(looks).capitalize()}.")
+    if signs:
+        told.append(f"Below: {'; '.join(signs)}.")
+    return " ".join(told)
 
 
 def _segment(segment: Mapping[str, Any], told: Callable[[float], str]) -> str:
@@ -232,9 +271,8 @@ def _segment(segment: Mapping[str, Any], told: Callable[[float], str]) -> str:
 
 
 def _mark(mark: Mapping[str, Any]) -> str:
-    words = MARKS[mark["event"]][1]
-    detail = mark["words"].partition(",")[2] or mark["words"].partition(":")[2]
-    return f"{words}:{detail}" if detail else words
+    # The rest has the attempt and the reason.
+    return MARKS[mark["event"]][1] + str(mark["words"]).removeprefix(mark["event"])
 
 
 def _at(mark: Mapping[str, Any], told: Callable[[float], str]) -> str:

@@ -266,13 +266,30 @@ class InstallationTests(PageTestCase):
             if title == "Upgrade":
                 # A daemon that runs is restarted.
                 shell.type("~/palingenesis-env/bin/palingenesis start")
+            if title == "Removal":
+                shell.type('PATH="$HOME/stubs:$HOME/.local/bin:$PATH"')
             self.type_all(shell, console_blocks(DOCS / "install.rst")[title])
 
     def test_pip_installs_upgrades_and_removes_it(self) -> None:
+        for name in ("stubs/systemctl", ".local/bin/other"):
+            path = self.home / name
+            path.parent.mkdir(parents=True)
+            path.write_text('#!/bin/sh\necho "$*" >> ~/told\n')
+            path.chmod(0o755)
+        for name in ("systemd/user/palingenesis.service", "palingenesis/config.toml"):
+            path = self.home / ".config" / name
+            path.parent.mkdir(parents=True)
+            path.touch()
         self.follow("With pip", "Upgrade", "Removal")
-        left = {path.name for path in self.home.glob(".local/bin/*")}
-        self.assertEqual(left, set())
-        self.assertFalse((self.home / ".local/state/palingenesis").exists())
+        self.assertIn("disable --now palingenesis", (self.home / "told").read_text())
+        # What is the person's own, or has no content, stays.
+        left = {
+            str(path.relative_to(self.home))
+            for place in (".config", ".local", "run")
+            for path in (self.home / place).rglob("*")
+            if not path.is_dir()
+        }
+        self.assertEqual(left, {".local/bin/other", "run/palingenesis.sock.lock"})
 
     def test_pipx_installs_it(self) -> None:
         self.need("pipx")

@@ -105,7 +105,7 @@ class WorkTests(AgentTestCase):
         self.monitor(stall=1, stall_tool=3)
         self.begin("s", "limit:0", "call:600").wait()
         killed = self.wait_for_event("killed")[-1]
-        self.assertEqual(killed["reason"], "nothing grew for 3 seconds")
+        self.assertEqual(killed["reason"], "nothing new came for 3 seconds")
 
     def test_our_own_killing_is_in_the_ledger_with_its_reason(self) -> None:
         self.monitor(stall=1)
@@ -116,7 +116,7 @@ class WorkTests(AgentTestCase):
             [entry["event"] for entry in entries][:5],
             ["stopped", "intent", "started", "killed", "failed"],
         )
-        self.assertEqual(entries[3]["reason"], "nothing grew for 1 seconds")
+        self.assertEqual(entries[3]["reason"], "nothing new came for 1 seconds")
         self.assertEqual(entries[3]["pid"], self.runs("s")[1]["pid"])
 
     def test_a_daemon_that_comes_after_ends_no_revival_whose_sub_agent_works(self) -> None:

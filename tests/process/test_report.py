@@ -116,13 +116,15 @@ class ReportTests(NightTestCase):
     def test_the_text_has_each_part_in_its_order(self) -> None:
         told = self.report()
         titles = re.findall(r"^\w.*", told, re.MULTILINE)
-        self.assertIn("2 need you, 1 failed, 1 went on, 1 waits until", titles[0])
+        self.assertIn("2 need you, 1 revival failed, 1 went on, 1 waits for a", titles[0])
         self.assertEqual(titles[1:], ["needs you", "failed", "went on", "waits", "tonight"])
         for words in (
             "claude ~/api  given up",
+            "\nneeds you\n  If a session's window is still open, continue there.",
+            "\nfailed\n  Type a session's line to see what its revival printed.\n",
+            "exit status 3\n    palingenesis output api-id",
             f"cd {self.here('/home/you/api')} && claude --resume api-id",
             "revival 1 at",
-            "palingenesis output api-id",
             "2 hours in all",
         ):
             self.assertIn(words, told)

@@ -309,7 +309,8 @@ class StatusTests(CommandTestCase):
             )
 
     def test_a_short_status_fits_a_prompt(self) -> None:
-        due = time.mktime((2027, 3, 1, 2, 43, 0, 0, 0, -1))
+        far = time.mktime((2001, 3, 1, 2, 43, 0, 0, 0, -1))
+        due = time.time() + 3600
         for further, shown in (
             (
                 {
@@ -317,8 +318,9 @@ class StatusTests(CommandTestCase):
                     "next_revival": due,
                     "needs_you": 1,
                 },
-                "3 ▶ 1 ⏳ 02:43 1 !",
+                f"3 ▶ 1 ⏳ {time.strftime('%H:%M', time.localtime(due))} 1 !",
             ),
+            ({"sessions": {"waiting": 1}, "next_revival": far}, "1 ⏳ 01 Mar 02:43"),
             ({"sessions": {}, "next_revival": None}, "0 ▶"),
             ({"state": "paused", "sessions": {"waiting": 2}}, "⏸ 2 ⏳"),
             ({}, "0 ▶"),

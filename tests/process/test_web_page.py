@@ -79,7 +79,7 @@ def night(now: float) -> list[dict[str, Any]]:
         entry("stopped", now - 3600, kind="limit", due=now - 1800, **known),
         entry("intent", now - 1800, attempt=1, **known),
         entry("started", now - 1799, attempt=1, pid=4242, **known),
-        entry("failed", now - 1700, attempt=1, exit=1, **known),
+        entry("failed", now - 1700, attempt=1, exit=1, output="/o/1.log", **known),
         entry("needs-you", now - 1700, session="question1", reason=HOSTILE),
     ]
 
@@ -144,14 +144,61 @@ class ShownTests(PageTestCase):
         wait_until(lambda: self.count_of("#night svg") == 1, "the night is drawn")
 
     def test_the_page_begins_with_a_sentence_on_how_everything_is(self) -> None:
-        sentence = self.wait_for("sentence", "needs you")
-        self.assertRegex(sentence, r"^1 needs you, 1 waits until .*\d\d:\d\d, 3 work$")
+        failed = self.wait_for("sentence", "failed")
+        self.assertRegex(
+            failed,
+            r"^1 needs you, 1 revival failed, 1 waits for a reset or a retry until .*\d\d:\d\d, "
+            r"3 work$",
+        )
 
     def test_what_needs_you_has_its_reason_and_the_command(self) -> None:
         shown = self.wait_for("needs", "a question waits for you")
         self.assertIn("claude --resume question1", shown)
+        self.assertIn("If its window is still open, continue there. If not, type", shown)
         failed = self.wait_for("failed", "exit status 1; the next attempt is at ")
-        self.assertIn("palingenesis output waiting-1", failed)
+        self.assertIn("See what it printed:palingenesis output waiting-1", failed)
+
+    def test_a_session_that_is_open_is_gone_on_with_where_it_is_open(self) -> None:
+        for owner, line, words in (
+            ("program", False, "It is still open (pid 7): continue there."),
+            ("unknown", True, "If its window is still open, continue there."),
+            (None, True, "If its window is still open, continue there."),
+            ("gone", True, "Type in a terminal:"),
+        ):
+            shown = self.browser.execute_async_script(
+                "const [session, done] = arguments; import('/sessions.js').then((told) => {"
+                "const line = told.continuation(session);"
+                "done([line !== null, told.advice(session, line)]); });",
+                session(owner=owner, who="pid 7" if owner == "program" else None),
+            )
+            self.assertEqual(shown[0], line, owner)
+            self.assertIn(words, shown[1])
+
+    def test_a_failure_is_over_once_its_session_works_or_has_finished(self) -> None:
+        now = time.time()
+        for state, kind, since, shown in (
+            ("working", None, now, False),
+            ("stopped", "finished", now, False),
+            ("stopped", "finished", now - 3600, True),
+            ("waiting", "limit", now, True),
+        ):
+            sessions = staged(now)
+            sessions[3] |= {"state": state, "kind": kind, "since": since}
+            self.stage(sessions)
+            wait_until(
+                lambda is_hidden=not shown: (
+                    self.run_script("return document.getElementById('failed-title').hidden")
+                    == is_hidden
+                ),
+                f"it is {'shown' if shown else 'hidden'}: {state}",
+            )
+
+    def test_a_revival_that_was_never_started_has_no_output_to_see(self) -> None:
+        reason = "not started: no process"
+        known = {"session": "finished1", "attempt": 1, "exit": None, "reason": reason}
+        self.record([entry("failed", time.time(), **known)])
+        self.wait_for("failed", reason)
+        self.assertEqual(self.text("failed").count("See what it printed"), 1)
 
     def test_the_command_is_that_of_the_report(self) -> None:
         for agent in AGENTS:
@@ -184,7 +231,10 @@ class ShownTests(PageTestCase):
             self.assertEqual(shown is not None, is_told, owner)
 
     def test_the_cause_of_a_failure_is_that_of_the_report(self) -> None:
-        for known in ({"exit": 1}, {"exit": -9}, {}, {"reason": "/bin/claude: not executable"}):
+        for known in (
+            *({"exit": 1}, {"exit": -9}, {}, {"reason": "/bin/claude: not executable"}),
+            *({"reason": "a usage limit", "exit": 1}, {"reason": "no answer", "exit": 0}),
+        ):
             for killed in (False, True):
                 entries = [Entry(2.0, Event.FAILED, "a-1", "claude", attempt=1, **known)]
                 if killed:
@@ -231,7 +281,8 @@ class ShownTests(PageTestCase):
                 "sessions": {"waiting": 2, "working": 124, "reviving": 1, "stopped": 372},
             },
         )
-        self.assertEqual(told, ["1 needs you, 2 wait, 125 work", "1 needs you"])
+        waits = "2 wait for a reset or a retry"
+        self.assertEqual(told, [f"1 needs you, {waits}, 125 work", "1 needs you"])
 
     def test_a_commands_words_break_only_if_they_are_too_long(self) -> None:
         self.resize(320)
@@ -307,6 +358,15 @@ class ShownTests(PageTestCase):
         self.run_script(filter_by, "state", "working")
         self.wait_for("count", "2 of 6")
 
+    def test_a_label_stays_beside_its_field(self) -> None:
+        self.resize(320)
+        apart = self.run_script(
+            "return [...document.querySelectorAll('#filter label')].filter((label) => {"
+            "const [mine, its] = [label, label.control].map((e) => e.getBoundingClientRect());"
+            "return mine.bottom < its.top || mine.top > its.bottom; }).length"
+        )
+        self.assertEqual(apart, 0)
+
     def test_a_session_is_held_by_its_button(self) -> None:
         wait_until(
             lambda: self.run_script("return document.querySelector('[data-action=HOLD]') !== null"),
@@ -337,6 +397,7 @@ class ShownTests(PageTestCase):
         )
         self.click("#pause")
         self.wait_for("status", "paused")
+        self.wait_for("sentence", "paused: nothing is revived")
         self.assertEqual(self.state, "paused")
         self.wait_for("pause", "Resume")
         self.click("#pause")
@@ -544,8 +605,11 @@ class NightTests(AgentTestCase):
         wait_for_text(browser, "news", lambda text: text == "Live")
         wait_for_text(browser, "count", lambda text: text == "0 of 0 sessions")
         self.begin("s", "limit:6", "finish").wait()
-        wait_for_text(browser, "sentence", lambda text: text.startswith("1 waits until "))
-        wait_for_text(browser, "sessions", lambda text: "a usage limit; revived at " in text)
+        waits = "1 waits for a reset or a retry until "
+        wait_for_text(browser, "sentence", lambda text: text.startswith(waits))
+        wait_for_text(
+            browser, "sessions", lambda text: "a usage limit; will be revived at " in text
+        )
         shown = wait_for_text(browser, "log", lambda text: "revival 1 ended" in text)
         for words in ("stopped: a usage limit", "revival 1 begins", "revival 1 worked"):
             self.assertIn(words, shown)
@@ -553,6 +617,17 @@ class NightTests(AgentTestCase):
         browser.execute_script("document.getElementById('pause').click()")
         wait_for_text(browser, "status", lambda text: text == "paused")
         self.assertEqual(self.reply("STATUS")["state"], "paused")
+
+    def test_a_revival_is_seen_to_fail_and_why(self) -> None:
+        browser = start_browser(self, self.place.path("profile"))
+        self.start_daemon(self.configure())
+        browser.get(self.reply("WEB open")["url"])
+        self.begin("s", "limit:1", "again:3600").wait()
+        shown = wait_for_text(browser, "failed", lambda text: "the next attempt" in text)
+        self.assertIn(" failed: a usage limit (exit status 1); the next attempt is at ", shown)
+        self.assertIn(f"See what it printed:palingenesis output {self.id_of('s')}", shown)
+        sentence = wait_for_text(browser, "sentence", lambda text: "failed" in text)
+        self.assertTrue(sentence.startswith("1 revival failed, 1 waits for a reset"), sentence)
 
     def test_the_page_says_how_many_sessions_are_left_out(self) -> None:
         number = 400

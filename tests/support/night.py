@@ -52,7 +52,7 @@ def staged_night() -> list[Entry]:
         entry("api", 2, Event.STOPPED, kind=Kind.TRANSIENT, due=BEGIN + 2.1 * HOUR),
         entry("api", 2.1, Event.INTENT, attempt=1, kind=Kind.TRANSIENT),
         entry("api", 2.1, Event.STARTED, attempt=1, pid=6, kind=Kind.TRANSIENT),
-        entry("api", 2.2, Event.FAILED, attempt=1, exit=3, kind=Kind.TRANSIENT),
+        entry("api", 2.2, Event.FAILED, attempt=1, exit=3, output="6.log", kind=Kind.TRANSIENT),
         entry("api", 2.2, Event.GAVE_UP, attempt=1, kind=Kind.TRANSIENT),
         # It waits until after the night.
         entry("docs", 8, Event.STOPPED, due=END + 2 * HOUR, **limit),

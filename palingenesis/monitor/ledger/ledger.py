@@ -249,7 +249,7 @@ class Ledger:
         :param quick: whether it ended soon after its start and left no record.
         :param found: the key of the transcript's last record, if that is only the command's
             own prompt.
-        :param reason: why, if its exit status does not tell.
+        :param reason: why, if that is known beyond its exit status.
         :param waited: whether the next attempt needs no further wait.
         """
         entry = self._outcome(

@@ -4,6 +4,7 @@ import { ask, read } from "./connection.js";
 import { element } from "./dom.js";
 import { nameOf } from "./sessions.js";
 import { clock } from "./times.js";
+import { MARKS, SEGMENTS } from "./words.js";
 
 /** Events within this time lead to one new picture. */
 const PAUSE_MS = 1000;
@@ -38,7 +39,7 @@ async function draw() {
     if (response.ok) {
       show(await response.text());
       const since = Date.now() / 1000 - 3600 * Number(hours.value);
-      showRows((await read(`api/v1/report?since=${since}`))?.lanes ?? []);
+      showRows((await read(`api/v1/report?since=${since}`)) ?? { lanes: [] });
       document.getElementById("night-section").hidden = false;
     }
   } catch {
@@ -49,12 +50,16 @@ async function draw() {
   }
 }
 
-function showRows(lanes) {
+function showRows({ lanes, now }) {
   const rows = [];
+  const end = (at) => (at === now ? "now" : clock(at));
   for (const lane of lanes) {
     const told = [
-      ...lane.segments.map((each) => [each.from, `${each.what} until ${clock(each.to)}`]),
-      ...lane.marks.map((each) => [each.at, each.words]),
+      ...lane.segments.map((each) => [each.from, `${SEGMENTS[each.what]} until ${end(each.to)}`]),
+      ...lane.marks.map((each) => [
+        each.at,
+        MARKS[each.event] + each.words.slice(each.event.length),
+      ]),
     ];
     told.sort(([a], [b]) => a - b);
     if (lane.planned !== null) {

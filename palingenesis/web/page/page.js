@@ -58,8 +58,11 @@ function draw() {
     return;
   }
   const names = new Map(sessions.map((each) => [told.keyOf(each), told.nameOf(each)]));
-  drawSentence();
-  drawNeeds(names);
+  const failed = told.failuresIn(log.entries);
+  const failures = failed.filter((each) => !told.hasWorked(each, sessions));
+  drawSentence(failures.length);
+  drawNeeds();
+  drawFailures(failures, names);
   drawSessions();
   const older = log.show(at("log"), names);
   at("log-none").hidden = log.entries.length > 0;
@@ -77,43 +80,43 @@ function drawStatus() {
   setText(at("pause"), state === "paused" ? "Resume" : "Pause");
 }
 
-function drawSentence() {
-  const sentence = told.sentence(sessions, status);
+function drawSentence(failed) {
+  const sentence = told.sentence(sessions, status, failed);
   setText(at("sentence"), sentence);
   document.title = `${oldSince === null ? "" : "Old: "}${sentence} - palingenesis`;
 }
 
-function drawNeeds(names) {
+function drawNeeds() {
   const needing = sessions.filter((each) => told.need(each) !== null);
-  showList(
-    at("needs"),
-    needing,
-    told.keyOf,
-    (each) => told.need(each) + told.continuation(each),
-    (each) => card(told.nameOf(each), told.need(each), each.since, told.continuation(each)),
-  );
+  const parts = (each) => {
+    const line = told.continuation(each);
+    return [told.nameOf(each), told.need(each), each.since, told.advice(each, line), line];
+  };
+  const look = (each) => JSON.stringify(parts(each));
+  showList(at("needs"), needing, told.keyOf, look, (each) => card(...parts(each)));
   at("needs-none").hidden = needing.length > 0;
-  const failures = told.failuresIn(log.entries);
+}
+
+function drawFailures(failures, names) {
   const key = (entry) => `${entry.agent} ${entry.session}`;
   const look = (entry) => JSON.stringify(entry) + told.nextAttempt(entry, sessions);
   showList(at("failed"), failures, key, look, (entry) => {
-    const line = `palingenesis output ${entry.session}`;
     const when = isTime(entry.at) ? ` at ${clock(entry.at)}` : "";
-    const next = told.nextAttempt(entry, sessions);
-    return card(
-      nameIn(entry, names),
-      `the revival${when} failed: ${entry.cause}${next}`,
-      null,
-      line,
-    );
+    const why = `the revival${when} failed: ${entry.cause}${told.nextAttempt(entry, sessions)}`;
+    // What was never started has printed nothing.
+    const line = entry.output ? `palingenesis output ${entry.session}` : null;
+    return card(nameIn(entry, names), why, null, line && "See what it printed:", line);
   });
   at("failed-title").hidden = failures.length === 0;
 }
 
-function card(name, reason, since, line) {
+function card(name, reason, since, advice, line) {
   const made = element("li", {}, element("strong", {}, name), ` ${reason} `);
   if (isTime(since)) {
     made.append(element("span", { class: "note" }, "since ", timeElement(since)));
+  }
+  if (advice) {
+    made.append(element("div", { class: "note" }, advice));
   }
   if (line !== null) {
     const copy = element("button", { type: "button", "data-action": "copy" }, "Copy");
@@ -171,7 +174,7 @@ function sessionElement(session) {
     element(
       "span",
       { class: `state ${STATES.includes(session.state) ? session.state : ""}` },
-      String(session.state),
+      told.stateOf(session),
     ),
     element("span", {}, told.storyOf(session)),
     element(
@@ -318,7 +321,9 @@ at("more").addEventListener("click", () => {
   log.showMore();
   drawNext();
 });
-STATES.forEach((state) => at("state").append(element("option", { value: state }, state)));
+STATES.forEach((state) =>
+  at("state").append(element("option", { value: state }, told.stateOf({ state }))),
+);
 setText(at("zone"), zone());
 
 /** Log in with the code in the address, and return whether there is one. */

@@ -1,7 +1,7 @@
 /** What the sessions say: the sentence, what needs a person, and their order. */
 
 import { clock, isTime } from "./times.js";
-import { KINDS, REASONS, exit } from "./words.js";
+import { KINDS, REASONS, cause } from "./words.js";
 
 const CALLING = ["asking", "refused", "context"];
 const UNPRINTABLE = /(?! )[\p{C}\p{Z}]/gu;
@@ -38,6 +38,11 @@ export function printable(text) {
   return text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
 }
 
+/** Return a session's state as a word for people. */
+export function stateOf({ state }) {
+  return String(state).replaceAll("-", " ");
+}
+
 /** Return the beginning of an id, which is enough for a command. */
 export function shortId(session) {
   return String(session.id ?? "").slice(0, 8);
@@ -52,7 +57,7 @@ export function need({ needs, kind, held }) {
   return told ?? needs;
 }
 
-/** Return the last failure of each session that has not worked since. */
+/** Return the last failure of each session that has not worked since, the newest first. */
 export function failuresIn(entries, now = Date.now() / 1000) {
   const failures = new Map();
   const killed = new Map();
@@ -63,13 +68,20 @@ export function failuresIn(entries, now = Date.now() / 1000) {
     } else if (entry.event === "failed") {
       const by = killed.get(key);
       const isKilled = by !== undefined && by.attempt === entry.attempt;
-      const cause = isKilled ? `ended by the daemon: ${by.reason}` : (entry.reason ?? exit(entry));
-      failures.set(key, { ...entry, cause });
+      const why = isKilled ? `ended by the daemon: ${by.reason}` : cause(entry);
+      failures.set(key, { ...entry, cause: why });
     } else if (entry.event === "worked") {
       failures.delete(key);
     }
   }
-  return [...failures.values()].filter((entry) => now - entry.at < 86_400);
+  const late = [...failures.values()].filter((entry) => now - entry.at < 86_400);
+  return late.sort((a, b) => b.at - a.at);
+}
+
+/** Return whether a session has worked by other means since a failure. */
+export function hasWorked(entry, sessions) {
+  const session = sessions.find((each) => keyOf(each) === `${entry.agent} ${entry.session}`);
+  return session?.state === "working" || (session?.kind === "finished" && session.since > entry.at);
 }
 
 /** Return when a session goes on: its own due time may pass before its home's limit does. */
@@ -84,9 +96,27 @@ export function nextAttempt(entry, sessions) {
   return isTime(due) ? `; the next attempt is at ${clock(due)}` : "";
 }
 
-/** Return the line with which a person goes on with a session; null if its program is open. */
+/** Return whether the program of a session is open, as far as is known. */
+function isOpen(session) {
+  return ["program", "server"].includes(session.owner);
+}
+
+/** Return how a person goes on with a session, before the line to type, if there is one. */
+export function advice(session, line) {
+  if (isOpen(session)) {
+    return `It is still open${session.who ? ` (${session.who})` : ""}: continue there.`;
+  }
+  if (line === null) {
+    return "";
+  }
+  return session.owner === "gone"
+    ? "Type in a terminal:"
+    : "If its window is still open, continue there. If not, type in a terminal:";
+}
+
+/** Return the line with which a person goes on with a session; null for one that is open. */
 export function continuation(session) {
-  if (!Object.hasOwn(CONTINUE, session.agent) || ["program", "server"].includes(session.owner)) {
+  if (!Object.hasOwn(CONTINUE, session.agent) || isOpen(session)) {
     return null;
   }
   const line = CONTINUE[session.agent](session.id).map(quoted).join(" ");
@@ -108,8 +138,9 @@ function quoted(word) {
  * Say in one sentence how the sessions are.
  *
  * @param status counts the sessions that are left out too.
+ * @param failed how many revivals have failed, and not worked since.
  */
-export function sentence(sessions, status) {
+export function sentence(sessions, status, failed = 0) {
   const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
@@ -130,10 +161,12 @@ export function sentence(sessions, status) {
   }
   const parts = [
     counted(needs, "needs you", "need you"),
-    counted(waits, "waits", "wait") + next,
+    counted(failed, "revival failed", "revivals failed"),
+    counted(waits, "waits for a reset or a retry", "wait for a reset or a retry") + next,
     counted(works, "works", "work"),
   ].filter(Boolean);
-  return parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
+  const how = parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
+  return status?.state === "paused" ? `${how}; paused: nothing is revived` : how;
 }
 
 function counted(number, one, several) {
@@ -163,11 +196,13 @@ export function storyOf(session) {
   const parts = [];
   if (session.kind) {
     parts.push(KINDS[session.kind] ?? session.kind);
+  } else if (session.state === "quiet") {
+    parts.push("in the middle of a turn, with nothing new for a while");
   }
   const due = dueOf(session);
   const waits = session.held === "not-due" && isTime(due);
-  if (isTime(due)) {
-    parts.push(`${waits ? "revived at" : "due"} ${clock(due)}`);
+  if (isTime(due) && session.held !== "given-up") {
+    parts.push(`${waits ? "will be revived at" : "due"} ${clock(due)}`);
   }
   if (session.held && session.held !== "kind" && !waits) {
     parts.push(REASONS[session.held] ?? session.held);

@@ -531,7 +531,7 @@ class HandOverCommandTests(QueueTestCase):
         self.pass_time(550)
         self.assertNotIn("failed", self.story())
         self.pass_time(60)
-        self.assertEqual(self.reasons("failed"), ["nothing grew"])
+        self.assertEqual(self.reasons("failed"), ["nothing new came"])
 
     def test_nothing_was_handed_over_if_it_fails_or_nothing_lives(self) -> None:
         self.handed_over(1)

@@ -71,20 +71,38 @@ class FactsTests(SynchronousTestCase):
         (failed,) = night_of(entries)["failed"]
         self.assertEqual(failed["cause"], "its program ended")
 
-    def test_a_start_that_could_not_be_has_its_reason(self) -> None:
+    def test_a_failure_with_a_reason_and_an_exit_status_has_both(self) -> None:
+        entries = [
+            entry("s", 1, Event.STARTED, attempt=1),
+            entry("s", 2, Event.FAILED, attempt=1, exit=1, reason="a usage limit"),
+        ]
+        (failed,) = night_of(entries)["failed"]
+        self.assertEqual(failed["cause"], "a usage limit (exit status 1)")
+
+    def test_a_start_that_could_not_be_has_its_reason_and_no_output(self) -> None:
         failed = entry("api", 7, Event.FAILED, attempt=1, reason="not started: no process")
         told = night_of([*staged_night(), failed])["failed"]
-        self.assertEqual([each["cause"] for each in told], ["not started: no process"])
+        self.assertEqual(
+            [(each["cause"], each["line"]) for each in told], [("not started: no process", None)]
+        )
+
+    def test_a_failure_is_told_until_the_session_makes_progress(self) -> None:
+        for fresh in (None, True):
+            entries = [
+                entry("s", 2, Event.FAILED, attempt=1, exit=1),
+                entry("s", 2, Event.STOPPED, kind=Kind.LIMIT, key="s-2", due=END, fresh=fresh),
+            ]
+            self.assertEqual(len(night_of(entries)["failed"]), 0 if fresh else 1)
 
     def test_a_failure_that_the_daemon_caused_has_its_reason(self) -> None:
         entries = [
             entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),
             entry("s", 1, Event.STARTED, attempt=1),
-            entry("s", 2, Event.KILLED, attempt=1, reason="nothing grew"),
+            entry("s", 2, Event.KILLED, attempt=1, reason="nothing new came"),
             entry("s", 2, Event.FAILED, attempt=1, exit=-15),
         ]
         (failed,) = night_of(entries)["failed"]
-        self.assertEqual(failed["cause"], "ended by the daemon: nothing grew")
+        self.assertEqual(failed["cause"], "ended by the daemon: nothing new came")
 
     def test_what_went_on_has_how_long(self) -> None:
         self.assertEqual(
@@ -102,7 +120,7 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(
             self.told("forecast", "session", "comes_back", "reason"),
             [
-                ("<b>&site-id", False, "waiting does not cure asking"),
+                ("<b>&site-id", False, "waiting does not cure its stop (asking)"),
                 ("api-id", False, "it is given up"),
                 ("docs-id", True, None),
             ],
@@ -190,9 +208,19 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(lanes["docs-id"]["planned"], END + 2 * HOUR)
         self.assertIsNone(lanes["api-id"]["planned"])
 
+    def test_a_session_that_needs_a_person_waits_for_no_time(self) -> None:
+        entries = [
+            entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN + 2 * HOUR),
+            entry("s", 3, Event.NEEDS_YOU, reason="its directory cannot be used"),
+        ]
+        (lane,) = night_of(entries)["lanes"]
+        whats = [each["what"] for each in lane["segments"]]
+        self.assertEqual(whats, ["unknown", "waiting", "stopped"])
+
     def test_the_night_in_a_sentence_and_a_digest(self) -> None:
         told = sentence(self.night)
-        self.assertTrue(told.startswith("2 need you, 1 failed, 1 went on, 1 waits until "), told)
+        begin = "2 need you, 1 revival failed, 1 went on, 1 waits for a reset or a retry until "
+        self.assertTrue(told.startswith(begin), told)
         event = digest(self.night)
         self.assertEqual(
             event["summary"].split("\n")[1:],

@@ -371,6 +371,27 @@ class RevivingTests(MonitorTestCase):
         self.assertEqual(self.monitor.log(1)[0]["exit"], 0)
         self.assertEqual(self.told("state", "attempts", "held"), ("waiting", 1, "not-due"))
 
+    def test_a_failed_attempt_has_what_its_command_left_as_its_reason(self) -> None:
+        for kind, reason in (
+            (Kind.LIMIT, "a usage limit"),
+            (Kind.REFUSED, "the service refused"),
+            (Kind.UNKNOWN, None),
+            (None, "its prompt has no answer"),
+        ):
+            self.setUp()
+            revival = self.revive()
+            self.world.write("s", kind)
+            revival.finish(1)
+            self.pass_time(60)
+            (failed,) = (each for each in self.monitor.log(9) if each["event"] == "failed")
+            self.assertEqual(failed.get("reason"), reason, kind)
+
+    def test_a_failed_attempt_that_left_nothing_says_so(self) -> None:
+        self.revive().finish(1)
+        self.pass_time(6)
+        failed = self.monitor.log(1)[0]
+        self.assertEqual(failed["reason"], "it ended before it wrote anything in the session")
+
     def test_a_failed_attempt_is_followed_by_another_after_retry(self) -> None:
         revival = self.revive()
         self.pass_time(30)

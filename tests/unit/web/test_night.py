@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.report import _MARKS
-from palingenesis.web.night import MARKS, rows, svg
+from palingenesis.web.night import MARKS, description, rows, svg
 from palingenesis.words import Event, Kind
 from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
 
@@ -78,6 +79,61 @@ class PictureTests(SynchronousTestCase):
         at, ahead = (float((x or "").rstrip("%")) for x in (line.get("x1"), planned.get("x")))
         self.assertLess(at, ahead)
         self.assertLess(ahead, 100)
+
+    def test_no_mark_is_where_the_line_of_now_is_drawn(self) -> None:
+        late = entry("s", 8.99, Event.FAILED, attempt=1, exit=1)
+        root = ElementTree.fromstring(svg(night_of([*staged_night(), late])))
+        line = next(each for each in root.iter(f"{SVG}line") if each.get("stroke-dasharray"))
+        drawn, free = map(int, (line.get("stroke-dasharray") or "").split())
+        marks = [each for each in root.iter(f"{SVG}text") if each.get("dx") is not None]
+        self.assertIn("✗", [each.text for each in marks])
+        for mark in marks:
+            # A letter stands on its y.
+            bottom = int(mark.get("y") or 0) % (drawn + free)
+            self.assertTrue(drawn + 9 < bottom < drawn + free, mark.text)
+
+    def test_marks_at_either_end_are_not_cut_off(self) -> None:
+        for hours, count, moved in ((0, 2, (6, 18)), (8.99, 4, (-40, -28, -16, -4))):
+            known = {"attempt": 1, "exit": 1}
+            entries = [entry("s", hours, Event.FAILED, **known) for _ in range(count)]
+            root = ElementTree.fromstring(svg(night_of(entries)))
+            shifts = [each.get("dx") for each in root.iter(f"{SVG}text") if each.get("dx")]
+            self.assertEqual(shifts, [str(each) for each in moved])
+
+    def test_what_is_not_known_does_not_look_like_what_is_planned(self) -> None:
+        looks = {}
+        for each in self.root.iter(f"{SVG}rect"):
+            words = each.findtext(f"{SVG}title") or ""
+            looks[words.partition(" ")[0]] = (each.get("height"), each.get("stroke-dasharray"))
+        self.assertNotEqual(looks["not"], looks["planned:"])
+        self.assertEqual((looks["not"][1], looks["planned:"][1]), (None, "4 2"))
+
+    def test_the_legend_explains_what_is_shown_and_nothing_else(self) -> None:
+        told = self.root.findtext(f"{SVG}desc") or ""
+        for words in ("thin line: not known", "dashed: planned revival", "✗ revival failed"):
+            self.assertIn(words, told)
+        self.assertNotIn("goes on under another id", told)
+        left = description(night_of([entry("s", 1, Event.LEFT)]))
+        self.assertEqual(
+            left, "A lane for 1 session. Thin line: not known. Below: ◇ left by its user."
+        )
+
+    def test_a_planned_revival_has_its_time_with_the_day_if_it_is_far(self) -> None:
+        for hours, form in ((10, "%H:%M"), (60, "%a %H:%M"), (190, "%d %b %H:%M")):
+            due = BEGIN + hours * HOUR
+            stopped = entry("s", 8, Event.STOPPED, kind=Kind.LIMIT, due=due)
+            root = ElementTree.fromstring(svg(night_of([stopped]), 0))
+            when = time.strftime(form, time.gmtime(due))
+            self.assertIn(when, [each.text for each in root.iter(f"{SVG}text")])
+            self.assertIn(f"planned: revival at {when}", [e.text for e in root.iter(f"{SVG}title")])
+
+    def test_what_goes_on_at_the_end_lasts_until_now(self) -> None:
+        self.assertIn("stopped, and waiting until now", [words for _, _, words in rows(self.night)])
+
+    def test_a_mark_has_its_attempt_and_its_whole_reason(self) -> None:
+        needs = entry("s", 1, Event.NEEDS_YOU, reason="a new session, its context is full")
+        told = [words for _, _, words in rows(night_of([needs]))]
+        self.assertIn("needs you: a new session, its context is full", told)
 
     def test_everything_is_within_the_picture(self) -> None:
         for each in self.root.iter(f"{SVG}rect"):

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.web.night import MARKS, SEGMENTS
 from palingenesis.web.page import PAGE
 from palingenesis.words import Event, Kind, Reason, State
 
@@ -24,6 +25,12 @@ def keys(table: str) -> set[str]:
     """Return the keys of a table in ``words.js``."""
     body = source("words.js").partition(f"export const {table} = {{")[2].partition("\n};")[0]
     return set(re.findall(r'^  "?([a-z-]+)"?:', body, re.MULTILINE))
+
+
+def words_of(table: str) -> dict[str, str]:
+    """Return a table in ``words.js`` whose values are texts."""
+    body = source("words.js").partition(f"export const {table} = {{")[2].partition("\n};")[0]
+    return dict(re.findall(r'^  "?([a-z-]+)"?: "(.*)",$', body, re.MULTILINE))
 
 
 class PageTests(SynchronousTestCase):
@@ -52,5 +59,10 @@ class PageTests(SynchronousTestCase):
     def test_the_page_knows_every_word_of_the_daemon(self) -> None:
         for table, words in (("KINDS", Kind), ("REASONS", Reason), ("EVENTS", Event)):
             self.assertEqual(keys(table), {str(word) for word in words}, table)
+        for table, told in (
+            ("SEGMENTS", SEGMENTS),
+            ("MARKS", {key: words for key, (_, words) in MARKS.items()}),
+        ):
+            self.assertEqual(words_of(table), told, table)
         states = source("words.js").partition("STATES = [")[2].partition("]")[0]
         self.assertEqual(set(re.findall(r'"([a-z-]+)"', states)), {str(word) for word in State})
