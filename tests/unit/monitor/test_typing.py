@@ -224,7 +224,7 @@ class SilentTerminalTests(TypingTestCase):
         # The first question is about the terminal, the others are about directories.
         return SimpleNamespace(start=target if self.hung else lambda: self.hung.append(target))
 
-    def test_it_keeps_no_other_session_waiting(self) -> None:
+    def test_no_other_session_waits_for_a_terminal_that_hangs(self) -> None:
         self.limited(RESET)
         self.world.write("t", Kind.LIMIT, reset=self.now() + RESET)
         self.pass_time(RESET + 2 * service.DOUBT_PATIENCE + SOON)
