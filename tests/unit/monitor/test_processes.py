@@ -93,11 +93,11 @@ class StartTests(SynchronousTestCase):
     """When a process began."""
 
     @needs_linux
-    def test_its_beginning_names_the_boot_that_it_counts_from(self) -> None:
+    def test_a_beginning_names_the_boot_that_it_counts_from(self) -> None:
         self.assertRegex(Process(42, "77").began, r"\A77@[0-9a-f]{8}\Z")
 
     @needs_linux
-    def test_its_age_is_the_time_that_the_machine_runs_since(self) -> None:
+    def test_the_age_of_a_process_counts_from_the_boot(self) -> None:
         tables = {"/proc/uptime": "1000.50 1900.00\n"}
         self.patch(machine, "table", tables.get)
         ticks = os.sysconf("SC_CLK_TCK")
@@ -116,7 +116,7 @@ class PlaceTests(SynchronousTestCase):
         self.other = f"{self.here}-link"
         os.symlink(self.here, self.other)
 
-    def test_it_is_so_under_any_of_its_names(self) -> None:
+    def test_a_directory_is_a_process_s_under_any_of_its_names(self) -> None:
         found = os.stat(self.here)
         by_link = Process(42, "1", link=self.other)
         by_inode = Process(42, "1", inode=(found.st_dev, found.st_ino))
@@ -127,10 +127,10 @@ class PlaceTests(SynchronousTestCase):
             self.assertIs(process.is_in(f"{self.here}/none"), False)
             self.assertIs(process.is_in("/" + "x" * 300), False)
 
-    def test_it_is_not_if_nothing_is_known(self) -> None:
+    def test_a_process_of_which_nothing_is_known_is_in_no_directory(self) -> None:
         self.assertIs(Process(42, "1").is_in(self.here), False)
 
-    def test_nobody_knows_if_it_cannot_be_looked_at(self) -> None:
+    def test_a_directory_that_cannot_be_looked_at_is_unknown(self) -> None:
         loop = os.path.join(self.here, "loop")
         os.symlink("loop", loop)
         self.assertIsNone(Process(42, "1", link=self.here).is_in(loop))
@@ -229,7 +229,7 @@ class ProcCase(SynchronousTestCase):
 class WholeTests(ProcCase):
     """A process, read from its directory."""
 
-    def test_all_of_it_is_read(self) -> None:
+    def test_all_of_a_process_is_read(self) -> None:
         self.enter(terminal=34816)
         place = f"{self.proc}/42"
         expected = Process(
@@ -261,7 +261,7 @@ class WholeTests(ProcCase):
         self.write("50/stat", "50 (a) S 1 50")
         self.assertRaises(ProcessLookupError, self.read, 50)
 
-    def test_one_that_may_not_be_traced_is_that_of_its_real_user(self) -> None:
+    def test_a_process_that_may_not_be_traced_is_its_real_user_s(self) -> None:
         self.enter()
         found = [self.read(uid=uid, is_ours=False).is_ours for uid in (1001, 1002, UID)]
         self.assertEqual(found, [True, False, False])
@@ -326,7 +326,7 @@ class EveryTests(ProcCase):
         self.enter(42, "")
         self.assertEqual([each.arguments for each in self.every()], [("",)])
 
-    def test_one_of_ours_that_may_not_be_read_is_an_error_and_another_s_is_not(self) -> None:
+    def test_a_process_of_ours_that_may_not_be_read_is_an_error_and_another_s_is_not(self) -> None:
         def deny(_: str) -> tuple[str, ...]:
             raise PermissionError
 
@@ -355,7 +355,7 @@ class WrittenTests(ProcCase):
         self.link("42/fd/6", "/x/hidden")
         self.files = f"{self.proc}/42/fd"
 
-    def test_each_is_known_by_its_name(self) -> None:
+    def test_a_file_is_listed_by_its_name(self) -> None:
         found = Process(42, "1", files=self.files).open_files()
         self.assertEqual(
             {name: sorted(links) for name, links in found.items()},
@@ -370,7 +370,7 @@ class WrittenTests(ProcCase):
             },
         )
 
-    def test_one_that_has_ended_has_none(self) -> None:
+    def test_a_process_that_has_ended_has_no_file_open(self) -> None:
         for files in (None, f"{self.proc}/43/fd"):
             self.assertEqual(Process(42, "1", files=files).open_files(), {})
 
@@ -379,14 +379,14 @@ class OwnTests(SynchronousTestCase):
     """This very process."""
 
     @needs_linux
-    def test_it_is_found(self) -> None:
+    def test_this_process_is_found(self) -> None:
         found = look_at(os.getpid())
         assert found is not None
         self.assertEqual((found.pid, found.directory), (os.getpid(), os.getcwd()))
         self.assertEqual(found.leader, os.getsid(0))
         self.assertIn(found, list(ours()))
 
-    def test_it_lives_and_began_when_it_began(self) -> None:
+    def test_this_process_lives_since_it_began(self) -> None:
         found = look_at(os.getpid())
         assert found is not None
         self.assertTrue(is_alive(os.getpid(), found.began))
