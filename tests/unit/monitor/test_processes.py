@@ -379,14 +379,14 @@ class OwnTests(SynchronousTestCase):
     """This very process."""
 
     @needs_linux
-    def test_this_process_is_found(self) -> None:
+    def test_the_running_process_is_found(self) -> None:
         found = look_at(os.getpid())
         assert found is not None
         self.assertEqual((found.pid, found.directory), (os.getpid(), os.getcwd()))
         self.assertEqual(found.leader, os.getsid(0))
         self.assertIn(found, list(ours()))
 
-    def test_this_process_lives_since_it_began(self) -> None:
+    def test_the_running_process_lives_since_it_began(self) -> None:
         found = look_at(os.getpid())
         assert found is not None
         self.assertTrue(is_alive(os.getpid(), found.began))
