@@ -143,7 +143,7 @@ class Notifier:
         return True
 
     def _run(self, entry: Mapping[str, Any], summary: str, now: float) -> str | None:
-        event = json.dumps(entry).encode("ascii") + b"\n"
+        event = json.dumps(entry).encode() + b"\n"
         full = child.child_environment(os.environ, {SUMMARY_VARIABLE: summary})
         try:
             program = child.find_program(self.command[0], full)
