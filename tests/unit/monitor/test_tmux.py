@@ -131,6 +131,7 @@ class LookTests(ServerTestCase):
         assert whole is not None
         for number, part in (
             (0, "4000|0|0|0|80|3|2||0|300|/dev/pts/3|claude\n"),
+            (0, "4000|0|0|0|+80|3|2|1|0|300|/dev/pts/3|claude\n"),
             (0, f"{STATE}|pid|/dev/pts/3|claude\n"),
             (0, f"{STATE}|300\n"),
             (1, "%3|$2|x|60\n"),
