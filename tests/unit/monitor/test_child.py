@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -84,13 +83,13 @@ class ProgramTests(SynchronousTestCase):
 
 
 class StartTests(SynchronousTestCase):
-    """Starts; `subprocess.Popen` is replaced."""
+    """Starts; `Popen` is replaced."""
 
     def setUp(self) -> None:
         self.error: Exception | None = None
         self.given: dict[str, Any] = {}
         self.read = b""
-        self.patch(subprocess, "Popen", self.popen)
+        self.patch(child.subprocess, "Popen", self.popen)
 
     def popen(self, arguments: list[str], **given: Any) -> str:
         self.given = {"arguments": arguments, **given}
@@ -115,7 +114,7 @@ class StartTests(SynchronousTestCase):
             "executable": "/x/a",
             "env": {"A": "1"},
             "cwd": "/work",
-            **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
+            **dict.fromkeys(("stdin", "stdout", "stderr"), child.subprocess.DEVNULL),
             "umask": -1,
             **dict.fromkeys(("close_fds", "restore_signals", "start_new_session"), True),
         }
@@ -131,7 +130,7 @@ class StartTests(SynchronousTestCase):
             (FileNotFoundError(2, "none", "/"), CommandError, f"/: {interpreter}"),
             (PermissionError(13, "denied", "/"), CommandError, "/: denied"),
             (ValueError("a\nb"), CommandError, "/x/a: a\\nb"),
-            (subprocess.SubprocessError("fork"), CommandError, "/x/a: fork"),
+            (child.subprocess.SubprocessError("fork"), CommandError, "/x/a: fork"),
         ):
             self.error = error
             found = self.refused()
