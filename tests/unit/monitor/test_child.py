@@ -32,6 +32,7 @@ class ProgramTests(SynchronousTestCase):
             os.makedirs(os.path.dirname(path))
             os.close(os.open(path, os.O_CREAT, mode))
         os.makedirs(os.path.join(self.directory, "four", "tool"))
+        os.mkdir(os.path.join(self.directory, "five"))
 
     def path(self, *names: str) -> dict[str, str]:
         return {"PATH": ":".join(os.path.join(self.directory, name) for name in names)}
@@ -55,7 +56,7 @@ class ProgramTests(SynchronousTestCase):
     def test_a_program_that_is_found_and_cannot_be_run_is_named(self) -> None:
         for names, reason in (
             (("one",), "one/tool: not executable"),
-            (("none", "four", "one"), "four/tool: not a file"),
+            (("none", "five", "four", "one"), "four/tool: not a file"),
         ):
             text = self.refused("tool", self.path(*names))
             self.assertEqual(text, os.path.join(self.directory, reason))

@@ -163,6 +163,12 @@ class VerdictTests(SynchronousTestCase):
         theirs = {"type": "abort", "agentId": "task_1", "data": {"reason": long}}
         self.assertEqual(self.verdict(REPLY, OVER, theirs).kind, Kind.FINISHED)
 
+    def test_the_key_is_the_event_s_id_if_that_is_one(self) -> None:
+        stop = failed("rate_limit")
+        self.assertEqual(self.verdict(stop).key, stop["id"])
+        for key in ("", "short", "x" * 65, "../../etc", 5, None):
+            self.assertRegex(self.verdict({**stop, "id": key}).key, r"\A@[0-9]+\Z")
+
     def test_values_of_another_type(self) -> None:
         for record in ({"type": 1}, {"type": "abort", "data": 1}, {"type": "session.error"}):
             self.assertIn(self.verdict(record).kind, (None, Kind.USER, Kind.UNKNOWN))
@@ -225,6 +231,8 @@ class OwnersTests(SynchronousTestCase):
     def test_a_lock_that_is_held(self) -> None:
         lock = self.make("inuse.7.hold")
         self.assertEqual(self.owner(locks=frozenset({lock})), Owner.PROGRAM)
+        other = self.make("inuse.8.lock")
+        self.assertEqual(self.owner(locks=frozenset({other})), Owner.GONE)
 
     @needs_linux
     def test_locks_that_cannot_be_listed(self) -> None:

@@ -249,7 +249,9 @@ class SessionsTests(OpencodeTestCase):
         self.assertEqual(list(before), [self.transcript])
         databases.add(self.path, [assistant("stop")], session=OTHER)
         self.assertNotEqual(self.agent.stamp(self.transcript), before[self.transcript])
-        self.assertNotEqual(self.scan(), before)
+        (after,) = self.scan().values()
+        self.assertEqual(after.size - before[self.transcript].size, 1)
+        self.assertEqual(after.mtime_ns, (AT + 1) * 1_000_000)
 
     def test_nothing_is_read_while_no_file_changes(self) -> None:
         found = [self.scan(), self.scan()]
