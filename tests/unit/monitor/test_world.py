@@ -5,7 +5,9 @@ import os
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import owners, world
+from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import World
@@ -20,7 +22,20 @@ class LookTests(SynchronousTestCase):
         directory = os.path.abspath(self.mktemp())
         os.makedirs(os.path.join(directory, "sessions"))
         self.home = Home("claude", "claude", directory)
-        self.world = World(self.mktemp(), self.fail, Times(), {})
+        self.world = World(self.mktemp(), self.fail, Times(), {"PATH": "/bin:/usr/bin"})
+
+    def test_a_program_is_found_in_the_daemon_s_path_or_the_command_s(self) -> None:
+        self.patch(os, "environ", {"PATH": "/nonexistent"})
+        found = self.world.program(Command(("sh", "{id}")))
+        self.assertTrue(found.endswith("/sh"))
+        elsewhere = Command(("sh", "{id}"), environment={"PATH": "/nonexistent"})
+        self.assertRaises(CommandError, self.world.program, elsewhere)
+
+    def test_a_directory_that_no_command_can_enter_is_named(self) -> None:
+        self.assertIsNone(self.world.directory_warning("/"))
+        for path in ("/nonexistent", "relative", __file__):
+            warning = self.world.directory_warning(path)
+            self.assertTrue((warning or "").startswith(f"{path}: "), warning)
 
     def test_an_entry_that_cannot_be_read_is_named(self) -> None:
         path = os.path.join(self.home.directory, "sessions", f"{os.getpid()}.json")
