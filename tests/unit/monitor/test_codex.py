@@ -96,8 +96,11 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(self.verdict(STARTED, figures, limited("")).reset, AT + 9999)
 
     def test_a_window_is_full_from_99_percent_on(self) -> None:
-        verdict = self.verdict(STARTED, count(window(98.9, AT + 60)), limited("Plan and billing."))
-        self.assertEqual((verdict.kind, verdict.reset), (Kind.REFUSED, None))
+        for percent, kind in ((98.9, Kind.REFUSED), (99, Kind.LIMIT)):
+            figures = count(window(percent, AT + 60))
+            verdict = self.verdict(STARTED, figures, limited("Plan and billing."))
+            reset = AT + 60 if kind is Kind.LIMIT else None
+            self.assertEqual((verdict.kind, verdict.reset), (kind, reset))
 
     def test_figures_that_are_all_null_are_passed_over(self) -> None:
         # saaranshM/unsnooze#20
@@ -502,6 +505,9 @@ class OwnerTests(SynchronousTestCase):
             (True, "pts/3", "node", "/x/bin/codex", "resume", SESSION),
             (False, None, "codex"),
             (False, "pts/3", "codex", "exec", "continue"),
+            (False, "pts/3", "codex", "review"),
+            (False, "pts/3", "codex", "mcp-server"),
+            (False, "pts/3", "codex", "exec-server"),
             (False, "pts/3", "node", "/x/bin/codex", "-c", "a=b", "e", "continue"),
             (False, None, "codex", "app-server"),
             (False, "pts/3", "codex", "app-server", "--listen", "unix://"),
