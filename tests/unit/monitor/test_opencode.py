@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor import database
+from palingenesis.monitor import database, files
 from palingenesis.monitor.agents.opencode import Opencode
 from palingenesis.monitor.files import Walk
 from palingenesis.monitor.homes import Home
@@ -387,6 +387,46 @@ class SessionsTests(OpencodeTestCase):
             self.assertNotEqual(self.scan(), before)
         self.assertEqual(self.warnings, [])
         self.assertEqual(self.scan(), before)
+
+    def test_what_was_not_read_for_a_moment_is_read_anew(self) -> None:
+        known = Identity(SESSION, DIRECTORY)
+        for look in (self.agent.stamp, lambda path: self.agent.read(path, known)):
+            self.scan()
+            before = self.scan()
+            self.agent._listings.clear()
+            with mock.patch.object(database, "opened", side_effect=database.Busy("busy")):
+                look(self.transcript)
+            self.assertNotEqual(self.scan(), before)
+            self.assertEqual(self.scan(), before)
+
+    def test_a_database_in_the_place_of_another_has_other_sessions(self) -> None:
+        databases.add(self.path, [USER], session=OTHER)
+        self.scan()
+        before = self.scan()
+        place = f"{self.path}.new"
+        with closing(sqlite3.connect(self.path)) as old, closing(sqlite3.connect(place)) as new:
+            old.backup(new)
+        os.replace(place, self.path)
+        inode = os.stat(self.path).st_ino
+        after = self.scan()
+        self.assertEqual(after.keys(), before.keys())
+        self.assertEqual({stamp.inode for stamp in after.values()}, {inode})
+
+    def test_a_long_list_is_read_with_pauses(self) -> None:
+        databases.add(self.path, [USER], session=OTHER)
+        with mock.patch.object(files, "STRIDE", 1):
+            found = list(self.agent.sessions(self.home, Walk(self.warnings.append)))
+        self.assertEqual(
+            {each[0] for each in found if each}, {self.transcript, f"{self.path}#{OTHER}"}
+        )
+        self.assertEqual([bool(each) for each in found[-4:]], [True, False, True, False])
+        self.assertEqual(found[:2], [None, None])
+
+    def test_numbers_that_are_none_list_no_session(self) -> None:
+        for number in (-1, 1.5, 2**53):
+            self.setUp()
+            self.run_sql("UPDATE event_sequence SET seq = ?", number)
+            self.assertEqual(self.scan(), {}, number)
 
     def test_triggers_do_nothing(self) -> None:
         self.run_sql("CREATE TRIGGER t AFTER UPDATE ON session BEGIN DELETE FROM message; END")
