@@ -1103,6 +1103,7 @@ class NewIdTests(MonitorTestCase):
         self.assertEqual(len(self.world.starts), 1)
         kinds = {each["id"]: each["kind"] for each in self.monitor.sessions()}
         self.assertEqual(kinds, {"s": "continued", "new": "finished"})
+        self.assertIn("claude session s: continued (as new)", self.logged())
 
 
 class SettledTests(MonitorTestCase):
