@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents import agent as agent_module
 from palingenesis.monitor.agents.agent import STATUSES, Agent, Step, What
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.processes import Process
+from palingenesis.monitor.revive import Command, environment_for
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.words import Kind, Owner
 from tests.support.checkout import ROOT
@@ -293,6 +295,35 @@ class SettingsTests(SynchronousTestCase):
             ((200, 400, 404, 405, 407, 409, 412, 414, 428, 430, 499, 600), None),
         ):
             self.assertEqual({STATUSES.get(status) for status in statuses}, {kind}, statuses)
+
+    def test_each_agent_has_its_home_and_the_variable_that_names_another(self) -> None:
+        for name, variable, home in (
+            ("claude", "CLAUDE_CONFIG_DIR", "/h/.claude"),
+            ("codex", "CODEX_HOME", "/h/.codex"),
+            ("copilot", "COPILOT_HOME", "/h/.copilot"),
+            ("qwen", "QWEN_HOME", "/h/.qwen"),
+        ):
+            agent = AGENTS[name]
+            self.assertEqual(agent.home({"HOME": "/h"}), home)
+            self.assertEqual(agent.home({"HOME": "/h", variable: "/x"}), "/x")
+            self.assertEqual(dict(agent.variables("/x")), {variable: "/x"})
+
+    def test_each_agent_has_the_names_of_its_programs(self) -> None:
+        for name, programs in (
+            ("claude", {"claude", "claude.exe", "claude-code", "claude-agent-sdk"}),
+            ("codex", {"codex", "codex.js"}),
+            ("copilot", {"copilot", "copilot.exe"}),
+            ("opencode", {"opencode", "opencode.exe"}),
+            ("qwen", {"qwen", "qwen-code"}),
+        ):
+            self.assertEqual(AGENTS[name].programs, programs)
+
+    def test_an_agent_s_marks_of_its_own_children_are_kept_from_a_command(self) -> None:
+        marks = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
+        marks += ("CLAUDE_CODE_CHILD_SESSION", "CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED")
+        inherited = dict.fromkeys((*marks, "PATH", "CODEX_HOME"), "1")
+        found = environment_for(Command(("x",)), Home("x", "claude", "/x"), "/d", inherited)
+        self.assertEqual(found, {"PATH": "1", "CODEX_HOME": "1", "PWD": "/d"})
 
     def test_a_home_is_an_absolute_path_whatever_the_environment_says(self) -> None:
         self.patch(agent_module, "home_directory", lambda: "/users/me")

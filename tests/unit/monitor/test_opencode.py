@@ -19,12 +19,13 @@ from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Lock, Snapshot
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import Stamp
+from palingenesis.monitor.transcript import Record, Stamp
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
 from tests.support.texts import ENCODABLE
 from tests.unit.monitor import databases
 from tests.unit.monitor.databases import AT, DIRECTORY, SESSION, USER, assistant, failed, tool
+from tests.unit.monitor.test_agents import SHAPES, paths, replaced
 
 END = (AT + 2000) / 1000
 DATE = "Sat, 19 Sep 2026 12:25:00 GMT"
@@ -196,6 +197,30 @@ class VerdictTests(OpencodeTestCase):
         parts = [tool("running", "question"), tool("completed", output="x" * database.VALUE_LIMIT)]
         verdict = self.verdict(USER, assistant(ended=None), parts=parts)
         self.assertEqual(verdict.kind, Kind.ASKING)
+
+    def test_a_value_of_another_shape_spoils_no_reading(self) -> None:
+        times = {"created": AT, "completed": AT + 900}
+        data = {"message": "x", "statusCode": 429, "responseHeaders": {"retry-after": "30"}}
+        error = {"name": "APIError", "data": data}
+        parts = [
+            ["tool", "bash", status, "x", {"start": AT, "end": AT}, None]
+            for status in ("running", "error")
+        ]
+        common = {"id": "msg_1", "time": times, "finish": "stop", "error": None, "parts": parts}
+        texts = [["text", None, None, None, None, "go on"]]
+        for message in (
+            {**common, "role": "assistant"},
+            {**common, "role": "assistant", "error": error},
+            {**common, "role": "assistant", "finish": "tool-calls"},
+            {**common, "role": "assistant", "time": {"created": AT}},
+            {**common, "role": "user", "parts": texts},
+        ):
+            for path in paths(message):
+                for new in SHAPES:
+                    record = Record(0, replaced(message, path, new))
+                    verdict = self.agent.verdict(self.agent.meaningful([record]))
+                    self.assertTrue(verdict.kind is None or isinstance(verdict.kind, Kind))
+                    self.assertRegex(verdict.key, r"\A[\w-]*(?:@[0-9]+)?\Z")
 
     @settings(max_examples=60, deadline=None)
     @given(
