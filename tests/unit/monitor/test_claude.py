@@ -941,6 +941,14 @@ class DirectoryTests(SynchronousTestCase):
             assert found is not None
             self.assertEqual(found[0], Identity(SESSION, DIRECTORY, current))
 
+    def test_the_newest_record_tells_it_even_if_it_is_huge(self) -> None:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(lines([PROMPT, result("x" * PARSE_LIMIT, cwd="/home/you/app/tree")]))
+        found = AGENT.read(path)
+        assert found is not None
+        self.assertEqual(found[0].current, "/home/you/app/tree")
+
     def test_a_directory_that_is_no_place_changes_nothing(self) -> None:
         for directory in ("x", "/a\0b", 5, None):
             known = Identity(SESSION, DIRECTORY, "/tree")
