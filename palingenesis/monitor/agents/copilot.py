@@ -156,10 +156,8 @@ def _unparsed(record: Record) -> Step | None:
     """Return what an event reports that is too long to be parsed: a prompt, or work."""
     if field(record.beginning, "agentId") is not None:
         return None
-    kind = field(record.beginning, "type")
-    what = What.PROMPT if kind == "user.message" else What.WORK
-    worked = kind in ("assistant.message", "tool.execution_complete")
-    return Step(what, f"@{record.end}", None, progress=worked)
+    is_prompt = field(record.beginning, "type") == "user.message"
+    return Step(What.PROMPT if is_prompt else What.WORK, f"@{record.end}", None)
 
 
 def _step(record: Record, local: tzinfo | None) -> Step | None:

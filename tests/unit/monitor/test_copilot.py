@@ -76,6 +76,8 @@ class VerdictTests(SynchronousTestCase):
             [CALL, TOOL, DONE, OVER, BEGUN],
             [REPLY, OVER, PROMPT],
             [failed("query", status=500), PROMPT],
+            [failed("query", status=500), CALL],
+            [REPLY, OVER, BEGUN],
         ):
             self.assertIsNone(self.verdict(*records).kind, records)
 
@@ -147,9 +149,26 @@ class VerdictTests(SynchronousTestCase):
                 self.assertEqual(verdict.permission, wanted)
 
     def test_a_question(self) -> None:
-        question = event("tool.execution_start", toolCallId="call_1", toolName="ask_user")
-        self.assertEqual(self.verdict(CALL, question).kind, Kind.ASKING)
-        self.assertIsNone(self.verdict(CALL, question, DONE).kind)
+        for tool in ("ask_user", "exit_plan_mode"):
+            question = event("tool.execution_start", toolCallId="call_1", toolName=tool)
+            self.assertEqual(self.verdict(CALL, question).kind, Kind.ASKING)
+            self.assertIsNone(self.verdict(CALL, question, DONE).kind)
+
+    def test_of_two_requests_each_waits_for_its_own_answer(self) -> None:
+        asked = [event("permission.requested", requestId=each) for each in "ab"]
+        for answered in "ab":
+            answer = event("permission.completed", requestId=answered)
+            self.assertEqual(self.verdict(CALL, TOOL, *asked, answer).kind, Kind.ASKING)
+
+    def test_a_call_of_a_tool_is_told_from_a_reply(self) -> None:
+        for record, calling in ((CALL, True), (TOOL, True), (REPLY, False), (DONE, False)):
+            self.assertEqual(self.verdict(record).calling, calling, record)
+
+    def test_the_last_prompt_is_not_an_older_one_if_it_is_too_long(self) -> None:
+        stop = failed("rate_limit")
+        self.assertEqual(self.verdict(stop).last_prompt, "please do the work")
+        huge = {**PROMPT, "data": {"content": "x" * PARSE_LIMIT}}
+        self.assertIsNone(self.verdict(huge, stop).last_prompt)
 
     def test_a_sub_agent_s_events_say_nothing(self) -> None:
         theirs = event("session.error", "task_1", errorType="rate_limit", message="x")
