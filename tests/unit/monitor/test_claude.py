@@ -442,6 +442,19 @@ class VerdictTests(SynchronousTestCase):
         verdict = judge("claude", PROMPT, reply(), PROMPT, result("x" * PARSE_LIMIT))
         self.assertEqual((verdict.kind, verdict.at), (None, AT))
 
+    def test_a_huge_prompt_proves_no_progress_and_a_huge_result_does(self) -> None:
+        huge = "x" * PARSE_LIMIT
+        for record, progress in (
+            (claude("user", huge), None),
+            (result(huge), AT),
+            (reply(huge), AT),
+        ):
+            self.assertEqual(judge("claude", PROMPT, record).progress, progress)
+
+    def test_a_time_in_the_words_of_another_error_is_no_reset(self) -> None:
+        verdict = judge("claude", failure("Down for maintenance · try again at 8pm (UTC)"))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.UNKNOWN, None))
+
     def test_a_huge_record_of_a_sub_agent_is_skipped(self) -> None:
         record = {"isSidechain": True, **result("x" * PARSE_LIMIT, isSidechain=True)}
         self.assertEqual(self.kind(PROMPT, reply(), record), Kind.FINISHED)
