@@ -200,12 +200,21 @@ class PlaceTests(SynchronousTestCase):
             (f"{self.socket},x,0", "%3", "its TMUX names no server"),
             (f"{self.socket},\u0663,0", "%3", "its TMUX names no server"),
             (f"{self.socket},300,0", "", "its TMUX_PANE names no pane"),
-            (f"{self.socket},300,0", "%3;", "its TMUX_PANE names no pane"),
+            (f"{self.socket},,0", "%3", "its TMUX names no server"),
+            (f"{self.socket},-1,0", "%3", "its TMUX names no server"),
+            *(
+                (f"{self.socket},300,0", pane, "its TMUX_PANE names no pane")
+                for pane in ("3", "%", "%3;kill-server", "%x")
+            ),
             (f"{self.socket}x,300,0", "%3", f"{self.socket}x: No such file or directory"),
             (f"{__file__},300,0", "%3", f"{__file__}: not a socket of the daemon's user"),
         ):
             self.assertEqual(self.doubt({"TMUX": tmux, "TMUX_PANE": pane}), doubt)
         self.assertEqual(self.doubt({}), "it does not run in tmux")
+        link = f"{self.socket}.link"
+        os.symlink(self.socket, link)
+        text = self.doubt({"TMUX": f"{link},300,0", "TMUX_PANE": "%3"})
+        self.assertEqual(text, f"{link}: not a socket of the daemon's user")
         self.patch(os, "geteuid", lambda: os.getuid() + 1)
         text = self.doubt({"TMUX": f"{self.socket},300,0", "TMUX_PANE": "%3"})
         self.assertIn("not a socket of the daemon's user", text)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import typist
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import InputLine
+from palingenesis.monitor.agents.claude import Claude
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.tmux import Client, Doubt, Pane, Place, place_of
-from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, doubt_of
+from palingenesis.monitor.tmux import Client, Doubt, Pane, Place
+from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, Typed, Typist, doubt_of
 
 NOW = 1_000_000.0
 PANE = Pane(
@@ -104,47 +105,123 @@ class ConditionTests(SynchronousTestCase):
         self.assertIsNone(doubt_of(self.of_pane(clients=())))
 
 
-class PlaceTests(SynchronousTestCase):
+class TypistTests(SynchronousTestCase):
+    """What is typed and pressed; tmux, the processes and the clock are the test's own."""
+
     def setUp(self) -> None:
-        self.path = os.path.join("/tmp", f"place-{os.getpid()}")
-        server = socket.socket(socket.AF_UNIX)
-        self.addCleanup(os.unlink, self.path)
-        self.addCleanup(server.close)
-        server.bind(self.path)
+        self.process: Process | None = LOOK.process
+        self.environment: dict[str, str] | None = {}
+        self.stats = {
+            4242: [b"claude", b"S", b"4000", b"7", b"7", b"34819", b"7"],
+            4000: [b"sh", b"S", b"300"],
+            300: [b"tmux", b"S", b"1"],
+            1: [b"init", b"S", b"0"],
+        }
+        self.pane = PANE
+        self.empty: str | None = None
+        self.unlike: str | None = None
+        self.takes: list[object] = [True, True]
+        self.keys: list[tuple[str, ...]] = []
+        self.looks = 0
+        self.now = 0.0
+        line = InputLine(4242, "77", lambda _: self.empty, self.doubt_of_typed)
+        self.patch(Claude, "input_line", lambda *_: line)
+        self.patch(typist, "look_at", lambda pid: self.process if pid == 4242 else None)
+        self.patch(typist, "environment_of", lambda pid: self.environment if pid == 4242 else None)
+        self.patch(typist, "process_stat", lambda pid: self.stats[pid][1:])
+        self.patch(typist, "place_of", lambda _: LOOK.place)
+        self.patch(typist, "Tmux", lambda *_: self)
+        self.patch(typist.time, "monotonic", lambda: self.now)
+        self.patch(typist.time, "sleep", self.sleep)
+        home = Home("claude", "claude", "/h")
+        self.typist = Typist(home, Identity("x", "/"), {}, lambda: NOW)
 
-    def doubt(self, **environment: str) -> str:
-        return str(self.assertRaises(Doubt, place_of, environment))
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
-    def test_a_pane(self) -> None:
-        environment = {"TMUX": f"{self.path},300,0", "TMUX_PANE": "%3"}
-        self.assertEqual(place_of(environment), Place(self.path, 300, "%3"))
+    def doubt_of_typed(self, before: Screen, after: Screen, text: str) -> str | None:
+        self.assertIs(before, PANE.screen)
+        self.assertIs(after, self.pane.screen)
+        self.assertEqual(text, "go on")
+        return self.unlike
 
-    def test_no_tmux(self) -> None:
-        self.assertIn("not run in tmux", self.doubt(TMUX_PANE="%3"))
+    def look(self) -> Pane:
+        self.looks += 1
+        return self.pane
 
-    def test_no_server(self) -> None:
-        for value in ("x", f"{self.path}", f"{self.path},,0", f"{self.path},-1,0", "relative,3,0"):
-            self.assertIn("no server", self.doubt(TMUX=value, TMUX_PANE="%3"))
+    def type(self, text: str, state: str) -> bool:
+        return self.press("text", text, state)
 
-    def test_no_pane(self) -> None:
-        for pane in ("", "3", "%", "%3;kill-server", "%x"):
-            self.assertIn("no pane", self.doubt(TMUX=f"{self.path},300,0", TMUX_PANE=pane))
+    def enter(self, state: str) -> bool:
+        return self.press("Enter", state)
 
-    def test_no_socket(self) -> None:
-        for path in (f"{self.path}.gone", os.path.abspath(__file__), os.path.dirname(self.path)):
-            self.assertIn(path, self.doubt(TMUX=f"{path},300,0", TMUX_PANE="%3"))
+    def press(self, *key: str) -> bool:
+        self.keys.append(key)
+        takes = self.takes.pop(0) if len(self.takes) > 1 else self.takes[0]
+        if isinstance(takes, Doubt):
+            raise takes
+        return bool(takes)
 
-    def test_a_link_to_a_socket(self) -> None:
-        link = f"{self.path}.link"
-        os.symlink(self.path, link)
-        self.addCleanup(os.unlink, link)
-        self.assertIn("not a socket", self.doubt(TMUX=f"{link},300,0", TMUX_PANE="%3"))
+    def typed(self, *forbidden: str | None) -> Typed:
+        answers = [*forbidden]
+        return self.typist.type("go on", lambda: answers.pop(0) if answers else None)
 
-    def test_a_socket_of_another_user(self) -> None:
-        if os.geteuid():
-            self.skipTest("needs root")
-        os.chown(self.path, 65534, 65534)
-        self.assertIn("not a socket", self.doubt(TMUX=f"{self.path},300,0", TMUX_PANE="%3"))
+    def test_a_prompt_is_typed_and_sent_once_the_screen_is_at_rest(self) -> None:
+        self.assertIsNone(self.typist.doubt())
+        self.looks = 0
+        self.assertEqual(self.typed(), Typed(True, True))
+        self.assertEqual(self.keys, [("text", "go on", PANE.state), ("Enter", PANE.state)])
+        self.assertEqual(self.looks, 3)
+
+    def test_a_program_in_doubt_gets_no_key(self) -> None:
+        stat = self.stats[4242]
+        for changed, doubt in (
+            ({"process": None}, "it has just ended"),
+            ({"process": replace(LOOK.process, start="78")}, "it has just ended"),
+            ({"environment": None}, "its environment cannot be read"),
+            ({"stats": {4242: stat[:6]}}, "it has just ended"),
+            ({"empty": "something is typed"}, "something is typed"),
+            ({"pane": replace(PANE, in_mode=True)}, "its pane is in copy mode"),
+            ({"stats": {**self.stats, 4242: [b"", b"T", *stat[2:]]}}, "it is suspended"),
+            ({"stats": {**self.stats, 4242: [b"", b"t", *stat[2:]]}}, "it is suspended"),
+            ({"stats": {**self.stats, 4242: [*stat[:6], b"8"]}}, "it is not in the foreground"),
+            ({"stats": {**self.stats, 4242: [*stat[:2], b"1", *stat[3:]]}}, "another program was"),
+        ):
+            self.setUp()
+            for name, value in changed.items():
+                setattr(self, name, value)
+            self.assertTrue((self.typist.doubt() or "").startswith(doubt), doubt)
+            found = self.typed()
+            self.assertEqual(found[:2], (False, False))
+            self.assertTrue((found.doubt or "").startswith(doubt), doubt)
+            self.assertEqual(self.keys, [])
+
+    def test_a_key_that_is_forbidden_is_not_pressed(self) -> None:
+        self.assertEqual(self.typed("paused"), Typed(False, False, "paused"))
+        self.assertEqual(self.keys, [])
+        self.assertEqual(self.typed(None, "paused"), Typed(True, False, "paused"))
+        self.assertEqual(len(self.keys), 1)
+
+    def test_a_text_that_the_pane_did_not_take_is_not_sent(self) -> None:
+        self.takes = [False]
+        self.assertEqual(self.typed(), Typed(False, False, "its pane has just changed"))
+        self.takes = [Doubt("no answer")]
+        self.assertEqual(self.typed(), Typed(True, False, "no answer"))
+        self.assertEqual([key[0] for key in self.keys], ["text", "text"])
+
+    def test_an_enter_without_an_answer_may_have_been_pressed(self) -> None:
+        self.takes = [True, Doubt("no answer")]
+        self.assertEqual(self.typed(), Typed(True, True))
+        self.assertEqual(len(self.keys), 2)
+
+    def test_a_screen_that_does_not_come_to_rest_gets_no_enter(self) -> None:
+        self.takes = [True, False]
+        doubt = "its screen does not come to rest"
+        self.assertEqual(self.typed(), Typed(True, False, doubt))
+        self.assertTrue(typist.STANDING <= self.now < typist.STANDING + 1)
+        self.unlike, self.takes, self.keys = "the line does not show it", [True], []
+        self.assertEqual(self.typed(), Typed(True, False, "the line does not show it"))
+        self.assertEqual(len(self.keys), 1)
 
 
 class OtherAgentTests(SynchronousTestCase):
