@@ -57,6 +57,10 @@ class PretendTests(SynchronousTestCase):
     def wait(self, *arguments: Any) -> tuple[list[int], list[int], list[int]]:
         """Look at the session as the monitor would, while a step's time passes."""
         living = Snapshot({os.getpid(): Process(os.getpid(), "1", ("python",))})
+        with open(os.path.join(self.home, "sessions", f"{os.getpid()}.json")) as file:
+            entry = json.load(file)
+        expected = {"pid": os.getpid(), "sessionId": SESSION, "cwd": self.here}
+        self.assertEqual(entry, expected)
         owners = AGENT.owners(self.home, living)
         owner = owners.witnessed(Identity(SESSION, self.here), self.path).owner
         self.seen.append((self.read().kind, owner))
@@ -89,6 +93,7 @@ class PretendTests(SynchronousTestCase):
             self.assertRegex(record["timestamp"], r"\A[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z\Z")
             self.assertIs(record["isSidechain"], False)
             self.assertEqual(record["message"]["role"], record["type"])
+        self.assertEqual({each["type"] for each in records[2:-1:2]}, {"user"})
         (call,), (result,) = (record["message"]["content"] for record in records[1:3])
         self.assertEqual((call["type"], call["name"], call["input"]), ("tool_use", "Bash", {}))
         self.assertRegex(call["id"], r"\Atoolu_[0-9a-f]{32}\Z")
@@ -98,6 +103,14 @@ class PretendTests(SynchronousTestCase):
         )
         last = records[-1]
         self.assertEqual((last["error"], last["apiErrorStatus"]), ("rate_limit", 429))
+        self.assertEqual(last["quotaLimits"]["status"], "rejected")
+        synthetic = {"model": "<synthetic>", "stop_reason": "stop_sequence"}
+        text = [{"type": "text", "text": "You've hit your session limit"}]
+        self.assertEqual(last["message"], {"role": "assistant", "content": text, **synthetic})
+        pretend.main(["--resume", SESSION, "go on"])
+        reply = self.records()[-1]["message"]
+        self.assertEqual(reply["content"], [{"type": "text", "text": "Done."}])
+        self.assertEqual((reply["model"], reply["stop_reason"]), ("pretend", "end_turn"))
 
     def test_a_session_ends_with_the_demo(self) -> None:
         self.patch(pretend.select, "select", lambda readable, *_: (readable, [], []))

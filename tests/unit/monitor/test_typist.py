@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +17,7 @@ from palingenesis.monitor.processes import Process
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.tmux import Client, Doubt, Pane, Place
-from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, Typed, Typist, doubt_of
+from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, Typed, Typing, Typist, doubt_of
 
 NOW = 1_000_000.0
 PANE = Pane(
@@ -103,6 +105,17 @@ class ConditionTests(SynchronousTestCase):
 
     def test_nobody_is_attached(self) -> None:
         self.assertIsNone(doubt_of(self.of_pane(clients=())))
+
+
+class AtOnce:
+    """A thread whose target runs when it is started; it must not keep a daemon from stopping."""
+
+    def __init__(self, target: Callable[..., object], args: tuple[Any, ...], daemon: bool) -> None:
+        assert daemon
+        self._target, self._args = target, args
+
+    def start(self) -> None:
+        self._target(*self._args)
 
 
 class TypistTests(SynchronousTestCase):
@@ -222,6 +235,19 @@ class TypistTests(SynchronousTestCase):
         self.unlike, self.takes, self.keys = "the line does not show it", [True], []
         self.assertEqual(self.typed(), Typed(True, False, "the line does not show it"))
         self.assertEqual(len(self.keys), 1)
+
+    def test_a_prompt_is_typed_beside_the_reactor_and_its_outcome_kept(self) -> None:
+        self.patch(typist, "Thread", AtOnce)
+        typing = Typing(self.typist, "go on", lambda: "paused")
+        self.assertEqual(typing.outcome, Typed(False, False, "paused"))
+
+    def test_a_fault_while_typing_may_have_come_after_the_text(self) -> None:
+        self.patch(typist, "Thread", AtOnce)
+        self.patch(self.typist, "type", self.fail)
+        typing = Typing(self.typist, "go on", lambda: None)
+        assert typing.outcome is not None
+        self.assertEqual(typing.outcome[:2], (True, False))
+        self.assertTrue((typing.outcome.doubt or "").startswith("TypeError: "))
 
 
 class OtherAgentTests(SynchronousTestCase):
