@@ -1104,6 +1104,7 @@ class NewIdTests(MonitorTestCase):
         kinds = {each["id"]: each["kind"] for each in self.monitor.sessions()}
         self.assertEqual(kinds, {"s": "continued", "new": "finished"})
         self.assertIn("claude session s: continued (as new)", self.logged())
+        self.assertEqual(self.story()[-2:], ["continued", "worked"])
 
 
 class SettledTests(MonitorTestCase):
