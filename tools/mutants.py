@@ -384,8 +384,11 @@ class Copy:
             # With it, Hypothesis tries the same examples each time.
             "CI": "1",
         }
-        options = ["-m", "twisted.trial", "--exitfirst"]
-        options.append(f"--temp-directory={self._directory}/trial")
+        trial = os.path.join(self._directory, "trial")
+        with contextlib.suppress(FileNotFoundError):
+            # A killed run leaves its lock, whose pid is in use: each run has the same few.
+            os.unlink(f"{trial}.lock")
+        options = ["-m", "twisted.trial", "--exitfirst", f"--temp-directory={trial}"]
         child = subprocess.Popen(
             [*self._isolation, sys.executable, *options, *suites],
             cwd=self.root,

@@ -185,8 +185,6 @@ def _translated() -> Iterator[None]:
             raise Busy("it is locked") from None
         if name.startswith("SQLITE_INTERRUPT"):
             raise Unreadable("it takes too long to read") from None
-        if name.startswith("SQLITE_TOOBIG"):
-            raise TooLong("a value is too long") from None
         raise Unreadable(f"{error}".partition("\n")[0][:200] or "it is damaged") from None
 
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from palingenesis.monitor import machine
@@ -122,9 +122,7 @@ class HomeLock:
         return self._descriptor is not None
 
     def holder(self) -> int | None:
-        """Return the pid of the daemon that keeps the home; None if the kernel does not say."""
-        if self._descriptor is not None:
-            return os.getpid()
+        """Return the pid of another daemon that keeps the home; None if the kernel does not say."""
         if sys.platform == "darwin":
             process = holder(self._directory)
             return None if process is None else process.pid
@@ -170,13 +168,12 @@ class HomeLocks:
     def __init__(self) -> None:
         self._locks: dict[str, HomeLock] = {}
 
-    def take(self, homes: Iterable[Home]) -> list[Home]:
+    def take(self, homes: Collection[Home]) -> list[Home]:
         """
         Try to keep each home, and let go of every other one.
 
         :return: the homes that are newly kept, and that another daemon kept until now.
         """
-        homes = list(homes)
         directories = {home.directory for home in homes}
         for directory in [each for each in self._locks if each not in directories]:
             self._locks.pop(directory).release()

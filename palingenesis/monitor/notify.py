@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from palingenesis.monitor import child
@@ -20,19 +19,17 @@ from palingenesis.text import MESSAGE_LIMIT, printable
 from palingenesis.words import Event, Key, Kind
 
 #: The words of ``events`` in ``[notify]``, and the entry of the ledger that each one means.
-CHOICES: Mapping[str, Event] = MappingProxyType(
-    {
-        Event.NEEDS_YOU.value: Event.NEEDS_YOU,
-        Event.WORKED.value: Event.WORKED,
-        Event.GAVE_UP.value: Event.GAVE_UP,
-        Event.STOPPED.value: Event.STOPPED,
-        Event.STARTED.value: Event.STARTED,
-        Event.FAILED.value: Event.FAILED,
-        Event.LEFT.value: Event.LEFT,
-        Kind.FINISHED.value: Event.ENDED,
-        Event.KILLED.value: Event.KILLED,
-    }
-)
+CHOICES: Mapping[str, Event] = {
+    Event.NEEDS_YOU.value: Event.NEEDS_YOU,
+    Event.WORKED.value: Event.WORKED,
+    Event.GAVE_UP.value: Event.GAVE_UP,
+    Event.STOPPED.value: Event.STOPPED,
+    Event.STARTED.value: Event.STARTED,
+    Event.FAILED.value: Event.FAILED,
+    Event.LEFT.value: Event.LEFT,
+    Kind.FINISHED.value: Event.ENDED,
+    Event.KILLED.value: Event.KILLED,
+}
 #: The events for which the command is run by default.
 DEFAULT_EVENTS = frozenset({Event.NEEDS_YOU, Event.WORKED, Event.GAVE_UP})
 SUMMARY_VARIABLE = "PALINGENESIS_SUMMARY"
@@ -146,7 +143,7 @@ class Notifier:
         return True
 
     def _run(self, entry: Mapping[str, Any], summary: str, now: float) -> str | None:
-        event = json.dumps(entry).encode("ascii") + b"\n"
+        event = json.dumps(entry).encode() + b"\n"
         full = child.child_environment(os.environ, {SUMMARY_VARIABLE: summary})
         try:
             program = child.find_program(self.command[0], full)

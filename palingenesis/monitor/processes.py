@@ -38,7 +38,7 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _LINUX = sys.platform == "linux"
 _PS = "/bin/ps"
 #: For dates in English and UTC, and names that are not escaped.
-_ENVIRONMENT = {"LC_ALL": "en_US.UTF-8", "TZ": "UTC0", "PATH": "/bin:/usr/bin"}
+_ENVIRONMENT = {"LC_ALL": "en_US.UTF-8", "TZ": "UTC0"}
 #: A framework's Python, such as Homebrew's, is ``Python`` in its own command line.
 _INTERPRETER = re.compile(r"(?:node|nodejs|bun|deno|[Pp]ython[0-9.]*)")
 

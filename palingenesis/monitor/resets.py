@@ -29,7 +29,7 @@ _SPAN = re.compile(
     r"(?![a-z])[\s,]*(?:and\s+)?)+)",
     re.IGNORECASE | re.ASCII,
 )
-_PART = re.compile(r"([0-9.]+)\s*([a-z]+)", re.IGNORECASE | re.ASCII)
+_PART = re.compile(r"([0-9.]+)\s*([a-z]+)")
 #: Seconds of a unit, by its first letter; a millisecond's is its own.
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BLANKS = str.maketrans("\u00a0\u202f", "  ")
@@ -144,14 +144,14 @@ def _next(times: Iterator[float], at: float) -> float | None:
 def _times(found: re.Match[str], at: float, zone: tzinfo | None) -> Iterator[float]:
     """Yield the times that a text may mean, in order, in seconds since the epoch."""
     hour, minute = int(found["hour"]), int(found["minute"] or 0)
-    if not 1 <= hour <= 12 or minute > 59:
-        raise ValueError(hour, minute)
+    if not 1 <= hour <= 12:
+        raise ValueError(hour)
     hour = hour % 12 + (12 if found["half"].lower() == "p" else 0)
     for year, month, day in _days(found, at, zone):
         try:
             first = datetime(year, month, day, hour, minute)
         except ValueError:
-            continue  # no 29 February in this year
+            continue  # no such minute, or no 29 February in this year
         time = _epoch(first, zone)
         yield time
         # If the clock is set back, the time comes a second time; if it is set forward, the
@@ -178,4 +178,4 @@ def _days(found: re.Match[str], at: float, zone: tzinfo | None) -> Iterator[tupl
 
 
 def _epoch(moment: datetime, zone: tzinfo | None) -> float:
-    return (moment if zone is None else moment.replace(tzinfo=zone)).timestamp()
+    return moment.replace(tzinfo=zone).timestamp()

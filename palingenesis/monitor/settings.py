@@ -9,7 +9,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from palingenesis.config import Collector, check_count, check_seconds
@@ -41,7 +40,7 @@ PROMPT = "continue"
 _ENVIRONMENT_SIZE = 64 * 1024
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class HomeRevival:
     queue: tuple[str, ...] = ()
     type_into: bool = False
     prompt: str = PROMPT
-    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    environment: Mapping[str, str] = field(default_factory=dict)
     hourly: int | None = None
 
     @property
@@ -164,8 +163,8 @@ class Settings:
     outputs: int = 20
     crashes: bool = False
     backlog: bool = False
-    homes: Mapping[str, Home] = field(default_factory=lambda: _NOTHING)
-    revive: Mapping[str, HomeRevival] = field(default_factory=lambda: _NOTHING)
+    homes: Mapping[str, Home] = field(default_factory=dict)
+    revive: Mapping[str, HomeRevival] = field(default_factory=dict)
     projects: tuple[Project, ...] = ()
     notify: tuple[str, ...] = ()
     notify_events: frozenset[Event] = DEFAULT_EVENTS
@@ -222,7 +221,7 @@ def check_homes(name: str, table: object) -> Mapping[str, Home]:
         with collector:
             homes[key] = _home(key, f"{name}.{printable(key, NAME_LIMIT)}", value)
     collector.raise_all()
-    return MappingProxyType(homes)
+    return homes
 
 
 def check_revive(name: str, table: object) -> Mapping[str, HomeRevival]:
@@ -237,7 +236,7 @@ def check_revive(name: str, table: object) -> Mapping[str, HomeRevival]:
         with collector:
             checked[key] = _home_revival(f"{name}.{printable(key, NAME_LIMIT)}", value)
     collector.raise_all()
-    return MappingProxyType(checked)
+    return checked
 
 
 def check_whole(written: Mapping[str, object], tables: Mapping[str, Any]) -> None:
@@ -316,15 +315,13 @@ def check_notify(name: str, table: object) -> dict[str, Any]:
 
 
 #: The monitor's tables in a configuration file, by name, and their checks.
-TABLES: Mapping[str, Check] = MappingProxyType(
-    {
-        "sessions": check_sessions,
-        "homes": check_homes,
-        "revive": check_revive,
-        "projects": check_projects,
-        "notify": check_notify,
-    }
-)
+TABLES: Mapping[str, Check] = {
+    "sessions": check_sessions,
+    "homes": check_homes,
+    "revive": check_revive,
+    "projects": check_projects,
+    "notify": check_notify,
+}
 
 
 def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
@@ -507,7 +504,7 @@ def _environment(name: str, value: object) -> Mapping[str, str]:
             raise ValueError(f"{where}: expected a text, not {_type_of(text)}")
         if "\0" in text:
             raise ValueError(f"{where}: expected a text without NUL")
-    return MappingProxyType(dict(value))
+    return value
 
 
 def _agent(name: str, value: object) -> str:

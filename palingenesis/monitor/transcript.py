@@ -222,10 +222,10 @@ def field(beginning: bytes, name: str) -> str | bool | None:
     if (found := re.search(pattern, beginning)) is None:
         return None
     try:
-        value = json.loads(found[1])
+        value: str | bool = json.loads(found[1])
     except ValueError:
         return None
-    return value if isinstance(value, (str, bool)) else None
+    return value
 
 
 def mapping(value: object) -> dict[str, object]:

@@ -427,7 +427,7 @@ class CommandTable:
             else:
                 _log.failure("{command} failed{hint}", command=spec.name, hint=_hint(error))
             reply = wire.render_error(f"{spec.name} failed; the daemon's log says why")
-        if call.started is not None and not call.late:
+        if not call.late:
             self._notify(call)
         if spec.audit or call.late:
             outcome = reply.rstrip(b"\n") if call.failure else b"OK"

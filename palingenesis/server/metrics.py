@@ -200,11 +200,11 @@ def daemon_metrics(factory: ControlFactory) -> Metrics:
 
     factory.rejections.add(reject)
 
-    def paused() -> list[tuple[dict[str, str], float]]:
+    def paused() -> list[tuple[dict[str, str], bool]]:
         reply = commands.peek()
         if not isinstance(reply, bytes) or reply.startswith(b"ERR:"):
             return []
-        return [({}, float(json.loads(reply)[Key.STATE] == DaemonWord.PAUSED))]
+        return [({}, json.loads(reply)[Key.STATE] == DaemonWord.PAUSED)]
 
     def rejections() -> list[tuple[dict[str, str], int]]:
         return [({Label.REASON: reason}, count) for reason, count in rejected.items()]

@@ -14,7 +14,9 @@ from tools import mutants
 FILES = {
     "palingenesis/__init__.py": "",
     "palingenesis/server/__init__.py": "",
-    "palingenesis/server/a.py": "seen = 1\nunseen = 1\nspins = 0\nwhile spins:\n    pass\n",
+    "palingenesis/server/a.py": (
+        "seen = 1\nunseen = 1\nspins = 0\ndef spin():\n    while spins:\n        pass\n"
+    ),
     "tests/__init__.py": "",
     "tests/unit/__init__.py": "",
     "tests/unit/server/__init__.py": "",
@@ -24,6 +26,7 @@ FILES = {
         "class Tests(TestCase):\n"
         "    def test_seen(self):\n"
         "        self.assertEqual(a.seen, 1)\n"
+        "        a.spin()\n"
     ),
 }
 
@@ -57,12 +60,15 @@ class MutantTests(SynchronousTestCase):
             with open(os.path.join(self.checkout, name), encoding="utf-8") as file:
                 self.assertEqual(file.read(), text)
 
-    def test_a_change_that_never_ends_is_ended(self) -> None:
-        (spins,) = (c for c in mutants.draw(self.checkout, 9, 1, ["server"]).chosen if c.line == 3)
+    def test_a_change_that_never_ends_is_ended_and_the_next_one_is_tried(self) -> None:
+        of_line = {c.line: c for c in mutants.draw(self.checkout, 9, 1, ["server"]).chosen}
         copy = mutants.Copy(self.checkout, self.copies)
-        source = FILES[spins.path].encode()
-        result = copy.attempt(spins, source, limit=3, processes=False)
-        self.assertEqual(result["result"], "timeout")
+        source = FILES["palingenesis/server/a.py"].encode()
+        results = [
+            copy.attempt(of_line[line], source, limit, processes=False)["result"]
+            for line, limit in ((3, 5), (2, 120))
+        ]
+        self.assertEqual(results, ["timeout", "survived"])
 
     def test_tests_that_fail_with_nothing_changed_are_told(self) -> None:
         with open(os.path.join(self.checkout, "palingenesis/server/a.py"), "w") as file:

@@ -95,6 +95,11 @@ FOR_THE_COMMAND_LINE = {
     )
 }
 
+#: The dataclasses that are no values: they change, as long as something goes on.
+CHANGING = {"Running", "Session", "Attempt", "History", "Sums", "_Run", "_Directory"}
+#: Those whose facts are kept once they were looked up.
+KEEPING = {"Case"}
+
 #: What only the tests of real processes use: modules, names and attributes.
 PROCESSES = {
     "subprocess",
@@ -172,6 +177,35 @@ class BorderTests(SynchronousTestCase):
             and (node.level > 0 or any(alias.name == "*" for alias in node.names))
         }
         self.assertEqual(others, set())
+
+
+class ValueTests(SynchronousTestCase):
+    def with_option(self, option: str) -> set[str]:
+        """Return the names of the dataclasses that are made with an option."""
+        return {
+            node.name
+            for node in self.classes()
+            for each in ast.walk(node.decorator_list[0])
+            if isinstance(each, ast.keyword) and each.arg == option
+            if isinstance(each.value, ast.Constant) and each.value.value is True
+        }
+
+    def classes(self) -> list[ast.ClassDef]:
+        return [
+            node
+            for tree in modules().values()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            and any("dataclass" in ast.unparse(each) for each in node.decorator_list)
+        ]
+
+    def test_a_value_is_frozen(self) -> None:
+        every = {node.name for node in self.classes()}
+        self.assertEqual(every - self.with_option("frozen"), CHANGING)
+
+    def test_a_misspelt_attribute_is_an_error(self) -> None:
+        every = {node.name for node in self.classes()}
+        self.assertEqual(every - self.with_option("slots"), KEEPING)
 
 
 class RoomsTests(SynchronousTestCase):

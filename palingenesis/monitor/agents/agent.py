@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from enum import Enum
+from enum import Enum, auto
 from itertools import islice, tee
 from typing import ClassVar
 
@@ -48,21 +48,36 @@ _DEPTH = 400
 class What(Enum):
     """What a record reports."""
 
-    PROMPT = "a prompt, which begins a turn"
-    NOTICE = "a message of the program's to the model, which begins a turn"
-    TURN_BEGUN = "that a turn begins"
-    WORK = "a reply, a tool's call or its result, in the middle of a turn"
-    REPLY = "a reply that may be the end of a turn, and does not say so"
-    TURN_OVER = "that a turn is over, and not how"
-    END = "the end of a turn"
-    LIMIT = "the end of a turn at a limit, whose figures may stand before it"
-    GOES_ON = "that the program goes on by itself when a limit ends"
-    STAYS = "that the program does not go on by itself"
-    COMMAND = "a command that was typed"
-    OUTPUT = "what a typed command printed"
-    LOCAL = "what a person did without the model"
-    COMPACTED = "that the context has been made shorter"
-    FIGURES = "how full the limits are"
+    #: A prompt, which begins a turn.
+    PROMPT = auto()
+    #: A message of the program's to the model, which begins a turn.
+    NOTICE = auto()
+    #: That a turn begins.
+    TURN_BEGUN = auto()
+    #: A reply, a tool's call or its result, in the middle of a turn.
+    WORK = auto()
+    #: A reply that may be the end of a turn, and does not say so.
+    REPLY = auto()
+    #: That a turn is over, and not how.
+    TURN_OVER = auto()
+    #: The end of a turn.
+    END = auto()
+    #: The end of a turn at a limit, whose figures may stand before it.
+    LIMIT = auto()
+    #: That the program goes on by itself when a limit ends.
+    GOES_ON = auto()
+    #: That the program does not go on by itself.
+    STAYS = auto()
+    #: A command that was typed.
+    COMMAND = auto()
+    #: What a typed command printed.
+    OUTPUT = auto()
+    #: What a person did without the model.
+    LOCAL = auto()
+    #: That the context has been made shorter.
+    COMPACTED = auto()
+    #: How full the limits are.
+    FIGURES = auto()
 
 
 @dataclass(frozen=True, slots=True)

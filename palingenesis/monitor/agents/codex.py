@@ -388,10 +388,7 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     """Return what an event or an item reports; None for every other record."""
     payload = _payload(record)
     name = payload.get("type")
-    if not isinstance(name, str) or mapping(record.value).get("type") not in (
-        "event_msg",
-        "response_item",
-    ):
+    if not isinstance(name, str) or _type(record) not in ("event_msg", "response_item"):
         return None
     key, at = _key(record), _at(record)
     if name == "token_count":
@@ -483,18 +480,21 @@ def _is_prompt(payload: dict[str, object]) -> bool:
         return True
     if payload.get("type") != "message" or payload.get("role") != "user":
         return False
-    content = payload.get("content")
-    first = mapping(content[0]) if isinstance(content, list) and content else {}
-    text = first.get("text")
+    text = _first(payload).get("text")
     return not (isinstance(text, str) and text.lstrip().startswith(("<", "# AGENTS.md")))
 
 
 def _prompt(payload: dict[str, object]) -> str | None:
     """Return the text of a prompt; None if it is not plain text."""
-    content = payload.get("content")
-    first = mapping(content[0]) if isinstance(content, list) and content else payload
-    text = first.get("text") if first is not payload else payload.get("message")
+    first = _first(payload)
+    text = first.get("text") if first else payload.get("message")
     return text[:TEXT_LIMIT] if isinstance(text, str) else None
+
+
+def _first(payload: dict[str, object]) -> dict[str, object]:
+    """Return the first part of a message's content; empty if there is none."""
+    content = payload.get("content")
+    return mapping(content[0]) if isinstance(content, list) and content else {}
 
 
 def _type(record: Record) -> object:

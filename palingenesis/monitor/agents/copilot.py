@@ -156,10 +156,8 @@ def _unparsed(record: Record) -> Step | None:
     """Return what an event reports that is too long to be parsed: a prompt, or work."""
     if field(record.beginning, "agentId") is not None:
         return None
-    kind = field(record.beginning, "type")
-    what = What.PROMPT if kind == "user.message" else What.WORK
-    worked = kind in ("assistant.message", "tool.execution_complete")
-    return Step(what, f"@{record.end}", None, progress=worked)
+    is_prompt = field(record.beginning, "type") == "user.message"
+    return Step(What.PROMPT if is_prompt else What.WORK, f"@{record.end}", None)
 
 
 def _step(record: Record, local: tzinfo | None) -> Step | None:
@@ -168,7 +166,7 @@ def _step(record: Record, local: tzinfo | None) -> Step | None:
     name, data = value.get("type"), mapping(value.get("data"))
     if not isinstance(name, str) or value.get("agentId") is not None:
         return None
-    key, at = _key(record), timestamp(value.get("timestamp"))
+    key, at = _key(value.get("id"), record.end), timestamp(value.get("timestamp"))
     match name:
         case "user.message":
             return Step(What.PROMPT, key, at, prompt=_text(data.get("content")))
@@ -225,8 +223,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _key(record: Record) -> str:
-    key = mapping(record.value).get("id")
+def _key(key: object, end: int) -> str:
     if isinstance(key, str) and re.fullmatch(r"[0-9A-Za-z-]{8,64}", key):
         return key
-    return f"@{record.end}"
+    return f"@{end}"

@@ -69,8 +69,7 @@ def _unparsed(record: Record) -> Step | None:
     kind = field(record.beginning, "type")
     if kind not in ("user", "assistant", "tool_result"):
         return None
-    what = What.PROMPT if kind == "user" else What.WORK
-    return Step(what, f"@{record.end}", None, progress=kind != "user")
+    return Step(What.PROMPT if kind == "user" else What.WORK, f"@{record.end}", None)
 
 
 def _step(record: Record, local: tzinfo | None) -> Step | None:

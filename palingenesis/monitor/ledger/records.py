@@ -118,14 +118,14 @@ class Entry:
 
 def render(value: Mapping[str, Any]) -> bytes:
     """Return an object as a line of the file, newline included."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def objects(content: bytes) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a file, line by line; anything else in it is left out."""
     for line in content.split(b"\n"):
         try:
-            value = json.loads(line.decode("utf-8")) if line.strip() else None
+            value = json.loads(line.decode()) if line.strip() else None
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):

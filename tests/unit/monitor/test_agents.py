@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tomllib
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,12 +13,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.agents.agent import Agent
+from palingenesis.monitor.agents import agent as agent_module
+from palingenesis.monitor.agents.agent import STATUSES, Agent, Step, What
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot
 from palingenesis.monitor.processes import Process
+from palingenesis.monitor.revive import Command, environment_for
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.words import Kind, Owner
+from tests.support.checkout import ROOT
 from tests.support.needs import needs_linux
 from tests.support.texts import ENCODABLE
 from tests.unit.monitor.transcripts import (
@@ -99,6 +105,37 @@ QWEN = [
         ),
     )
 ]
+#: Further records, whose order says nothing.
+MORE = {
+    "claude": [
+        claude("user", [{"type": "text", "text": "go on"}], origin={"kind": "task-notification"}),
+        claude("user", "x", isMeta=True, origin={"kind": "auto-continuation"}),
+        claude("system", subtype="informational", content="Usage limit reset"),
+        claude("system", subtype="local_command", content="Error during compaction: x"),
+        result("Exit code 137", toolUseResult="Error: Exit code 137"),
+        failure("?", "unknown", apiErrorStatus=529, apiError="x", apiErrorIsTransient=False),
+    ],
+    "codex": [
+        event("user_message", message="go on"),
+        event("agent_message", message="Done."),
+        event("turn_aborted", reason="interrupted"),
+        event("error", message="x", codex_error_info={"http_connection_failed": {"status": 500}}),
+        event("item_completed", item={"type": "AgentMessage", "content": [{"text": "x"}]}),
+        event("task_complete", last_agent_message="Done."),
+        item("message", role="assistant", content=[{"type": "output_text", "text": "x"}]),
+        {"type": "turn_context", "payload": {"cwd": DIRECTORY}},
+        {"type": "compacted", "payload": {"message": "x"}},
+    ],
+    "copilot": [
+        {"type": "assistant.message", "data": {"content": "", "toolRequests": [{"name": "x"}]}},
+        {"type": "abort", "data": {"reason": "user"}},
+        {"type": "session.shutdown", "data": {"shutdownType": "routine"}},
+        {"type": "permission.requested", "data": {"permissionRequest": {"kind": "shell"}}},
+    ],
+    "qwen": [],
+}
+#: Values of every shape that JSON has.
+SHAPES: tuple[Any, ...] = (None, True, 1e300, "x", ["x"], [[]], [{"x": 5}])
 REAL = [("claude", CLAUDE), ("codex", CODEX), ("copilot", COPILOT), ("qwen", QWEN)]
 #: The agents whose transcripts are files of lines.
 FILES = sorted(name for name, agent in AGENTS.items() if type(agent).read is Agent.read)
@@ -181,6 +218,17 @@ class ReadingTests(SynchronousTestCase):
         path = data.draw(st.sampled_from(paths(record)))
         self.check(agent, lines([*records, replaced(record, path, new)]))
 
+    def test_a_value_of_another_shape_spoils_no_reading(self) -> None:
+        for agent, records in REAL:
+            before = lines(records)
+            for record in (*records, *MORE[agent]):
+                for path in paths(record):
+                    for new in SHAPES:
+                        found = self.read(agent, before + lines([replaced(record, path, new)]))
+                        assert found is not None
+                        kind = found[1].kind
+                        self.assertTrue(kind is None or isinstance(kind, Kind), (record, path))
+
     def test_any_truncation(self) -> None:
         for agent, records in REAL:
             content = lines(records)
@@ -220,6 +268,100 @@ class ReadingTests(SynchronousTestCase):
             assert found is not None
             self.assertEqual(found[1].kind, Kind.LIMIT)
             os.unlink(self.path)
+
+
+class SettingsTests(SynchronousTestCase):
+    """What an agent is started with."""
+
+    def test_the_commands_are_those_that_the_handbook_shows(self) -> None:
+        page = (ROOT / "docs" / "monitor.rst").read_text("utf-8")
+        found = re.search(
+            r"^ +\[revive\.claude\]\n.*?(?=^ +\[\[projects)", page, re.MULTILINE | re.DOTALL
+        )
+        assert found is not None
+        shown = tomllib.loads(found.group())["revive"]
+        self.assertEqual(shown.keys(), AGENTS.keys())
+        for name, agent in AGENTS.items():
+            self.assertEqual(shown[name]["command"], [name, *agent.preset])
+            if agent.queue_preset:
+                self.assertEqual(shown[name]["queue"], [name, *agent.queue_preset])
+
+    def test_a_status_of_a_model_s_server_means_the_same_for_every_agent(self) -> None:
+        for statuses, kind in (
+            ((401, 402, 403), Kind.REFUSED),
+            ((408, 500, 501, 529, 599), Kind.TRANSIENT),
+            ((413,), Kind.CONTEXT),
+            ((429,), Kind.LIMIT),
+            ((200, 400, 404, 405, 407, 409, 412, 414, 428, 430, 499, 600), None),
+        ):
+            self.assertEqual({STATUSES.get(status) for status in statuses}, {kind}, statuses)
+
+    def test_each_agent_has_its_home_and_the_variable_that_names_another(self) -> None:
+        for name, variable, home in (
+            ("claude", "CLAUDE_CONFIG_DIR", "/h/.claude"),
+            ("codex", "CODEX_HOME", "/h/.codex"),
+            ("copilot", "COPILOT_HOME", "/h/.copilot"),
+            ("qwen", "QWEN_HOME", "/h/.qwen"),
+        ):
+            agent = AGENTS[name]
+            self.assertEqual(agent.home({"HOME": "/h"}), home)
+            self.assertEqual(agent.home({"HOME": "/h", variable: "/x"}), "/x")
+            self.assertEqual(dict(agent.variables("/x")), {variable: "/x"})
+
+    def test_each_agent_has_the_names_of_its_programs(self) -> None:
+        for name, programs in (
+            ("claude", {"claude", "claude.exe", "claude-code", "claude-agent-sdk"}),
+            ("codex", {"codex", "codex.js"}),
+            ("copilot", {"copilot", "copilot.exe"}),
+            ("opencode", {"opencode", "opencode.exe"}),
+            ("qwen", {"qwen", "qwen-code"}),
+        ):
+            self.assertEqual(AGENTS[name].programs, programs)
+
+    def test_an_agent_s_marks_of_its_own_children_are_kept_from_a_command(self) -> None:
+        marks = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
+        marks += ("CLAUDE_CODE_CHILD_SESSION", "CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED")
+        inherited = dict.fromkeys((*marks, "PATH", "CODEX_HOME"), "1")
+        found = environment_for(Command(("x",)), Home("x", "claude", "/x"), "/d", inherited)
+        self.assertEqual(found, {"PATH": "1", "CODEX_HOME": "1", "PWD": "/d"})
+
+    def test_a_home_is_an_absolute_path_whatever_the_environment_says(self) -> None:
+        self.patch(agent_module, "home_directory", lambda: "/users/me")
+        agent = AGENTS["codex"]
+        for environment, home in (
+            ({"CODEX_HOME": "/x/../y/", "HOME": "/h"}, "/y"),
+            ({"CODEX_HOME": "relative", "HOME": "/h"}, "/h/.codex"),
+            ({"HOME": "/h"}, "/h/.codex"),
+            ({"HOME": "relative"}, "/users/me/.codex"),
+            ({"HOME": ""}, "/users/me/.codex"),
+            ({}, "/users/me/.codex"),
+        ):
+            self.assertEqual(agent.home(environment), home)
+        self.patch(agent_module, "home_directory", lambda: None)
+        self.assertEqual(agent.home({}), "/dev/null/.codex")
+
+
+class StepTests(SynchronousTestCase):
+    def test_a_step_says_only_what_it_was_given(self) -> None:
+        step = Step(What.END, "key", 5.0)
+        self.assertEqual(step.verdict(), Verdict(None, "key", 5.0))
+        self.assertFalse(step.progress)
+
+    def test_the_last_prompt_was_typed_only_if_there_is_one(self) -> None:
+        for prompt, typed, found in (
+            ("go on", True, (None, True)),
+            ("go on", False, ("go on", False)),
+            (None, True, (None, False)),
+        ):
+            verdict = Step(What.PROMPT, "key", None, prompt=prompt, typed=typed).verdict()
+            self.assertEqual((verdict.prompt, verdict.last_typed), found)
+
+    def test_progress_has_the_newest_time_that_is_known(self) -> None:
+        steps = [
+            Step(What.END, "d", 9.0),
+            *(Step(What.WORK, "c", at, progress=True) for at in (None, 5.0, 7.0)),
+        ]
+        self.assertEqual(AGENTS["codex"].progress(steps), 5.0)
 
 
 class OwnWordsTests(SynchronousTestCase):

@@ -315,9 +315,9 @@ class DueTests(SynchronousTestCase):
         self.assertEqual(found, [105.0, 115.0, 115.0, 115.0])
 
     def test_an_attempt_that_failed_after_the_reset_delays_the_next(self) -> None:
-        settings = Settings(margin=0.0, stagger=0.0, retry=(5.0,))
-        found = due(settings, Kind.LIMIT, 1000.0, 5000.0, "id", 1)
-        self.assertEqual(found, 5005.0)
+        settings = Settings(margin=0.0, stagger=0.0, retry=(5.0, 15.0))
+        found = [due(settings, Kind.LIMIT, 1000.0, 5000.0, "id", count) for count in range(4)]
+        self.assertEqual(found, [1000.0, 5005.0, 5015.0, 5015.0])
 
     def test_what_waiting_does_not_cure_is_never_due(self) -> None:
         for kind in (Kind.USER, Kind.FINISHED, Kind.REFUSED, Kind.CONTEXT, Kind.UNKNOWN):

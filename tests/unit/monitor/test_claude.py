@@ -2,20 +2,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import AbstractContextManager
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import files
+from palingenesis.monitor.agents import claude as claude_module
+from palingenesis.monitor.agents.agent import InputLine
 from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot, Witness
 from palingenesis.monitor.processes import Process
+from palingenesis.monitor.screen import Screen, cells_of
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import PARSE_LIMIT, Record
+from palingenesis.monitor.tmux import Doubt
+from palingenesis.monitor.transcript import PARSE_LIMIT, Growth, Record, Stamp
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
+from tests.unit.monitor.claude_screens import boxed
 from tests.unit.monitor.transcripts import (
     DIRECTORY,
     SESSION,
@@ -184,8 +190,10 @@ class VerdictTests(SynchronousTestCase):
             (402, Kind.REFUSED),
             (404, Kind.UNKNOWN),
             (413, Kind.CONTEXT),
+            (499, Kind.UNKNOWN),
             (500, Kind.TRANSIENT),
             (504, Kind.TRANSIENT),
+            (505, Kind.UNKNOWN),
             (529, Kind.TRANSIENT),
             ("529", Kind.UNKNOWN),
             ([529], Kind.UNKNOWN),
@@ -205,11 +213,19 @@ class VerdictTests(SynchronousTestCase):
             ("long_context_credits_required", "rate_limit", Kind.REFUSED),
             ("model_requires_usage_credits", "rate_limit", Kind.REFUSED),
             ("consent_unanswered", "rate_limit", Kind.REFUSED),
+            ("api_key_auth_disabled", "invalid_request", Kind.REFUSED),
+            ("invalid_credential_header", "invalid_request", Kind.REFUSED),
+            ("no_allowed_fallback", "invalid_request", Kind.REFUSED),
+            ("oauth_refresh_store_refused", "invalid_request", Kind.REFUSED),
+            ("org_disabled_credential", "invalid_request", Kind.REFUSED),
+            ("provider_credentials", "invalid_request", Kind.REFUSED),
             ("stored_login_refused", "invalid_request", Kind.REFUSED),
             ("network_edge_blocked", "invalid_request", Kind.REFUSED),
             ("message_over_context_limit", "invalid_request", Kind.CONTEXT),
             ("autocompact_thrashing", "invalid_request", Kind.CONTEXT),
             ("empty_completion", None, Kind.TRANSIENT),
+            ("no_response", None, Kind.TRANSIENT),
+            ("stream_idle_timeout", None, Kind.TRANSIENT),
             ("usage_limit_reached", "rate_limit", Kind.LIMIT),
         ):
             record = failure("?", error, apiError=detail, quotaLimits=figures)
@@ -441,6 +457,19 @@ class VerdictTests(SynchronousTestCase):
         verdict = judge("claude", PROMPT, reply(), PROMPT, result("x" * PARSE_LIMIT))
         self.assertEqual((verdict.kind, verdict.at), (None, AT))
 
+    def test_a_huge_prompt_proves_no_progress_and_a_huge_result_does(self) -> None:
+        huge = "x" * PARSE_LIMIT
+        for record, progress in (
+            (claude("user", huge), None),
+            (result(huge), AT),
+            (reply(huge), AT),
+        ):
+            self.assertEqual(judge("claude", PROMPT, record).progress, progress)
+
+    def test_a_time_in_the_words_of_another_error_is_no_reset(self) -> None:
+        verdict = judge("claude", failure("Down for maintenance · try again at 8pm (UTC)"))
+        self.assertEqual((verdict.kind, verdict.reset), (Kind.UNKNOWN, None))
+
     def test_a_huge_record_of_a_sub_agent_is_skipped(self) -> None:
         record = {"isSidechain": True, **result("x" * PARSE_LIMIT, isSidechain=True)}
         self.assertEqual(self.kind(PROMPT, reply(), record), Kind.FINISHED)
@@ -618,6 +647,7 @@ class OwnerTests(SynchronousTestCase):
         for words, wanted in (
             ("permission prompt", True),
             ("sandbox request", True),
+            ("worker request", True),
             ("input needed", False),
             ("dialog open", False),
             (7, False),
@@ -783,6 +813,128 @@ class SupervisorTests(SynchronousTestCase):
         self.job(state="done", updatedAt="2026-09-19T17:00:00.000Z")
         self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
 
+    def test_what_names_no_supervisor_starts_nothing(self) -> None:
+        for pid in (None, "99", True, 0, -99, 2**31):
+            self.write("daemon.status.json", {"supervisorPid": pid, "supervisorProcStart": "555"})
+            self.assertEqual(self.witness().owner, Owner.GONE, pid)
+
+    def test_a_start_time_of_a_supervisor_may_be_a_number_or_missing(self) -> None:
+        for start in (555, None):
+            self.write("daemon.status.json", {"supervisorPid": 99, "supervisorProcStart": start})
+            self.assertEqual(self.witness().owner, Owner.SERVER, start)
+
+    def test_jobs_that_cannot_be_listed_leave_the_owner_unknown(self) -> None:
+        shutil.rmtree(os.path.join(self.home, "jobs"))
+        self.assertEqual(self.witness().owner, Owner.GONE)
+        with open(os.path.join(self.home, "jobs"), "w"):
+            pass
+        witness = self.witness()
+        self.assertEqual(witness.owner, Owner.UNKNOWN)
+        self.assertIn("jobs cannot be read", witness.reason or "")
+
+    def test_a_job_whose_ids_are_no_texts_may_be_the_session_s(self) -> None:
+        self.job(sessionId=[SESSION], resumeSessionId=7)
+        self.assertEqual(self.witness().owner, Owner.SERVER)
+
+    def test_a_job_that_says_no_time_was_stopped_when_it_was_written(self) -> None:
+        self.job(state="stopped")
+        path = os.path.join(self.home, "jobs", SESSION[:8], "state.json")
+        os.utime(path, (5000.0, 5000.0))
+        owners = AGENT.owners(self.home, Snapshot({}))
+        for since, left in ((4999.0, True), (5000.0, False)):
+            self.assertEqual(owners.has_left(self.identity, since), left)
+
+    def test_a_stopped_job_of_another_session_leaves_none(self) -> None:
+        self.job(state="stopped", sessionId=SESSION[:8] + "-other", updatedAt="2026-09-19T17:00Z")
+        self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
+
+
+class InputLineTests(SynchronousTestCase):
+    """The input line of the one program that has a session open."""
+
+    def setUp(self) -> None:
+        self.home = os.path.abspath(self.mktemp())
+        self.directory = os.path.join(self.home, "sessions")
+        os.makedirs(self.directory)
+        self.processes = {pid: Process(pid, "777", ("claude",)) for pid in (42, 43)}
+        self.patch(claude_module, "look_at", self.processes.get)
+
+    def entry(self, pid: int = 42, **more: object) -> None:
+        entry = {"sessionId": SESSION, "procStart": "777", "status": "idle", **more}
+        with open(os.path.join(self.directory, f"{pid}.json"), "w") as file:
+            json.dump({**entry, "kind": more.get("kind", "interactive")}, file)
+
+    def find(self) -> InputLine:
+        return AGENT.input_line(self.home, Identity(SESSION, self.home))
+
+    def doubt(self) -> str:
+        return str(self.assertRaises(Doubt, self.find))
+
+    def test_an_idle_program_has_it(self) -> None:
+        self.entry(43, sessionId="other")
+        self.entry(44)  # it has ended
+        self.entry(0)
+        for kind in ("interactive", None):
+            self.entry(kind=kind)
+            found = self.find()
+            self.assertEqual((found.pid, found.start), (42, "777"))
+
+    def test_a_program_that_is_not_idle_or_has_no_terminal_is_in_doubt(self) -> None:
+        for more, doubt in (
+            ({"status": "busy\n"}, "it does not say that it is idle (its status: busy\\n)"),
+            ({"status": None}, "it does not say that it is idle (its status: unknown)"),
+            ({"kind": "bg"}, "it is a session in the background"),
+            ({"procStart": "778"}, "its program is not in the registry"),
+            ({"sessionId": "other"}, "its program is not in the registry"),
+        ):
+            self.entry(**more)
+            self.assertEqual(self.doubt(), doubt)
+
+    def test_a_session_in_several_programs_is_in_doubt(self) -> None:
+        self.entry(42)
+        self.entry(43)
+        self.assertEqual(self.doubt(), "several programs have it")
+
+    def test_a_registry_that_cannot_be_read_is_in_doubt(self) -> None:
+        with open(os.path.join(self.directory, "42.json"), "w"):
+            pass
+        self.assertEqual(self.doubt(), f"{self.directory} cannot be read")
+
+    def test_vim_s_keys_need_their_mode(self) -> None:
+        self.entry()
+        made, typed = boxed(80, 24), boxed(80, 24, "go on", column=7)
+        before, after = (
+            Screen(
+                cells_of("\n".join(each.rows), each.height),
+                *(each.width, each.cursor),
+                cursor_shown=each.shown,
+            )
+            for each in (made, typed)
+        )
+        line = self.find()
+        self.assertIsNone(line.doubt_of_empty(before))
+        self.assertIsNone(line.doubt_of_typed(before, after, "go on"))
+        with open(os.path.join(self.home, "settings.json"), "w") as file:
+            json.dump({"editorMode": "vim"}, file)
+        line = self.find()
+        for doubt in (line.doubt_of_empty(before), line.doubt_of_typed(before, after, "go on")):
+            self.assertIn("vim's keys are in use", doubt or "")
+
+
+class GrowthTests(SynchronousTestCase):
+    def test_the_files_of_sub_agents_grow_with_the_session(self) -> None:
+        folder = os.path.abspath(self.mktemp())
+        below = os.path.join(folder, SESSION, "subagents")
+        os.makedirs(below)
+        paths = [os.path.join(folder, f"{SESSION}.jsonl"), os.path.join(below, "agent-1.jsonl")]
+        for time, path in enumerate([*paths, os.path.join(below, "notes.txt")], 1000):
+            with open(path, "w") as file:
+                file.write("x")
+            os.utime(path, (time, time))
+        found = AGENT.growth("/h", Identity(SESSION, "/"), paths[0])
+        stamp = Stamp.of(os.lstat(paths[0]))
+        self.assertEqual(found, Growth((stamp, (paths[1], 1, 1001 * 10**9)), 1001.0))
+
 
 class FolderTests(SynchronousTestCase):
     def is_own(self, folder: str, directory: str, name: str = f"{SESSION}.jsonl") -> bool:
@@ -816,6 +968,14 @@ class DirectoryTests(SynchronousTestCase):
             found = AGENT.read(path)
             assert found is not None
             self.assertEqual(found[0], Identity(SESSION, DIRECTORY, current))
+
+    def test_the_newest_record_tells_it_even_if_it_is_huge(self) -> None:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(lines([PROMPT, result("x" * PARSE_LIMIT, cwd="/home/you/app/tree")]))
+        found = AGENT.read(path)
+        assert found is not None
+        self.assertEqual(found[0].current, "/home/you/app/tree")
 
     def test_a_directory_that_is_no_place_changes_nothing(self) -> None:
         for directory in ("x", "/a\0b", 5, None):

@@ -10,7 +10,7 @@ from palingenesis.monitor.agents.codex import Codex
 from palingenesis.monitor.owners import Lock, Snapshot, Witness
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import PARSE_LIMIT, Record
+from palingenesis.monitor.transcript import PARSE_LIMIT, Growth, Record, Stamp
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
 from tests.unit.monitor.transcripts import (
@@ -103,8 +103,11 @@ class VerdictTests(SynchronousTestCase):
         self.assertIsNone(self.verdict(STARTED, figures, limited("")).window)
 
     def test_a_window_is_full_from_99_percent_on(self) -> None:
-        verdict = self.verdict(STARTED, count(window(98.9, AT + 60)), limited("Plan and billing."))
-        self.assertEqual((verdict.kind, verdict.reset), (Kind.REFUSED, None))
+        for percent, kind in ((98.9, Kind.REFUSED), (99, Kind.LIMIT)):
+            figures = count(window(percent, AT + 60))
+            verdict = self.verdict(STARTED, figures, limited("Plan and billing."))
+            reset = AT + 60 if kind is Kind.LIMIT else None
+            self.assertEqual((verdict.kind, verdict.reset), (kind, reset))
 
     def test_figures_that_are_all_null_are_passed_over(self) -> None:
         # saaranshM/unsnooze#20
@@ -293,6 +296,29 @@ class VerdictTests(SynchronousTestCase):
         keys = {self.verdict(*records[:n]).key for n in range(1, 7)}
         self.assertEqual(len(keys), 6)
 
+    def test_a_rollout_that_was_written_anew_has_another_key(self) -> None:
+        keys = {
+            self.verdict(STARTED, {**DONE, "timestamp": f"2026-09-17T13:45:0{n}.000Z"}).key
+            for n in range(2)
+        }
+        self.assertEqual(len(keys), 2)
+
+    def test_whatever_the_agent_and_its_tools_write_is_progress(self) -> None:
+        for record in (
+            *map(item, ("reasoning", "function_call", "function_call_output")),
+            *map(item, ("custom_tool_call", "custom_tool_call_output")),
+            *map(item, ("local_shell_call", "web_search_call")),
+            *map(event, ("agent_message", "agent_reasoning")),
+        ):
+            verdict = self.verdict(STARTED, *ASKED, record)
+            self.assertEqual((verdict.kind, verdict.progress), (None, AT), record)
+
+    def test_a_call_of_a_tool_is_told_from_its_result(self) -> None:
+        for name in ("function_call", "custom_tool_call", "local_shell_call"):
+            self.assertTrue(self.verdict(STARTED, item(name)).calling, name)
+        for name in ("function_call_output", "custom_tool_call_output", "web_search_call"):
+            self.assertFalse(self.verdict(STARTED, item(name)).calling, name)
+
     def test_figures_do_not_change_the_key(self) -> None:
         figures = count(window(5, AT))
         self.assertEqual(self.verdict(STARTED, DONE), self.verdict(STARTED, DONE, figures))
@@ -333,6 +359,34 @@ class IdentityTests(SynchronousTestCase):
     def test_the_environment_decides_where_home_is(self) -> None:
         self.assertEqual(AGENT.home({"CODEX_HOME": "/x", "HOME": "/h"}), "/x")
         self.assertEqual(AGENT.home({"HOME": "/h"}), "/h/.codex")
+
+
+class GrowthTests(SynchronousTestCase):
+    def test_the_rollouts_of_sub_agents_of_the_newest_day_grow_with_the_session(self) -> None:
+        home = os.path.abspath(self.mktemp())
+        paths = []
+        for time, (day, name, parent) in enumerate(
+            (
+                ("2026/09/17", "rollout-1.jsonl", None),
+                ("2026/09/17", "rollout-2.jsonl", SESSION),
+                ("2026/09/17", "rollout-3.jsonl", "other"),
+                ("2026/09/17", "rollout-4.jsonl", 5),
+                ("2026/09/17", "notes-5.jsonl", SESSION),
+                ("2026/09/16", "rollout-6.jsonl", SESSION),
+            ),
+            1000,
+        ):
+            path = os.path.join(home, "sessions", day, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            source = {"subagent": {"thread_spawn": {"parent_thread_id": parent}}}
+            with open(path, "wb") as file:
+                file.write(lines([codex("session_meta", {"id": name, "source": source})]))
+            os.utime(path, (time, time))
+            paths.append(path)
+        found = AGENT.growth(home, Identity(SESSION, "/"), paths[0])
+        stamp = Stamp.of(os.lstat(paths[0]))
+        size = os.path.getsize(paths[1])
+        self.assertEqual(found, Growth((stamp, (paths[1], size, 1001 * 10**9)), 1001.0))
 
 
 class OwnerTests(SynchronousTestCase):
@@ -420,6 +474,10 @@ class OwnerTests(SynchronousTestCase):
             self.assertEqual(self.owner(), owner, originator)
             gone = AGENT.owners(self.home, Snapshot({})).witnessed(self.identity, self.transcript)
             self.assertEqual(gone.owner, Owner.GONE)
+            self.transcript += "y"
+            long = {**meta, "originator": originator, "instructions": "x" * PARSE_LIMIT}
+            self.write(codex("session_meta", long))
+            self.assertEqual(self.owner(), owner, originator)
 
     @needs_linux
     def test_a_server_is_named(self) -> None:
@@ -454,6 +512,9 @@ class OwnerTests(SynchronousTestCase):
             (True, "pts/3", "node", "/x/bin/codex", "resume", SESSION),
             (False, None, "codex"),
             (False, "pts/3", "codex", "exec", "continue"),
+            (False, "pts/3", "codex", "review"),
+            (False, "pts/3", "codex", "mcp-server"),
+            (False, "pts/3", "codex", "exec-server"),
             (False, "pts/3", "node", "/x/bin/codex", "-c", "a=b", "e", "continue"),
             (False, None, "codex", "app-server"),
             (False, "pts/3", "codex", "app-server", "--listen", "unix://"),

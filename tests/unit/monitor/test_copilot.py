@@ -76,6 +76,8 @@ class VerdictTests(SynchronousTestCase):
             [CALL, TOOL, DONE, OVER, BEGUN],
             [REPLY, OVER, PROMPT],
             [failed("query", status=500), PROMPT],
+            [failed("query", status=500), CALL],
+            [REPLY, OVER, BEGUN],
         ):
             self.assertIsNone(self.verdict(*records).kind, records)
 
@@ -86,9 +88,9 @@ class VerdictTests(SynchronousTestCase):
             (failed("rate_limit", "429 You have hit your rate limit.", 429), Kind.LIMIT),
             (failed("rate_limit", "Too many requests"), Kind.LIMIT),
             (failed("query", "429", 429), Kind.LIMIT),
-            (failed("quota", "You have no quota", 402), Kind.REFUSED),
-            (failed("authentication", "Authentication failed", 401), Kind.REFUSED),
-            (failed("authorization", status=403), Kind.REFUSED),
+            (failed("quota", "You have no quota"), Kind.REFUSED),
+            (failed("authentication", "Authentication failed"), Kind.REFUSED),
+            (failed("authorization"), Kind.REFUSED),
             (failed("policy"), Kind.REFUSED),
             (failed("context_limit"), Kind.CONTEXT),
             (failed("query", too_long), Kind.CONTEXT),
@@ -147,9 +149,26 @@ class VerdictTests(SynchronousTestCase):
                 self.assertEqual(verdict.permission, wanted)
 
     def test_a_question(self) -> None:
-        question = event("tool.execution_start", toolCallId="call_1", toolName="ask_user")
-        self.assertEqual(self.verdict(CALL, question).kind, Kind.ASKING)
-        self.assertIsNone(self.verdict(CALL, question, DONE).kind)
+        for tool in ("ask_user", "exit_plan_mode"):
+            question = event("tool.execution_start", toolCallId="call_1", toolName=tool)
+            self.assertEqual(self.verdict(CALL, question).kind, Kind.ASKING)
+            self.assertIsNone(self.verdict(CALL, question, DONE).kind)
+
+    def test_of_two_requests_each_waits_for_its_own_answer(self) -> None:
+        asked = [event("permission.requested", requestId=each) for each in "ab"]
+        for answered in "ab":
+            answer = event("permission.completed", requestId=answered)
+            self.assertEqual(self.verdict(CALL, TOOL, *asked, answer).kind, Kind.ASKING)
+
+    def test_a_call_of_a_tool_is_told_from_a_reply(self) -> None:
+        for record, calling in ((CALL, True), (TOOL, True), (REPLY, False), (DONE, False)):
+            self.assertEqual(self.verdict(record).calling, calling, record)
+
+    def test_the_last_prompt_is_not_an_older_one_if_it_is_too_long(self) -> None:
+        stop = failed("rate_limit")
+        self.assertEqual(self.verdict(stop).last_prompt, "please do the work")
+        huge = {**PROMPT, "data": {"content": "x" * PARSE_LIMIT}}
+        self.assertIsNone(self.verdict(huge, stop).last_prompt)
 
     def test_a_sub_agent_s_events_say_nothing(self) -> None:
         theirs = event("session.error", "task_1", errorType="rate_limit", message="x")
@@ -162,6 +181,12 @@ class VerdictTests(SynchronousTestCase):
         self.assertIsNone(self.verdict(REPLY, OVER, {**PROMPT, "data": {"content": long}}).kind)
         theirs = {"type": "abort", "agentId": "task_1", "data": {"reason": long}}
         self.assertEqual(self.verdict(REPLY, OVER, theirs).kind, Kind.FINISHED)
+
+    def test_the_key_is_the_event_s_id_if_that_is_one(self) -> None:
+        stop = failed("rate_limit")
+        self.assertEqual(self.verdict(stop).key, stop["id"])
+        for key in ("", "short", "x" * 65, "../../etc", 5, None):
+            self.assertRegex(self.verdict({**stop, "id": key}).key, r"\A@[0-9]+\Z")
 
     def test_values_of_another_type(self) -> None:
         for record in ({"type": 1}, {"type": "abort", "data": 1}, {"type": "session.error"}):
@@ -225,6 +250,8 @@ class OwnersTests(SynchronousTestCase):
     def test_a_lock_that_is_held(self) -> None:
         lock = self.make("inuse.7.hold")
         self.assertEqual(self.owner(locks=frozenset({lock})), Owner.PROGRAM)
+        other = self.make("inuse.8.lock")
+        self.assertEqual(self.owner(locks=frozenset({other})), Owner.GONE)
 
     @needs_linux
     def test_locks_that_cannot_be_listed(self) -> None:

@@ -23,6 +23,28 @@ class HomeTests(SynchronousTestCase):
         self.assertTrue(home.holds("/home/.claude/projects/-a/1.jsonl"))
         self.assertFalse(home.holds("/home/.claude-work/projects/-a/1.jsonl"))
 
+    def test_other_homes_are_named_like_it_or_by_the_environment(self) -> None:
+        base = os.path.abspath(self.mktemp())
+        for name in (
+            *(".claude/projects", ".claude-work/projects", ".claude_b/projects"),
+            *(".claude.c/projects", ".claudette/projects", ".claude-empty", "named"),
+        ):
+            os.makedirs(os.path.join(base, name))
+        home = Home("claude", "claude", os.path.join(base, ".claude"))
+        like = [os.path.join(base, name) for name in (".claude-work", ".claude.c", ".claude_b")]
+        named = {"CLAUDE_CONFIG_DIR": os.path.join(base, "named")}
+        nothing = {"CLAUDE_CONFIG_DIR": os.path.join(base, "none")}
+        self.assertEqual(list(home.others(nothing)), like)
+        self.assertEqual(list(home.others(named)), [os.path.join(base, "named"), *like])
+        missing = Home("claude", "claude", os.path.join(base, "none", ".claude"))
+        self.assertEqual(list(missing.others(nothing)), [])
+
+    def test_an_agent_without_directories_of_transcripts_has_no_homes_like_it(self) -> None:
+        base = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(base, "opencode-work"))
+        home = Home("opencode", "opencode", os.path.join(base, "opencode"))
+        self.assertEqual(list(home.others({"OPENCODE_DB": os.path.join(base, "x", "a.db")})), [])
+
 
 class HomeLockTests(SynchronousTestCase):
     def setUp(self) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
-from palingenesis.monitor.keeper import LOCK_NAME
+from twisted.trial.unittest import SynchronousTestCase
+
+from palingenesis.monitor import keeper as keeper_module
+from palingenesis.monitor.keeper import LOCK_NAME, other_daemons
+from palingenesis.monitor.owners import Snapshot
+from palingenesis.monitor.processes import Process
 from tests.support.keepers import KeeperTestCase
+from tests.support.needs import needs_linux
 
 
 class KeeperTests(KeeperTestCase):
@@ -73,3 +79,51 @@ class KeeperTests(KeeperTestCase):
         with open(os.path.join(self.directory, LOCK_NAME), "w") as file:
             file.write("nobody")
         self.assertIsNone(self.keeper().holder())
+
+
+@needs_linux
+class OtherDaemonTests(SynchronousTestCase):
+    """Daemons of the user with another state directory, by the lock that each has open."""
+
+    def daemon(self, *arguments: str, pid: int = 77, lock: str = "/other/keeper.lock") -> Process:
+        files = os.path.join(os.path.abspath(self.mktemp()), "fd")
+        os.makedirs(files)
+        os.symlink(lock, os.path.join(files, "5"))
+        return Process(pid, "1", arguments or ("/x/twistd", "palingenesis"), files=files)
+
+    def lines(self, process: Process, home: str | None = None) -> list[str]:
+        return list(other_daemons(Snapshot({process.pid: process}), "/state", home))
+
+    def test_a_daemon_with_another_state_directory_is_named(self) -> None:
+        (line,) = self.lines(self.daemon())
+        self.assertIn("pid 77 keeps another state directory, /other:", line)
+
+    def test_other_processes_are_no_such_daemon(self) -> None:
+        for process in (
+            self.daemon(lock="/state/keeper.lock"),
+            self.daemon(lock="/other/another.lock"),
+            self.daemon("/x/twistd", "web"),
+            self.daemon("vim", "palingenesis"),
+            self.daemon(pid=os.getpid()),
+        ):
+            self.assertEqual(self.lines(process), [], process)
+
+    def test_a_daemon_of_another_home_directory_is_left_out(self) -> None:
+        for environment, home, count in (
+            ({"HOME": "/h"}, "/h", 1),
+            ({"HOME": "/other"}, "/h", 0),
+            ({"HOME": "/other"}, None, 1),
+            ({}, "/h", 1),
+            (None, "/h", 1),
+        ):
+            self.patch(keeper_module, "environment_of", {77: environment}.get)
+            self.assertEqual(len(self.lines(self.daemon(), home)), count, (environment, home))
+
+    def test_a_daemon_that_hides_its_files_is_left_out(self) -> None:
+        process = self.daemon()
+        assert process.files is not None
+        os.unlink(os.path.join(process.files, "5"))
+        os.rmdir(process.files)
+        with open(process.files, "w"):
+            pass
+        self.assertEqual(self.lines(process), [])

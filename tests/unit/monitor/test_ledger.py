@@ -332,6 +332,48 @@ class LogTests(LedgerTestCase):
         self.assertEqual(self.ledger.last(0), [])
 
 
+class HourTests(LedgerTestCase):
+    """The intents of the last hour, by home."""
+
+    def test_an_intent_counts_for_an_hour_in_its_home(self) -> None:
+        self.ledger.intent(stop(), home="claude")
+        for ledger in (self.ledger, self.opened()):
+            self.assertEqual(ledger.sums.starts("claude", START + 3599), [START])
+            self.assertEqual(ledger.sums.starts("claude", START - 3599), [START])
+            for now in (START + 3600, START - 3600):
+                self.assertEqual(ledger.sums.starts("claude", now), [])
+            self.assertEqual(ledger.sums.starts("codex", START), [])
+
+    def test_an_intent_of_no_home_counts_in_each(self) -> None:
+        self.ledger.intent(stop())
+        for home in ("claude", "codex"):
+            self.assertEqual(self.opened().sums.starts(home, START), [START])
+
+
+class RecordedTests(LedgerTestCase):
+    def test_an_observer_hears_of_each_entry(self) -> None:
+        seen: list[Entry] = []
+        self.ledger.observer = seen.append
+        self.run_once(stop())
+        self.ledger.kept("/h")
+        self.assertEqual(
+            [each.event for each in seen],
+            [Event.INTENT, Event.STARTED, Event.FAILED, Event.KEPT],
+        )
+
+    def test_a_home_is_kept_from_the_time_of_its_entry_on(self) -> None:
+        self.ledger.kept("/h")
+        for ledger in (self.ledger, self.opened()):
+            self.assertEqual(ledger.sums.kept, {"/h": START})
+
+    def test_a_failure_is_quick_only_if_that_is_said(self) -> None:
+        for quick, count in ((True, 1), (True, 2), (False, 0)):
+            attempt = self.ledger.intent(stop())
+            self.ledger.started(attempt, 42, "7@boot", "/o/1.log")
+            self.ledger.failed(attempt, 1, **({"quick": True} if quick else {}))
+            self.assertEqual(self.opened().history("claude", "one").quick, count)
+
+
 class SecondDaemonTests(LedgerTestCase):
     def test_a_second_daemon_reads_what_the_keeper_writes(self) -> None:
         self.run_once(stop())

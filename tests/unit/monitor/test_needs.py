@@ -19,6 +19,7 @@ class NeedsTests(MonitorTestCase):
     def assert_needs(self, words: str | None) -> None:
         self.assertEqual(self.told("needs"), (words,))
         self.assertEqual(self.calls(), [] if words is None else [words])
+        self.assertEqual(f": needs-you ({words})" in self.logged(), words is not None)
 
     def test_what_waiting_does_not_cure(self) -> None:
         for kind, words in (

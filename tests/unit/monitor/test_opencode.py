@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from palingenesis.monitor import database
+from palingenesis.monitor import database, files
 from palingenesis.monitor.agents.opencode import Opencode
 from palingenesis.monitor.files import Walk
 from palingenesis.monitor.homes import Home
@@ -19,12 +19,13 @@ from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Lock, Snapshot
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
-from palingenesis.monitor.transcript import Stamp
+from palingenesis.monitor.transcript import Record, Stamp
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
 from tests.support.texts import ENCODABLE
 from tests.unit.monitor import databases
 from tests.unit.monitor.databases import AT, DIRECTORY, SESSION, USER, assistant, failed, tool
+from tests.unit.monitor.test_agents import SHAPES, paths, replaced
 
 END = (AT + 2000) / 1000
 DATE = "Sat, 19 Sep 2026 12:25:00 GMT"
@@ -197,6 +198,30 @@ class VerdictTests(OpencodeTestCase):
         verdict = self.verdict(USER, assistant(ended=None), parts=parts)
         self.assertEqual(verdict.kind, Kind.ASKING)
 
+    def test_a_value_of_another_shape_spoils_no_reading(self) -> None:
+        times = {"created": AT, "completed": AT + 900}
+        data = {"message": "x", "statusCode": 429, "responseHeaders": {"retry-after": "30"}}
+        error = {"name": "APIError", "data": data}
+        parts = [
+            ["tool", "bash", status, "x", {"start": AT, "end": AT}, None]
+            for status in ("running", "error")
+        ]
+        common = {"id": "msg_1", "time": times, "finish": "stop", "error": None, "parts": parts}
+        texts = [["text", None, None, None, None, "go on"]]
+        for message in (
+            {**common, "role": "assistant"},
+            {**common, "role": "assistant", "error": error},
+            {**common, "role": "assistant", "finish": "tool-calls"},
+            {**common, "role": "assistant", "time": {"created": AT}},
+            {**common, "role": "user", "parts": texts},
+        ):
+            for path in paths(message):
+                for new in SHAPES:
+                    record = Record(0, replaced(message, path, new))
+                    verdict = self.agent.verdict(self.agent.meaningful([record]))
+                    self.assertTrue(verdict.kind is None or isinstance(verdict.kind, Kind))
+                    self.assertRegex(verdict.key, r"\A[\w-]*(?:@[0-9]+)?\Z")
+
     @settings(max_examples=60, deadline=None)
     @given(
         st.recursive(
@@ -249,7 +274,9 @@ class SessionsTests(OpencodeTestCase):
         self.assertEqual(list(before), [self.transcript])
         databases.add(self.path, [assistant("stop")], session=OTHER)
         self.assertNotEqual(self.agent.stamp(self.transcript), before[self.transcript])
-        self.assertNotEqual(self.scan(), before)
+        (after,) = self.scan().values()
+        self.assertEqual(after.size - before[self.transcript].size, 1)
+        self.assertEqual(after.mtime_ns, (AT + 1) * 1_000_000)
 
     def test_nothing_is_read_while_no_file_changes(self) -> None:
         found = [self.scan(), self.scan()]
@@ -385,6 +412,46 @@ class SessionsTests(OpencodeTestCase):
             self.assertNotEqual(self.scan(), before)
         self.assertEqual(self.warnings, [])
         self.assertEqual(self.scan(), before)
+
+    def test_what_was_not_read_for_a_moment_is_read_anew(self) -> None:
+        known = Identity(SESSION, DIRECTORY)
+        for look in (self.agent.stamp, lambda path: self.agent.read(path, known)):
+            self.scan()
+            before = self.scan()
+            self.agent._listings.clear()
+            with mock.patch.object(database, "opened", side_effect=database.Busy("busy")):
+                look(self.transcript)
+            self.assertNotEqual(self.scan(), before)
+            self.assertEqual(self.scan(), before)
+
+    def test_a_database_in_the_place_of_another_has_other_sessions(self) -> None:
+        databases.add(self.path, [USER], session=OTHER)
+        self.scan()
+        before = self.scan()
+        place = f"{self.path}.new"
+        with closing(sqlite3.connect(self.path)) as old, closing(sqlite3.connect(place)) as new:
+            old.backup(new)
+        os.replace(place, self.path)
+        inode = os.stat(self.path).st_ino
+        after = self.scan()
+        self.assertEqual(after.keys(), before.keys())
+        self.assertEqual({stamp.inode for stamp in after.values()}, {inode})
+
+    def test_a_long_list_is_read_with_pauses(self) -> None:
+        databases.add(self.path, [USER], session=OTHER)
+        with mock.patch.object(files, "STRIDE", 1):
+            found = list(self.agent.sessions(self.home, Walk(self.warnings.append)))
+        self.assertEqual(
+            {each[0] for each in found if each}, {self.transcript, f"{self.path}#{OTHER}"}
+        )
+        self.assertEqual([bool(each) for each in found[-4:]], [True, False, True, False])
+        self.assertEqual(found[:2], [None, None])
+
+    def test_numbers_that_are_none_list_no_session(self) -> None:
+        for number in (-1, 1.5, 2**53):
+            self.setUp()
+            self.run_sql("UPDATE event_sequence SET seq = ?", number)
+            self.assertEqual(self.scan(), {}, number)
 
     def test_triggers_do_nothing(self) -> None:
         self.run_sql("CREATE TRIGGER t AFTER UPDATE ON session BEGIN DELETE FROM message; END")

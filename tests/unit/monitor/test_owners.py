@@ -152,6 +152,14 @@ class ProcTests(SynchronousTestCase):
         assert process is not None
         self.assertEqual((process.pid, process.is_ours), (42, False))
 
+    def test_a_text_inside_of_another_is_no_mention(self) -> None:
+        self.process(command="less\0/t/unlikely-77.jsonl\0")
+        self.assertIsNone(self.look().mentioning("unlikely-77"))
+
+    def test_this_very_process_is_no_mention(self) -> None:
+        self.process(os.getpid(), command="x\0unlikely-77\0")
+        self.assertIsNone(self.look().mentioning("unlikely-77"))
+
     def test_our_own_client_proves_nothing(self) -> None:
         self.process(command="/usr/bin/python3\0-m\0palingenesis\0revive\0unlikely-77\0")
         self.process(43, command="python3\0/usr/bin/palingenesis\0revive\0unlikely-77\0")

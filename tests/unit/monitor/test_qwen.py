@@ -115,6 +115,17 @@ class VerdictTests(SynchronousTestCase):
         long = said("tool_result", {"text": "x" * PARSE_LIMIT})
         self.assertIsNone(self.verdict(REPLY, long).kind)
 
+    def test_a_record_that_is_too_long_and_no_message_says_nothing(self) -> None:
+        long = telemetry("api_error", error_message="x" * PARSE_LIMIT, status_code=500)
+        self.assertEqual(self.verdict(REPLY, long).kind, Kind.FINISHED)
+
+    def test_the_last_prompt_is_not_an_older_one_if_it_is_too_long(self) -> None:
+        stop = failed("429", 429)
+        self.assertEqual(self.verdict(stop).last_prompt, "please do the work")
+        huge = said("user", {"text": "x" * PARSE_LIMIT})
+        self.assertIsNone(self.verdict(huge, stop).last_prompt)
+        self.assertEqual(self.verdict(CALL, RESULT, stop).last_prompt, "please do the work")
+
     def test_values_of_another_type(self) -> None:
         for value in ({"type": 1}, {"type": "system", "systemPayload": 1}, said("user", 1, "x")):
             self.assertIn(self.verdict(REPLY, value).kind, (None, Kind.FINISHED))

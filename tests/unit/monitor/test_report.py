@@ -231,6 +231,7 @@ class FactsTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(sentence(night_of([])), "nothing happened")
+        self.assertEqual(sentence({**night_of([]), "paused": True}), "the monitor is paused")
 
 
 class TimeOfDayTests(SynchronousTestCase):

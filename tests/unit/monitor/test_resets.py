@@ -68,6 +68,12 @@ class ResetTests(SynchronousTestCase):
     def test_a_date_without_a_year_may_be_in_the_next_one(self) -> None:
         self.means("resets Jan 2 at 7pm (UTC)", "2025-12-30T10:00Z", "2026-01-02T19:00Z")
 
+    def test_every_month_has_its_name(self) -> None:
+        names = "Jan, Feb, March, Apr, May, June, July, Aug, Sept, Oct, Nov, December"
+        for month, name in enumerate(names.split(", "), 1):
+            expected = f"2026-{month:02}-02T19Z"
+            self.means(f"resets {name} 2, 7pm (UTC)", "2026-01-01T10:00Z", expected)
+
     def test_a_leap_day_waits_for_its_year(self) -> None:
         self.means("resets Feb 29, 7pm (UTC)", "2026-01-01T10:00Z", "2028-02-29T19:00Z")
 
@@ -83,7 +89,9 @@ class ResetTests(SynchronousTestCase):
         self.means("try again at Sep 10th, 2026 12:11 PM.", "2026-09-17T13:45Z", None)
 
     def test_the_minute_of_the_record_is_not_the_next_day(self) -> None:
-        self.means("… try again at 7:36 AM.", "2026-09-21T05:36:15Z", "2026-09-21T05:36Z")
+        for second in (0, 15, 59):
+            written = f"2026-09-21T05:36:{second:02}Z"
+            self.means("… try again at 7:36 AM.", written, "2026-09-21T05:36Z")
 
     def test_noon_and_midnight(self) -> None:
         self.means("resets 12pm (UTC)", "2026-09-21T05:00Z", "2026-09-21T12:00Z")
@@ -133,6 +141,10 @@ class ResetTests(SynchronousTestCase):
         ):
             self.means(text, "2026-09-19T16:59:19Z", expected)
 
+    def test_every_day_of_the_week_has_its_name(self) -> None:
+        for day, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), 21):
+            self.means(f"resets {name} 7pm (UTC)", "2026-09-21T10:00Z", f"2026-09-{day}T19Z")
+
     def test_a_span_counts_from_the_record(self) -> None:
         for text, seconds in (
             # openai/codex#3257, #3899, #3124
@@ -147,6 +159,7 @@ class ResetTests(SynchronousTestCase):
             ("Retry-After: 12 seconds", 12),
             ("limit reached, resets in 2h 13m", 7_980),
             ("try again in about 1 hour and 5 min", 3_900),
+            ("TRY AGAIN IN 2 WEEKS", 1_209_600),
         ):
             found = reset_in(text, 1000.0)
             assert found is not None, text
@@ -173,6 +186,7 @@ class ResetTests(SynchronousTestCase):
 
     def test_every_old_name_means_a_zone(self) -> None:
         for name, today in resets._RENAMED.items():
+            self.assertIn("/", name)
             self.assertEqual(ZoneInfo(today).key, today, name)
 
     def test_nonsense_is_no_time(self) -> None:
@@ -204,6 +218,12 @@ class ResetTests(SynchronousTestCase):
 
     def test_an_epoch_before_the_record_is_not_believed(self) -> None:
         self.means("Claude AI usage limit reached|1762952400", "2025-11-13T00:00Z", None)
+
+    def test_an_epoch_in_the_minute_of_the_record_is_believed(self) -> None:
+        for second in (0, 59):
+            written = f"2025-11-12T13:00:{second:02}Z"
+            self.means("limit reached|1762952400", written, "2025-11-12T13:00Z")
+            self.means("limit reached|1762952399", written, None)
 
     def test_the_machine_s_own_zone_is_taken_where_none_is_given(self) -> None:
         written = at("2026-06-10T21:00Z")

@@ -27,6 +27,21 @@ class GrowthTests(SynchronousTestCase):
             known.append(read.call_args.args[2])
         self.assertEqual(known, [None, roster.sessions["claude", "s"].identity])
 
+    def test_a_session_is_read_again_only_if_its_transcript_has_changed(self) -> None:
+        world = FakeWorld(Times())
+        roster = Roster(world, Times(), [].append)
+        world.write("s", Kind.LIMIT)
+        list(roster.scan(world.homes(None), 1e12))
+        before = roster.sessions["claude", "s"]
+        self.assertIs(roster.refresh(before), before)
+        world.write("s", Kind.TRANSIENT, key="later")
+        found = roster.refresh(before)
+        assert found is not None
+        self.assertEqual(found.verdict.kind, Kind.TRANSIENT)
+        self.assertIs(roster.sessions["claude", "s"], found)
+        world.files.clear()
+        self.assertIsNone(roster.refresh(found))
+
 
 class TwoTranscriptsTests(SynchronousTestCase):
     """Two transcripts of one session."""

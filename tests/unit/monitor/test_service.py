@@ -17,7 +17,7 @@ from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from palingenesis.monitor import judge, revivals, service
+from palingenesis.monitor import judge, revivals, service, settings
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
@@ -966,6 +966,22 @@ class KeeperTests(MonitorTestCase):
         self.assertIs(self.monitor.keeper, True)
         self.assertEqual(len(self.world.starts), 1)
 
+    def test_a_daemon_that_takes_over_or_keeps_says_so_once(self) -> None:
+        line = "This daemon is the keeper: it revives"
+        self.pass_time(30)
+        self.assertEqual(self.logged().count(line), 1)
+        self.other.release()
+        self.pass_time(30)
+        self.assertEqual(self.logged().count(line), 2)
+
+    def test_only_the_keeper_of_a_home_steers_its_sessions(self) -> None:
+        self.world.write("4f1c-of-a-session", Kind.LIMIT)
+        self.pass_time(12)
+        error = self.assertRaises(SteeringError, self.monitor.hold, "4f1c", "a test")
+        self.assertEqual(
+            str(error), "claude session 4f1c-of-a-session: another daemon keeps its home"
+        )
+
     def test_the_pause_of_a_daemon_that_does_not_keep_is_its_own(self) -> None:
         self.assertIsNone(self.monitor.pause("a test"))
         self.assertTrue(self.monitor.paused)
@@ -1108,6 +1124,8 @@ class NewIdTests(MonitorTestCase):
         self.assertEqual(len(self.world.starts), 1)
         kinds = {each["id"]: each["kind"] for each in self.monitor.sessions()}
         self.assertEqual(kinds, {"s": "continued", "new": "finished"})
+        self.assertIn("claude session s: continued (as new)", self.logged())
+        self.assertEqual(self.story()[-2:], ["continued", "worked"])
 
     def test_a_session_that_is_begun_before_a_restart_is_the_one_that_goes_on(self) -> None:
         revival = self.revive()
@@ -1435,6 +1453,27 @@ class TellingTests(MonitorTestCase):
                     "program": "/bin/codex",
                     "trouble": None,
                 }
+            },
+        )
+
+    def test_inspect_tells_what_notifies_and_what_types(self) -> None:
+        self.assertIsNone(self.monitor.inspect()["notify"])
+        self.patch(settings, "TYPES", True)
+        typed = {"claude": HomeRevival(type_into=True)}
+        self.monitor.configure(replace(SETTINGS, revive=typed, notify=("notify-send", "x")))
+        found = self.monitor.inspect()
+        rows = {"claude.type_into": found["commands"].pop("claude.type_into")}
+        rows["notify"] = found["notify"]
+        self.assertEqual(found["commands"], {})
+        self.assertEqual(
+            rows,
+            {
+                "claude.type_into": {"command": ["tmux"], "program": "/bin/tmux", "trouble": None},
+                "notify": {
+                    "command": ["notify-send", "x"],
+                    "program": "/bin/notify-send",
+                    "trouble": None,
+                },
             },
         )
 

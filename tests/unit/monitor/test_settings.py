@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from collections.abc import Mapping
+from datetime import date
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +21,7 @@ from palingenesis.monitor.settings import (
     settings_of,
 )
 from palingenesis.words import Method
+from tests.support.checkout import ROOT
 from tests.support.private import private_path
 
 CLAUDE = ["claude", "-p", "--resume", "{id}", "{prompt}"]
@@ -40,6 +44,21 @@ class SettingsTests(SynchronousTestCase):
     def test_nothing_configured_gives_the_defaults(self) -> None:
         self.assertEqual(make_settings({}), Settings())
 
+    def test_the_defaults_are_those_that_the_handbook_shows(self) -> None:
+        page = (ROOT / "docs" / "monitor.rst").read_text("utf-8")
+        found = re.search(r"^ +\[sessions\]\n.*?(?=^\n)", page, re.MULTILINE | re.DOTALL)
+        assert found is not None
+        shown = tomllib.loads(found.group())["sessions"]
+        del shown["agents"]
+        self.assertLess({"retry", "stall_tool", "backlog"}, shown.keys())
+        self.assertEqual(make_settings({"sessions": shown}), Settings())
+        other = {
+            key: {bool: not value, list: [1.0]}.get(type(value), 7) for key, value in shown.items()
+        }
+        changed = make_settings({"sessions": other})
+        for key in shown:
+            self.assertNotEqual(getattr(changed, key), getattr(Settings(), key), key)
+
     def test_empty_tables_give_the_defaults(self) -> None:
         self.assertEqual(make_settings({"sessions": {}, "revive": {}}), Settings())
 
@@ -54,6 +73,10 @@ class SettingsTests(SynchronousTestCase):
             "attempts": 1,
             "hourly": 100,
             "stall": 0.5,
+            "stall_tool": 1e9,
+            "windows": 1,
+            "at_once": 1,
+            "outputs": 1,
         }
         settings = make_settings({"sessions": told})
         self.assertEqual(
@@ -66,7 +89,8 @@ class SettingsTests(SynchronousTestCase):
 
     def test_agents_can_be_named_or_left_out(self) -> None:
         self.assertEqual(make_settings({"sessions": {"agents": []}}).agents, ())
-        self.assertEqual(make_settings({"sessions": {"agents": ["codex"]}}).agents, ("codex",))
+        for named in (["codex"], ["codex", "codex"]):
+            self.assertEqual(make_settings({"sessions": {"agents": named}}).agents, ("codex",))
 
     def test_a_mistake_names_its_key_and_what_is_expected(self) -> None:
         for key, value, expected in (
@@ -89,6 +113,7 @@ class SettingsTests(SynchronousTestCase):
             ("backlog", "yes", "true or false"),
             ("agents", ["gemini"], "a list of claude, codex"),
             ("agents", "claude", "a list of claude, codex"),
+            ("agents", [["claude"]], "a list of claude, codex"),
         ):
             self.refuse({"sessions": {key: value}}, f"sessions.{key}: expected {expected}", ", not")
 
@@ -121,14 +146,28 @@ class SettingsTests(SynchronousTestCase):
             ("Work!", {}, "homes.Work!: a name has 1 to 32"),
             ("codex", {}, "homes.codex: the name of an agent"),
             ("work", {"agent": "gemini"}, "homes.work.agent: expected one of claude, codex"),
+            ("work", {"agent": ["claude"]}, "homes.work.agent: expected one of claude, codex"),
             ("work", {"directory": "here"}, "homes.work.directory: expected an absolute path"),
         ):
             self.refuse({"homes": {name: {**home, **changed}}}, expected)
         self.refuse({"homes": {"work": {"agent": "claude"}}}, "homes.work.directory: missing")
 
+    def test_two_homes_in_one_directory_are_a_mistake(self) -> None:
+        homes = {name: {"agent": "claude", "directory": "/home/x"} for name in ("one", "two")}
+        self.refuse({"homes": homes}, "homes.two.directory: is that of [homes.one] too")
+
     def test_a_value_in_the_place_of_a_table_is_a_mistake(self) -> None:
-        self.refuse({"sessions": 5}, "sessions: expected a table [sessions], not a number")
-        self.refuse({"revive": {"claude": "yes"}}, "revive.claude: expected a table")
+        for value, shown in (
+            (5, "a number"),
+            (5.0, "a number"),
+            ("yes", "a text"),
+            (True, "true or false"),
+            ([], "a list"),
+            (date(2026, 1, 1), "a date or time"),
+        ):
+            self.refuse({"sessions": value}, f"sessions: expected a table [sessions], not {shown}")
+            self.refuse({"revive": {"claude": value}}, "revive.claude: expected a table", shown)
+            check_whole({"homes": value, "revive": value}, {})
 
     def test_a_revival_has_its_command_prompt_and_environment(self) -> None:
         told = {"command": CLAUDE, "prompt": "go on", "environment": {"A": "b"}}
@@ -270,8 +309,8 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(settings.notify_events, {"needs-you", "worked", "gave-up"})
 
     def test_the_digest_has_a_time_of_day(self) -> None:
-        table = {"command": ["x"], "digest": "07:05"}
-        self.assertEqual(make_settings({"notify": table}).digest, (7, 5))
+        table = {"command": ["x"], "digest": "07:35"}
+        self.assertEqual(make_settings({"notify": table}).digest, (7, 35))
         for value in ("7:05", "24:00", "07:60", 7, "07:05 "):
             self.refuse(
                 {"notify": {"command": ["x"], "digest": value}},
@@ -281,6 +320,7 @@ class SettingsTests(SynchronousTestCase):
     def test_the_events_of_notify_are_a_choice(self) -> None:
         table = {"command": ["x"], "events": ["left", "finished"]}
         self.assertEqual(make_settings({"notify": table}).notify_events, {"left", "ended"})
+        self.refuse({"notify": {**table, "events": [["left"]]}}, "notify.events: expected a list")
         self.refuse(
             {"notify": {"command": ["x"], "events": ["intent"]}},
             "notify.events: expected a list of needs-you, worked, gave-up, stopped, started, "
@@ -296,12 +336,16 @@ class BoundsOfANightTests(SynchronousTestCase):
         return str(self.assertRaises(ValueError, make_settings, tables))
 
     def test_hours_are_minutes_since_midnight(self) -> None:
-        self.assertEqual(self.settings(hours="22:00-08:30").hours, (22 * 60, 8 * 60 + 30))
+        self.assertEqual(self.settings(hours="22:05-08:30").hours, (22 * 60 + 5, 8 * 60 + 30))
 
     def test_hours_that_are_no_two_times_of_day_are_refused(self) -> None:
-        for value in ("22-8", "24:00-08:00", "22:60-08:00", "08:00-08:00", 22):
+        times = 'a time of day to another, such as "22:00-08:00"'
+        for value, expected in (
+            *((each, times) for each in ("22-8", "24:00-08:00", "22:60-08:00", 22)),
+            ("08:00-08:00", "two different times of day"),
+        ):
             text = self.refusal({"sessions": {"hours": value}})
-            self.assertTrue(text.startswith("sessions.hours: expected "), text)
+            self.assertEqual(text, f"sessions.hours: expected {expected}, not {value!r}")
 
     def test_a_home_may_have_its_own_number_of_starts(self) -> None:
         command = {"command": ["claude", "{id}"], "hourly": 10}
@@ -339,6 +383,17 @@ class ProjectTests(SynchronousTestCase):
         revival = project.changed(HomeRevival(("claude", "{id}"), environment={"A": "1"}))
         self.assertEqual(revival.prompt, "go on")
         self.assertEqual(dict(revival.environment), {"A": "1", "B": "2"})
+
+    def test_a_home_s_sessions_are_brought_back_as_the_project_says(self) -> None:
+        settings = make_settings(
+            {
+                "projects": [{"directory": "/a", "prompt": "go on"}],
+                "revive": {"claude": {"command": CLAUDE}},
+            }
+        )
+        found = [settings.revival_of("claude", directory) for directory in ("/a/b", "/b")]
+        self.assertEqual([each and each.prompt for each in found], ["go on", "continue"])
+        self.assertIsNone(settings.revival_of("codex", "/a/b"))
 
     def test_a_project_that_cannot_be_is_refused(self) -> None:
         for tables, reason in (
@@ -381,6 +436,17 @@ class EnvironmentFileTests(SynchronousTestCase):
             text = str(self.assertRaises(ValueError, self.environment))
             self.assertIn(reason, text)
             self.assertNotIn("secret", text)
+
+    def test_a_file_that_others_could_exchange_is_refused(self) -> None:
+        self.write("A=1\n")
+        os.chmod(os.path.dirname(self.path), 0o777)
+        text = str(self.assertRaises(ValueError, self.environment))
+        self.assertIn(f"{self.path}: others could name variables in it: ", text)
+
+    def test_a_fifo_is_no_file_of_variables(self) -> None:
+        os.mkfifo(self.path, 0o600)
+        text = str(self.assertRaises(ValueError, self.environment))
+        self.assertIn(f"{self.path}: not a file of the daemon's user", text)
 
     def test_a_missing_file_and_a_directory_are_refused(self) -> None:
         self.assertIn("No such file", str(self.assertRaises(ValueError, self.environment)))

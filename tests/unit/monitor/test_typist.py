@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor import child, machine
-from palingenesis.monitor import typist as typist_module
+from palingenesis.monitor import typist
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.agents.agent import InputLine
+from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.processes import Process, look_at
+from palingenesis.monitor.processes import Process
 from palingenesis.monitor.screen import Screen
 from palingenesis.monitor.sessions import Identity
-from palingenesis.monitor.tmux import Client, Doubt, Pane, Place, Tmux, place_of
-from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, Typed, Typist, doubt_of
+from palingenesis.monitor.tmux import Client, Doubt, Pane, Place
+from palingenesis.monitor.typist import CONDITIONS, PRESENCE, Look, Typed, Typing, Typist, doubt_of
 
 NOW = 1_000_000.0
 PANE = Pane(
@@ -108,183 +107,147 @@ class ConditionTests(SynchronousTestCase):
         self.assertIsNone(doubt_of(self.of_pane(clients=())))
 
 
-class PlaceTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.path = os.path.join("/tmp", f"place-{os.getpid()}")
-        server = socket.socket(socket.AF_UNIX)
-        self.addCleanup(os.unlink, self.path)
-        self.addCleanup(server.close)
-        server.bind(self.path)
+class AtOnce:
+    """A thread whose target runs when it is started; it must not keep a daemon from stopping."""
 
-    def doubt(self, **environment: str) -> str:
-        return str(self.assertRaises(Doubt, place_of, environment))
+    def __init__(self, target: Callable[..., object], args: tuple[Any, ...], daemon: bool) -> None:
+        assert daemon
+        self._target, self._args = target, args
 
-    def test_a_pane(self) -> None:
-        environment = {"TMUX": f"{self.path},300,0", "TMUX_PANE": "%3"}
-        self.assertEqual(place_of(environment), Place(self.path, 300, "%3"))
-
-    def test_no_tmux(self) -> None:
-        self.assertIn("not run in tmux", self.doubt(TMUX_PANE="%3"))
-
-    def test_no_server(self) -> None:
-        for value in ("x", f"{self.path}", f"{self.path},,0", f"{self.path},-1,0", "relative,3,0"):
-            self.assertIn("no server", self.doubt(TMUX=value, TMUX_PANE="%3"))
-
-    def test_no_pane(self) -> None:
-        for pane in ("", "3", "%", "%3;kill-server", "%x"):
-            self.assertIn("no pane", self.doubt(TMUX=f"{self.path},300,0", TMUX_PANE=pane))
-
-    def test_no_socket(self) -> None:
-        for path in (f"{self.path}.gone", os.path.abspath(__file__), os.path.dirname(self.path)):
-            self.assertIn(path, self.doubt(TMUX=f"{path},300,0", TMUX_PANE="%3"))
-
-    def test_a_link_to_a_socket(self) -> None:
-        link = f"{self.path}.link"
-        os.symlink(self.path, link)
-        self.addCleanup(os.unlink, link)
-        self.assertIn("not a socket", self.doubt(TMUX=f"{link},300,0", TMUX_PANE="%3"))
-
-    def test_a_socket_of_another_user(self) -> None:
-        if os.geteuid():
-            self.skipTest("needs root")
-        os.chown(self.path, 65534, 65534)
-        self.assertIn("not a socket", self.doubt(TMUX=f"{self.path},300,0", TMUX_PANE="%3"))
+    def start(self) -> None:
+        self._target(*self._args)
 
 
-class StagedTmux(Tmux):
-    """
-    A tmux that only notes its keys.
-
-    :ivar keys: what was typed, or pressed.
-    :ivar takes: whether it presses Enter; None if it does not answer.
-    """
-
-    def __init__(self) -> None:
-        self.keys: list[str] = []
-        self.takes: bool | None = True
-
-    def type(self, text: str, state: str) -> bool:  # noqa: ARG002
-        self.keys.append(text)
-        return True
-
-    def enter(self, state: str) -> bool:  # noqa: ARG002
-        self.keys.append("Enter")
-        if self.takes is None:
-            raise Doubt("its tmux does not answer within 2 seconds")
-        return self.takes
-
-
-class StagedTypist(Typist):
-    """
-    A typist that sees what a test shows.
-
-    :ivar columns: the place of the cursor at each look; the last one stays.
-    """
-
-    def __init__(self, columns: tuple[int, ...]) -> None:
-        super().__init__(Home("claude", "claude", "/"), Identity("id", "/"), {})
-        self.tmux = StagedTmux()
-        self.columns = list(columns)
-
-    def _look(self) -> tuple[Look, Tmux]:
-        column = self.columns.pop(0) if len(self.columns) > 1 else self.columns[0]
-        return replace(LOOK, pane=replace(PANE, screen=Screen((), 80, (column, 21)))), self.tmux
-
-
-class EnterTests(SynchronousTestCase):
-    """When Enter is pressed, once the text stands in the line."""
+class TypistTests(SynchronousTestCase):
+    """What is typed and pressed; tmux, the processes and the clock are the test's own."""
 
     def setUp(self) -> None:
-        self.patch(typist_module, "BETWEEN", 0.0)
+        self.process: Process | None = LOOK.process
+        self.environment: dict[str, str] | None = {}
+        self.stats = {
+            4242: [b"claude", b"S", b"4000", b"7", b"7", b"34819", b"7"],
+            4000: [b"sh", b"S", b"300"],
+            300: [b"tmux", b"S", b"1"],
+            1: [b"init", b"S", b"0"],
+        }
+        self.pane = PANE
+        self.empty: str | None = None
+        self.unlike: str | None = None
+        self.takes: list[object] = [True, True]
+        self.keys: list[tuple[str, ...]] = []
+        self.looks = 0
+        self.now = 0.0
+        line = InputLine(4242, "77", lambda _: self.empty, self.doubt_of_typed)
+        self.patch(Claude, "input_line", lambda *_: line)
+        self.patch(typist, "look_at", lambda pid: self.process if pid == 4242 else None)
+        self.patch(typist, "environment_of", lambda pid: self.environment if pid == 4242 else None)
+        self.patch(typist, "process_stat", lambda pid: self.stats[pid][1:])
+        self.patch(typist, "place_of", lambda _: LOOK.place)
+        self.patch(typist, "Tmux", lambda *_: self)
+        self.patch(typist.time, "monotonic", lambda: self.now)
+        self.patch(typist.time, "sleep", self.sleep)
+        home = Home("claude", "claude", "/h")
+        self.typist = Typist(home, Identity("x", "/"), {}, lambda: NOW)
 
-    def typed(self, typist: StagedTypist) -> Typed:
-        return typist.type("go on", lambda: None)
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
-    def test_it_is_pressed_once_the_screen_is_at_rest(self) -> None:
-        # One look at the empty line, and five while the screen comes to rest.
-        typist = StagedTypist((2, 3, 4, 5, 7, 7))
-        self.assertEqual(self.typed(typist), Typed(True, True))
-        self.assertEqual(typist.tmux.keys, ["go on", "Enter"])
-        self.assertEqual(typist.columns, [7])
+    def doubt_of_typed(self, before: Screen, after: Screen, text: str) -> str | None:
+        self.assertIs(before, PANE.screen)
+        self.assertIs(after, self.pane.screen)
+        self.assertEqual(text, "go on")
+        return self.unlike
 
-    def test_it_is_not_pressed_while_the_screen_changes(self) -> None:
-        self.patch(typist_module, "STANDING", 0.02)
-        typist = StagedTypist(tuple(range(100_000)))
-        told = self.typed(typist)
-        self.assertEqual(told, Typed(True, False, "its screen does not come to rest"))
-        self.assertEqual(typist.tmux.keys, ["go on"])
+    def look(self) -> Pane:
+        self.looks += 1
+        return self.pane
 
-    def test_it_may_have_been_pressed_if_nothing_answers(self) -> None:
-        typist = StagedTypist((2, 7))
-        typist.tmux.takes = None
-        self.assertEqual(self.typed(typist), Typed(True, True))
-        self.assertEqual(typist.tmux.keys, ["go on", "Enter"])
+    def type(self, text: str, state: str) -> bool:
+        return self.press("text", text, state)
 
-    def test_it_was_not_pressed_if_the_pane_has_changed(self) -> None:
-        self.patch(typist_module, "STANDING", 0.02)
-        typist = StagedTypist((2, 7))
-        typist.tmux.takes = False
-        told = self.typed(typist)
-        self.assertEqual((told.typed, told.sent), (True, False))
+    def enter(self, state: str) -> bool:
+        return self.press("Enter", state)
 
+    def press(self, *key: str) -> bool:
+        self.keys.append(key)
+        takes = self.takes.pop(0) if len(self.takes) > 1 else self.takes[0]
+        if isinstance(takes, Doubt):
+            raise takes
+        return bool(takes)
 
-class LookTests(SynchronousTestCase):
-    """What cannot be seen is a doubt."""
+    def typed(self, *forbidden: str | None) -> Typed:
+        answers = [*forbidden]
+        return self.typist.type("go on", lambda: answers.pop(0) if answers else None)
 
-    def setUp(self) -> None:
-        self.line = InputLine(os.getpid(), "", lambda _: None, lambda *_: None)
-        process = look_at(os.getpid())
-        assert process is not None
-        self.line = replace(self.line, start=process.start)
-        self.patch(AGENTS["claude"], "input_line", lambda *_: self.line)
-        self.typist = Typist(Home("claude", "claude", "/"), Identity("id", "/"), {})
+    def test_a_prompt_is_typed_and_sent_once_the_screen_is_at_rest(self) -> None:
+        self.assertIsNone(self.typist.doubt())
+        self.looks = 0
+        self.assertEqual(self.typed(), Typed(True, True))
+        self.assertEqual(self.keys, [("text", "go on", PANE.state), ("Enter", PANE.state)])
+        self.assertEqual(self.looks, 3)
 
-    def test_another_process_has_its_pid_by_now(self) -> None:
-        self.line = replace(self.line, start="1")
-        self.assertEqual(self.typist.doubt(), "it has just ended")
-
-    def test_an_environment_that_cannot_be_read(self) -> None:
-        self.patch(typist_module, "environment_of", lambda _: None)
-        self.assertEqual(self.typist.doubt(), "its environment cannot be read")
-
-    def test_an_environment_without_tmux(self) -> None:
-        self.patch(typist_module, "environment_of", lambda _: {})
-        self.assertEqual(self.typist.doubt(), "it does not run in tmux")
-
-
-class AnswerTests(SynchronousTestCase):
-    """What tmux answers."""
-
-    PARTS = ("4000|0|0|0|80|24|2|21|0|300|/dev/pts/3|claude", "%3|$1|7|7", "", "\n" * 23)
-
-    def look(self, *parts: str) -> Pane:
-        answer = "mark\n".join(f"{part}\n" if part else "" for part in parts)
-        self.patch(secrets, "token_hex", lambda _: "mark")
-        self.patch(child, "find_program", lambda *_: "/bin/tmux")
-        self.patch(machine, "run", lambda *_, **__: answer)
-        return Tmux(LOOK.place, {}).look()
-
-    def test_it_is_understood(self) -> None:
-        pane = self.look(*self.PARTS)
-        self.assertEqual((pane.state, pane.pid), (PANE.state, 4000))
-        self.assertEqual((pane.server, pane.terminal, pane.command), (300, "pts/3", "claude"))
-
-    def test_it_is_not_understood(self) -> None:
-        pane, session, clients, rows = self.PARTS
-        for parts in (
-            (pane.replace("|24|", "||"), session, clients, rows),
-            (pane.replace("|300|", "|x|"), session, clients, rows),
-            (pane.rpartition("|")[0], session, clients, rows),
-            (pane, "%3|$1|7", clients, rows),
-            (pane, "%3|$1|now|7", clients, rows),
-            (pane, session, "$1|7", rows),
+    def test_a_program_in_doubt_gets_no_key(self) -> None:
+        stat = self.stats[4242]
+        for changed, doubt in (
+            ({"process": None}, "it has just ended"),
+            ({"process": replace(LOOK.process, start="78")}, "it has just ended"),
+            ({"environment": None}, "its environment cannot be read"),
+            ({"stats": {4242: stat[:6]}}, "it has just ended"),
+            ({"empty": "something is typed"}, "something is typed"),
+            ({"pane": replace(PANE, in_mode=True)}, "its pane is in copy mode"),
+            ({"stats": {**self.stats, 4242: [b"", b"T", *stat[2:]]}}, "it is suspended"),
+            ({"stats": {**self.stats, 4242: [b"", b"t", *stat[2:]]}}, "it is suspended"),
+            ({"stats": {**self.stats, 4242: [*stat[:6], b"8"]}}, "it is not in the foreground"),
+            ({"stats": {**self.stats, 4242: [*stat[:2], b"1", *stat[3:]]}}, "another program was"),
         ):
-            doubt = self.assertRaises(Doubt, self.look, *parts)
-            self.assertEqual(str(doubt), "its tmux is not understood; 3.0 or newer is")
+            self.setUp()
+            for name, value in changed.items():
+                setattr(self, name, value)
+            self.assertTrue((self.typist.doubt() or "").startswith(doubt), doubt)
+            found = self.typed()
+            self.assertEqual(found[:2], (False, False))
+            self.assertTrue((found.doubt or "").startswith(doubt), doubt)
+            self.assertEqual(self.keys, [])
 
-    def test_the_pane_is_gone(self) -> None:
-        for parts in (self.PARTS[:1], (self.PARTS[0], "%4|$1|7|7", *self.PARTS[2:])):
-            self.assertEqual(str(self.assertRaises(Doubt, self.look, *parts)), "its pane is gone")
+    def test_a_key_that_is_forbidden_is_not_pressed(self) -> None:
+        self.assertEqual(self.typed("paused"), Typed(False, False, "paused"))
+        self.assertEqual(self.keys, [])
+        self.assertEqual(self.typed(None, "paused"), Typed(True, False, "paused"))
+        self.assertEqual(len(self.keys), 1)
+
+    def test_a_text_that_the_pane_did_not_take_is_not_sent(self) -> None:
+        self.takes = [False]
+        self.assertEqual(self.typed(), Typed(False, False, "its pane has just changed"))
+        self.takes = [Doubt("no answer")]
+        self.assertEqual(self.typed(), Typed(True, False, "no answer"))
+        self.assertEqual([key[0] for key in self.keys], ["text", "text"])
+
+    def test_an_enter_without_an_answer_may_have_been_pressed(self) -> None:
+        self.takes = [True, Doubt("no answer")]
+        self.assertEqual(self.typed(), Typed(True, True))
+        self.assertEqual(len(self.keys), 2)
+
+    def test_a_screen_that_does_not_come_to_rest_gets_no_enter(self) -> None:
+        self.takes = [True, False]
+        doubt = "its screen does not come to rest"
+        self.assertEqual(self.typed(), Typed(True, False, doubt))
+        self.assertTrue(typist.STANDING <= self.now < typist.STANDING + 1)
+        self.unlike, self.takes, self.keys = "the line does not show it", [True], []
+        self.assertEqual(self.typed(), Typed(True, False, "the line does not show it"))
+        self.assertEqual(len(self.keys), 1)
+
+    def test_a_prompt_is_typed_beside_the_reactor_and_its_outcome_kept(self) -> None:
+        self.patch(typist, "Thread", AtOnce)
+        typing = Typing(self.typist, "go on", lambda: "paused")
+        self.assertEqual(typing.outcome, Typed(False, False, "paused"))
+
+    def test_a_fault_while_typing_may_have_come_after_the_text(self) -> None:
+        self.patch(typist, "Thread", AtOnce)
+        self.patch(self.typist, "type", self.fail)
+        typing = Typing(self.typist, "go on", lambda: None)
+        assert typing.outcome is not None
+        self.assertEqual(typing.outcome[:2], (True, False))
+        self.assertTrue((typing.outcome.doubt or "").startswith("TypeError: "))
 
 
 class OtherAgentTests(SynchronousTestCase):

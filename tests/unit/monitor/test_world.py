@@ -5,11 +5,14 @@ import os
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import owners, world
+from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
+from palingenesis.monitor.ledger import Stop
+from palingenesis.monitor.revive import Command
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.times import Times
 from palingenesis.monitor.world import World
-from palingenesis.words import Owner
+from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
 
 
@@ -20,7 +23,20 @@ class LookTests(SynchronousTestCase):
         directory = os.path.abspath(self.mktemp())
         os.makedirs(os.path.join(directory, "sessions"))
         self.home = Home("claude", "claude", directory)
-        self.world = World(self.mktemp(), self.fail, Times(), {})
+        self.world = World(self.mktemp(), self.fail, Times(), {"PATH": "/bin:/usr/bin"})
+
+    def test_a_program_is_found_in_the_daemon_s_path_or_the_command_s(self) -> None:
+        self.patch(os, "environ", {"PATH": "/nonexistent"})
+        found = self.world.program(Command(("sh", "{id}")))
+        self.assertTrue(found.endswith("/sh"))
+        elsewhere = Command(("sh", "{id}"), environment={"PATH": "/nonexistent"})
+        self.assertRaises(CommandError, self.world.program, elsewhere)
+
+    def test_a_directory_that_no_command_can_enter_is_named(self) -> None:
+        self.assertIsNone(self.world.directory_warning("/"))
+        for path in ("/nonexistent", "relative", __file__):
+            warning = self.world.directory_warning(path)
+            self.assertTrue((warning or "").startswith(f"{path}: "), warning)
 
     def test_an_entry_that_cannot_be_read_is_named(self) -> None:
         path = os.path.join(self.home.directory, "sessions", f"{os.getpid()}.json")
@@ -51,3 +67,40 @@ class LookTests(SynchronousTestCase):
             self.patch(world, "MANY_PROCESSES", limit)
             self.world.look([], ())
             self.assertEqual(self.world.slow, slow)
+
+
+class HomesTests(SynchronousTestCase):
+    """Which homes are monitored, and which one a stop is of."""
+
+    def setUp(self) -> None:
+        self.base = os.path.abspath(self.mktemp())
+        self.claude = os.path.join(self.base, ".claude")
+        os.makedirs(self.claude)
+        self.world = World(self.mktemp(), self.fail, Times(), {"HOME": self.base})
+
+    def test_the_default_homes_that_exist_or_are_named_are_monitored(self) -> None:
+        claude, codex = (
+            Home(name, name, os.path.join(self.base, f".{name}")) for name in ("claude", "codex")
+        )
+        self.assertEqual(self.world.homes(None), [claude])
+        self.assertEqual(self.world.homes(["codex"]), [codex])
+        self.assertEqual(self.world.homes([]), [])
+
+    def test_a_home_that_is_named_counts_instead_of_the_default_one(self) -> None:
+        link = os.path.join(self.base, "link")
+        os.symlink(self.claude, link)
+        work = Home("work", "claude", link, is_named=True)
+        other = Home("other", "claude", "/other", is_named=True)
+        self.assertEqual(self.world.homes(None, [work, other]), [work, other])
+
+    def test_a_stop_is_of_the_home_that_holds_its_transcript(self) -> None:
+        work = Home("work", "claude", "/work", is_named=True)
+        self.world.homes(None, [Home("codex", "codex", "/work/x", is_named=True), work])
+        default = Home("claude", "claude", self.claude)
+        for path, home in (
+            ("/work/x/projects/a/s.jsonl", work),
+            (f"{self.claude}/projects/a/s.jsonl", default),
+            ("/gone/projects/a/s.jsonl", default),
+        ):
+            stop = Stop("claude", "s", "key", Kind.LIMIT, path, "/d")
+            self.assertEqual(self.world.home_of(stop), home, path)

@@ -22,6 +22,7 @@ from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.interfaces import CommandRefused, FixedKeys
 from palingenesis.server.state import DaemonState
 from palingenesis.wire import DaemonStatus
+from palingenesis.words import Outcome
 
 PEER = Credentials(77, 1000, 1000)
 FAILED = b"ERR: FLUSH failed; the daemon's log says why\n"
@@ -368,6 +369,20 @@ class TimeTests(TableTestCase):
             self.lines(),
             ["FLUSH is not done after 30 seconds", "FLUSH by uid 1000, pid 77: OK (late)"],
         )
+
+    def test_an_observer_hears_once_how_a_command_ended_and_how_long_it_took(self) -> None:
+        seen: list[tuple[str, Outcome, float]] = []
+        self.table.observers.add(lambda *what: seen.append(what))  # type: ignore[arg-type]
+        self.running()
+        self.clock.advance(30)
+        self.assertEqual(seen, [("FLUSH", Outcome.TIMEOUT, 30.0)])
+        self.result.callback(None)
+        self.result = Deferred()
+        self.running()
+        self.clock.advance(2)
+        self.result.errback(CommandRefused("no"))
+        self.ask(b"STATUS\n")
+        self.assertEqual(seen[1:], [("FLUSH", Outcome.REFUSED, 2.0), ("STATUS", Outcome.OK, 0.0)])
 
     def test_the_log_says_that_the_client_is_gone(self) -> None:
         running, _ = self.running()

@@ -21,7 +21,7 @@ from palingenesis import wire
 from palingenesis.config import Limits
 from palingenesis.procfs import Credentials
 from palingenesis.server import protocol
-from palingenesis.server.commands import CommandTable
+from palingenesis.server.commands import Answer, CommandTable
 from palingenesis.server.interfaces import CommandRefused, IDaemonState
 from palingenesis.server.protocol import (
     GRACE,
@@ -320,6 +320,51 @@ class DeadlineTests(ProtocolTestCase):
         after = self.connect()
         self.clock.advance(1.0)
         self.assertEqual((before.received, after.received), (b"", TIMED_OUT))
+
+
+class CallTests(ProtocolTestCase):
+    """Commands that come by another way than the socket."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.results: list[Deferred[None]] = []
+        self.commands.register("FLUSH", self.flush, "drop what waits")
+
+    def flush(self) -> Deferred[None]:
+        self.results.append(Deferred())
+        return self.results[-1]
+
+    def test_a_call_counts_as_a_client_until_it_is_answered(self) -> None:
+        answer = self.factory.call(b"STATUS\n")
+        self.assertIsInstance(answer, Answer)
+        self.assertEqual(self.factory.connected, 0)
+        waiting = self.factory.call(b"FLUSH\n")
+        assert isinstance(waiting, Deferred)
+        self.assertEqual(self.factory.connected, 1)
+        self.results[0].callback(None)
+        self.assertEqual(self.successResultOf(waiting).line, wire.OK)
+        self.assertEqual(self.factory.connected, 0)
+
+    def test_a_call_over_the_limit_is_rejected_and_counted(self) -> None:
+        seen: list[object] = []
+        self.factory.rejections.add(seen.append)
+        for _ in range(4):
+            self.assertIsInstance(self.factory.call(b"FLUSH\n"), Deferred)
+        self.assertIsNone(self.factory.call(b"STATUS\n"))
+        self.connect()
+        self.assertEqual(seen, ["limit", "limit"])
+        self.results[0].callback(None)
+        self.assertIsInstance(self.factory.call(b"STATUS\n"), Answer)
+
+    def test_a_client_is_connected_while_its_handler_is_called(self) -> None:
+        seen: list[int] = []
+
+        def count() -> None:
+            seen.append(len(self.factory.connections()))
+
+        self.commands.register("COUNT", count, "count the clients")
+        self.connect().send(b"COUNT\n")
+        self.assertEqual(seen, [1])
 
 
 class AdmissionTests(ProtocolTestCase):

@@ -37,7 +37,7 @@ from tests.support.descriptors import allow_descriptors
 from tests.support.measures import descriptors
 from tests.support.needs import needs_linux, needs_root
 from tests.support.patience import PATIENCE
-from tests.support.sockets import ask, connect, identity, listen_at, read_all
+from tests.support.sockets import ask, connect, identity, leave_stale, listen_at, read_all
 from tests.support.users import NOBODY
 
 STATUS = b'{"state": "monitoring", "uptime_secs": 1, "current_session": null, '
@@ -500,6 +500,13 @@ class CheckTests(ServiceTestCase):
         self.assertEqual(self.logged("something else is at"), 1)
         os.unlink(self.path)
         await self.until(lambda: os.path.lexists(self.path))
+        await self.assert_serves()
+
+    async def test_a_stale_socket_that_replaced_the_socket_is_removed(self):
+        self.started()
+        os.unlink(self.path)
+        leave_stale(self.path)
+        await self.until(lambda: self.logged("a socket that is stale: bound it anew"))
         await self.assert_serves()
 
     async def test_a_directory_that_became_a_file_does_not_end_the_watch(self):

@@ -171,6 +171,13 @@ class DescriptorTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(recorder.reasons, [ConnectionDone])
 
+    def test_a_connection_is_lost_once(self) -> None:
+        recorder = Recorder()
+        connection = self.connect(recorder)
+        for _ in range(2):
+            connection.connectionLost(connectionDone)
+        self.assertEqual(recorder.reasons, [ConnectionDone])
+
     def test_unread_input_does_not_reset_the_peer(self) -> None:
         self.client.sendall(b"x" * 100_000)
         connection = self.connect(Recorder())
