@@ -164,12 +164,16 @@ class Library:
                 raise PermissionError
             with _open(f"/proc/{pid}/cmdline", "rb") as file:
                 line = file.read()
+            with _open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read()
             path = os.fsencode(_readlink(f"/proc/{pid}/exe")) + b"\0"
         except OSError:
             ctypes.set_errno(errno.EINVAL)
             return -1
         count = struct.pack("<i", line.count(b"\0"))
-        size._obj.value = self._fill(buffer, count + path + bytes(-len(path) % 8) + line)
+        size._obj.value = self._fill(
+            buffer, count + path + bytes(-len(path) % 8) + line + environment
+        )
         return 0
 
     def statfs(self, _path: Any, buffer: Any) -> int:

@@ -183,6 +183,16 @@ class MacTests(SimulatedMacTestCase):
         self.processes[42] = FakeProcess(arguments=(b"/a b/twistd", b"-n"))
         self.assertEqual(arguments_of(42), ["/a b/twistd", "-n"])
 
+    def test_the_environment_is_the_one_it_was_started_with(self) -> None:
+        self.processes[42] = FakeProcess(environment=(b"HOME=/Users/me", b"A=b=c"))
+        self.assertEqual(environment_of(42), {"HOME": "/Users/me", "A": "b=c"})
+
+    def test_an_environment_that_is_hidden_is_unknown(self) -> None:
+        self.processes[42] = FakeProcess(environment=())
+        self.processes[43] = FakeProcess(uid=os.geteuid() + 1)
+        for pid in (42, 43, 44):
+            self.assertIsNone(environment_of(pid))
+
     def test_a_zombie_has_ended(self) -> None:
         self.processes[os.getpid()] = FakeProcess(status=5)
         self.assertTrue(has_ended(os.getpid()))
