@@ -26,6 +26,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from types import ModuleType
 from typing import Any
 
@@ -162,11 +163,16 @@ class Library:
         try:
             if os.geteuid() not in (0, _stat(f"/proc/{pid}").st_uid):
                 raise PermissionError
-            with _open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read()
+            path = os.fsencode(_readlink(f"/proc/{pid}/exe")) + b"\0"
+            # Linux lets the parent go on before the new program's arguments are in their place.
+            for _ in range(100):
+                with _open(f"/proc/{pid}/cmdline", "rb") as file:
+                    line = file.read()
+                if line:
+                    break
+                time.sleep(0.001)
             with _open(f"/proc/{pid}/environ", "rb") as file:
                 environment = file.read()
-            path = os.fsencode(_readlink(f"/proc/{pid}/exe")) + b"\0"
         except OSError:
             ctypes.set_errno(errno.EINVAL)
             return -1
