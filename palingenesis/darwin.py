@@ -19,6 +19,7 @@ import struct
 import time
 import unicodedata
 from collections import namedtuple
+from itertools import takewhile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ _MNT_LOCAL = 0x1000  # sys/mount.h
 _ARGUMENTS_LIMIT = 1024 * 1024 + 4
 #: Bytes of a pointer: execve(2) ends the path with so many bytes, ``exec_extract_strings``.
 _WORD = 8
+#: The first strings of the kernel's own behind the environment, ``exec_add_apple_strings``.
+_KERNELS = (b"pfz=", b"stack_guard=", b"malloc_entropy=", b"ptr_munge=", b"main_stack=")
 _FUNCTIONS = ("proc_listpids", "proc_pidinfo", "proc_pidfdinfo", "proc_pidpath", "sysctl")
 #: Bytes for what one message passes besides its data; ``sockargs`` of xnu takes 2048.
 _ANCILLARY_LIMIT = 4096
@@ -200,7 +203,18 @@ class Kernel:
 
         :raises OSError: EINVAL for a process that has ended, and for another user's.
         """
-        return parse_arguments(self._sysctl((_CTL_KERN, _KERN_PROCARGS2, pid), _ARGUMENTS_LIMIT))
+        return parse_arguments(self._command_line(pid))
+
+    def environment(self, pid: int) -> list[str]:
+        """
+        Return the variables that a process was started with, each as ``NAME=value``.
+
+        There are none of a program that System Integrity Protection restricts
+        (``sysctl_procargsx`` of xnu's ``bsd/kern/kern_sysctl.c``).
+
+        :raises OSError: as `arguments` does.
+        """
+        return parse_environment(self._command_line(pid))
 
     def files(self, pid: int) -> list[OpenFile]:
         """List the files that a process has open."""
@@ -296,6 +310,9 @@ class Kernel:
                 return None
             raise
         return _whole(buffer, filled, size)
+
+    def _command_line(self, pid: int) -> bytes:
+        return self._sysctl((_CTL_KERN, _KERN_PROCARGS2, pid), _ARGUMENTS_LIMIT)
 
     def _sysctl(self, name: tuple[int, ...], limit: int) -> bytes:
         if len(self._answer) < limit:
@@ -395,6 +412,25 @@ def parse_arguments(data: bytes) -> tuple[str, list[str]]:
 
     :raises OSError: if it does not have that form.
     """
+    path, arguments, _ = _split(data)
+    return os.fsdecode(path), [os.fsdecode(word) for word in arguments]
+
+
+def parse_environment(data: bytes) -> list[str]:
+    """
+    Take the environment from what ``KERN_PROCARGS2`` returns.
+
+    Strings of the kernel's own follow it. The NULs up to a word's end are mostly an empty string
+    between them (``exec_extract_strings`` of xnu's ``bsd/kern/kern_exec.c``).
+
+    :raises OSError: if it does not have the form that `parse_arguments` describes.
+    """
+    words = takewhile(lambda word: word and not word.startswith(_KERNELS), _split(data)[2])
+    return [os.fsdecode(word) for word in words]
+
+
+def _split(data: bytes) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Return the program's path, the arguments, and the words behind them."""
     if len(data) < 5:
         raise OSError(errno.EIO, "the kernel's answer is too short for a command line")
     (count,) = struct.unpack_from("<i", data)
@@ -406,7 +442,7 @@ def parse_arguments(data: bytes) -> tuple[str, list[str]]:
     # Each word is ended by a NUL, so what comes after the last one is no word.
     if not 0 <= count < len(words):
         raise OSError(errno.EIO, f"the kernel's answer has fewer than {count} arguments")
-    return os.fsdecode(path), [os.fsdecode(word) for word in words[:count]]
+    return path, words[:count], words[count:]
 
 
 def same_start(written: str, started: int) -> bool:

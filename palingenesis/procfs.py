@@ -178,11 +178,16 @@ def environment_of(pid: int) -> dict[str, str] | None:
     """
     Return the environment with which a process was started, proc_pid_environ(5).
 
-    None if it cannot be read, as that of another user, and on macOS.
+    None if it cannot be read, as that of another user, or of a program that macOS protects.
     """
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = os.fsdecode(file.read()).split("\0")
+        if sys.platform == "darwin":
+            variables = macos_kernel().environment(pid)
+            if not variables:
+                return None
+        else:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                variables = os.fsdecode(file.read()).split("\0")
     except OSError:
         return None
     pairs = (each.partition("=") for each in variables)

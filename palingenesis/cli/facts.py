@@ -215,6 +215,19 @@ def _blanks(directory: str) -> tuple[bool, str]:
     )
 
 
+def _environment(_directory: str) -> tuple[bool, str]:
+    from palingenesis.darwin import Kernel
+
+    words = [sys.executable, "-c", "import time; time.sleep(60)"]
+    pid = os.posix_spawn(sys.executable, words, {"PALINGENESIS_FACT": "1"})
+    try:
+        found = Kernel().environment(pid)
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    return not found or "PALINGENESIS_FACT=1" in found, "shown" if found else "hidden"
+
+
 def _first_process(_directory: str) -> tuple[bool, str]:
     from palingenesis.darwin import Kernel
 
@@ -334,6 +347,7 @@ if _DARWIN:
     TRIALS |= {
         "this process": _own_process,
         "a program with blanks in its path": _blanks,
+        "the environment of a Python": _environment,
         "another user's process": _first_process,
         "an open file": _open_file,
         "a listener without its file": _listener,

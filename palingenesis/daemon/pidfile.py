@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from palingenesis.paths import PathError, move_aside
 from palingenesis.procfs import arguments_of, command_of, directory_of, has_ended
@@ -22,6 +23,8 @@ _TORN_LIMIT = 32
 _PID_LIMIT = 2**31 - 1
 #: The first words of a command line, one of which names twistd if it runs.
 _COMMAND_WORDS = 5
+#: What the name of a program that runs twistd begins with; a framework's Python is ``Python``.
+_INTERPRETERS = ("python", "pypy", "twistd")
 
 
 def check(path: str, advice: str) -> bytes | None:
@@ -89,6 +92,10 @@ def _is_kept_by(pid: int, path: str) -> bool:
     if pid == os.getpid() or has_ended(pid):
         return False
     arguments = arguments_of(pid)
+    if not arguments and sys.platform == "darwin":
+        # Another user's: of its command line, only the program's name is known.
+        name = command_of(pid)
+        return name is None or name.lower().startswith(_INTERPRETERS)
     if not arguments and not os.path.isdir("/proc/self"):
         return True  # Without proc(5), nothing more may be known about it.
     if not any(_is_twistd(word) for word in arguments[:_COMMAND_WORDS]):

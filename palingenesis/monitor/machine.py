@@ -1,4 +1,4 @@
-"""What the machine says in text: the kernel's tables on Linux, programs on macOS."""
+"""What the machine says in text: the kernel's tables on Linux, and programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 #: Bytes of a table of mounts or locks.
 TABLE_LIMIT = 4 * 1024 * 1024
-#: Seconds that ps(1), lsof(8) or mount(8) may take.
+#: Seconds that ps(1) may take.
 TOOL_TIMEOUT = 5.0
 
 

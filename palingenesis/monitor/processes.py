@@ -346,7 +346,7 @@ def _names_in(path: str) -> frozenset[str]:
 
 def parse_ps(text: str, uid: int) -> list[Process]:
     """
-    Return a user's living processes in ``ps -axww -o pid=,uid=,stat=,command=``.
+    Return a user's living processes in ``ps -axww -o pid= -o uid= -o stat= -o command=``.
 
     A command line is one text: ps(1) joins the arguments by blanks, which may be in them too.
     """
@@ -360,8 +360,15 @@ def parse_ps(text: str, uid: int) -> list[Process]:
     return living
 
 
+def _fields(names: str) -> Iterator[str]:
+    """Yield ps(1)'s options for fields without a header."""
+    # One option each: after an equals sign, FreeBSD's takes all that follows for the header.
+    for name in names.split():
+        yield from ("-o", f"{name}=")
+
+
 def _listed_by_ps(uid: int) -> list[Process]:
-    options = ("-axww", "-o", "pid=,uid=,stat=,command=")
+    options = ("-axww", *_fields("pid uid stat command"))
     return parse_ps(machine.run(_PS, *options, environment=_ENVIRONMENT) or "", uid)
 
 
@@ -488,7 +495,7 @@ def _read_by(question: Callable[[int], _T], pid: int) -> _T | None:
 
 def _by_ps(pid: int) -> Process | None:
     # macOS has no session in ps(1): the flag "s" of its state marks a session's leader.
-    options = ("-o", "stat=,pgid=,lstart=", "-p", str(pid))
+    options = (*_fields("stat pgid lstart"), "-p", str(pid))
     for line in (machine.run(_PS, *options, environment=_ENVIRONMENT) or "").splitlines():
         state, group, *start = line.split()
         if not state.startswith("Z"):

@@ -11,7 +11,6 @@ from palingenesis.procfs import has_ended
 from tests.support.activation import activated_twistd
 from tests.support.cases import ProcessTestCase
 from tests.support.checkout import PROGRAMS
-from tests.support.needs import needs_linux
 from tests.support.patience import wait_until
 from tests.support.processes import Process, kill_if_there, read_pid, twistd_command
 from tests.support.sockets import listen_at, read_all
@@ -19,7 +18,6 @@ from tests.support.sockets import listen_at, read_all
 COMMANDS = ("FORK", "POOL", "RUN", "SPAWN")
 
 
-@needs_linux
 class ChildrenTests(ProcessTestCase):
     def application(self, *before: str, **variables: str) -> Process:
         command = [*twistd_command(), f"--pidfile={self.place.pidfile}", *before]

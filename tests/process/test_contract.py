@@ -84,7 +84,7 @@ class ClientTests(ContractTestCase):
             self.assertTrue(read_all(client).startswith(b'{"state": '))
         self.assert_serves()
 
-    @needs_linux
+    @needs_linux("descriptors are counted in /proc")
     def test_clients_that_keep_it_waiting_are_gone_by_the_deadline(self):
         daemon = self.serve({"timeout": 0.5})
         self.assert_serves()
@@ -156,7 +156,7 @@ class ClientTests(ContractTestCase):
         client.sendall(b"x" * 513)
         self.assertEqual(read_all(client), TOO_LONG)
 
-    @needs_linux
+    @needs_linux("memory is read from /proc")
     def test_long_lines_take_no_memory(self):
         daemon = self.serve()
         for _ in range(100):
@@ -183,7 +183,7 @@ class ClientTests(ContractTestCase):
         self.assertIn(b'"paused"', self.ask())
         self.assertNotIn("RESUME", daemon.log)
 
-    @needs_linux
+    @needs_linux("memory and descriptors are read from /proc")
     def test_nothing_is_left_of_five_thousand_commands(self):
         daemon = self.serve()
         requests = (b"STATUS\n", b"STATUS\n", b"PAUSE\n", b"RELOAD\n", b"nonsense\n")
@@ -205,7 +205,7 @@ class ClientWithoutLaneTests(WithoutLane, ClientTests):
 class DescriptorTests(ContractTestCase):
     """A process that has no file descriptors left."""
 
-    @needs_linux
+    @needs_linux("processor time is read from /proc")
     def test_a_process_out_of_descriptors_waits_and_recovers(self):
         daemon = self.serve({"timeout": 60}, files=64)
         clients = []
@@ -231,7 +231,6 @@ class DescriptorTests(ContractTestCase):
         self.assertLess(daemon.log.count("\n"), 16, daemon.log)
         self.assert_stops_cleanly(daemon)
 
-    @needs_linux
     def test_a_stop_while_out_of_descriptors_is_clean(self):
         daemon = self.serve({"timeout": 60}, files=64)
         for _ in range(100):
@@ -239,7 +238,6 @@ class DescriptorTests(ContractTestCase):
         daemon.wait_for_log("Clients have to wait")
         self.assert_stops_cleanly(daemon)
 
-    @needs_linux
     def test_a_socket_deleted_while_out_of_descriptors_is_bound_anew_later(self):
         daemon = self.serve({"timeout": 60}, files=64)
         clients = [self.connect() for _ in range(100)]
@@ -257,7 +255,6 @@ class OtherUserTests(ContractTestCase):
     """Clients of other users, and a daemon that became another one."""
 
     @needs_root
-    @needs_linux
     def test_another_user_is_rejected_though_the_mode_was_loosened_by_hand(self):
         daemon = self.place.daemon()
         os.chmod(self.place.directory, 0o755)
@@ -271,7 +268,6 @@ class OtherUserTests(ContractTestCase):
         self.assert_serves()
 
     @needs_root
-    @needs_linux
     def test_another_user_is_served_where_the_mode_lets_it_in(self):
         daemon = self.place.daemon("--mode", "0666")
         os.chmod(self.place.directory, 0o755)
@@ -280,7 +276,6 @@ class OtherUserTests(ContractTestCase):
         self.assertNotIn("Rejected", daemon.log)
 
     @needs_root
-    @needs_linux
     def test_a_daemon_that_became_another_user_serves_that_one_and_root(self):
         os.chmod(self.place.directory, 0o755)
         os.chown(self.place.runtime, NOBODY, NOBODY)
@@ -325,7 +320,6 @@ class HandlerTests(ContractTestCase):
             self.assertTrue(answer.endswith(b"}\n"))
         self.assertEqual(answers[2:], [b"OK\n"] * 2)
 
-    @needs_linux
     def test_a_handler_that_awaits_keeps_its_own_client_beside_another(self):
         daemon = self.application(flush=("meet", 2))
         first = self.connect()
@@ -337,7 +331,7 @@ class HandlerTests(ContractTestCase):
         replies = [json.loads(read_all(first)), json.loads(second.log)]
         self.assertEqual(replies, [[os.getpid()] * 2, [second.pid] * 2])
 
-    @needs_linux
+    @needs_linux("descriptors are counted in /proc")
     def test_a_client_that_vanishes_does_not_undo_its_command(self):
         daemon = self.application(pause=("slow", 0.5))
         self.ask()

@@ -156,7 +156,7 @@ def _places() -> dict[str, str]:
 
 
 @needs_root
-@needs_linux
+@needs_linux("mount namespaces are Linux's")
 class ContainerTests(DemoTestCase):
     def test_where_tmp_proves_nothing_the_state_directory_is_used(self) -> None:
         unshare = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]

@@ -18,7 +18,7 @@ from palingenesis.cli.twistd import twistd_command
 from palingenesis.pathlock import PathLock
 from tests.support.cases import CommandTestCase
 from tests.support.impostors import STATUS_LINE, answer, by_command, impostor
-from tests.support.needs import needs_linux, needs_root
+from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE
 from tests.support.sockets import leave_stale, listen_at
 
@@ -32,7 +32,6 @@ class DoctorTestCase(CommandTestCase):
 
 
 class DoctorTests(DoctorTestCase):
-    @needs_linux
     def test_a_daemon_that_is_well(self) -> None:
         daemon = self.place.daemon()
         found = self.examine(Exit.ERROR_REPLY)
@@ -57,7 +56,6 @@ class DoctorTests(DoctorTestCase):
             "monitor",
         )
 
-    @needs_linux
     def test_a_daemon_with_another_state_directory_is_named(self) -> None:
         other = self.place.path("other")
         socket = self.place.path("other.sock")
@@ -86,7 +84,6 @@ class DoctorTests(DoctorTestCase):
         found = self.examine(Exit.NOT_RUNNING, PALINGENESIS_SOCKET=path)
         self.assertEqual(found["path"], f"{path}, by $PALINGENESIS_SOCKET")
 
-    @needs_linux
     def test_a_stopped_daemon_is_told_from_a_slow_one(self) -> None:
         daemon = self.place.daemon()
         daemon.send(signal.SIGSTOP)
@@ -262,7 +259,6 @@ class RestartTests(DoctorTestCase):
             )
 
 
-@needs_linux
 class ProcessesTests(DoctorTestCase):
     def test_a_daemon_that_holds_the_lock_without_a_socket_is_named(self) -> None:
         taken = PathLock(f"{self.path}.lock")

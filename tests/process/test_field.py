@@ -68,7 +68,6 @@ class SocketFileTests(ProcessTestCase):
 
 
 class SignalTests(ProcessTestCase):
-    @needs_linux
     def test_a_reload_while_the_daemon_starts_is_carried_out_when_it_runs(self) -> None:
         """avahi/avahi#73, OpenIPC/firmware#2369."""
         daemon = self.place.spawn([*COMMAND, "start", "--foreground"])
@@ -78,7 +77,7 @@ class SignalTests(ProcessTestCase):
         daemon.wait_for_log("RELOAD by SIGHUP: OK")
         self.assert_serves()
 
-    @needs_linux
+    @needs_linux("the mask is read from /proc")
     def test_a_signal_mask_that_was_inherited_is_undone(self) -> None:
         """What daemon(7) asks for; util-linux/util-linux#4014 has a brother of it."""
         signals = [signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP]
@@ -183,7 +182,6 @@ class ClientTests(ProcessTestCase):
                 client.sendall(b"STATUS\n" * 100)
         self.assert_serves()
 
-    @needs_linux
     def test_a_client_that_goes_in_the_middle_of_its_reply_ends_nobody(self) -> None:
         """marconvcm/sony-device-center#5."""
         daemon = self.place.application()

@@ -98,7 +98,7 @@ class CommandTests(PageTestCase):
         self.need("systemd-socket-activate")
         self.follow("operations.rst", "Inherited sockets")
 
-    @needs_linux
+    @needs_linux("PID namespaces are Linux's")
     def test_a_daemon_that_is_pid_1_goes_as_shown(self) -> None:
         self.need("unshare")
         boxed = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
@@ -114,7 +114,7 @@ class CommandTests(PageTestCase):
         port = str(free_port())
         self.type_all(shell, [text.replace("7654", port) for text in transcripts])
 
-    @needs_linux
+    @needs_linux("what is shown was printed on Linux")
     def test_the_doctor_tells_what_is_shown(self) -> None:
         self.follow("operations.rst", "Finding a daemon")
 

@@ -53,7 +53,9 @@ class TmuxTestCase(CommandTestCase):
             "w", f'#!/bin/sh\nexec {shlex.join(COMMAND)} sessions --watch 0.5 "$@"\n'
         )
         os.chmod(self.command, 0o700)
-        environment = self.environment(PS1=PROMPT, LC_ALL="C.UTF-8", TERM="screen-256color")
+        environment = self.environment(
+            PS1=PROMPT, LC_ALL="C.UTF-8", TERM="screen-256color", HISTFILE=""
+        )
         self.server = Tmux(self.place.directory, environment)
         self.addCleanup(self.end_server)
 

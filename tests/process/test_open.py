@@ -13,7 +13,7 @@ from tests.support.patience import wait_until
 from tests.support.terminal import Terminal
 
 
-@needs_linux
+@needs_linux("a process's terminal is only known on Linux")
 class OpenTests(AgentTestCase, CommandTestCase):
     def open(self, session: str, *ways: str, directory: str | None = None) -> Terminal:
         """Open a program at a terminal, which first does what the first way says."""

@@ -133,7 +133,7 @@ class LivingProgramTests(SynchronousTestCase):
     def test_the_session_s_id_in_a_command_line(self) -> None:
         self.check_seen(self.start("/bin/sh", "-c", WAIT, "x", f"--resume={SESSION}"))
 
-    @needs_linux
+    @needs_linux("on macOS, only processes of our own user are looked at")
     def test_the_id_in_another_user_s_command_line(self) -> None:
         self.as_root()
         self.check_seen(self.start("/bin/sh", "-c", WAIT, "x", SESSION, user=NOBODY))
@@ -168,7 +168,7 @@ class LivingProgramTests(SynchronousTestCase):
         child = self.start(self.program("codex"), "app-server")
         self.assertEqual(self.who("codex"), f"Codex's server, pid {child.pid}")
 
-    @needs_linux
+    @needs_linux("what may be run and not read hides nothing on macOS")
     def test_a_program_that_hides_what_it_does(self) -> None:
         uid = NOBODY if os.geteuid() == 0 else os.geteuid()
         directory = tempfile.mkdtemp()

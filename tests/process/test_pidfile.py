@@ -6,12 +6,10 @@ import os
 import subprocess
 import sys
 
-from tests.support.needs import needs_linux
 from tests.support.pidfiles import PidFileTestCase
 from tests.support.place import Place
 
 
-@needs_linux
 class ClearTests(PidFileTestCase):
     def other_process(self) -> int:
         process = subprocess.Popen(

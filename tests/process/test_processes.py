@@ -55,7 +55,7 @@ class PsTests(LookTests):
         process = self.running("--resume=unlikely-77c3")
         self.assertIn(process.pid, [each.pid for each in processes.ours()])
 
-    @needs_linux
+    @needs_linux("macOS's kernel is asked before ps(1)")
     def test_a_ps_that_cannot_be_run_finds_nothing(self) -> None:
         self.patch(processes, "_PS", "/no/such/ps")
         self.assertIsNone(processes.look_at(os.getpid()))

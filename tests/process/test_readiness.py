@@ -32,7 +32,7 @@ class ReadinessTests(ProcessTestCase):
         )
         self.assert_serves()
 
-    @needs_linux
+    @needs_linux("abstract sockets are Linux's")
     def test_an_abstract_socket_is_told_as_well(self) -> None:
         receiver = self.listen(f"\0{self.place.directory}")
         self.place.twistd(environment={"NOTIFY_SOCKET": f"@{self.place.directory}"})

@@ -15,7 +15,7 @@ from palingenesis.server.protocol import REJECTED_LIMIT
 from palingenesis.server.transport import BACKLOG
 from tests.support.cases import ProcessTestCase
 from tests.support.descriptors import allow_descriptors
-from tests.support.needs import needs_linux, needs_root
+from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE
 from tests.support.processes import Process
 from tests.support.sockets import connect, read_all
@@ -59,7 +59,6 @@ class LateWriterTests(ProcessTestCase):
             self.assertEqual((done.stdout, done.stderr), (TOO_MANY, b""))
 
     @needs_root
-    @needs_linux
     def test_another_user_s_client(self) -> None:
         self.serve()
         os.chmod(self.place.directory, 0o755)

@@ -16,7 +16,6 @@ from palingenesis.monitor.processes import look_at
 from palingenesis.monitor.revive import OUTPUT_DIRECTORY
 from tests.support.agents import AGENTS, RESUME, AgentTestCase
 from tests.support.cases import COMMAND
-from tests.support.needs import needs_linux
 from tests.support.patience import wait_until
 
 
@@ -142,7 +141,6 @@ class NeverTests(AgentTestCase):
             self.kill_run(agent)
         self.wait_for_session("claude", kind="finished")
 
-    @needs_linux
     def test_what_has_a_session_is_named_and_the_session_is_left_alone(self) -> None:
         self.monitor()
         agents = {"named": "claude", "opened": "codex", "supervised": "claude"}
@@ -373,7 +371,6 @@ class BadSurroundingsTests(AgentTestCase):
         process = self.place.twistd("--config", config, environment=self.variables)
         self.assert_refused(process, "sessions.attempts: expected a whole number")
 
-    @needs_linux
     def test_the_state_directory_can_be_named(self) -> None:
         config = self.configure()
         state = self.place.path("elsewhere")

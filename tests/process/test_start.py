@@ -47,7 +47,6 @@ class StartTests(ProcessTestCase):
         self.assert_serves()
         self.assert_stops_cleanly(again)
 
-    @needs_linux
     def test_a_pid_file_of_a_living_process_that_is_no_daemon_blocks_no_start(self):
         other = self.place.spawn(["sleep", "1000"])
         self.place.write("twistd.pid", str(other.pid))
@@ -58,7 +57,7 @@ class StartTests(ProcessTestCase):
         self.assertTrue(other.running)
 
     @needs_root
-    @needs_linux
+    @needs_linux("PID namespaces are Linux's")
     def test_a_daemon_that_is_process_one_in_its_container_starts_again(self):
         if shutil.which("unshare") is None:
             self.skipTest("needs unshare(1)")
@@ -112,7 +111,6 @@ class StartTests(ProcessTestCase):
                 self.assert_refused(loser, self.place.socket, f"pid {winner.pid} ")
             winner.kill()
 
-    @needs_linux
     def test_a_frozen_daemon_keeps_its_socket(self):
         allow_descriptors(self, BACKLOG)
         daemon = self.place.daemon()
@@ -392,7 +390,6 @@ class UnusablePidFileTests(ProcessTestCase):
                 self.assertEqual(file.read(), str(daemon.pid))
             self.assert_stops_cleanly(daemon)
 
-    @needs_linux
     def test_a_living_daemon_s_pid_file_is_never_taken(self):
         daemon = self.place.daemon()
         other = self.place.twistd("--socket", self.place.path("other.sock"))
@@ -420,7 +417,7 @@ class OtherEnvironmentTests(ProcessTestCase):
 
 class ContainerTests(ProcessTestCase):
     @needs_root
-    @needs_linux
+    @needs_linux("PID namespaces are Linux's")
     def test_a_holder_in_another_container_is_called_so(self):
         container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         if (

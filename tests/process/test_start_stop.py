@@ -258,7 +258,6 @@ class ChangedSocketTests(StartStopTestCase):
         self.assertFalse(os.path.exists(record))
 
 
-@needs_linux
 class StopTests(StartStopTestCase):
     def test_the_path_is_free_when_the_command_returns(self) -> None:
         pid = self.started()
@@ -268,6 +267,7 @@ class StopTests(StartStopTestCase):
         self.assertTrue(has_ended(pid))
         self.started()
 
+    @needs_linux("macOS has no pidfd_open(2)")
     def test_where_pidfd_open_is_forbidden_it_stops_the_daemon_too(self) -> None:
         for error in ("EPERM", "ENOSYS"):
             pid = self.started()
@@ -322,6 +322,7 @@ class StopTests(StartStopTestCase):
         daemon.send(signal.SIGCONT)
         self.assert_serves()
 
+    @needs_linux("macOS names the process that has used the socket last")
     def test_under_activation_it_says_why_it_does_nothing(self) -> None:
         listening = listen_at(self.place.socket)
         self.addCleanup(listening.close)
@@ -350,6 +351,7 @@ class StopTests(StartStopTestCase):
         self.assert_fails(self.run_command("stop"), Exit.NO_ANSWER, "belongs to")
 
     @needs_root
+    @needs_linux("PID namespaces are Linux's")
     def test_a_daemon_in_another_container_is_left_alone(self) -> None:
         if shutil.which("unshare") is None:
             self.skipTest("unshare is not installed")

@@ -10,7 +10,6 @@ import time
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.trial import attempt
 from tests.support.cases import CommandTestCase
-from tests.support.needs import needs_linux
 from tests.support.patience import PATIENCE, wait_until
 from tests.support.users import obey_modes
 
@@ -200,7 +199,6 @@ class WithDaemonTests(TrialTestCase):
         self.configure(text)
         self.place.daemon(environment=variables).wait_for_log("This daemon is the keeper")
 
-    @needs_linux
     def test_the_environment_is_the_daemons_own(self) -> None:
         app = self.session("app")
         self.started(self.revive(self.program()), KEY="of the daemon")
@@ -275,7 +273,6 @@ class MistakeTests(TrialTestCase):
         found = self.doctor(Exit.NOT_RUNNING)
         self.assertIn("/none/claude: no such program", found["lacks"][0])
 
-    @needs_linux
     def test_an_unreadable_home(self) -> None:
         os.chmod(self.place.path(".claude"), 0o000)
         self.configure(self.revive(self.program("#!/bin/sh\n")))
@@ -327,7 +324,6 @@ class MistakeTests(TrialTestCase):
         self.assertIn("notify.command: no-such-notifier: no such program", said)
         self.assertIn("no-such-notifier", self.doctor(Exit.NOT_RUNNING)["warning"][0])
 
-    @needs_linux
     def test_a_state_directory_that_is_read_only(self) -> None:
         self.configure(self.revive(self.program("#!/bin/sh\n")))
         os.mkdir(self.place.state, 0o500)
@@ -335,7 +331,6 @@ class MistakeTests(TrialTestCase):
         self.assertIn("nothing can be recorded or started", found["lacks"][0])
         self.assertIn("cannot be written; give --state DIR", found["log"][0])
 
-    @needs_linux
     def test_a_state_directory_that_is_read_only_under_a_daemon(self) -> None:
         self.configure(self.revive(self.program("#!/bin/sh\n")))
         os.mkdir(self.place.state, 0o500)

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from tests.support.cases import COMMAND, ProcessTestCase
-from tests.support.needs import needs_linux, needs_root
+from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE
 from tests.support.processes import Process, twistd_command
 from tests.support.users import NOBODY
@@ -133,7 +133,6 @@ class TrustTestCase(ProcessTestCase):
             os.chmod(place, 0o700)
 
 
-@needs_linux
 class OwnTests(TrustTestCase):
     def test_what_others_can_change_is_refused_at_run_time(self) -> None:
         self.check_at_run_time()
@@ -156,7 +155,6 @@ class OwnTests(TrustTestCase):
         self.assertIn(f"{self.secrets}: others could name variables", self.doctor()[0]["config"])
 
 
-@needs_linux
 @needs_root
 class OtherUserTests(TrustTestCase):
     uid = NOBODY
@@ -177,7 +175,6 @@ class OtherUserTests(TrustTestCase):
         self.check_at_the_start()
 
 
-@needs_linux
 @needs_root
 class RootTests(TrustTestCase):
     def test_root_accepts_only_what_is_root_s(self) -> None:

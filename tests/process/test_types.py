@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,8 +21,11 @@ class TypeTests(ProcessTestCase):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "mypy", "--config-file", config),
-                *("--cache-dir", self.place.path("cache"), *map(str, paths)),
+                *("--platform", sys.platform, "--cache-dir", self.place.path("cache")),
+                *map(str, paths),
             ],
+            # mypy is compiled for the real platform, and does not run on a simulated one.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             capture_output=True,
             text=True,
             cwd=self.place.directory,

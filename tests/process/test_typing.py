@@ -199,7 +199,7 @@ class Stage:
 class TypingTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         if sys.platform != "linux":
-            raise SkipTest("a terminal is only known on Linux")
+            raise SkipTest("a process's terminal is only known on Linux")
         if shutil.which("tmux") is None:
             raise SkipTest("tmux is not installed")
         self.stage = Stage(self)

@@ -70,7 +70,7 @@ class SoundnessTests(UnitTestCase):
 
 
 class RunTests(UnitTestCase):
-    @needs_linux
+    @needs_linux("macOS does not name the sender of a message")
     def test_the_service_is_the_process_that_tells_it_is_ready(self) -> None:
         # Type=notify with NotifyAccess=main: messages of another process are ignored.
         receiver = self.manager()

@@ -261,7 +261,7 @@ class DoorTests(WebTestCase):
 
 
 @needs_root
-@needs_linux
+@needs_linux("macOS does not tell whose a TCP connection is")
 class OtherUserTests(WebTestCase):
     def test_another_user_reads_and_changes_nothing_whatever_the_key(self) -> None:
         self.start()

@@ -103,7 +103,7 @@ class AttackTestCase(DaemonWebTestCase):
 
 
 @needs_root
-@needs_linux
+@needs_linux("macOS does not tell whose a TCP connection is")
 class OtherUserTests(AttackTestCase):
     def test_the_token_and_a_session_s_key_are_worth_nothing_to_another_user(self) -> None:
         address = ("127.0.0.1", self.port)

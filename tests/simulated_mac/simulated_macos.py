@@ -26,6 +26,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from types import ModuleType
 from typing import Any
 
@@ -162,14 +163,23 @@ class Library:
         try:
             if os.geteuid() not in (0, _stat(f"/proc/{pid}").st_uid):
                 raise PermissionError
-            with _open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read()
             path = os.fsencode(_readlink(f"/proc/{pid}/exe")) + b"\0"
+            # Linux lets the parent go on before the new program's arguments are in their place.
+            for _ in range(100):
+                with _open(f"/proc/{pid}/cmdline", "rb") as file:
+                    line = file.read()
+                if line:
+                    break
+                time.sleep(0.001)
+            with _open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read()
         except OSError:
             ctypes.set_errno(errno.EINVAL)
             return -1
         count = struct.pack("<i", line.count(b"\0"))
-        size._obj.value = self._fill(buffer, count + path + bytes(-len(path) % 8) + line)
+        size._obj.value = self._fill(
+            buffer, count + path + bytes(-len(path) % 8) + line + environment
+        )
         return 0
 
     def statfs(self, _path: Any, buffer: Any) -> int:

@@ -1,9 +1,9 @@
 """
 A simulated macOS, for tests on other systems: libSystem's answers for processes of a table.
 
-The structures are written down from xnu's headers (``bsd/sys/proc_info.h``, ``sys/mount.h``)
-as C declares them, and not from the formats that they test. What a real kernel does, none of
-this shows.
+The structures are written down from xnu's headers (``bsd/sys/proc_info.h``, ``sys/mount.h`` and
+those that each one names) as C declares them, and not from the formats that they test. What a
+real kernel does, none of this shows.
 """
 
 from __future__ import annotations
@@ -191,6 +191,121 @@ class StatFs(ctypes.Structure):
     ]
 
 
+class XUCred(ctypes.Structure):
+    """``struct xucred`` of sys/ucred.h."""
+
+    _fields_ = [
+        ("cr_version", ctypes.c_uint),
+        ("cr_uid", _U32),
+        ("cr_ngroups", ctypes.c_short),
+        ("cr_groups", _U32 * 16),
+    ]
+
+
+class FLock(ctypes.Structure):
+    """``struct flock`` of sys/fcntl.h."""
+
+    _fields_ = [
+        *((f"l_{name}", _I64) for name in ("start", "len")),
+        ("l_pid", _I32),
+        *((f"l_{name}", _I16) for name in ("type", "whence")),
+    ]
+
+
+class TimeVal(ctypes.Structure):
+    """``struct timeval``, whose ``suseconds_t`` has 32 bits."""
+
+    _fields_ = [("tv_sec", ctypes.c_long), ("tv_usec", _I32)]
+
+
+class ITimerVal(ctypes.Structure):
+    """``struct itimerval``."""
+
+    _fields_ = [("it_interval", TimeVal), ("it_value", TimeVal)]
+
+
+class ExternProc(ctypes.Structure):
+    """``struct extern_proc`` of sys/proc.h; its union begins with the start time."""
+
+    _fields_ = [
+        ("p_starttime", TimeVal),
+        *((f"p_{name}", ctypes.c_void_p) for name in ("vmspace", "sigacts")),
+        ("p_flag", ctypes.c_int),
+        ("p_stat", _CHAR),
+        *((f"p_{name}", _I32) for name in ("pid", "oppid", "dupfd")),
+        *((name, ctypes.c_void_p) for name in ("user_stack", "exit_thread")),
+        *((name, ctypes.c_int) for name in ("p_debugger", "sigwait", "p_estcpu", "p_cpticks")),
+        ("p_pctcpu", _U32),
+        *((f"p_{name}", ctypes.c_void_p) for name in ("wchan", "wmesg")),
+        *((f"p_{name}", ctypes.c_uint) for name in ("swtime", "slptime")),
+        ("p_realtimer", ITimerVal),
+        ("p_rtime", TimeVal),
+        *((f"p_{name}", _U64) for name in ("uticks", "sticks", "iticks")),
+        ("p_traceflag", ctypes.c_int),
+        ("p_tracep", ctypes.c_void_p),
+        ("p_siglist", ctypes.c_int),
+        ("p_textvp", ctypes.c_void_p),
+        ("p_holdcnt", ctypes.c_int),
+        *((f"p_{name}", _U32) for name in ("sigmask", "sigignore", "sigcatch")),
+        *((f"p_{name}", ctypes.c_uint8) for name in ("priority", "usrpri", "nice")),
+        ("p_comm", _CHAR * 17),
+        *((f"p_{name}", ctypes.c_void_p) for name in ("pgrp", "addr")),
+        *((f"p_{name}", _U16) for name in ("xstat", "acflag")),
+        ("p_ru", ctypes.c_void_p),
+    ]
+
+
+class EProc(ctypes.Structure):
+    """``struct eproc`` of sys/sysctl.h, with ``struct _pcred`` and ``struct _ucred`` in it."""
+
+    class PCred(ctypes.Structure):
+        _fields_ = [
+            ("pc_lock", _CHAR * 72),
+            ("pc_ucred", ctypes.c_void_p),
+            *((f"p_{name}", _U32) for name in ("ruid", "svuid", "rgid", "svgid")),
+            ("p_refcnt", ctypes.c_int),
+        ]
+
+    class UCred(ctypes.Structure):
+        _fields_ = [
+            ("cr_ref", _I32),
+            ("cr_uid", _U32),
+            ("cr_ngroups", ctypes.c_short),
+            ("cr_groups", _U32 * 16),
+        ]
+
+    class VMSpace(ctypes.Structure):
+        _fields_ = [
+            ("dummy", _I32),
+            ("dummy2", ctypes.c_void_p),
+            ("dummy3", _I32 * 5),
+            ("dummy4", ctypes.c_void_p * 3),
+        ]
+
+    _fields_ = [
+        *((f"e_{name}", ctypes.c_void_p) for name in ("paddr", "sess")),
+        ("e_pcred", PCred),
+        ("e_ucred", UCred),
+        ("e_vm", VMSpace),
+        *((f"e_{name}", _I32) for name in ("ppid", "pgid")),
+        ("e_jobc", ctypes.c_short),
+        *((f"e_{name}", _I32) for name in ("tdev", "tpgid")),
+        ("e_tsess", ctypes.c_void_p),
+        ("e_wmesg", _CHAR * 8),
+        ("e_xsize", _I32),
+        *((f"e_{name}", ctypes.c_short) for name in ("xrssize", "xccount", "xswrss")),
+        ("e_flag", _I32),
+        ("e_login", _CHAR * 12),
+        ("e_spare", _I32 * 4),
+    ]
+
+
+class KInfoProc(ctypes.Structure):
+    """``struct kinfo_proc`` of sys/sysctl.h."""
+
+    _fields_ = [("kp_proc", ExternProc), ("kp_eproc", EProc)]
+
+
 @dataclass
 class FakeProcess:
     """
@@ -279,8 +394,10 @@ class FakeLibrary:
     def sysctl(self, name: Any, _count: int, buffer: Any, size: Any, *_new: Any) -> int:
         if name[1] == 14:
             found = self.processes.get(name[3])
-            # A struct kinfo_proc begins with a struct timeval, and has 648 bytes.
-            data = b"" if found is None else struct.pack("<qi636x", *found.started)
+            data = b""
+            if found is not None:
+                proc = ExternProc(p_starttime=TimeVal(*found.started), p_pid=name[3])
+                data = bytes(KInfoProc(kp_proc=proc))
             size._obj.value = self._fill(buffer, data)
             return 0
         process = self.processes.get(name[2])
@@ -346,6 +463,8 @@ def command_line(
     path = program + b"\0"
     path += b"\0" * (-len(path) % 8)
     words = b"".join(word + b"\0" for word in (*arguments, *environment))
+    if environment:
+        words += b"\0" * (-len(words) % 8) + b"ptr_munge=\0main_stack=\0"
     return struct.pack("<i", len(arguments)) + path + words
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TypeVar
 
 from palingenesis.monitor.owners import FIRST_NAMESPACE
 
 _T = TypeVar("_T")
-
-_LINUX = "Linux's: /proc, namespaces, prlimit(2), a process's own name, a reset over unread input"
 
 
 def _in_a_shared_volume(directory: str) -> bool:
@@ -29,11 +28,19 @@ def needs_root(test: _T) -> _T:
     return test
 
 
-def needs_linux(test: _T) -> _T:
-    """Skip a test of what only Linux has."""
-    if sys.platform != "linux":
-        test.skip = _LINUX  # type: ignore[attr-defined]
-    return test
+def needs_linux(why: str) -> Callable[[_T], _T]:
+    """
+    Skip a test of what only Linux has.
+
+    :param why: why it shows nothing, or fails, on macOS.
+    """
+
+    def decorate(test: _T) -> _T:
+        if sys.platform != "linux":
+            test.skip = why  # type: ignore[attr-defined]
+        return test
+
+    return decorate
 
 
 def needs_revivals(test: _T) -> _T:

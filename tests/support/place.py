@@ -171,12 +171,16 @@ class Place:
         return found
 
     def _strays_of_macos(self) -> list[int]:
-        """List them by their command lines, which name a file in the place."""
+        """List them by their command lines too: the kernel hides some programs' environment."""
+        mark = f"PALINGENESIS_TEST_PLACE={self.directory}"
         kernel = Kernel()
         found = []
         for pid in kernel.pids():
             with contextlib.suppress(OSError):
-                if pid != os.getpid() and self.directory in "\0".join(kernel.arguments(pid)[1]):
+                if pid != os.getpid() and (
+                    self.directory in "\0".join(kernel.arguments(pid)[1])
+                    or mark in kernel.environment(pid)
+                ):
                     found.append(pid)
         return found
 

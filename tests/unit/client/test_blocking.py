@@ -182,7 +182,7 @@ class NotRunningTests(BlockingClientTestCase):
         self.assertIn("wrong type", str(error))
 
 
-@needs_linux
+@needs_linux("a full backlog makes a client wait on Linux alone")
 class BacklogTests(BlockingClientTestCase):
     """On Linux, connecting to a full backlog waits; elsewhere it is refused."""
 

@@ -28,7 +28,6 @@ from tests.support.impostors import (
     say_nothing,
     turn_away,
 )
-from tests.support.needs import needs_linux
 from tests.support.patience import PATIENCE
 from tests.support.sockets import leave_stale
 
@@ -121,7 +120,6 @@ class BothClientsTests(BothClientsTestCase):
         calling = [Deferred.fromCoroutine(self.outcomes(call, 0.3)) for call in calls]
         return [error for errors in await gatherResults(calling) for error in errors]
 
-    @needs_linux
     async def test_a_command_that_may_still_be_carried_out_is_named(self) -> None:
         for error, name in zip(
             await self.timed_out(

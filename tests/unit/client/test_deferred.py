@@ -59,7 +59,7 @@ class AnswerTests(DeferredClientTestCase):
         await self.client().status()
         self.assertTrue(await deferToThread(listening.hung_up.wait, PATIENCE))
 
-    @needs_linux
+    @needs_linux("macOS refuses those that the backlog has no room for")
     async def test_many_calls_run_at_once(self) -> None:
         self.listen(answer(STATUS_LINE))
         calls = self.client()
@@ -126,7 +126,7 @@ class CancellationTests(DeferredClientTestCase):
         await self.assertFailure(asking, CancelledError)
 
 
-@needs_linux
+@needs_linux("a full backlog makes a client wait on Linux alone")
 class BacklogTests(DeferredClientTestCase):
     """On Linux, connecting to a full backlog waits; elsewhere it is refused."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,8 +28,22 @@ class ClearTests(PidFileTestCase):
         self.patch(pidfile, "has_ended", lambda _: False)
         self.patch(pidfile, "arguments_of", lambda _: [])
         self.patch(os.path, "isdir", lambda path: path != "/proc/self")
+        self.patch(sys, "platform", "freebsd14")
         self.write("1234\n")
         self.assertTrue(self.is_kept())
+
+    def test_another_user_s_process_keeps_it_on_macos_only_if_it_may_be_python(self) -> None:
+        """The kernel hides its command line; after a reboot, the pid may be any program's."""
+        self.patch(pidfile, "has_ended", lambda _: False)
+        self.patch(pidfile, "arguments_of", lambda _: [])
+        self.patch(sys, "platform", "darwin")
+        for name, is_kept in (
+            *(("launchd", False), ("claude", False)),
+            *(("Python", True), ("python3.12", True), ("pypy3.11", True), (None, True)),
+        ):
+            self.write("1234\n")
+            self.patch(pidfile, "command_of", lambda _, name=name: name)
+            self.assertEqual(self.is_kept(), is_kept, name)
 
     def test_a_pid_that_no_process_can_have_is_replaced(self) -> None:
         for pid in "0", "-1", "2147483648", "9" * 30:

@@ -399,6 +399,6 @@ class OwnerTests(SynchronousTestCase):
     def test_an_owner_is_gone_where_all_writers_are_seen(self) -> None:
         self.assertEqual(self.owner("ext4"), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("macOS asks the path itself for its file system")
     def test_an_owner_is_unknown_where_others_may_write(self) -> None:
         self.assertEqual(self.owner("nfs4"), Owner.UNKNOWN)

@@ -554,12 +554,12 @@ class OwnerTests(SynchronousTestCase):
         self.entry()
         self.assertEqual(self.owner(), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("the start times are Linux's")
     def test_a_pid_that_is_used_again(self) -> None:
         self.entry()
         self.assertEqual(self.owner(self.process(start="999")), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("the start times are Linux's")
     def test_an_entry_of_another_user_s_process(self) -> None:
         self.entry()
         for start, owner in (("777", Owner.PROGRAM), ("999", Owner.GONE)):
@@ -774,7 +774,7 @@ class SupervisorTests(SynchronousTestCase):
         self.job("11112222", sessionId="11112222-0", resumeSessionId=SESSION)
         self.assertEqual(self.witness().owner, Owner.SERVER)
 
-    @needs_linux
+    @needs_linux("the start times are Linux's")
     def test_a_supervisor_that_has_ended_starts_nothing(self) -> None:
         self.assertEqual(self.witness(start="777").owner, Owner.GONE)
         snapshot = Snapshot({})

@@ -425,7 +425,7 @@ class OwnerTests(SynchronousTestCase):
         with open(self.lock, "w"):
             pass
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_held_lock(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(held=True), Owner.PROGRAM)
@@ -437,7 +437,7 @@ class OwnerTests(SynchronousTestCase):
     def test_no_lock(self) -> None:
         self.assertEqual(self.owner(isolated=True), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_lock_that_may_be_held_in_another_container(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(isolated=True), Owner.UNKNOWN)
@@ -446,7 +446,7 @@ class OwnerTests(SynchronousTestCase):
         self.make_lock()
         self.assertEqual(self.owner(cwd=DIRECTORY), Owner.PROGRAM)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_server_counts_by_its_locks_and_not_by_its_directory(self) -> None:
         self.make_lock()
         for arguments in (
@@ -460,7 +460,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(self.owner("codex", "app-server"), Owner.UNKNOWN)
         self.assertEqual(self.owner("codex", "exec", "app-server is slow"), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_no_locks_to_look_at(self) -> None:
         self.make_lock()
         owners = AGENT.owners(self.home, Snapshot({}))
@@ -479,7 +479,7 @@ class OwnerTests(SynchronousTestCase):
             self.write(codex("session_meta", long))
             self.assertEqual(self.owner(), owner, originator)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_server_is_named(self) -> None:
         self.make_lock()
         status = os.stat(self.lock)
@@ -505,7 +505,7 @@ class OwnerTests(SynchronousTestCase):
         snapshot = Snapshot({each.pid: each for each in processes}, frozenset({lock}))
         return AGENT.owners(self.home, snapshot).witnessed(self.identity, self.transcript)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_what_has_the_lock_is_interactive_at_a_terminal(self) -> None:
         for interactive, terminal, *arguments in (
             (True, "pts/3", "codex"),
@@ -522,7 +522,7 @@ class OwnerTests(SynchronousTestCase):
             process = Process(42, "1", tuple(arguments), directory="/x", terminal=terminal)
             self.assertEqual(self.witness(42, process).is_interactive, interactive, arguments)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_codex_s_own_server_is_interactive_and_its_terminal_is_named(self) -> None:
         server = Process(42, "1", ("codex", "app-server", "--managed-daemon"), directory="/x")
         witness = self.witness(42, server)
@@ -535,7 +535,7 @@ class OwnerTests(SynchronousTestCase):
             self.assertTrue(witness.is_interactive)
             self.assertEqual(witness.who, "pid 7 (codex) at pts/3")
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_of_two_in_its_directory_only_the_one_that_has_it_is_named(self) -> None:
         server = Process(42, "1", ("codex", "app-server", "--managed-daemon"), directory="/x")
         one, other = (
@@ -547,7 +547,6 @@ class OwnerTests(SynchronousTestCase):
         witness = self.witness(42, server, one, other)
         self.assertEqual((witness.is_interactive, witness.who), (True, "Codex's server, pid 42"))
 
-    @needs_linux
     def test_a_program_in_the_directory_is_not_known_to_have_this_session(self) -> None:
         terminal = Process(7, "1", ("codex",), directory=DIRECTORY, terminal="pts/3")
         self.make_lock()
@@ -557,7 +556,7 @@ class OwnerTests(SynchronousTestCase):
         headless = Process(42, "1", ("codex", "exec"), directory=DIRECTORY)
         self.assertFalse(self.witness(42, headless, terminal).is_interactive)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_holder_that_is_not_named_is_one_of_those_that_run(self) -> None:
         terminal = Process(7, "1", ("codex",), directory="/x", terminal="pts/3")
         headless = Process(8, "1", ("codex", "exec"), directory="/x")

@@ -246,14 +246,14 @@ class OwnersTests(SynchronousTestCase):
         other = Process(7, "1", ("vi",), "vi", directory=DIRECTORY)
         self.assertEqual(self.owner(other), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_lock_that_is_held(self) -> None:
         lock = self.make("inuse.7.hold")
         self.assertEqual(self.owner(locks=frozenset({lock})), Owner.PROGRAM)
         other = self.make("inuse.8.lock")
         self.assertEqual(self.owner(locks=frozenset({other})), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_locks_that_cannot_be_listed(self) -> None:
         self.make("inuse.7.hold")
         self.assertEqual(self.owner(locks=None), Owner.UNKNOWN)

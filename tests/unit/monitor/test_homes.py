@@ -99,7 +99,7 @@ class HomeLockTests(SynchronousTestCase):
         locks.take([self.home])
         self.assertIs(locks.keeper_of(self.home), True)
 
-    @needs_linux
+    @needs_linux("macOS asks the path itself for its file system")
     def test_a_home_on_a_shared_file_system_is_never_kept(self) -> None:
         self.patch(homes, "read_mounts", lambda: (Mount("/", "nfs4"),))
         locks = self.locks()

@@ -322,7 +322,9 @@ class RevivalTests(MacTestCase):
         found = look_at(42)
         assert found is not None
         self.assertEqual((found.start, found.leads), ("Thu Sep 10 08:31:58 2026", True))
-        ((_, environment),) = asked
+        ((command, environment),) = asked
+        # "-o pid=,uid=" would have FreeBSD's ps(1) print one column, with the header ",uid=".
+        self.assertEqual(command[1:7], ("-o", "stat=", "-o", "pgid=", "-o", "lstart="))
         self.assertEqual((environment["TZ"], environment["LC_ALL"]), ("UTC0", "en_US.UTF-8"))
 
 

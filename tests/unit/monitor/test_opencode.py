@@ -285,7 +285,7 @@ class SessionsTests(OpencodeTestCase):
             self.agent.stamp(self.transcript)
         self.assertEqual(found[1:], found[:-1])
 
-    @needs_linux
+    @needs_linux("descriptors are listed in /proc")
     def test_no_database_stays_open(self) -> None:
         self.scan()
         self.agent.read(self.transcript)

@@ -123,7 +123,7 @@ class ProcTests(SynchronousTestCase):
         os.mkdir(os.path.join(self.proc, "42/stat"))
         self.assertIsNone(self.look().processes)
 
-    @needs_linux
+    @needs_linux("/proc is Linux's")
     def test_without_proc_everything_is_unknown(self) -> None:
         found = take_snapshot(self.mktemp())
         self.assertIsNone(found.processes)
@@ -135,7 +135,7 @@ class ProcTests(SynchronousTestCase):
         os.symlink("pid:[4026532000]", os.path.join(self.proc, "self/ns/pid"))
         self.assertTrue(self.look().isolated)
 
-    @needs_linux
+    @needs_linux("/proc is Linux's")
     def test_only_command_lines_are_read_of_other_programs(self) -> None:
         self.process()
         self.process(43, command="vim\0x\0")
@@ -144,7 +144,7 @@ class ProcTests(SynchronousTestCase):
         whole = {pid: process.is_whole for pid, process in found.processes.items()}
         self.assertEqual(whole, {42: True, 43: False})
 
-    @needs_linux
+    @needs_linux("on macOS, only processes of our own user are looked at")
     def test_what_another_user_s_command_line_names_is_seen(self) -> None:
         self.process(command="vim\0unlikely-77\0")
         found = take_snapshot(self.proc, uid=os.geteuid() + 1, programs=CLAUDE)
@@ -229,7 +229,7 @@ class ReachTests(SynchronousTestCase):
         for kind in ("ext4", "btrfs", "apfs", "overlay", "tmpfs", "fuseblk", "fuse.gocryptfs"):
             self.assertTrue(self.sees(kind), kind)
 
-    @needs_linux
+    @needs_linux("macOS asks the path itself for its file system")
     def test_a_network_file_system(self) -> None:
         for kind in ("nfs4", "cifs", "9p", "virtiofs", "fuse.sshfs", "fuse", "smbfs"):
             self.assertFalse(self.sees(kind), kind)
@@ -240,7 +240,7 @@ class ReachTests(SynchronousTestCase):
     def test_a_volume_that_a_container_shares(self) -> None:
         self.assertFalse(self.sees("ext4", isolated=True, root=1))
 
-    @needs_linux
+    @needs_linux("macOS asks the path itself for its file system")
     def test_a_file_system_that_no_device_tells_is_found_by_its_path(self) -> None:
         directory = os.path.dirname(os.path.realpath(__file__))
         for kind, expected in (("btrfs", True), ("nfs", False)):
@@ -274,18 +274,18 @@ class LockTests(SynchronousTestCase):
     def holder(self, *locks: Lock, isolated: bool = False) -> Owner:
         return Snapshot({}, frozenset(locks), isolated=isolated).holder(self.path).owner
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_lock_is_known_by_device_and_inode(self) -> None:
         lock = Lock(self.status.st_dev, self.status.st_ino)
         self.assertEqual(self.holder(lock, isolated=True), Owner.PROGRAM)
         self.assertEqual(self.holder(), Owner.GONE)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_the_same_inode_on_another_device_proves_nothing(self) -> None:
         lock = Lock(self.status.st_dev + 1, self.status.st_ino)
         self.assertEqual(self.holder(lock), Owner.UNKNOWN)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_container_does_not_see_the_locks_of_others(self) -> None:
         self.assertEqual(self.holder(isolated=True), Owner.UNKNOWN)
 
@@ -317,7 +317,7 @@ class MachineTests(SynchronousTestCase):
         self.assertFalse(others.is_alive(own.pid))
 
 
-@needs_linux
+@needs_linux("PID namespaces are Linux's")
 class LockInAContainerTests(SynchronousTestCase):
     """A lock whose holder the kernel does not list here."""
 

@@ -45,7 +45,7 @@ class LookTests(SynchronousTestCase):
         warnings = self.world.look([self.home], ()).warnings
         self.assertTrue(any(warning.startswith(f"{path} cannot be read") for warning in warnings))
 
-    @needs_linux
+    @needs_linux("hidepid is an option of /proc")
     def test_what_cannot_be_seen_is_said_of_each_home(self) -> None:
         self.patch(owners, "hides_processes", lambda _: True)
         missing = Home("work", "claude", "/nonexistent")

@@ -35,7 +35,7 @@ from palingenesis.server.transport import BACKLOG, ListeningSocket
 from palingenesis.wire import DaemonStatus
 from tests.support.descriptors import allow_descriptors
 from tests.support.measures import descriptors
-from tests.support.needs import needs_linux, needs_root
+from tests.support.needs import needs_root
 from tests.support.patience import PATIENCE
 from tests.support.sockets import ask, connect, identity, leave_stale, listen_at, read_all
 from tests.support.users import NOBODY
@@ -686,7 +686,6 @@ class LimitTests(ServiceTestCase):
         self.assertEqual(self.logged("RELOAD by SIGHUP"), 1)
 
     @needs_root
-    @needs_linux
     async def test_root_is_served_whoever_the_daemon_is(self):
         self.patch(os, "geteuid", lambda: NOBODY)
         self.started(endpoint=self._endpoint_for_all())

@@ -110,7 +110,7 @@ class ClaimTests(SocketFileTestCase):
         if sys.platform == "linux":
             self.assertIn(f"pid {os.getpid()} ", error.holder)
 
-    @needs_linux
+    @needs_linux("a full backlog makes a client wait on Linux alone")
     def test_a_listener_with_a_full_backlog_is_never_evicted(self):
         self.addCleanup(listen_at(self.path, backlog=0).close)
         waiting = []
@@ -164,12 +164,11 @@ class LockTests(SocketFileTestCase):
         if sys.platform == "linux":
             self.assertIn(f"pid {os.getpid()} ", error.holder)
 
-    @needs_linux
     def test_a_holder_that_does_not_listen_yet_is_named(self):
         self.claimed()
         self.assertIn(f"pid {os.getpid()} ", self.refusal().reason)
 
-    @needs_linux
+    @needs_linux("a full backlog makes a client wait on Linux alone")
     def test_a_holder_whose_backlog_is_full_is_named(self):
         file = self.claimed()
         listening = file.bind()

@@ -186,7 +186,7 @@ class DescriptorTests(SynchronousTestCase):
         connection.connectionLost(connectionDone)
         self.assertEqual(read_to_the_end(self.client), b"OK\n")
 
-    @needs_linux
+    @needs_linux("only Linux resets a connection whose input is unread")
     def test_the_unread_input_that_is_discarded_has_a_bound(self) -> None:
         self.patch(transport, "DISCARD_LIMIT", 4096)
         self.patch(transport, "_READ_SIZE", 4096)
@@ -199,7 +199,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_input_that_is_discarded_is_4_mib_at_most(self) -> None:
         self.assertEqual(transport.DISCARD_LIMIT, 4 * 1024 * 1024)
 
-    @needs_linux
+    @needs_linux("only Linux resets a connection whose input is unread")
     def test_a_reset_is_a_lost_connection(self) -> None:
         connection = self.connect(Recorder())
         self.ours.send(b"never read")

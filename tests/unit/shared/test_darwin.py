@@ -62,6 +62,8 @@ class LayoutTests(SynchronousTestCase):
             (darwin._FDINFO, simulated.FdInfo),
             (darwin._SOCKET, simulated.SocketFdInfo),
             (darwin._STATFS, simulated.StatFs),
+            (darwin._XUCRED, simulated.XUCred),
+            (darwin._FLOCK, simulated.FLock),
         ):
             self.assertEqual(layout.size, ctypes.sizeof(structure), structure)
 
@@ -73,9 +75,24 @@ class LayoutTests(SynchronousTestCase):
                 *(simulated.BsdInfo, simulated.ShortInfo, simulated.VinfoStat),
                 *(simulated.VnodePathInfo, simulated.VnodeFdInfo, simulated.SocketFdInfo),
                 *(simulated.UnSockInfo, simulated.StatFs),
+                *(simulated.XUCred, simulated.FLock, simulated.ExternProc, simulated.KInfoProc),
             )
         ]
-        self.assertEqual(sizes, [136, 64, 136, 2352, 1200, 792, 528, 2168])
+        self.assertEqual(
+            sizes, [136, 64, 136, 2352, 1200, 792, 528, 2168, 76, 24, 296, darwin._KINFO_SIZE]
+        )
+
+    def test_the_fields_of_credentials_and_of_a_file_system_are_where_the_headers_have_them(
+        self,
+    ) -> None:
+        credentials = simulated.XUCred(cr_version=1, cr_uid=501, cr_ngroups=2)
+        credentials.cr_groups[0], credentials.cr_groups[15] = 20, 12
+        unpacked = darwin._XUCRED.unpack(bytes(credentials))
+        self.assertEqual(unpacked, (1, 501, 2, 20, *[0] * 14, 12))
+        mounted = simulated.StatFs(f_type=26, f_flags=0x1000, f_fssubtype=1, f_fstypename=b"apfs")
+        self.assertEqual(darwin._STATFS.unpack(bytes(mounted)), (0x1000, b"apfs".ljust(16, b"\0")))
+        lock = simulated.FLock(l_start=1, l_len=2, l_pid=-1, l_type=3, l_whence=1)
+        self.assertEqual(darwin._FLOCK.unpack(bytes(lock)), (1, 2, -1, 3, 1))
 
     def test_the_socket_s_fields_are_where_the_header_has_them(self) -> None:
         self.assertEqual(self.offset(simulated.SocketFdInfo, "soi_options"), 24 + 164)
@@ -121,6 +138,23 @@ class KernelTests(SynchronousTestCase):
 
     def test_the_start_has_microseconds(self) -> None:
         self.assertEqual(self.kernel(started=(1789029118, 7)).started(42), 1789029118000007)
+
+    def test_the_environment_is_apart_from_the_arguments(self) -> None:
+        kernel = self.kernel(environment=(b"HOME=/Users/m\xe9", b"EMPTY="))
+        self.assertEqual(kernel.environment(42), [os.fsdecode(b"HOME=/Users/m\xe9"), "EMPTY="])
+
+    def test_the_kernel_s_own_strings_are_no_variables(self) -> None:
+        """There may be no NUL of padding before them."""
+        for length in range(8):
+            variable = b"A=" + b"x" * length
+            kernel = self.kernel(environment=(variable,))
+            self.assertEqual(kernel.environment(42), [variable.decode()])
+
+    def test_a_program_that_the_system_restricts_has_no_environment(self) -> None:
+        self.assertEqual(self.kernel(environment=()).environment(42), [])
+
+    def test_the_environment_of_another_user_s_process_is_denied(self) -> None:
+        self.assertRaises(OSError, self.kernel(uid=OTHER).environment, 42)
 
     def test_the_start_of_another_user_s_process_is_known_too(self) -> None:
         kernel = self.kernel(uid=OTHER, started=(1789029118, 7))
@@ -381,7 +415,9 @@ class PeerTests(SynchronousTestCase):
     """``LOCAL_PEERCRED`` and ``LOCAL_PEERPID``, on a simulated socket."""
 
     def xucred(self, version: int = 0, groups: int = 2) -> bytes:
-        return struct.pack("<IIhxx16I", version, 501, groups, 20, 12, *[0] * 14)
+        found = simulated.XUCred(cr_version=version, cr_uid=501, cr_ngroups=groups)
+        found.cr_groups[:2] = 20, 12
+        return bytes(found)
 
     def test_the_peer_is_known(self) -> None:
         connection: Any = FakeConnection(self.xucred(), 4242)

@@ -360,7 +360,7 @@ class OtherPlacesTests(PathsTestCase):
         leave_stale(self.socket)
         self.assertEqual(self.serving(), [])
 
-    @needs_linux
+    @needs_linux("a full backlog makes a client wait on Linux alone")
     def test_a_process_elsewhere_with_a_full_backlog_counts(self) -> None:
         self.addCleanup(listen_at(self.socket, backlog=0).close)
         for connection in fill_backlog(self.socket):

@@ -66,12 +66,12 @@ class CredentialsTests(SynchronousTestCase):
     def test_the_directory_is_where_a_process_is(self) -> None:
         self.assertEqual(directory_of(os.getpid()), os.getcwd())
 
-    @needs_linux
+    @needs_linux("macOS is asked by LOCAL_PEERCRED, see MacTests")
     def test_other_systems_do_not_tell(self) -> None:
         self.patch(procfs, "_SO_PEERCRED", None)
         self.assertIsNone(peer_credentials(self.pair()))
 
-    @needs_linux
+    @needs_linux("macOS is asked by LOCAL_PEERCRED, see MacTests")
     def test_the_last_uid_before_nobody_s_is_somebody(self) -> None:
         class Other:
             def getsockopt(self, *_: int) -> bytes:
@@ -107,23 +107,23 @@ class CommandTests(SynchronousTestCase):
         self.addCleanup(delattr, procfs, "open")
         return command_of(1)
 
-    @needs_linux
+    @needs_linux("it is read from /proc; macOS's kernel is asked in MacTests")
     def test_a_command_is_named(self) -> None:
         self.assertEqual(self.command(b"twistd\n"), "twistd")
 
-    @needs_linux
+    @needs_linux("it is read from /proc; macOS's kernel is asked in MacTests")
     def test_a_command_that_drives_a_terminal_is_escaped(self) -> None:
         self.assertEqual(self.command(b"\x1b[2J\n\xff)\n"), r"\x1b[2J\n\xff)")
 
     def test_a_process_that_is_not_there_has_none(self) -> None:
         self.assertIsNone(command_of(0))
 
-    @needs_linux
+    @needs_linux("it is read from /proc; macOS's kernel is asked in MacTests")
     def test_a_long_name_is_cut(self) -> None:
         self.assertEqual(self.command(b"x" * 100), "x" * 57 + "...")
 
 
-@needs_linux
+@needs_linux("it is read from /proc; macOS's kernel is asked in MacTests")
 class ProcessTests(SynchronousTestCase):
     def test_the_fields_begin_with_the_state(self) -> None:
         fields = process_stat(os.getpid())
@@ -145,7 +145,6 @@ class ProcessTests(SynchronousTestCase):
         with open("/proc/self/cmdline", "rb") as file:
             return file.read().split(b"\0")[:-1]
 
-    @needs_linux
     def test_the_environment_is_the_one_it_was_started_with(self) -> None:
         found = environment_of(os.getpid())
         assert found is not None
@@ -182,6 +181,16 @@ class MacTests(SimulatedMacTestCase):
     def test_arguments_stay_apart(self) -> None:
         self.processes[42] = FakeProcess(arguments=(b"/a b/twistd", b"-n"))
         self.assertEqual(arguments_of(42), ["/a b/twistd", "-n"])
+
+    def test_the_environment_is_the_one_it_was_started_with(self) -> None:
+        self.processes[42] = FakeProcess(environment=(b"HOME=/Users/me", b"A=b=c"))
+        self.assertEqual(environment_of(42), {"HOME": "/Users/me", "A": "b=c"})
+
+    def test_an_environment_that_is_hidden_is_unknown(self) -> None:
+        self.processes[42] = FakeProcess(environment=())
+        self.processes[43] = FakeProcess(uid=os.geteuid() + 1)
+        for pid in (42, 43, 44):
+            self.assertIsNone(environment_of(pid))
 
     def test_a_zombie_has_ended(self) -> None:
         self.processes[os.getpid()] = FakeProcess(status=5)

@@ -68,7 +68,7 @@ class OwnerMixin(ConnectionTestCase):
         self.assertRaises(OwnerUnknown, owner_of, (client[0], 1), server)
 
 
-@needs_linux
+@needs_linux("macOS does not tell whose a TCP connection is")
 class OneConnectionTests(OwnerMixin):
     """The kernel is asked for one connection, and no table is read."""
 
@@ -76,7 +76,7 @@ class OneConnectionTests(OwnerMixin):
         self.patch(owner, "_look_up", self.fail)
 
 
-@needs_linux
+@needs_linux("macOS does not tell whose a TCP connection is")
 class TablesTests(OwnerMixin):
     """The kernel cannot be asked for one connection, so its tables are read."""
 
@@ -102,7 +102,7 @@ class TablesTests(OwnerMixin):
         self.assertRaises(OwnerUnknown, told, "06", 0, 0)
 
 
-@needs_linux
+@needs_linux("macOS does not tell whose a TCP connection is")
 class ModuleTests(OwnerMixin):
     """The kernel lacks the module that would tell, and finds no connection at all."""
 
