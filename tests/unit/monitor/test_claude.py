@@ -8,11 +8,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import files
+from palingenesis.monitor.agents import claude as claude_module
 from palingenesis.monitor.agents.claude import Claude
 from palingenesis.monitor.mounts import Mount
 from palingenesis.monitor.owners import Snapshot, Witness
 from palingenesis.monitor.processes import Process
 from palingenesis.monitor.sessions import Identity, Verdict
+from palingenesis.monitor.tmux import Doubt
 from palingenesis.monitor.transcript import PARSE_LIMIT, Record
 from palingenesis.words import Kind, Owner
 from tests.support.needs import needs_linux
@@ -476,8 +478,8 @@ class HomeTests(SynchronousTestCase):
             self.assertEqual(AGENT.home({"HOME": "/h", **given}), "/h/.claude")
 
 
-class OwnerTests(SynchronousTestCase):
-    """Whether the session's process lives, by registry and processes."""
+class RegistryTestCase(SynchronousTestCase):
+    """A home with entries of processes."""
 
     def setUp(self) -> None:
         self.home = self.mktemp()
@@ -490,6 +492,10 @@ class OwnerTests(SynchronousTestCase):
         value = {"pid": pid, "sessionId": SESSION, "cwd": "/", "procStart": "777", **more}
         with open(os.path.join(self.home, "sessions", f"{pid}.json"), "wb") as file:
             file.write(json.dumps(value).encode() if content is None else content)
+
+
+class OwnerTests(RegistryTestCase):
+    """Whether the session's process lives, by registry and processes."""
 
     def owner(self, *living: Process) -> Owner:
         snapshot = Snapshot({process.pid: process for process in living})
@@ -692,6 +698,46 @@ class OwnerTests(SynchronousTestCase):
             with open(os.path.join(os.fsencode(self.home), b"sessions", name.encode()), "w"):
                 pass
         self.assertEqual(self.owner(self.process("anything")), Owner.GONE)
+
+
+class InputLineTests(RegistryTestCase):
+    """The input line of the one living program that has a session, and is idle."""
+
+    def line(self, *living: Process) -> str:
+        """Return what keeps a key from being pressed; a pid if nothing does."""
+        self.patch(claude_module, "look_at", {process.pid: process for process in living}.get)
+        try:
+            return str(AGENT.input_line(self.home, self.identity).pid)
+        except Doubt as doubt:
+            return str(doubt)
+
+    def test_each_entry(self) -> None:
+        living, other = Process(42, "777", ("claude",)), Process(43, "777", ("claude",))
+        nobody = "its program is not in the registry"
+        for entries, processes, line in (
+            ([{}], [living], "42"),
+            ([{"kind": "interactive"}], [living], "42"),
+            ([{"kind": "bg"}], [living], "it is a session in the background"),
+            ([{"status": "busy"}], [living], "does not say that it is idle (its status: busy)"),
+            ([{"status": None}], [living], "does not say that it is idle (its status: unknown)"),
+            ([{"sessionId": "other"}], [living], nobody),
+            ([{}], [], nobody),
+            # A kill has left the entry, and another process has its pid by now.
+            ([{}], [Process(42, "999", ("claude",))], nobody),
+            ([{"procStart": None}], [living], nobody),
+            ([{}, {"pid": 43, "procStart": "1"}], [living, other], "42"),
+            ([{}, {"pid": 43}], [living, other], "several programs have it"),
+        ):
+            with self.subTest(entries=entries, processes=processes):
+                for name in os.listdir(os.path.join(self.home, "sessions")):
+                    os.unlink(os.path.join(self.home, "sessions", name))
+                for entry in entries:
+                    self.entry(**{"pid": 42, "status": "idle", **entry})
+                self.assertIn(line, self.line(*processes))
+
+    def test_an_entry_that_cannot_be_read(self) -> None:
+        self.entry(content=b"{")
+        self.assertIn("cannot be read", self.line(Process(42, "777", ("claude",))))
 
 
 class SupervisorTests(SynchronousTestCase):
