@@ -142,13 +142,14 @@ def _forget_kill(self: Any, *_: Any) -> None:
 
 def _typed_again(self: Any, attempt: Attempt, outcome: Typed) -> None:
     """Have what may stand in a terminal be typed a second time."""
-    _FAIL_TYPED(self, attempt, outcome._replace(typed=False))
+    del self.running[attempt.stop.agent, attempt.stop.session]
+    self._fail(attempt, revivals._GONE, reason=outcome.doubt)
 
 
 def _never_typed(self: Any, running: Any, session: Any) -> bool:
     """Have a prompt that another daemon may have typed be taken for one that it has not."""
     if running.typing is None and running.sent_at is None:
-        _FAIL_TYPED(self, running.attempt, Typed(False, False, "forgotten"))
+        _typed_again(self, running.attempt, Typed(False, False, "forgotten"))
         return False
     return _IS_TYPED(self, running, session)
 
@@ -172,7 +173,6 @@ _LOAD = Ledger._load
 _STOP: Any = vars(Case)["stop"]
 _METHOD: Any = vars(Case)["method"].func
 _OBSERVE = revivals.Revivals.observe
-_FAIL_TYPED = revivals.Revivals._fail_typed
 _IS_TYPED = revivals.Revivals._is_typed
 _EVERY_KIND = frozenset(Kind)
 

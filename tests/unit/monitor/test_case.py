@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import (
+    SELF_RESUME,
     TOO_FAR,
     UNSTATED,
     Case,
@@ -407,6 +408,46 @@ class MethodTests(SynchronousTestCase):
                 case.session.is_interactive = True
                 found = assess(case)
                 self.assertEqual((found.method, found.held), (method, reason))
+
+
+class TypingTests(SynchronousTestCase):
+    """When a prompt is typed, and whether it is at all."""
+
+    def setUp(self) -> None:
+        self.patch(settings_module, "TYPES", True)
+
+    def case(self, **changes: Any) -> Case:
+        revive = {"claude": HomeRevival(("a", "{id}"), type_into=True)}
+        return free(**{"revive": revive, "owner": Owner.PROGRAM, **changes})
+
+    def test_only_for_an_open_program_at_a_limit_of_a_home_that_is_kept(self) -> None:
+        for changes, types in (
+            ({}, True),
+            ({"given_up": True}, True),
+            ({"due": NOW + 100}, True),
+            ({"owner": Owner.GONE}, False),
+            ({"owner": Owner.SERVER}, False),
+            ({"kind": Kind.TRANSIENT}, False),
+            ({"ending": None}, False),
+            ({"kept": {}}, False),
+            ({"running": RUNNING}, False),
+            ({"revive": {"claude": HomeRevival(("a", "{id}"))}}, False),
+        ):
+            with self.subTest(**changes):
+                self.assertEqual(self.case(**changes).types, types)
+
+    def test_not_before_the_program_has_had_its_time_nor_before_it_is_due(self) -> None:
+        for goes_on, owner, planned, at in (
+            (True, Owner.PROGRAM, NOW + 90, NOW + SELF_RESUME),
+            (True, Owner.PROGRAM, NOW + SELF_RESUME + 1, NOW + SELF_RESUME + 1),
+            (False, Owner.PROGRAM, NOW + 90, NOW + 90),
+            (True, Owner.GONE, NOW + 90, NOW + 90),
+        ):
+            with self.subTest(goes_on=goes_on, owner=owner, planned=planned):
+                case = self.case(due=planned, owner=owner)
+                verdict = replace(case.session.verdict, reset=NOW, goes_on=goes_on)
+                case.session.verdict = verdict
+                self.assertEqual(case.due, at)
 
 
 class TypedTests(SynchronousTestCase):

@@ -520,8 +520,8 @@ class HomeTests(SynchronousTestCase):
             self.assertEqual(AGENT.home({"HOME": "/h", **given}), "/h/.claude")
 
 
-class OwnerTests(SynchronousTestCase):
-    """Whether the session's process lives, by registry and processes."""
+class RegistryTestCase(SynchronousTestCase):
+    """A home with entries of processes."""
 
     def setUp(self) -> None:
         self.home = self.mktemp()
@@ -534,6 +534,10 @@ class OwnerTests(SynchronousTestCase):
         value = {"pid": pid, "sessionId": SESSION, "cwd": "/", "procStart": "777", **more}
         with open(os.path.join(self.home, "sessions", f"{pid}.json"), "wb") as file:
             file.write(json.dumps(value).encode() if content is None else content)
+
+
+class OwnerTests(RegistryTestCase):
+    """Whether the session's process lives, by registry and processes."""
 
     def owner(self, *living: Process) -> Owner:
         snapshot = Snapshot({process.pid: process for process in living})
@@ -884,7 +888,9 @@ class InputLineTests(SynchronousTestCase):
             ({"status": "busy\n"}, "it does not say that it is idle (its status: busy\\n)"),
             ({"status": None}, "it does not say that it is idle (its status: unknown)"),
             ({"kind": "bg"}, "it is a session in the background"),
+            # A kill has left the entry, and another process has its pid by now.
             ({"procStart": "778"}, "its program is not in the registry"),
+            ({"procStart": None}, "its program is not in the registry"),
             ({"sessionId": "other"}, "its program is not in the registry"),
         ):
             self.entry(**more)

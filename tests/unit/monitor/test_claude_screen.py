@@ -7,6 +7,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor.agents import claude_screen
 from palingenesis.monitor.agents.claude_screen import (
     LEAST_HEIGHT,
     LEAST_WIDTH,
@@ -290,6 +291,11 @@ class VimTests(SynchronousTestCase):
             with open(path, "w", encoding="ascii") as file:
                 file.write('{"editorMode": "normal"}')
             self.assertFalse(self.uses(), path)
+
+    def test_settings_of_the_machine(self) -> None:
+        path = "/etc/claude-code/managed-settings.json"
+        self.patch(claude_screen, "_names_vim", path.__eq__)
+        self.assertTrue(self.uses())
 
     def test_settings_that_are_a_link(self) -> None:
         with open(f"{self.project}/real", "w", encoding="ascii") as file:

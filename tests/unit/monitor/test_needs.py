@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.cli.open_programs import open_program
+from palingenesis.monitor import settings as settings_module
+from palingenesis.monitor.case import SELF_RESUME
+from palingenesis.monitor.gate import assess
 from palingenesis.monitor.judge import LOOK
-from palingenesis.words import Kind, Owner
+from palingenesis.monitor.ledger import Attempt
+from palingenesis.monitor.needs import needs
+from palingenesis.monitor.settings import HomeRevival
+from palingenesis.words import Kind, Method, Owner
 from tests.unit.monitor.fake_world import FakeOwners
+from tests.unit.monitor.test_case import NOW, RUNNING, free
 from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
 
@@ -148,6 +158,66 @@ class NeedsTests(MonitorTestCase):
         self.world.write("s", Kind.REFUSED)
         self.pass_time(60)
         self.assert_needs(None)
+
+
+class StuckTests(SynchronousTestCase):
+    """Whether an open program is let be after its limit, by its method and what holds it."""
+
+    def needs(self, revival: HomeRevival, owner: Owner | None, **changes: Any) -> str | None:
+        self.patch(settings_module, "TYPES", True)
+        seen = {each: changes.pop(each, None) for each in ("doubt", "is_queued")}
+        case = free(revive={"claude": revival}, owner=owner, **changes)
+        session = case.session
+        session.doubt, session.is_queued = seen["doubt"], bool(seen["is_queued"])
+        session.is_interactive = True
+        session.verdict = replace(session.verdict, reset=NOW - SELF_RESUME - 1)
+        return needs(case, assess(case))
+
+    def test_each_method(self) -> None:
+        command = HomeRevival(("a", "{id}"))
+        queue, types = replace(command, queue=("b", "{id}")), replace(command, type_into=True)
+        stuck = "its open program does not go on"
+        later: dict[str, Any] = {"hours": (22 * 60, 8 * 60), "clock": 12 * 60}
+        for revival, owner, changes, need in (
+            (command, Owner.PROGRAM, {}, stuck),
+            (command, Owner.SERVER, {}, stuck),
+            (command, Owner.GONE, {}, None),
+            (command, None, {}, None),
+            (command, Owner.PROGRAM, {"kind": Kind.TRANSIENT}, None),
+            (queue, Owner.PROGRAM, {}, None),
+            (queue, Owner.PROGRAM, later, None),
+            (queue, Owner.PROGRAM, {"is_queued": True}, stuck),
+            (types, Owner.PROGRAM, {}, None),
+            (types, Owner.PROGRAM, later, None),
+            (types, Owner.PROGRAM, {"doubt": "it is suspended"}, f"{stuck}: it is suspended"),
+            # What was in doubt of a program says nothing of a server.
+            (types, Owner.SERVER, {"doubt": "it is suspended"}, stuck),
+            (types, Owner.GONE, {"doubt": "it is suspended"}, None),
+        ):
+            with self.subTest(methods=revival.methods, owner=owner, **changes):
+                self.assertEqual(self.needs(revival, owner, **changes), need)
+
+
+class MessageTests(SynchronousTestCase):
+    def test_when_a_message_was_not_taken(self) -> None:
+        later = SELF_RESUME + 1
+        for method, key, owner, seconds, called in (
+            (Method.QUEUE, "key", Owner.PROGRAM, later, True),
+            (Method.QUEUE, "key", Owner.SERVER, later, True),
+            (Method.QUEUE, "key", Owner.UNKNOWN, later, True),
+            (Method.QUEUE, "key", Owner.GONE, later, False),
+            (Method.QUEUE, "key", None, later, False),
+            (Method.QUEUE, "key", Owner.PROGRAM, SELF_RESUME - 1, False),
+            (Method.QUEUE, "of another stop", Owner.PROGRAM, later, False),
+            (None, "key", Owner.PROGRAM, later, False),
+        ):
+            with self.subTest(method=method, key=key, owner=owner, seconds=seconds):
+                case = free(owner=owner, running=RUNNING)
+                stop = replace(RUNNING.attempt.stop, key=key)
+                case.history.open = Attempt(stop, 1, NOW - seconds, method=method)
+                case.session.is_queued = True
+                need = "its message waits in the queue" if called else None
+                self.assertEqual(needs(case, assess(case)), need)
 
 
 class WatchOnlyTests(MonitorTestCase):

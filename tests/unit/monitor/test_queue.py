@@ -9,6 +9,7 @@ from unittest import mock
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.forecast import Forecast, Outlook
 from palingenesis.monitor.ledger import Ledger
+from palingenesis.monitor.revive import QUICK
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Event, Kind, Owner
 from tests.unit.monitor.fake_world import Start
@@ -294,6 +295,14 @@ class NotTakenTests(QueueTestCase):
                 self.assertEqual(self.reasons("needs-you"), [words])
                 self.assertEqual(self.told("state", "needs"), ("reviving", words))
 
+    def test_nobody_is_called_for_a_message_that_was_taken(self) -> None:
+        self.begun(queued=False)
+        for _ in range(10):
+            self.prompted(None)
+            self.pass_time(100)
+        self.assertEqual(self.told("state", "needs"), ("reviving", None))
+        self.assertEqual(self.reasons("needs-you"), [])
+
     def test_nobody_is_called_while_a_command_is_to_follow(self) -> None:
         self.begun()
         self.pass_time(560)
@@ -542,6 +551,20 @@ class HandOverCommandTests(QueueTestCase):
         self.world.starts[-1].revival.finish(0)
         self.pass_time(5)
         self.assertEqual(self.story()[-1], "failed")
+
+    def test_nothing_was_handed_over_if_it_ran_for_long(self) -> None:
+        """Only a command that ends within seconds hands over: what has it then is a person's."""
+        for seconds, event in ((QUICK - 8, "started"), (QUICK + 4, "failed")):
+            with self.subTest(seconds=seconds):
+                self.setUp()
+                self.limited(30, agent="codex")
+                self.pass_until_started()
+                revival = self.world.starts[-1].revival
+                self.pass_time(seconds)
+                self.open(Owner.SERVER, interactive=False)
+                revival.finish(0)
+                self.pass_time(5)
+                self.assertEqual(self.story()[-1], event)
 
     def test_the_user_ends_a_session_that_was_handed_over(self) -> None:
         self.handed_over()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +14,15 @@ from palingenesis.cli.open_programs import open_program
 from palingenesis.monitor import service
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
+from palingenesis.monitor.homes import Home
 from palingenesis.monitor.judge import LOOK
 from palingenesis.monitor.revivals import GONE, RECORD, RETRY_OF_ONE
 from palingenesis.monitor.service import SteeringError
+from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Owner
 from tests.programs.nights import Writes
-from tests.unit.monitor.fake_world import FakeTyping
+from tests.unit.monitor.fake_world import FakeTyping, home_of
 from tests.unit.monitor.test_service import SETTINGS, ClockWithThreads, MonitorTestCase
 
 COMMAND = ("claude", "-p", "--resume", "{id}", "{prompt}")
@@ -231,6 +234,48 @@ class SilentTerminalTests(TypingTestCase):
         self.assertEqual(self.told("state", id="t"), ("reviving",))
         self.assertIn("does not answer", str(self.told("doubt", id="s")))
         self.assertEqual((len(self.hung), self.world.typings), (1, []))
+
+
+class AskingTests(TypingTestCase):
+    """How often, and of which programs, it is asked whether a prompt can be typed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[float] = []
+        found = self.world.doubt_of_typing
+
+        def ask(home: Home, session: Identity) -> str | None:
+            self.asked.append(self.now())
+            return found(home, session)
+
+        self.world.doubt_of_typing = ask  # type: ignore[method-assign]
+
+    def test_a_doubt_is_asked_for_at_most_every_half_minute(self) -> None:
+        self.world.doubts["s"] = "its pane is in copy mode"
+        self.limited(RESET)
+        self.pass_time(RESET + 1000)
+        self.assertGreater(len(self.asked), 20)
+        for before, after in pairwise(self.asked):
+            self.assertGreaterEqual(after - before, LOOK)
+
+    def test_only_of_a_program_is_it_asked(self) -> None:
+        only_typed = HomeRevival(type_into=True, prompt="go on")
+        self.monitor.configure(replace(self.settings, revive={"claude": only_typed}))
+        for owner in (Owner.UNKNOWN, Owner.SERVER, Owner.GONE):
+            self.open(owner)
+            self.limited(RESET)
+            self.pass_time(RESET + 100)
+            self.assertEqual(self.told("owner"), (owner.value,))
+            self.assertEqual(self.asked, [])
+
+    def test_only_by_the_daemon_that_keeps_its_home(self) -> None:
+        other = self.world.view()
+        other.home_locks.take([home_of("claude")])
+        self.world.holders["/home/.claude"] = other.home_locks
+        self.limited(RESET)
+        self.pass_time(RESET + 100)
+        self.assertEqual(self.told("held"), ("not-the-keeper",))
+        self.assertEqual(self.asked, [])
 
 
 class AskedTests(TypingTestCase):
