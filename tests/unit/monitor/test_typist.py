@@ -200,27 +200,27 @@ class EnterTests(SynchronousTestCase):
     def typed(self, typist: StagedTypist) -> Typed:
         return typist.type("go on", lambda: None)
 
-    def test_it_is_pressed_once_the_screen_is_at_rest(self) -> None:
+    def test_enter_is_pressed_once_the_screen_is_at_rest(self) -> None:
         # One look at the empty line, and five while the screen comes to rest.
         typist = StagedTypist((2, 3, 4, 5, 7, 7))
         self.assertEqual(self.typed(typist), Typed(True, True))
         self.assertEqual(typist.tmux.keys, ["go on", "Enter"])
         self.assertEqual(typist.columns, [7])
 
-    def test_it_is_not_pressed_while_the_screen_changes(self) -> None:
+    def test_enter_is_not_pressed_while_the_screen_changes(self) -> None:
         self.patch(typist_module, "STANDING", 0.02)
         typist = StagedTypist(tuple(range(100_000)))
         told = self.typed(typist)
         self.assertEqual(told, Typed(True, False, "its screen does not come to rest"))
         self.assertEqual(typist.tmux.keys, ["go on"])
 
-    def test_it_may_have_been_pressed_if_nothing_answers(self) -> None:
+    def test_enter_may_have_been_pressed_if_nothing_answers(self) -> None:
         typist = StagedTypist((2, 7))
         typist.tmux.takes = None
         self.assertEqual(self.typed(typist), Typed(True, True))
         self.assertEqual(typist.tmux.keys, ["go on", "Enter"])
 
-    def test_it_was_not_pressed_if_the_pane_has_changed(self) -> None:
+    def test_enter_was_not_pressed_if_the_pane_has_changed(self) -> None:
         self.patch(typist_module, "STANDING", 0.02)
         typist = StagedTypist((2, 7))
         typist.tmux.takes = False
@@ -264,12 +264,12 @@ class AnswerTests(SynchronousTestCase):
         self.patch(machine, "run", lambda *_, **__: answer)
         return Tmux(LOOK.place, {}).look()
 
-    def test_it_is_understood(self) -> None:
+    def test_an_answer_that_is_understood(self) -> None:
         pane = self.look(*self.PARTS)
         self.assertEqual((pane.state, pane.pid), (PANE.state, 4000))
         self.assertEqual((pane.server, pane.terminal, pane.command), (300, "pts/3", "claude"))
 
-    def test_it_is_not_understood(self) -> None:
+    def test_answers_that_are_not_understood(self) -> None:
         pane, session, clients, rows = self.PARTS
         for parts in (
             (pane.replace("|24|", "||"), session, clients, rows),
