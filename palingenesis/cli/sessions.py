@@ -224,9 +224,9 @@ def advice(sessions: Sequence[dict[str, Any]]) -> list[str]:
             if not goes_on(session):
                 return ["", f"continue it there: {what_has_it(session)}"]
         elif (line := _line(session)) is not None:
-            is_free = session.get(Key.OWNER) == Owner.GONE
-            unless = "" if is_free else ", unless its program is open"
-            return ["", f"continue it yourself{unless}: {line}"]
+            if session.get(Key.OWNER) == Owner.GONE:
+                return ["", f"continue it yourself: {line}"]
+            return ["", "continue it yourself, unless its program is open:", line]
     return []
 
 

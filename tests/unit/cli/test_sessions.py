@@ -142,13 +142,21 @@ class AdviceTests(SynchronousTestCase):
 
     def test_nobody_is_told_to_start_a_second_program(self) -> None:
         line = "cd /srv/app && claude --resume 11111111-aaaa"
-        unless = f"yourself, unless its program is open: {line}"
+        unless = ["continue it yourself, unless its program is open:", line]
         for owner, who, told in (
-            ("program", "pid 42 (claude) at pts/3", "there: its program is open (pid 42, pts/3)"),
-            ("server", "Claude's server, pid 7", "there: Claude's server, pid 7, has it"),
+            (
+                "program",
+                "pid 42 (claude) at pts/3",
+                ["continue it there: its program is open (pid 42, pts/3)"],
+            ),
+            (
+                "server",
+                "Claude's server, pid 7",
+                ["continue it there: Claude's server, pid 7, has it"],
+            ),
             ("unknown", "pid 7 hides what it does", unless),
             (None, None, unless),
-            ("gone", None, f"yourself: {line}"),
+            ("gone", None, [f"continue it yourself: {line}"]),
         ):
             for state, kind, held in (
                 ("stopped", "asking", None),
@@ -159,7 +167,7 @@ class AdviceTests(SynchronousTestCase):
                 with self.subTest(owner=owner, state=state):
                     known = {"state": state, "kind": kind, "held": held, "method": "queue"}
                     stopped = session(owner=owner, who=who, **known)
-                    self.assertEqual(advice([stopped]), ["", f"continue it {told}"])
+                    self.assertEqual(advice([stopped]), ["", *told])
 
     def test_an_open_program_that_is_given_the_prompt_goes_on_by_itself(self) -> None:
         for method in ("queue", "type_into"):

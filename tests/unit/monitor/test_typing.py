@@ -453,7 +453,7 @@ class UntypedTests(TypingTestCase):
         self.begun().finish(doubt, typed=False)
         self.pass_time(5)
 
-    def test_it_is_tried_again_after_a_while(self) -> None:
+    def test_an_untyped_prompt_is_tried_again_after_a_while(self) -> None:
         self.untyped()
         self.assertEqual(
             self.told("state", "held", "doubt", "attempts"),
@@ -468,7 +468,7 @@ class UntypedTests(TypingTestCase):
         self.pass_time(5)
         self.assertEqual(self.story()[-2:], ["intent", "started"])
 
-    def test_it_costs_no_attempt_and_no_start_of_the_hour(self) -> None:
+    def test_an_untyped_prompt_costs_no_attempt_and_no_start_of_the_hour(self) -> None:
         self.limited(RESET)
         for number in range(1, 3 * self.settings.attempts):
             self.pass_time(RETRY_OF_ONE + LOOK + 200, step=5)
