@@ -239,37 +239,40 @@ class Kernel:
             others can, is protected by the system, and is no daemon that our user has started.
         """
         own = os.getpid()
-        return self._find(lambda pid: self._listens(pid, path) and pid != own)
+        return next(self._find(lambda pid: self._listens(pid, path) and pid != own), None)
 
     def holder(self, path: str) -> Process | None:
         """
-        Find a process of our user that has a file open that is locked.
+        Find the process of our user that has a file open that is locked.
+
+        None if several have it open: which of them holds the lock, the kernel does not say.
 
         :raises OSError: as `listener` does, or if the file cannot be asked.
         """
         if not is_locked(path):
             return None
         wanted = os.stat(path)
-        return self._find(lambda pid: any(file.is_file(wanted) for file in self.files(pid)))
+        found = list(self._find(lambda pid: any(f.is_file(wanted) for f in self.files(pid))))
+        return found[0] if len(found) == 1 else None
 
-    def _find(self, is_wanted: Callable[[int], bool]) -> Process | None:
+    def _find(self, is_wanted: Callable[[int], bool]) -> Iterator[Process]:
         uid, own = os.geteuid(), os.getpid()
         failed: OSError | None = None
         others = 0
         for pid in self.pids():
             try:
                 process = self.process(pid)
-                if process.uid == uid:
-                    if is_wanted(pid):
-                        return process
-                    others += pid != own
+                found = process.uid == uid and is_wanted(pid)
             except ProcessLookupError:
                 continue
             except OSError as error:
                 failed = error
+                continue
+            others += process.uid == uid and (found or pid != own)
+            if found:
+                yield process
         if failed is not None and not others:
             raise failed
-        return None
 
     def _listens(self, pid: int, path: str) -> bool:
         for descriptor in self._descriptors(pid, _PROX_FDTYPE_SOCKET):

@@ -18,7 +18,7 @@ from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
 from palingenesis.client.errors import ClientError, NotRunning, is_chosen
 from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket, recorded_place
-from palingenesis.pathlock import holder
+from palingenesis.pathlock import holder, may_be_busy
 from palingenesis.paths import (
     STATE_VARIABLE,
     PathError,
@@ -246,7 +246,7 @@ def _interrupted(daemon: _Daemon) -> Exit:
 
 def _await_other(client: ControlClient, deadline: Deadline) -> int | None:
     """Wait for the reply of a daemon that holds the lock; None if none holds it."""
-    while holder(f"{client.path}.lock") is not None:
+    while holder(f"{client.path}.lock") is not None or may_be_busy(client.path):
         answer = _status(client)
         if isinstance(answer, int):
             return answer

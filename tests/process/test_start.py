@@ -108,7 +108,10 @@ class StartTests(ProcessTestCase):
             winner.wait_for_log("Listening on")
             self.assert_serves()
             for loser in ended:
-                self.assert_refused(loser, self.place.socket, f"pid {winner.pid} ")
+                self.assert_refused(loser, self.place.socket)
+                # On macOS, another one that looked at the lock at that moment hides the holder.
+                or_none = "|another process " if sys.platform == "darwin" else ""
+                self.assertRegex(loser.stderr, f"pid {winner.pid} {or_none}")
             winner.kill()
 
     def test_a_frozen_daemon_keeps_its_socket(self):

@@ -326,6 +326,13 @@ class HolderTests(SynchronousTestCase):
         assert holder is not None
         self.assertEqual(holder.pid, 42)
 
+    def test_of_several_that_have_it_open_none_is_named(self) -> None:
+        """Such as of two starts at once: the one that fails looks at the lock file too."""
+        self.patch(darwin, "is_locked", lambda _path: True)
+        opened = FakeProcess(files=((self.path, True),))
+        kernel = Kernel(FakeLibrary({42: opened, 43: opened}))
+        self.assertIsNone(kernel.holder(self.path))
+
     def test_a_file_that_is_open_and_not_locked_has_none(self) -> None:
         self.patch(darwin, "is_locked", lambda _path: False)
         self.assertIsNone(self.kernel.holder(self.path))
