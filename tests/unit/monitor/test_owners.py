@@ -159,7 +159,7 @@ class ProcTests(SynchronousTestCase):
         self.process(command="less\0/t/unlikely-77.jsonl\0")
         self.assertIsNone(self.look().mentioning("unlikely-77"))
 
-    def test_this_very_process_is_no_mention(self) -> None:
+    def test_the_daemon_itself_is_no_mention(self) -> None:
         self.process(os.getpid(), command="x\0unlikely-77\0")
         self.assertIsNone(self.look().mentioning("unlikely-77"))
 
