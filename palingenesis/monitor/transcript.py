@@ -147,7 +147,7 @@ class Transcript:
                 continue
             elif (cost := cost_of(line)) > budget:
                 if line.startswith(b"{"):
-                    yield Record(end, None, bytes(line[:BEGINNING]))
+                    yield Record(end, None, line[:BEGINNING])
             elif (value := _parsed(line)) is not None:
                 budget -= cost
                 yield Record(end, value)

@@ -62,7 +62,7 @@ class LedgerFile:
         except (OSError, StateError):
             old = b""
         self._size, self._header_size = len(content), content.find(b"\n") + 1
-        self._torn = bool(content) and not content.endswith(b"\n")
+        self._torn = content[-1:] not in (b"", b"\n")
         # If a rotation was cut short between its two files, they are the same.
         return [content] if content.startswith(old) else [old, content]
 

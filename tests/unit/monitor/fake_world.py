@@ -402,7 +402,9 @@ class FakeWorld(World):
         return self.typings[-1]
 
     def growth(self, home: Home, session: Identity, transcript: str) -> Growth:  # noqa: ARG002
-        file = self.files[transcript]
+        file = self.files.get(transcript)
+        if file is None:
+            return Growth((None, self.below.get(session.id)), 0.0)
         return Growth((file.generation, self.below.get(session.id)), file.written)
 
     def adopt(self, attempt: Attempt, command: Command | None) -> Revival | None:  # noqa: ARG002

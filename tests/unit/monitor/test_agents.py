@@ -371,17 +371,19 @@ class OwnWordsTests(SynchronousTestCase):
         f"/h/projects/-home-you-app/{SESSION}.jsonl",
         f"/h/sessions/2026/09/21/rollout-2026-09-21T05-00-00-{SESSION}.jsonl",
         f"/h/session-state/{SESSION}/events.jsonl",
+        f"/h/projects/-home-you-app/chats/{SESSION}.jsonl",
     )
+    NAMES = ("claude", "codex", "copilot", "qwen")
 
     def test_each_agent_knows_its_own_place(self) -> None:
-        for name, path in zip(("claude", "codex", "copilot"), self.PLACES, strict=True):
+        for name, path in zip(self.NAMES, self.PLACES, strict=True):
             found = [
                 AGENTS[name].is_own(each, Identity(SESSION, DIRECTORY)) for each in (path, "/h/x")
             ]
             self.assertEqual(found, [True, False], name)
 
     def test_a_command_line_that_names_a_transcript_names_its_session(self) -> None:
-        for name, path in zip(("claude", "codex", "copilot"), self.PLACES, strict=True):
+        for name, path in zip(self.NAMES, self.PLACES, strict=True):
             process = Process(42, "1", ("less", path), directory="/")
             snapshot = Snapshot({42: process}, look_at=lambda _, found=process: found)
             owners = AGENTS[name].owners("/nonexistent", snapshot)

@@ -24,7 +24,7 @@ from palingenesis.monitor.case import (
     newest_resets,
     share,
 )
-from palingenesis.monitor.gate import OVERRIDDEN, assess
+from palingenesis.monitor.gate import OVERRIDDEN, assess, shown_reason
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, History, Stop
 from palingenesis.monitor.revive import Command
@@ -134,6 +134,18 @@ HOLDING: dict[Reason, dict[str, Any]] = {
 class OrderOfReasonsTests(SynchronousTestCase):
     def test_nothing_holds_a_session_that_is_due_and_free(self) -> None:
         self.assertIsNone(held())
+
+    def test_a_person_is_shown_what_holds_a_session_when_it_is_due(self) -> None:
+        later = {"due": NOW + 600}
+        for facts, reason in (
+            ({}, None),
+            (later, Reason.NOT_DUE),
+            ({**later, "owner": Owner.PROGRAM}, Reason.OWNER_ALIVE),
+            ({**later, "unusable": "no directory"}, Reason.DIRECTORY),
+            ({"paused": True, "owner": Owner.PROGRAM}, Reason.PAUSED),
+            ({**later, "paused": True, "owner": Owner.PROGRAM}, Reason.PAUSED),
+        ):
+            self.assertEqual(shown_reason(free(**facts)), reason, facts)
 
     def test_each_reason_holds_alone(self) -> None:
         self.assertEqual(

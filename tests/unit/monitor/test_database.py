@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import database
 from palingenesis.monitor.database import Busy, Missing, TooLong, Unreadable
+from palingenesis.monitor.transcript import Stamp
 
 
 class DatabaseTests(SynchronousTestCase):
@@ -98,7 +99,39 @@ class DatabaseTests(SynchronousTestCase):
                 with self.writing("delete"):
                     pass
 
+        error = self.assertRaises(Busy, read)
+        self.assertEqual(error.reason, "it changed while it was read")
+
+    def test_a_database_in_the_place_of_another_voids_what_was_read(self) -> None:
+        self.killed()
+
+        def read() -> None:
+            with database.opened(self.path) as opened:
+                opened.rows("SELECT n FROM t")
+                shutil.copy(self.path, f"{self.path}.new")
+                os.replace(f"{self.path}.new", self.path)
+
         self.assertRaises(Busy, read)
+
+    def test_what_sqlite_says_is_told_in_words(self) -> None:
+        with self.writing():
+            pass
+        for code, kind, words in (
+            ("SQLITE_BUSY", Busy, "it is locked"),
+            ("SQLITE_LOCKED_SHAREDCACHE", Busy, "it is locked"),
+            ("SQLITE_READONLY_RECOVERY", Busy, "it is locked"),
+            ("SQLITE_INTERRUPT", Unreadable, "it takes too long to read"),
+            ("SQLITE_CORRUPT", Unreadable, "first line"),
+            (None, Unreadable, "first line"),
+        ):
+            for text, reason in (("first line\nsecond", words), ("x" * 300, words), ("", words)):
+                told = sqlite3.OperationalError(text)
+                told.sqlite_errorname = code  # type: ignore[assignment]
+                if words == "first line":
+                    reason = {"": "it is damaged", "x" * 300: "x" * 200}.get(text, words)
+                with mock.patch("sqlite3.connect", side_effect=told):
+                    error = self.assertRaises(Unreadable, self.numbers)
+                self.assertEqual((type(error), error.reason), (kind, reason))
 
     def test_a_log_that_appears_voids_what_was_read(self) -> None:
         with self.writing():
@@ -117,7 +150,7 @@ class DatabaseTests(SynchronousTestCase):
             self.assert_refused("not ended", Busy)
 
     def test_a_database_that_is_not_there(self) -> None:
-        self.assertRaises(Missing, self.numbers)
+        self.assert_refused("it is gone", Missing)
         self.assertEqual(self.state(), {})
 
     def test_what_is_no_database(self) -> None:
@@ -170,7 +203,8 @@ class DatabaseTests(SynchronousTestCase):
             connection.execute("UPDATE t SET text = ?", (long,))
             connection.commit()
             with database.opened(self.path) as opened:
-                self.assertRaises(TooLong, opened.rows, "SELECT text FROM t")
+                error = self.assertRaises(TooLong, opened.rows, "SELECT text FROM t")
+                self.assertEqual((error.reason, str(error)), ("a value is too long",) * 2)
                 self.assertEqual(opened.rows("SELECT n FROM t"), [(1,)])
 
     def test_text_that_is_none(self) -> None:
@@ -192,6 +226,16 @@ class DatabaseTests(SynchronousTestCase):
             ):
                 self.assertRaises(Unreadable, opened.rows, change)
         self.assertEqual(self.state(), before)
+
+    def test_the_stamps_are_those_of_the_database_and_its_log(self) -> None:
+        self.killed()
+        log = f"{self.path}-wal"
+        expected = tuple(Stamp.of(os.lstat(path)) for path in (self.path, log))
+        self.assertEqual(database.stamps(self.path), expected)
+        os.remove(log)
+        self.assertEqual(database.stamps(self.path), (expected[0], None))
+        os.remove(self.path)
+        self.assertEqual(database.stamps(self.path), (None, None))
 
 
 class CheckTests(SynchronousTestCase):

@@ -6,8 +6,9 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor import homes
-from palingenesis.monitor.homes import Home, HomeLock, HomeLocks
+from palingenesis.monitor import homes, machine
+from palingenesis.monitor.agents import AGENTS
+from palingenesis.monitor.homes import Home, HomeLock, HomeLocks, default_homes
 from palingenesis.monitor.mounts import Mount
 from tests.support.needs import needs_linux
 
@@ -17,6 +18,12 @@ class HomeTests(SynchronousTestCase):
         self.assertEqual(Home("claude", "claude", "/a").environment, {})
         named = Home("work", "claude", "/a", is_named=True)
         self.assertEqual(named.environment, {"CLAUDE_CONFIG_DIR": "/a"})
+
+    def test_each_agent_has_a_default_home(self) -> None:
+        found = default_homes({"HOME": "/h", "CODEX_HOME": "/x"})
+        self.assertEqual(found.keys(), AGENTS.keys())
+        self.assertEqual(found["codex"], Home("codex", "codex", "/x"))
+        self.assertEqual(found["claude"], Home("claude", "claude", "/h/.claude"))
 
     def test_a_transcript_is_in_the_home_above_it(self) -> None:
         home = Home("claude", "claude", "/home/.claude")
@@ -65,6 +72,32 @@ class HomeLockTests(SynchronousTestCase):
         self.assertEqual(second.keeper_of(self.home), os.getpid())
         expected = f"another daemon (pid {os.getpid()}) keeps it"
         self.assertIn(expected, second.warning_of(self.home) or "")
+
+    @needs_linux
+    def test_a_keeper_that_the_kernel_does_not_name_is_another_daemon(self) -> None:
+        first, second = self.locks(), self.locks()
+        first.take([self.home])
+        table = machine.table
+        self.patch(machine, "table", lambda path: None if "locks" in path else table(path))
+        second.take([self.home])
+        warning = f"{self.directory}: another daemon keeps it"
+        self.assertEqual(second.warning_of(self.home), warning)
+        self.assertIsNone(second.keeper_of(self.home))
+
+    def test_a_home_that_is_gone_is_let_go(self) -> None:
+        locks = self.locks()
+        before = os.listdir("/dev/fd")
+        locks.take([self.home])
+        os.rmdir(self.directory)
+        locks.take([self.home])
+        self.assertIsNone(locks.keeper_of(self.home))
+        self.assertEqual(os.listdir("/dev/fd"), before)
+
+    def test_a_home_that_is_refused_leaves_no_descriptor_open(self) -> None:
+        self.locks().take([self.home])
+        before = os.listdir("/dev/fd")
+        self.locks().take([self.home])
+        self.assertEqual(os.listdir("/dev/fd"), before)
 
     def test_nothing_is_written_into_the_home(self) -> None:
         os.chmod(self.directory, 0o500)

@@ -85,7 +85,7 @@ class KeeperTests(KeeperTestCase):
 class OtherDaemonTests(SynchronousTestCase):
     """Daemons of the user with another state directory, by the lock that each has open."""
 
-    def daemon(self, *arguments: str, pid: int = 77, lock: str = "/other/keeper.lock") -> Process:
+    def process(self, *arguments: str, pid: int = 77, lock: str = "/other/keeper.lock") -> Process:
         files = os.path.join(os.path.abspath(self.mktemp()), "fd")
         os.makedirs(files)
         os.symlink(lock, os.path.join(files, "5"))
@@ -95,16 +95,16 @@ class OtherDaemonTests(SynchronousTestCase):
         return list(other_daemons(Snapshot({process.pid: process}), "/state", home))
 
     def test_a_daemon_with_another_state_directory_is_named(self) -> None:
-        (line,) = self.lines(self.daemon())
+        (line,) = self.lines(self.process())
         self.assertIn("pid 77 keeps another state directory, /other:", line)
 
     def test_other_processes_are_no_such_daemon(self) -> None:
         for process in (
-            self.daemon(lock="/state/keeper.lock"),
-            self.daemon(lock="/other/another.lock"),
-            self.daemon("/x/twistd", "web"),
-            self.daemon("vim", "palingenesis"),
-            self.daemon(pid=os.getpid()),
+            self.process(lock="/state/keeper.lock"),
+            self.process(lock="/other/another.lock"),
+            self.process("/x/twistd", "web"),
+            self.process("vim", "palingenesis"),
+            self.process(pid=os.getpid()),
         ):
             self.assertEqual(self.lines(process), [], process)
 
@@ -117,10 +117,10 @@ class OtherDaemonTests(SynchronousTestCase):
             (None, "/h", 1),
         ):
             self.patch(keeper_module, "environment_of", {77: environment}.get)
-            self.assertEqual(len(self.lines(self.daemon(), home)), count, (environment, home))
+            self.assertEqual(len(self.lines(self.process(), home)), count, (environment, home))
 
     def test_a_daemon_that_hides_its_files_is_left_out(self) -> None:
-        process = self.daemon()
+        process = self.process()
         assert process.files is not None
         os.unlink(os.path.join(process.files, "5"))
         os.rmdir(process.files)

@@ -360,6 +360,8 @@ class RecordedTests(LedgerTestCase):
             [each.event for each in seen],
             [Event.INTENT, Event.STARTED, Event.FAILED, Event.KEPT],
         )
+        for ledger in (self.ledger, self.opened()):
+            self.assertEqual(ledger.sums.entries, 4)
 
     def test_a_home_is_kept_from_the_time_of_its_entry_on(self) -> None:
         self.ledger.kept("/h")

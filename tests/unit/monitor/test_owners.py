@@ -3,6 +3,9 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from dataclasses import replace
+from typing import Any
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,7 +159,7 @@ class ProcTests(SynchronousTestCase):
         self.process(command="less\0/t/unlikely-77.jsonl\0")
         self.assertIsNone(self.look().mentioning("unlikely-77"))
 
-    def test_this_very_process_is_no_mention(self) -> None:
+    def test_the_daemon_itself_is_no_mention(self) -> None:
         self.process(os.getpid(), command="x\0unlikely-77\0")
         self.assertIsNone(self.look().mentioning("unlikely-77"))
 
@@ -263,6 +266,127 @@ class ReachTests(SynchronousTestCase):
     def test_a_file_in_no_directory(self) -> None:
         self.assertFalse(Snapshot({}, mounts=()).sees_all_of("/nonexistent/x"))
 
+    @needs_linux
+    def test_why_not_every_process_is_seen(self) -> None:
+        device = os.stat(os.path.dirname(__file__)).st_dev
+        mounts = (Mount("/", "ext4", device),)
+        shared = (Mount("/", "nfs4", device),)
+        for snapshot, why in (
+            (Snapshot({}, mounts=mounts), None),
+            (Snapshot(None, mounts=mounts), "the processes of this machine cannot be listed"),
+            (
+                Snapshot({}, mounts=mounts, hidden=True),
+                "the processes of other users are hidden (hidepid of /proc)",
+            ),
+            (Snapshot({}), "the file systems of this machine cannot be listed"),
+            (
+                Snapshot({}, mounts=mounts, isolated=True),
+                "programs outside of this container may share its directory",
+            ),
+            (Snapshot({}, mounts=shared), "other machines may share its file system"),
+        ):
+            self.assertEqual(snapshot.blindness(__file__), why)
+        unread = "/nonexistent cannot be read: No such file or directory"
+        self.assertEqual(Snapshot({}).blindness("/nonexistent/x"), unread)
+
+
+class LivingTests(SynchronousTestCase):
+    """Which process a pid names in a snapshot."""
+
+    def test_a_process_that_was_not_read_whole_is_looked_at(self) -> None:
+        brief = Process(42, None, ("vim",), is_whole=False, is_ours=False)
+        whole = Process(42, "1", ("vim",), leader=40)
+        snapshot = Snapshot({42: brief, 43: Process(43, "2")}, look_at={42: whole}.get)
+        self.assertEqual(snapshot.process(42), replace(whole, is_ours=False))
+        self.assertEqual(snapshot.process(43), Process(43, "2"))
+        self.assertIsNone(snapshot.process(44))
+
+    def test_another_user_s_process_is_not_listed_but_may_live(self) -> None:
+        look_at = {44: Process(44, "1")}.get
+        for complete, living in ((False, [True, True, False]), (True, [True, False, False])):
+            snapshot = Snapshot({42: Process(42, "1")}, look_at=look_at, complete=complete)
+            self.assertEqual([snapshot.has(pid) for pid in (42, 44, 45)], living)
+        snapshot = Snapshot({}, look_at=look_at)
+        self.assertEqual(snapshot.process(44), Process(44, "1", is_ours=False))
+        self.assertFalse(Snapshot(None, complete=True).has(42))
+
+    def test_a_process_of_our_own_command_is_none(self) -> None:
+        process = Process(42, "1", leader=40)
+        self.assertIsNone(Snapshot({42: process}, commands={40}).process(42))
+        self.assertEqual(Snapshot({42: process}, commands={42}).process(42), process)
+
+    def test_a_process_that_names_a_session_and_has_ended_since_counts(self) -> None:
+        brief = Process(42, None, ("vim", "unlikely-77"), is_whole=False)
+        self.assertEqual(Snapshot({42: brief}).mentioning("unlikely-77"), brief)
+        whole = Process(42, "1", ("vim", "unlikely-77"), leader=40)
+        look_at = {42: whole}.get
+        snapshot = Snapshot({42: brief}, look_at=look_at)
+        self.assertEqual(snapshot.mentioning("other", "unlikely-77"), whole)
+        ours = Snapshot({42: brief}, look_at=look_at, commands={40})
+        self.assertIsNone(ours.mentioning("unlikely-77"))
+
+
+class WorkTests(SynchronousTestCase):
+    """Whether a program has a session by what it does."""
+
+    def setUp(self) -> None:
+        self.here = os.path.abspath(self.mktemp())
+        self.files = os.path.join(self.here, "fd")
+        os.makedirs(self.files)
+        self.transcript = os.path.join(self.here, "s.jsonl")
+        with open(self.transcript, "w"):
+            pass
+        os.symlink(self.transcript, os.path.join(self.files, "3"))
+
+    def witness(self, place: str = "/work", /, **more: Any) -> Witness:
+        process = Process(42, "1", ("claude",), **{"directory": "/else", **more})
+        mounts = (Mount("/", "ext4"),)
+        return Snapshot({42: process}, mounts=mounts).running(CLAUDE, [place], self.transcript)
+
+    def test_a_program_in_the_directory_has_it(self) -> None:
+        for directory, owner in (("/else", Owner.PROGRAM), ("/work", Owner.GONE)):
+            self.assertEqual(self.witness(directory).owner, owner)
+
+    @needs_linux
+    def test_a_program_that_writes_the_transcript_has_it(self) -> None:
+        self.assertEqual(self.witness(files=self.files).pid, 42)
+        self.assertEqual(self.witness(files=self.files, is_ours=False).owner, Owner.GONE)
+        os.unlink(os.path.join(self.files, "3"))
+        self.assertEqual(self.witness(files=self.files).owner, Owner.GONE)
+        other = os.path.join(self.here, "other", "s.jsonl")
+        os.mkdir(os.path.dirname(other))
+        with open(other, "w"):
+            pass
+        os.symlink(other, os.path.join(self.files, "4"))
+        self.assertEqual(self.witness(files=self.files).owner, Owner.GONE)
+
+    @needs_linux
+    def test_a_program_that_hides_what_it_does_is_unknown(self) -> None:
+        hides = "pid 42 (claude) hides what it does"
+        for more in ({"directory": None}, {"files": self.transcript}):
+            self.assertEqual(self.witness(**more), Witness.unknown(hides))
+        self.assertEqual(self.witness(directory=None, is_ours=False).owner, Owner.GONE)
+
+    @needs_linux
+    def test_a_directory_that_cannot_be_looked_at_is_unknown(self) -> None:
+        loop = os.path.join(self.here, "loop")
+        os.symlink("loop", loop)
+        may_be = "pid 42 (claude) may be in its directory, which cannot be looked at"
+        self.assertEqual(self.witness(loop, link=self.here), Witness.unknown(may_be))
+
+    def test_without_a_list_of_processes_every_owner_is_unknown(self) -> None:
+        witness = Snapshot(None).running(CLAUDE, ["/work"])
+        why = "the processes of this machine cannot be listed"
+        self.assertEqual(witness, Witness.unknown(why))
+
+    def test_files_are_listed_once_a_process(self) -> None:
+        process = Process(42, "1", files=self.files)
+        snapshot = Snapshot({42: process})
+        with mock.patch.object(Process, "open_files", return_value={}) as listed:
+            for _ in range(2):
+                self.assertIs(snapshot.writes_to(process, self.transcript), False)
+        self.assertEqual(listed.call_count, 1)
+
 
 class LockTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -288,6 +412,24 @@ class LockTests(SynchronousTestCase):
     @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_a_container_does_not_see_the_locks_of_others(self) -> None:
         self.assertEqual(self.holder(isolated=True), Owner.UNKNOWN)
+
+    @needs_linux
+    def test_what_holds_a_lock_is_named_if_it_is_seen(self) -> None:
+        process = Process(42, "1", ("codex",))
+        for pid, found in ((42, 42), (43, None), (0, None)):
+            lock = Lock(self.status.st_dev, self.status.st_ino, pid)
+            snapshot = Snapshot({42: process, 0: process}, frozenset({lock}))
+            witness = snapshot.holder(self.path)
+            self.assertEqual((witness.owner, witness.pid), (Owner.PROGRAM, found))
+
+    @needs_linux
+    def test_why_nobody_knows_what_holds_a_lock(self) -> None:
+        unlisted = Witness.unknown("the locks of this machine cannot be listed")
+        self.assertEqual(Snapshot({}).holder(self.path), unlisted)
+        self.assertEqual(Snapshot({}).holder(f"{self.path}.none"), NOTHING)
+        other = Lock(self.status.st_dev + 1, self.status.st_ino)
+        may_be = Witness.unknown(f"{self.path} may be locked")
+        self.assertEqual(Snapshot({}, frozenset({other})).holder(self.path), may_be)
 
     def test_a_lock_file_that_cannot_be_looked_at(self) -> None:
         self.path = os.path.join(self.path, "x")

@@ -126,6 +126,20 @@ class VerdictTests(SynchronousTestCase):
         self.assertIsNone(self.verdict(huge, stop).last_prompt)
         self.assertEqual(self.verdict(CALL, RESULT, stop).last_prompt, "please do the work")
 
+    def test_the_key_is_the_record_s_id_if_that_is_one(self) -> None:
+        self.assertEqual(self.verdict(REPLY).key, REPLY["uuid"])
+        for key in ("", "short", "x" * 65, "../../etc", 5, None):
+            self.assertRegex(self.verdict({**REPLY, "uuid": key}).key, r"\A@[0-9]+\Z")
+
+    def test_calls_and_results_are_progress_and_a_prompt_is_none(self) -> None:
+        for record, progress, calling in (
+            (CALL, AT, True),
+            (RESULT, AT, False),
+            (PROMPT, None, False),
+        ):
+            verdict = self.verdict(record)
+            self.assertEqual((verdict.progress, verdict.calling), (progress, calling), record)
+
     def test_values_of_another_type(self) -> None:
         for value in ({"type": 1}, {"type": "system", "systemPayload": 1}, said("user", 1, "x")):
             self.assertIn(self.verdict(REPLY, value).kind, (None, Kind.FINISHED))

@@ -79,6 +79,20 @@ class FactsTests(SynchronousTestCase):
         (failed,) = night_of(entries)["failed"]
         self.assertEqual(failed["cause"], "a usage limit (exit status 1)")
 
+    def test_a_failure_has_its_exit_status_in_words(self) -> None:
+        for status, cause in (
+            (3, "exit status 3"),
+            (-9, "signal 9"),
+            (None, "its exit status is unknown"),
+        ):
+            entries = [
+                entry("s", 1, Event.STOPPED, kind=Kind.LIMIT, due=BEGIN),
+                entry("s", 1, Event.STARTED, attempt=1),
+                entry("s", 2, Event.FAILED, attempt=1, exit=status),
+            ]
+            (failed,) = night_of(entries)["failed"]
+            self.assertEqual(failed["cause"], cause)
+
     def test_a_start_that_could_not_be_has_its_reason_and_no_output(self) -> None:
         failed = entry("api", 7, Event.FAILED, attempt=1, reason="not started: no process")
         told = night_of([*staged_night(), failed])["failed"]

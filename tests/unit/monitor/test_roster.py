@@ -5,6 +5,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.monitor import roster as roster_module
 from palingenesis.monitor.roster import Roster
 from palingenesis.monitor.times import Times
 from palingenesis.words import Kind
@@ -41,6 +42,32 @@ class GrowthTests(SynchronousTestCase):
         self.assertIs(roster.sessions["claude", "s"], found)
         world.files.clear()
         self.assertIsNone(roster.refresh(found))
+
+
+class MemoryTests(SynchronousTestCase):
+    """Which sessions are forgotten if there are many."""
+
+    def setUp(self) -> None:
+        self.patch(roster_module, "KEPT", 2)
+        self.world = FakeWorld(Times())
+        self.roster = Roster(self.world, Times(), [].append)
+        self.now = Times().wall()
+
+    def kept(self, *ages: float) -> set[str]:
+        for age in ages:
+            self.world.write(f"s{age:.0f}", Kind.LIMIT).written = self.now - age
+        list(self.roster.scan(self.world.homes(None), 1000.0))
+        return {name for _, name in self.roster.sessions}
+
+    def test_old_ones_are_forgotten_while_there_are_more_than_are_kept(self) -> None:
+        self.assertEqual(self.kept(10, 2000, 3000, 4000), {"s10", "s2000"})
+        self.assertEqual(self.kept(20), {"s10", "s20"})
+
+    def test_those_that_grew_lately_are_all_kept(self) -> None:
+        self.assertEqual(self.kept(10, 20, 30, 2000), {"s10", "s20", "s30"})
+
+    def test_few_are_kept_however_old_they_are(self) -> None:
+        self.assertEqual(self.kept(5000, 6000), {"s5000", "s6000"})
 
 
 class TwoTranscriptsTests(SynchronousTestCase):

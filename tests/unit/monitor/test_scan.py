@@ -321,6 +321,21 @@ class DormantTests(UnreadTestCase):
         self.scan()
         self.assertIn(self.path("-a"), asked)
 
+    def test_a_scan_leaves_no_descriptor_open(self) -> None:
+        before = os.listdir("/dev/fd")
+        for _ in range(3):
+            self.clock.advance(TURN)
+            self.scan()
+        self.assertEqual(os.listdir("/dev/fd"), before)
+
+    def test_a_scan_pauses_while_it_asks_about_them(self) -> None:
+        for number in range(STRIDE + 1):
+            self.write(f"-b/{number}.jsonl")
+        self.settle()
+        self.clock.advance(TURN)
+        found = list(self.scans.changes([Home(self.agent, self.agent, self.home)]))
+        self.assertEqual(found, [None])
+
     def test_a_directory_whose_time_does_not_tell_of_a_new_one_is_read_again(self) -> None:
         new = self.write("-a/2.jsonl")
         os.utime(self.path("-a"), (self.began - 60, self.began - 60))

@@ -24,7 +24,21 @@ class CellsTests(SynchronousTestCase):
         self.assertEqual(self.drawn(line), expected)
 
     def test_a_color_is_neither(self) -> None:
-        self.assertEqual(self.drawn("\x1b[38;5;2ma\x1b[38;2;7;2;7mb"), [(False, False)] * 2)
+        for color in (
+            *("38;5;2", "48;5;7", "58;5;2", "38;2;7;2;7", "48;2;2;7;2", "58;2;2;2;2"),
+            *("38", "38;5", "38;2;7", "38;9", "1", "4"),
+        ):
+            self.assertEqual(self.drawn(f"\x1b[{color}ma"), [(False, False)], color)
+
+    def test_what_follows_a_color_counts(self) -> None:
+        for line, drawn in (
+            ("38;5;1;2", (True, False)),
+            ("48;2;1;1;1;7", (False, True)),
+            ("2;38;5;0", (True, False)),
+            ("7;58;2;0;0;0", (False, True)),
+            ("7;2;1", (True, True)),
+        ):
+            self.assertEqual(self.drawn(f"\x1b[{line}ma"), [drawn], line)
 
     def test_a_color_ends_nothing(self) -> None:
         self.assertEqual(self.drawn("\x1b[2m\x1b[38;5;0ma\x1b[39mb"), [(True, False)] * 2)

@@ -331,6 +331,16 @@ class SeeingTests(MonitorTestCase):
 
 
 class RevivingTests(MonitorTestCase):
+    def test_an_attempt_whose_transcript_is_gone_fails_when_its_command_ends(self) -> None:
+        revival = self.revive()
+        self.world.files.clear()
+        self.pass_time(12)
+        self.assertEqual(self.story()[-1], "started")
+        revival.finish(1)
+        self.pass_time(12)
+        self.assertEqual(self.story()[-1], "failed")
+        self.assertEqual(self.monitor.sessions(), [])
+
     def test_a_limit_is_revived_when_it_ends_and_not_before(self) -> None:
         self.limited(100)
         due = self.now() + 100

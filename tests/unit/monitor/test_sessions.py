@@ -25,8 +25,43 @@ class IdentifiedTests(SynchronousTestCase):
         for directory in ("srv", "", "/srv/\0", "/srv/\ud83d", "/" + 4095 * "x", None, 1, ["/"]):
             self.assertIsNone(identified("a-1", directory), directory)
 
+    def test_the_longest_path_is_a_directory(self) -> None:
+        self.assertEqual(identified("a", "/" + 4094 * "x"), Identity("a", "/" + 4094 * "x"))
+
+    def test_what_is_no_name_is_no_id(self) -> None:
+        for name in ("a", "0", "A.b_c-d", "a" * 128):
+            self.assertEqual(identified(name, "/"), Identity(name, "/"))
+        for value in ("", "-a", ".a", "_a", "a" * 129, "a b", "a/b", "a\n", "\u0661", None, 1):
+            self.assertIsNone(identified(value, "/"), value)
+
+    def test_a_session_moves_to_another_directory_and_back(self) -> None:
+        started = Identity("a", "/srv")
+        moved = started.moved("/tree")
+        self.assertEqual(moved, Identity("a", "/srv", "/tree"))
+        self.assertEqual(moved.directories, ("/srv", "/tree"))
+        self.assertEqual(moved.moved("/srv"), started)
+        self.assertEqual(started.directories, ("/srv",))
+        for nowhere in (None, "tree", 5):
+            self.assertEqual(moved.moved(nowhere), moved)
+
 
 class BelievedTests(SynchronousTestCase):
+    def test_only_the_time_of_the_future_is_lost(self) -> None:
+        later = NOW + CLOCK_SLACK + 1
+        for at, progress, expected in (
+            (later, NOW, (None, NOW)),
+            (NOW, later, (NOW, None)),
+            (None, later, (None, None)),
+            (later, None, (None, None)),
+        ):
+            found = Verdict(None, "k", at, progress=progress).believed(NOW)
+            self.assertEqual((found.at, found.progress), expected)
+
+    def test_a_verdict_says_only_what_it_was_given(self) -> None:
+        found = Verdict(None, "k")
+        flags = (found.calling, found.last_typed, found.goes_on, found.spends, found.permission)
+        self.assertEqual(flags, (False,) * 5)
+
     def test_a_record_of_the_future_loses_its_times(self) -> None:
         later = NOW + 3600
         verdict = Verdict(Kind.LIMIT, "k", later, later + 5, progress=later).believed(NOW)

@@ -7,7 +7,7 @@ import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from palingenesis.monitor.statedir import StateError, prepare_directory
+from palingenesis.monitor.statedir import StateError, check_directory, prepare_directory
 from palingenesis.paths import state_directory
 from tests.support.private import private_path
 
@@ -67,6 +67,21 @@ class PrepareTests(SynchronousTestCase):
         os.close(os.open(self.base, os.O_CREAT | os.O_WRONLY, 0o600))
         path = os.path.join(self.base, "state")
         self.assertRaisesRegex(StateError, "not a directory", prepare_directory, path)
+
+    def test_a_state_directory_of_another_user_or_with_another_mode_is_refused(self) -> None:
+        os.mkdir(self.base, 0o700)
+        check_directory(self.base)
+        for mode in (0o701, 0o710, 0o704, 0o740):
+            os.chmod(self.base, mode)
+            error = self.assertRaises(StateError, check_directory, self.base)
+            self.assertIn(f"has mode {mode:04o}, which lets other users in;", str(error))
+        os.chmod(self.base, 0o700)
+        uid = os.geteuid()
+        self.patch(os, "geteuid", lambda: uid + 1)
+        error = self.assertRaises(StateError, check_directory, self.base)
+        self.assertIn(f"belongs to uid {uid}; name another with --state", str(error))
+        os.rmdir(self.base)
+        self.assertRaises(FileNotFoundError, check_directory, self.base)
 
     def test_the_error_is_one_line_whatever_the_path(self) -> None:
         self.assertNotIn("\n", str(StateError("/a\nb", "why")))

@@ -9,14 +9,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.transcript import (
+    BEGINNING,
     FIRST_WINDOW,
     HEAD_WINDOW,
     LAST_LINES,
     LAST_RECORDS,
     LAST_WINDOW,
     PARSE_LIMIT,
+    Growth,
     Record,
+    Stamp,
     field,
+    growth_of,
+    mapping,
     number,
     opened,
     timestamp,
@@ -55,6 +60,12 @@ class LastRecordsTests(FileTestCase):
     def test_an_empty_file_has_none(self) -> None:
         self.write(b"")
         self.assertEqual(self.numbers(), [])
+
+    def test_only_lines_that_are_wanted_are_parsed(self) -> None:
+        self.write(line(1) + line(2) + line(3))
+        with opened(self.path) as transcript:
+            found = list(transcript.last(lambda each: b'"n": 2' in each))
+        self.assertEqual([record.value and record.value["n"] for record in found], [2])
 
     def test_half_a_last_line_does_not_count(self) -> None:
         self.write(line(1) + line(2)[:-1])
@@ -185,6 +196,34 @@ class FirstRecordsTests(FileTestCase):
         self.write((b'{"n": 1, "filler": [' + b"[]," * 30_000 + b"0]}\n") * 2)
         self.assertEqual([record.value is None for record in self.first()], [False, True])
 
+    def test_each_record_has_its_end_and_its_beginning(self) -> None:
+        short = line(1)
+        costly = b'{"n": 2, "filler": [' + b"[]," * 70_000 + b"[]]}\n"
+        self.write(b"nonsense\n" + short + costly + line(3))
+        begin = len(b"nonsense\n" + short)
+        self.assertEqual(
+            self.first(),
+            [
+                Record(begin, {"n": 1, "filler": ""}),
+                Record(begin + len(costly), None, costly[:BEGINNING]),
+                Record(begin + len(costly) + len(line(3)), {"n": 3, "filler": ""}),
+            ],
+        )
+
+    def test_what_begins_in_reach_and_ends_beyond_it_is_told_by_its_beginning(self) -> None:
+        huge = line(2, HEAD_WINDOW)
+        self.write(line(1) + huge)
+        self.assertEqual(self.first()[1:], [Record(0, None, huge[:BEGINNING])])
+        self.write(line(1) + line(2)[:-1])
+        self.assertEqual(len(self.first()), 1)
+
+    def test_what_is_appended_after_the_opening_is_not_read(self) -> None:
+        self.write(line(1))
+        with opened(self.path) as transcript:
+            with open(self.path, "ab") as file:
+                file.write(line(2))
+            self.assertEqual(len(list(transcript.first())), 1)
+
 
 class OpeningTests(SynchronousTestCase):
     def refused(self, path: str) -> None:
@@ -231,6 +270,19 @@ class OpeningTests(SynchronousTestCase):
 
 
 class ValueTests(SynchronousTestCase):
+    def test_a_value_that_is_no_object_is_an_empty_one(self) -> None:
+        self.assertEqual(mapping({"a": 1}), {"a": 1})
+        for value in (None, "text", 5, [1], True):
+            self.assertEqual(mapping(value), {})
+
+    def test_a_growth_is_of_a_transcript_and_other_files_by_their_newest_time(self) -> None:
+        stamp = Stamp(1, 2, 3, 5 * 10**9)
+        for others, at in (([], 5.0), ([("b", 1, 7 * 10**9), ("a", 1, 1)], 7.0)):
+            self.assertEqual(growth_of(stamp, others), Growth((stamp, *sorted(others)), at))
+        self.assertEqual(growth_of(None), Growth((None,), 0.0))
+        other = ("a", 1, 2 * 10**9)
+        self.assertEqual(growth_of(None, [other]), Growth((None, other), 2.0))
+
     def test_a_field_of_a_record_that_is_not_parsed(self) -> None:
         beginning = b'{"type": "user","isMeta":true,"cwd":"/caf\\u00e9","message":{"content":"a'
         found = [field(beginning, name) for name in ("type", "isMeta", "cwd", "content", "uuid")]

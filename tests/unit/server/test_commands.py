@@ -138,6 +138,16 @@ class HelpTests(TableTestCase):
         self.assertEqual(
             list(summaries), ["STATUS", "PAUSE", "RESUME", "RELOAD", "HELP", "FLUSH QUEUE [WHY]"]
         )
+        self.assertEqual(
+            list(summaries.values())[:5],
+            [
+                "show the daemon's status",
+                "pause the daemon",
+                "end the pause",
+                "apply the configuration again",
+                "list the commands",
+            ],
+        )
         self.assertEqual(summaries["FLUSH QUEUE [WHY]"], "drop what waits")
 
     def test_help_takes_no_argument(self) -> None:
@@ -382,6 +392,7 @@ class TimeTests(TableTestCase):
         self.clock.advance(2)
         self.result.errback(CommandRefused("no"))
         self.ask(b"STATUS\n")
+        self.table.peek()
         self.assertEqual(seen[1:], [("FLUSH", Outcome.REFUSED, 2.0), ("STATUS", Outcome.OK, 0.0)])
 
     def test_the_log_says_that_the_client_is_gone(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pathlib
 import shutil
 import socket
 import stat
@@ -224,16 +225,25 @@ class StartTests(ServiceTestCase):
         self.started()
         await self.assert_serves()
 
+    async def test_a_path_may_be_an_object(self):
+        self.started(pathlib.PurePath(self.path))
+        await self.assert_serves()
+
     def test_a_senseless_argument_is_refused_before_anything_is_made(self):
         endpoint = TCP4ServerEndpoint(reactor, 0)
-        self.assertRaises(ValueError, ControlService, self.state, self.path, endpoint=endpoint)
-        self.assertRaises(ValueError, ControlService, self.state, self.path, mode=0o777)
-        self.assertRaises(ValueError, ControlService, self.state, self.path, mode=0o400)
+        octal = 'mode: expected an octal string from "0600" to "0666", not'
+        for given, text in (
+            ({"path": self.path, "endpoint": endpoint}, "give a path or an endpoint, not both"),
+            ({"path": self.path, "mode": 0o777}, f"{octal} 511"),
+            ({"path": self.path, "mode": 0o400}, f"{octal} 256"),
+            ({"endpoint": "nonsense:1"}, "Unknown endpoint type: 'nonsense'"),
+            ({"endpoint": 5}, "endpoint: expected one, or the description of one, not 5"),
+            ({"path": 5}, "path: expected a string or a path, not 5"),
+            ({"path": b"s.sock"}, "path: expected a string or a path, not b's.sock'"),
+        ):
+            error = self.assertRaises(ValueError, ControlService, self.state, **given)
+            self.assertEqual(str(error), text)
         self.assertRaises(PathError, ControlService, self.state, self.at("x" * 110))
-        self.assertRaises(ValueError, ControlService, self.state, endpoint="nonsense:1")
-        self.assertRaises(ValueError, ControlService, self.state, endpoint=5)
-        for path in (5, b"s.sock"):
-            self.assertRaises(ValueError, ControlService, self.state, path)
         for limits in (5, (5.0, 30.0, 512), None):
             self.assertRaises(TypeError, ControlService, self.state, self.path, limits=limits)
         self.assertEqual(os.listdir(self.directory), [])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
 
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.server import signals
@@ -22,6 +26,7 @@ class Reactor:
     :ivar starting: what is to be called once it runs.
     :ivar calls: what was asked for by the handlers.
     :ivar stops: how often it was told to stop.
+    :ivar blocked: the signals that were blocked while it installed its own handlers.
     """
 
     def __init__(self) -> None:
@@ -30,6 +35,7 @@ class Reactor:
         self.starting: list[Callable[[], object]] = []
         self.calls: list[Callable[[], object]] = []
         self.stops = 0
+        self.blocked: set[signal.Signals | int] = set()
 
     def addSystemEventTrigger(  # noqa: N802
         self, phase: str, event: str, do: Callable[[], object]
@@ -54,6 +60,7 @@ class Reactor:
         """Do what a reactor does when it starts to run, its own handlers included."""
         for do in self.before:
             do()
+        self.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self.running = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.twisteds_own)
@@ -77,10 +84,19 @@ class SignalServiceTests(SynchronousTestCase):
         self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
         self.reactor = Reactor()
         self.reloads = 0
+        self.reloading: Deferred[None] | None = None
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
         self.service = SignalService(self.reload, self.reactor)
 
-    def reload(self) -> None:
+    def observe(self, event: LogEvent) -> None:
+        if event["log_namespace"] == signals.__name__:
+            self.lines.append(str(formatEvent(event)))
+
+    def reload(self) -> Deferred[None] | None:
         self.reloads += 1
+        return self.reloading
 
     def running(self) -> SignalService:
         self.service.startService()
@@ -94,6 +110,51 @@ class SignalServiceTests(SynchronousTestCase):
         self.assertEqual(self.reloads, 0)
         self.reactor.turn()
         self.assertEqual((self.reloads, self.reactor.stops), (2, 0))
+
+    def test_a_reload_that_fails_is_logged_in_one_line(self) -> None:
+        self.reloading = fail(ValueError("no\nsense"))
+        self.running()
+        signal.raise_signal(signal.SIGHUP)
+        self.reactor.turn()
+        self.assertEqual(self.lines, ["Received SIGHUP, and the reload failed: no\\nsense"])
+
+    def test_each_signal_that_is_carried_out_is_logged(self) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        self.running()
+        for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+        self.reactor.turn()
+        usr1 = "Received SIGUSR1: there is no log file of twistd's own to rotate"
+        self.assertEqual(self.lines, [usr1, "Received SIGINT: stopping"])
+
+    def test_a_signal_waits_while_the_reactor_installs_its_own_handlers(self) -> None:
+        self.running()
+        self.assertEqual(set(ALL) - self.reactor.blocked, set())
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(ALL), set())
+
+    def test_a_forked_child_dies_of_a_signal_as_usual(self) -> None:
+        self.running()
+        killed: list[tuple[int, int]] = []
+        self.patch(os, "getpid", lambda: 4242)
+        self.patch(os, "kill", lambda *what: killed.append(what))
+        for number in NUMBERS:
+            signal.raise_signal(number)
+            self.assertIs(signal.getsignal(number), signal.SIG_DFL)
+        self.reactor.turn()
+        self.assertEqual(killed, [(4242, number) for number in NUMBERS])
+        self.assertEqual((self.reloads, self.reactor.stops), (0, 0))
+
+    def test_a_service_that_ends_the_process_keeps_its_handlers(self) -> None:
+        parent = MultiService()
+        self.service.setServiceParent(parent)
+        self.assertEqual(list(parent), [self.service])
+        self.running()
+        signal.raise_signal(signal.SIGTERM)
+        self.reactor.turn()
+        handlers = [signal.getsignal(number) for number in ALL]
+        self.service.stopService()
+        self.assertFalse(self.service.running)
+        self.assertEqual([signal.getsignal(number) for number in ALL], handlers)
 
     def test_a_termination_and_an_interrupt_stop_it_once(self):
         self.running()
@@ -185,6 +246,8 @@ class SignalServiceTests(SynchronousTestCase):
     def test_outside_the_main_thread_it_leaves_signals_alone(self) -> None:
         before = {number: signal.getsignal(number) for number in ALL}
         self.in_a_thread(self.service.startService)
+        unhandled = "Signals are not handled: only the main thread can do that"
+        self.assertEqual(self.lines, [unhandled])
         self.assertEqual({number: signal.getsignal(number) for number in ALL}, before)
         self.service.stopService()
 

@@ -11,7 +11,10 @@ import socket
 import stat
 import sys
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from palingenesis.paths import PATH_LIMIT, PathError
+from palingenesis.server import socketfile
 from palingenesis.server.socketfile import PathState, SocketFile, SocketFileError, SocketInUse
 from tests.support.needs import needs_linux, needs_root
 from tests.support.socketfiles import SocketFileTestCase
@@ -152,6 +155,29 @@ class ClaimTests(SocketFileTestCase):
         self.write("s.sock.lock")
         os.mkdir(self.path)
         self.refusal()
+
+
+class WordsTests(SynchronousTestCase):
+    def test_a_path_in_use_names_its_holder_in_one_line(self) -> None:
+        for holder, text in (
+            ("another process", "another process has /run/s\\n; stop that one first"),
+            ("pid 7 (x), root", "pid 7 (x), root, has /run/s\\n; stop that one first"),
+        ):
+            error = SocketInUse("/run/s\n", holder)
+            self.assertEqual(str(error), text)
+            self.assertEqual(error.reason, f"it is in use by {holder}; stop that one first")
+
+    def test_advice_to_choose_another_path_is_given_if_that_would_help(self) -> None:
+        for number, advice in (
+            (errno.EACCES, "; choose another path"),
+            (errno.ENOENT, "; choose another path"),
+            (errno.EMFILE, ""),
+        ):
+            error = OSError(number, os.strerror(number), "/run")
+            meaning = os.strerror(number).lower()
+            self.assertEqual(socketfile._explain(error), f"{meaning} (/run){advice}")
+            error = OSError(number, os.strerror(number))
+            self.assertEqual(socketfile._explain(error), f"{meaning}{advice}")
 
 
 class LockTests(SocketFileTestCase):

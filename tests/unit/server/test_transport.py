@@ -15,7 +15,7 @@ from typing import Any
 from unittest import skipUnless
 
 from twisted.internet import reactor
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -134,6 +134,17 @@ def a_turn() -> Deferred[None]:
 
 def open_descriptors() -> int:
     return len(os.listdir("/dev/fd"))
+
+
+class AddressTests(SynchronousTestCase):
+    def test_an_address_is_of_its_socket_s_family(self) -> None:
+        for name, address in (
+            ("/run/s", UNIXAddress("/run/s")),
+            (b"\0s", UNIXAddress(b"\0s")),
+            (("127.0.0.1", 80), IPv4Address("TCP", "127.0.0.1", 80)),
+            (("::1", 80, 1, 2), IPv6Address("TCP", "::1", 80, 1, 2)),
+        ):
+            self.assertEqual(transport.address_of(name), address)
 
 
 class DescriptorTests(SynchronousTestCase):
