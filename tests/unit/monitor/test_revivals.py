@@ -8,15 +8,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import revivals
 from palingenesis.monitor.ledger import Attempt, Stop
-from palingenesis.monitor.revive import Command, Ended
+from palingenesis.monitor.revive import Ended
 from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.sessions import Verdict
+from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Method
 from tests.unit.monitor.test_listing import make_session
 
 AT = 1000.0
 STOP = Stop("claude", "s", "stop", Kind.LIMIT, "/t", "/d")
 ENDED = Ended(0, False, False)
+NAMED = HomeRevival(("claude", "{id}", "{prompt}"), ("queue", "{id}", "{prompt}"), prompt="go on")
 
 
 def running(method: Method | None = None, **more: Any) -> Running:
@@ -55,7 +57,7 @@ class CutTests(SynchronousTestCase):
         session = make_session("s")
         known = {"kind": Kind.USER, "last_prompt": "go on", "last_prompt_at": AT + 1}
         session.verdict = verdict(**{**known, **changed})
-        return revivals._is_cut(running(method, prompt="go on"), session)
+        return revivals._is_cut(running(method, named=NAMED), session)
 
     def test_the_end_of_our_own_message_without_an_answer(self) -> None:
         self.assertTrue(self.is_cut())
@@ -98,14 +100,14 @@ class ReasonTests(SynchronousTestCase):
     def test_what_was_handed_over(self) -> None:
         same, new = verdict(Kind.LIMIT, "stop"), verdict(Kind.LIMIT)
         for method, gone, found, reason in (
-            (None, None, None, "nothing grew"),
-            (None, None, same, "nothing grew"),
+            (None, None, None, "nothing new came"),
+            (None, None, same, "nothing new came"),
             (Method.QUEUE, None, same, "its message was not sent"),
             (Method.QUEUE, 5.0, same, "its program ended before it took the message"),
             (Method.QUEUE, 5.0, new, "it was taken, and no answer came"),
             (None, None, verdict(progress=AT), "it was taken, and no answer came"),
             (None, None, verdict(progress=AT + 1), "a person went on with it"),
-            (None, None, verdict(Kind.LIMIT, "stop", progress=AT + 1), "nothing grew"),
+            (None, None, verdict(Kind.LIMIT, "stop", progress=AT + 1), "nothing new came"),
         ):
             attempt = running(method, handed_over=True, gone=gone, ended=ENDED)
             self.assertEqual(self.why(attempt, found), reason)
@@ -124,25 +126,41 @@ class PromptTests(SynchronousTestCase):
         self.assertIsNone(revivals.prompt_in(session))
 
     def test_a_prompt_that_no_command_gave_is_a_person_s(self) -> None:
-        command = Command(("claude", "{id}", "{prompt}"), "go on")
-        script = Command(("wake", "{id}"), "go on")
-        for prompt, typed, made, found in (
-            ("go on", False, command, False),
-            (" go on\n", False, command, False),
-            ("another", False, command, True),
+        script = HomeRevival(("wake", "{id}"), prompt="go on")
+        for prompt, typed, named, found in (
+            ("go on", False, NAMED, False),
+            (" go on\n", False, NAMED, False),
+            ("another", False, NAMED, True),
             ("another", False, script, False),
             ("another", False, None, False),
             ("another", True, None, True),
-            (None, True, command, True),
-            (None, False, command, False),
+            (None, True, NAMED, True),
+            (None, False, NAMED, False),
         ):
             session = make_session("s")
             session.verdict = verdict(prompt=prompt, last_typed=typed)
-            self.assertEqual(revivals._is_a_person_s(session, made), found, (prompt, typed))
-        self.assertFalse(revivals._is_a_person_s(None, command))
+            self.assertEqual(revivals._is_a_person_s(session, named), found, (prompt, typed))
+        self.assertFalse(revivals._is_a_person_s(None, NAMED))
+
+    def test_a_prompt_is_ours_only_if_that_is_certain(self) -> None:
+        own = HomeRevival(("claude", "{id}", "go on"))
+        within = HomeRevival(("sh", "-c", "claude '{prompt}, please'"), prompt="go on")
+        for prompt, named, found in (
+            ("go on\n", NAMED, True),
+            ("another", NAMED, False),
+            ("go on", own, True),
+            ("another", own, False),
+            ("go on, please", within, True),
+            ("please", within, False),
+            ("go on", None, False),
+            (None, NAMED, False),
+        ):
+            session = make_session("s")
+            session.verdict = verdict(prompt=prompt)
+            self.assertEqual(revivals._is_given(session, named), found, (prompt, named))
 
     def test_an_attempt_has_given_its_prompt_since_it_began(self) -> None:
-        attempt = running(prompt="go on")
+        attempt = running(named=NAMED)
         for text, at, found in (
             ("go on", AT, True),
             ("go on", AT - 1, False),
