@@ -260,6 +260,7 @@ class ReachTests(SynchronousTestCase):
         self.patch(os.path, "samefile", lambda *_: self.fail("it was asked for"))
         snapshot = Snapshot({}, mounts=mounts)
         self.assertFalse(snapshot.is_same("/nfs/x", "/home"))
+        self.assertTrue(snapshot.is_same("/nfs/x", "/nfs/x"))
         process = Process(42, "1", directory="/home", link="/proc/42/cwd")
         self.assertFalse(snapshot.is_in(process, "/nfs/x"))
 
@@ -416,9 +417,9 @@ class LockTests(SynchronousTestCase):
     @needs_linux
     def test_what_holds_a_lock_is_named_if_it_is_seen(self) -> None:
         process = Process(42, "1", ("codex",))
-        for pid, found in ((42, 42), (43, None), (0, None)):
+        for pid, found in ((42, 42), (43, None), (1, 42), (0, None)):
             lock = Lock(self.status.st_dev, self.status.st_ino, pid)
-            snapshot = Snapshot({42: process, 0: process}, frozenset({lock}))
+            snapshot = Snapshot(dict.fromkeys((0, 1, 42), process), frozenset({lock}))
             witness = snapshot.holder(self.path)
             self.assertEqual((witness.owner, witness.pid), (Owner.PROGRAM, found))
 

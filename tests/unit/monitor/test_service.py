@@ -301,6 +301,18 @@ class SeeingTests(MonitorTestCase):
         self.pass_time(20)
         self.assertEqual(self.told("kind"), ("limit",))
 
+    def test_the_next_revival_is_the_earliest_and_the_current_session_grew_last(self) -> None:
+        for first, second in ((300, 500), (500, 300)):
+            self.setUp()
+            now = self.now()
+            for name, seconds in (("a", first), ("b", second)):
+                self.limited(seconds, name)
+                self.world.files[f"/transcripts/{name}.jsonl"].written = now - seconds
+            self.pass_time(20)
+            self.assertEqual(self.monitor.next_revival, now + 300)
+            latest = "a" if first < second else "b"
+            self.assertEqual(self.monitor.current_session, f"/transcripts/{latest}.jsonl")
+
     def test_sessions_are_told_latest_first_and_at_most_a_hundred(self) -> None:
         for number in range(120):
             self.world.write(f"s{number}", Kind.FINISHED, at=self.now() - number)
