@@ -342,7 +342,7 @@ NOTICED = {
     "pause over a restart": 8,
     "hold over a restart": 10,
     "left": 3,
-    "a person's prompt": 815,
+    "a person's prompt": 2469,
     "new id": 5,
     "sub-agents": 1,
     "calls of tools": 6,
