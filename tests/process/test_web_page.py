@@ -141,7 +141,7 @@ class ShownTests(PageTestCase):
         self.log_in()
         self.wait_for("log", "failed")
         self.wait_for("sessions", "shop")
-        wait_until(lambda: self.count_of("#night svg") == 1, "the night is drawn")
+        wait_until(lambda: self.count_of("#night > svg") == 1, "the night is drawn")
 
     def test_the_page_begins_with_a_sentence_on_how_everything_is(self) -> None:
         failed = self.wait_for("sentence", "failed")
