@@ -34,9 +34,9 @@ from tests.support.place import Place
 NOW = datetime(2026, 11, 26, 7, 4, tzinfo=UTC).timestamp()
 #: Each picture: the theme, the width and height in pixels, and the element at its top.
 PICTURES = {
-    "page-light.png": ("light", 1100, 838, None),
-    "page-dark.png": ("dark", 1100, 838, None),
-    "page-narrow.png": ("light", 320, 1330, None),
+    "page-light.png": ("light", 1100, 872, None),
+    "page-dark.png": ("dark", 1100, 872, None),
+    "page-narrow.png": ("light", 320, 1400, None),
     "page-sessions.png": ("light", 1100, 860, "sessions-title"),
 }
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")

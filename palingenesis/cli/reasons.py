@@ -6,7 +6,7 @@ from palingenesis.words import Kind, Reason
 
 #: The kinds of a stop that need an explanation.
 KINDS: dict[str, str] = {
-    Kind.TRANSIENT: "a passing error: an overloaded server, or the network",
+    Kind.TRANSIENT: "an error of the service or of the network",
     Kind.CONTEXT: "the context is exhausted; begin a new session",
     Kind.REFUSED: "the service refuses: look at the billing, the credit or the log-in",
     Kind.USER: "its user interrupted or left it, so it is left alone",

@@ -55,8 +55,8 @@ _LINES = 6
 _PAINT = {
     "working": 'fill="currentColor" fill-opacity="0.75"',
     "waiting": 'fill="url(#night-hatched)" stroke="currentColor"',
-    "stopped": 'fill="none" stroke="currentColor"',
-    "reviving": 'fill="url(#night-dotted)" stroke="currentColor"',
+    "stopped": 'fill="none" stroke="currentColor" stroke-width="2"',
+    "reviving": 'fill="currentColor"',
     "unknown": 'fill="currentColor" fill-opacity="0.5"',
 }
 #: How each of them looks, in words.
@@ -64,15 +64,13 @@ _LOOKS = {
     "working": "solid",
     "waiting": "hatched",
     "stopped": "outlined",
-    "reviving": "dotted",
+    "reviving": "half as high",
     "unknown": "thin line",
 }
 _PATTERNS = (
     '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
     'patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="currentColor" '
-    'stroke-width="2"/></pattern><pattern id="night-dotted" width="5" height="5" '
-    'patternUnits="userSpaceOnUse"><circle cx="2.5" cy="2.5" r="1.5" fill="currentColor"/>'
-    "</pattern></defs>"
+    'stroke-width="2"/></pattern></defs>'
 )
 
 
@@ -93,7 +91,7 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
         f'<title id="night-title">{escape(title)}</title>',
-        f'<desc id="night-desc">{escape(description(night))}</desc>',
+        f'<desc id="night-desc">{escape(description(night, offset))}</desc>',
         _PATTERNS,
         *_scale(span, height, offset),
     ]
@@ -177,12 +175,15 @@ def _lane(
         f"<title>{escape(printable(full, MESSAGE_LIMIT))}</title></text>"
     )
     bar = f'y="{top + _LABEL}" height="{_BAR}"'
-    thin = f'y="{top + _LABEL + _BAR // 2}" height="1"'
+    places = {
+        "unknown": f'y="{top + _LABEL + _BAR // 2}" height="1"',
+        "reviving": f'y="{top + _LABEL + _BAR // 2}" height="{_BAR // 2}"',
+    }
     for each in lane["segments"]:
         start, end = span.percent(each["from"]), span.percent(each["to"])
         yield (
             f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" '
-            f"{thin if each['what'] == 'unknown' else bar} "
+            f"{places.get(each['what'], bar)} "
             f"{_PAINT[each['what']]}><title>{escape(_segment(each, told))}</title></rect>"
         )
     if lane["planned"] is not None:
@@ -190,9 +191,9 @@ def _lane(
         # One with its day needs more room.
         place = f'x="{at}"' if len(when) == len("00:00") else 'x="100%" text-anchor="end"'
         yield (
-            f'<rect x="{at}" width="2%" {bar} fill="none" '
-            'stroke="currentColor" stroke-width="2" stroke-dasharray="4 2">'
-            f"<title>planned: revival at {when}</title></rect>"
+            f'<svg x="{at}" width="{_MARK}" {bar}><path d="M1 2v12l9-6z" fill="none" '
+            f'stroke="currentColor" stroke-width="2"><title>planned: revival at {when}</title>'
+            "</path></svg>"
             f'<text {place} y="{top + _LABEL + _BAR + 13}" fill="currentColor">{when}</text>'
         )
     for each, shift in _side_by_side(lane["marks"], span):
@@ -249,20 +250,26 @@ def _scale(span: _Span, height: int, offset: int | None) -> Iterator[str]:
         at += step
 
 
-def description(night: Mapping[str, Any]) -> str:
+def description(night: Mapping[str, Any], offset: int | None = None) -> str:
     """Return what the picture shows, and what those of its signs mean that are in it."""
-    lanes = night["lanes"]
+    lanes, now = night["lanes"], night["now"]
     whats = {each["what"] for lane in lanes for each in lane["segments"]}
     looks = [f"{look}: {SEGMENTS[what]}" for what, look in _LOOKS.items() if what in whats]
     if any(lane["planned"] is not None for lane in lanes):
-        looks.append("dashed: planned revival")
+        looks.append("triangle: planned revival")
+    if any(not lane["segments"] or lane["segments"][-1]["to"] < now for lane in lanes):
+        looks.append("blank: over")
     events = {each["event"] for lane in lanes for each in lane["marks"]}
     signs = [f"{sign} {words}" for event, (sign, words) in MARKS.items() if event in events]
-    told = [f"A lane for {'1 session' if len(lanes) == 1 else f'each of {len(lanes)} sessions'}."]
+    which = "the 1 session" if len(lanes) == 1 else f"each of the {len(lanes)} sessions"
+    told = [
+        f"A lane for {which} to which something happened.",
+        f"The thick line is now, {clock(now, now, offset)}.",
+    ]
     if looks:
         told.append(f"{'; '.join(looks).capitalize()}.")
     if signs:
-        told.append(f"Below: {'; '.join(signs)}.")
+        told.append(f"Below, side by side if they are close: {'; '.join(signs)}.")
     return " ".join(told)
 
 

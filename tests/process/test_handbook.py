@@ -58,7 +58,7 @@ SIGNS = (">", ">>", "|", "&&", "&")
 TYPED = {
     "embedding.rst": {"A minimal application", "Start and stop"},
     "first-steps.rst": {"First steps"},
-    "howto.rst": {"Jobs without a terminal", "Two accounts", "The morning's report, also by ssh"},
+    "howto.rst": {"Two accounts", "The morning's report, also by ssh"},
     "install.rst": {"With pip", "With pipx", "With uv", "Upgrade", "Removal"},
     "macos.rst": {"As a LaunchAgent", "Sleep"},
     "operations.rst": {
@@ -175,9 +175,6 @@ class CommandTests(PageTestCase):
                         if exit_.code and "arguments are required" not in said.getvalue():
                             self.fail(f"{page.name}: {words}: {said.getvalue()}")
         self.assertGreater(found, 50)
-
-    def test_jobs_without_a_terminal_are_shown(self) -> None:
-        self.follow("howto.rst", "Jobs without a terminal")
 
     def test_a_second_account_is_a_home(self) -> None:
         self.follow("howto.rst", "Two accounts")

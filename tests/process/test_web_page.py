@@ -141,15 +141,38 @@ class ShownTests(PageTestCase):
         self.log_in()
         self.wait_for("log", "failed")
         self.wait_for("sessions", "shop")
-        wait_until(lambda: self.count_of("#night svg") == 1, "the night is drawn")
+        wait_until(lambda: self.count_of("#night > svg") == 1, "the night is drawn")
 
     def test_the_page_begins_with_a_sentence_on_how_everything_is(self) -> None:
         failed = self.wait_for("sentence", "failed")
         self.assertRegex(
             failed,
-            r"^1 needs you, 1 revival failed, 1 waits for a reset or a retry until .*\d\d:\d\d, "
-            r"3 work$",
+            r"^1 needs you, 1 waits for a reset or a retry until .*\d\d:\d\d, 3 work; "
+            r"1 revival failed$",
         )
+
+    def test_revivals_are_counted_apart_from_the_sessions(self) -> None:
+        how = "Nothing needs you, nothing waits, nothing works"
+        for worked, failed, paused, end in (
+            (0, 0, False, ""),
+            (2, 0, False, "; 2 revivals worked"),
+            (0, 1, False, "; 1 revival failed"),
+            (2, 1, True, "; 2 revivals worked, 1 failed; paused: nothing is revived"),
+        ):
+            told = self.browser.execute_async_script(
+                "const [worked, failed, status, done] = arguments; import('/sessions.js').then("
+                "(told) => done(told.sentence([], status, worked, failed)));",
+                *(worked, failed, {"state": "paused"} if paused else None),
+            )
+            self.assertEqual(told, how + end)
+
+    def test_a_revival_that_worked_is_counted_for_a_day(self) -> None:
+        told = self.browser.execute_async_script(
+            "const [entries, done] = arguments; import('/sessions.js').then("
+            "(told) => done(told.workedIn(entries, 100000)));",
+            [{"event": "worked", "at": at} for at in (13_599, 13_601, 99_999)],
+        )
+        self.assertEqual(told, 2)
 
     def test_what_needs_you_has_its_reason_and_the_command(self) -> None:
         shown = self.wait_for("needs", "a question waits for you")
@@ -187,7 +210,7 @@ class ShownTests(PageTestCase):
             self.stage(sessions)
             wait_until(
                 lambda is_hidden=not shown: (
-                    self.run_script("return document.getElementById('failed-title').hidden")
+                    self.run_script("return document.getElementById('failed-section').hidden")
                     == is_hidden
                 ),
                 f"it is {'shown' if shown else 'hidden'}: {state}",
@@ -627,7 +650,7 @@ class NightTests(AgentTestCase):
         self.assertIn(" failed: a usage limit (exit status 1); the next attempt is at ", shown)
         self.assertIn(f"See what it printed:palingenesis output {self.id_of('s')}", shown)
         sentence = wait_for_text(browser, "sentence", lambda text: "failed" in text)
-        self.assertTrue(sentence.startswith("1 revival failed, 1 waits for a reset"), sentence)
+        self.assertRegex(sentence, r"^1 waits for a reset or a retry until .*; 1 revival failed$")
 
     def test_the_page_says_how_many_sessions_are_left_out(self) -> None:
         number = 400

@@ -60,7 +60,7 @@ function draw() {
   const names = new Map(sessions.map((each) => [told.keyOf(each), told.nameOf(each)]));
   const failed = told.failuresIn(log.entries);
   const failures = failed.filter((each) => !told.hasWorked(each, sessions));
-  drawSentence(failures.length);
+  drawSentence(told.workedIn(log.entries), failures.length);
   drawNeeds();
   drawFailures(failures, names);
   drawSessions();
@@ -75,13 +75,17 @@ function drawStatus() {
   const state = isLive ? status.state : "not connected";
   const trouble = isLive ? [status.ledger, status.scan] : [];
   const words = [state, ...trouble.filter((each) => each && each !== "ok")];
+  // An application has no such value.
+  if (isLive && "keeper" in status && status.keeper !== true) {
+    words.push("it revives nothing");
+  }
   setText(at("status"), words.join("; "));
   at("pause").hidden = !mayChange || !isLive;
   setText(at("pause"), state === "paused" ? "Resume" : "Pause");
 }
 
-function drawSentence(failed) {
-  const sentence = told.sentence(sessions, status, failed);
+function drawSentence(worked, failed) {
+  const sentence = told.sentence(sessions, status, worked, failed);
   setText(at("sentence"), sentence);
   document.title = `${oldSince === null ? "" : "Old: "}${sentence} - palingenesis`;
 }
@@ -107,7 +111,7 @@ function drawFailures(failures, names) {
     const line = entry.output ? `palingenesis output ${entry.session}` : null;
     return card(nameIn(entry, names), why, null, line && "See what it printed:", line);
   });
-  at("failed-title").hidden = failures.length === 0;
+  at("failed-section").hidden = failures.length === 0;
 }
 
 function card(name, reason, since, advice, line) {
@@ -166,10 +170,18 @@ function lookOf(session) {
   return JSON.stringify([session, mayChange, [...commands], today]);
 }
 
+/** Return the class of a session that needs a person, or that nobody needs to look at. */
+function lookOfNeed(session) {
+  if (told.need(session) !== null) {
+    return "needing";
+  }
+  return session.kind === "finished" ? "finished" : "";
+}
+
 function sessionElement(session) {
   const made = element(
     "li",
-    { class: "session" },
+    { class: `session ${lookOfNeed(session)}` },
     element("strong", {}, told.nameOf(session)),
     element(
       "span",
@@ -180,7 +192,9 @@ function sessionElement(session) {
     element(
       "span",
       { class: "note" },
-      `${told.printable(session.directory ?? "")} ${told.shortId(session)}`,
+      [told.printable(session.directory ?? ""), `id ${told.shortId(session)}`]
+        .filter(Boolean)
+        .join(", "),
     ),
   );
   if (isTime(session.since)) {

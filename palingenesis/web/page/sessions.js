@@ -5,6 +5,8 @@ import { KINDS, REASONS, cause } from "./words.js";
 
 const CALLING = ["asking", "refused", "context"];
 const UNPRINTABLE = /(?! )[\p{C}\p{Z}]/gu;
+/** Seconds for which the page says how a revival went. */
+const DAY = 86_400;
 const BLOCKED = ["given-up", "directory", "no-binary", "too-far"];
 /** How a person goes on with a session. */
 const CONTINUE = {
@@ -74,8 +76,13 @@ export function failuresIn(entries, now = Date.now() / 1000) {
       failures.delete(key);
     }
   }
-  const late = [...failures.values()].filter((entry) => now - entry.at < 86_400);
+  const late = [...failures.values()].filter((entry) => now - entry.at < DAY);
   return late.sort((a, b) => b.at - a.at);
+}
+
+/** Return how many revivals have worked in the last 24 hours. */
+export function workedIn(entries, now = Date.now() / 1000) {
+  return entries.filter((entry) => entry.event === "worked" && now - entry.at < DAY).length;
 }
 
 /** Return whether a session has worked by other means since a failure. */
@@ -135,12 +142,13 @@ function quoted(word) {
 }
 
 /**
- * Say in one sentence how the sessions are.
+ * Say in one sentence how the sessions are, and then how their revivals went.
  *
  * @param status counts the sessions that are left out too.
- * @param failed how many revivals have failed, and not worked since.
+ * @param worked how many revivals have worked.
+ * @param failed how many have failed, in sessions that have not worked since.
  */
-export function sentence(sessions, status, failed = 0) {
+export function sentence(sessions, status, worked = 0, failed = 0) {
   const needing = sessions.filter((each) => need(each) !== null);
   const waiting = sessions.filter((each) => each.state === "waiting" && !needing.includes(each));
   const active = sessions.filter((each) => ["working", "reviving"].includes(each.state));
@@ -161,12 +169,16 @@ export function sentence(sessions, status, failed = 0) {
   }
   const parts = [
     counted(needs, "needs you", "need you"),
-    counted(failed, "revival failed", "revivals failed"),
     counted(waits, "waits for a reset or a retry", "wait for a reset or a retry") + next,
     counted(works, "works", "work"),
   ].filter(Boolean);
   const how = parts.join(", ") || "Nothing needs you, nothing waits, nothing works";
-  return status?.state === "paused" ? `${how}; paused: nothing is revived` : how;
+  const went = [
+    counted(worked, "revival worked", "revivals worked"),
+    counted(failed, worked ? "failed" : "revival failed", worked ? "failed" : "revivals failed"),
+  ].filter(Boolean);
+  const paused = status?.state === "paused" ? "paused: nothing is revived" : "";
+  return [how, went.join(", "), paused].filter(Boolean).join("; ");
 }
 
 function counted(number, one, several) {

@@ -3,7 +3,7 @@
 /** How a session stopped. */
 export const KINDS = {
   limit: "a usage limit",
-  transient: "a passing error: an overloaded server, or the network",
+  transient: "an error of the service or of the network",
   context: "the context is exhausted; begin a new session",
   refused: "the service refuses: look at the billing, the credit or the log-in",
   user: "its user interrupted or left it",

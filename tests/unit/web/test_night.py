@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor.report import _MARKS
-from palingenesis.web.night import MARKS, description, rows, svg
+from palingenesis.web.night import MARKS, SEGMENTS, description, rows, svg
 from palingenesis.words import Event, Kind
 from tests.support.night import BEGIN, END, HOUR, entry, night_of, staged_night
 
@@ -29,7 +29,7 @@ class PictureTests(SynchronousTestCase):
     def test_a_picture_has_a_title_a_description_and_a_lane_for_each_session(self) -> None:
         self.assertTrue(self.titles()[0].startswith("The night from "))
         described = self.root.findtext(f"{SVG}desc") or ""
-        self.assertIn("A lane for each of 5 sessions.", described)
+        self.assertIn("A lane for each of the 5 sessions to which something happened.", described)
         self.assertEqual(len(self.lanes()), 5)
 
     def test_each_mark_that_the_facts_have_has_a_sign(self) -> None:
@@ -49,7 +49,7 @@ class PictureTests(SynchronousTestCase):
         text = svg(self.night)
         self.assertEqual(
             {each.get("fill") for each in self.root.iter(f"{SVG}rect")},
-            {"currentColor", "none", "url(#night-hatched)", "url(#night-dotted)"},
+            {"currentColor", "none", "url(#night-hatched)"},
         )
         self.assertNotIn("rgb", text)
 
@@ -73,8 +73,8 @@ class PictureTests(SynchronousTestCase):
         assert line is not None
         (planned,) = (
             each
-            for each in self.root.iter(f"{SVG}rect")
-            if (each.findtext(f"{SVG}title") or "").startswith("planned")
+            for each in self.root.iter(f"{SVG}svg")
+            if (each.findtext(f"{SVG}path/{SVG}title") or "").startswith("planned")
         )
         at, ahead = (float((x or "").rstrip("%")) for x in (line.get("x1"), planned.get("x")))
         self.assertLess(at, ahead)
@@ -100,22 +100,26 @@ class PictureTests(SynchronousTestCase):
             shifts = [each.get("dx") for each in root.iter(f"{SVG}text") if each.get("dx")]
             self.assertEqual(shifts, [str(each) for each in moved])
 
-    def test_what_is_not_known_does_not_look_like_what_is_planned(self) -> None:
-        looks = {}
+    def test_each_kind_of_segment_has_a_look_of_its_own(self) -> None:
+        looks: dict[str, set[tuple[str | None, ...]]] = {}
         for each in self.root.iter(f"{SVG}rect"):
-            words = each.findtext(f"{SVG}title") or ""
-            looks[words.partition(" ")[0]] = (each.get("height"), each.get("stroke-dasharray"))
-        self.assertNotEqual(looks["not"], looks["planned:"])
-        self.assertEqual((looks["not"][1], looks["planned:"][1]), (None, "4 2"))
+            words = (each.findtext(f"{SVG}title") or "").partition(" until ")[0]
+            looks.setdefault(words, set()).add((each.get("height"), each.get("fill")))
+        self.assertEqual(set(looks), set(SEGMENTS.values()))
+        self.assertEqual(len(set().union(*looks.values())), len(SEGMENTS))
 
     def test_the_legend_explains_what_is_shown_and_nothing_else(self) -> None:
         told = self.root.findtext(f"{SVG}desc") or ""
-        for words in ("thin line: not known", "dashed: planned revival", "✗ revival failed"):
+        for words in ("thin line: not known", "triangle: planned revival", "✗ revival failed"):
             self.assertIn(words, told)
         self.assertNotIn("goes on under another id", told)
-        left = description(night_of([entry("s", 1, Event.LEFT)]))
+        left = description(night_of([entry("s", 1, Event.LEFT)]), 0)
+        now = time.strftime("%H:%M", time.gmtime(END))
         self.assertEqual(
-            left, "A lane for 1 session. Thin line: not known. Below: ◇ left by its user."
+            left,
+            "A lane for the 1 session to which something happened. "
+            f"The thick line is now, {now}. Thin line: not known; blank: over. "
+            "Below, side by side if they are close: ◇ left by its user.",
         )
 
     def test_a_planned_revival_has_its_time_with_the_day_if_it_is_far(self) -> None:
