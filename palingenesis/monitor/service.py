@@ -474,7 +474,6 @@ class Monitor(Service):
         if path in self._unanswered:
             return f"{path}: its file system does not answer"
         answer: Deferred[str | None] = Deferred()
-        self._unanswered.add(path)
 
         def answered(warning: str | None) -> None:
             self._unanswered.discard(path)
@@ -484,10 +483,13 @@ class Monitor(Service):
         def work() -> None:
             self._clock.callFromThread(answered, asked())
 
+        def late(*_: object) -> str:
+            self._unanswered.add(path)
+            return f"{path}: its file system does not answer within {patience:.0f} seconds"
+
         # Not the reactor's pool: it waits for its threads when the daemon stops.
         Thread(target=work, daemon=True).start()
-        late = f"{path}: its file system does not answer within {patience:.0f} seconds"
-        return await answer.addTimeout(patience, self._clock, lambda *_: late)
+        return await answer.addTimeout(patience, self._clock, late)
 
     def _homes(self) -> list[Home]:
         """Return the homes that are monitored."""

@@ -1390,6 +1390,15 @@ class SilentFileSystemTests(MonitorTestCase):
         self.pass_time(600)
         self.assertEqual(len(self.threads), 1)
 
+    def test_a_file_system_is_silent_only_once_it_has_been_waited_for(self) -> None:
+        asked = [
+            Deferred.fromCoroutine(self.monitor._patiently(answer.__add__, "/home"))
+            for answer in ("one: ", "two: ")
+        ]
+        for thread in self.threads:
+            thread()
+        self.assertEqual([*map(self.successResultOf, asked)], ["one: /home", "two: /home"])
+
     def test_a_session_is_revived_once_its_file_system_answers(self) -> None:
         self.limited(10)
         self.pass_time(60)
