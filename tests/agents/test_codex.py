@@ -88,13 +88,26 @@ class CodexTests(scenarios.Scenarios):
 
     # The user's end.
 
-    def test_quit_at_a_limit(self) -> None:
-        """Nothing is written at ``/quit``: it cannot be told from a closed window."""
-        window = self.at_a_limit()
-        window.type("/quit")
+    def assert_untold(self, window: Window) -> None:
+        """Check that nothing is written as the program ends: its window may have been closed."""
         window.wait()
         self.bed.daemon(backlog=True)
         self.assert_told(kind="limit", state="waiting")
+
+    def test_quit_at_a_limit(self) -> None:
+        window = self.at_a_limit()
+        window.type("/quit")
+        self.assert_untold(window)
+
+    def test_ctrl_c_at_a_limit(self) -> None:
+        window = self.at_a_limit()
+        window.keys("C-c")
+        self.assert_untold(window)
+
+    def test_ctrl_d_at_a_limit(self) -> None:
+        window = self.at_a_limit()
+        window.keys("C-d")
+        self.assert_untold(window)
 
     def test_ctrl_c_in_a_turn(self) -> None:
         window = self.in_a_turn()
@@ -133,6 +146,15 @@ class CodexTests(scenarios.Scenarios):
     def test_quit_in_a_turn(self) -> None:
         window, hold = self.held()
         window.type("/quit")
+        self.assert_quit(window, hold)
+
+    def test_ctrl_d_in_a_turn(self) -> None:
+        window, hold = self.held()
+        window.keys("C-d")
+        self.assert_quit(window, hold)
+
+    def assert_quit(self, window: Window, hold: Hold) -> None:
+        """Check that the program ends a turn as it ends, unless a server runs it."""
         window.wait()
         if self.agent.release < HAS_SERVER:
             self.bed.daemon(backlog=True)
