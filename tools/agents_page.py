@@ -39,8 +39,8 @@ NOT_TOLD = {
         "window was closed. ``/new`` leaves none either.",
         "Before 0.145, a failed turn does not say why it failed. Only a limit with a reset is "
         "seen, by the figures of its turn.",
-        "In 0.171, a closed window or ``/quit`` in the middle of a turn does not end the turn: a "
-        "server of Codex's own goes on with it.",
+        "In 0.171, a closed window, ``/quit`` or Ctrl-D in the middle of a turn does not end the "
+        "turn: a server of Codex's own continues it.",
         "A refused connection never ends a turn in 0.171: the program tries for ever.",
         "A message of the queue that ``codex exec`` takes as it ends leaves a turn that was cut "
         "off, like one that its user interrupted.",
