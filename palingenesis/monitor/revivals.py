@@ -176,7 +176,7 @@ class Revivals:
             elif attempt is not None:
                 session.unstartable_until = now + RETRY_OF_ONE
             if attempt is not None:
-                self._ledger.not_started(attempt, reason, prompt_in(session))
+                self._ledger.not_started(attempt, session.home.name, reason, prompt_in(session))
                 self._recorded(Event.FAILED, stop, f"not started: {reason}")
             return reason
         assert attempt is not None  # noqa: S101 - a command starts after its intent
@@ -344,7 +344,7 @@ class Revivals:
                 return False
             running.typing = None
             if not outcome.typed:
-                self._leave_untyped(attempt, outcome.doubt or "", session)
+                self._leave_untyped(running, outcome.doubt or "", session)
                 return False
             if not outcome.sent:
                 self._fail_typed(attempt, outcome)
@@ -361,12 +361,13 @@ class Revivals:
             self._fail_typed(attempt, Typed(True, True, why))
         return False
 
-    def _leave_untyped(self, attempt: Attempt, doubt: str, session: Session | None) -> None:
+    def _leave_untyped(self, running: Running, doubt: str, session: Session | None) -> None:
         """
         Record that no key was pressed, so that it was no attempt.
 
         The doubt holds for a while, as the reason does for which a command could not be executed.
         """
+        attempt = running.attempt
         stop = attempt.stop
         del self.running[stop.agent, stop.session]
         if session is not None and session.verdict.key == stop.key:
@@ -374,7 +375,7 @@ class Revivals:
             session.doubt_asked = self._times.monotonic() + RETRY_OF_ONE
         left = self._ledger.history(stop.agent, stop.session).found
         found = left if left == stop.key else None
-        self._ledger.not_started(attempt, doubt, found)
+        self._ledger.not_started(attempt, running.home, doubt, found)
         self._recorded(Event.FAILED, stop, f"not started: {doubt}")
 
     def _fail_typed(self, attempt: Attempt, outcome: Typed) -> None:

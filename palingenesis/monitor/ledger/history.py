@@ -317,7 +317,7 @@ class Sums:
             case Event.FAILED:
                 history.fail(entry)
                 if entry.unstarted:
-                    self._take_back(history.intended_at)
+                    self._take_back(history.intended_at, entry.home)
             case Event.GAVE_UP:
                 history.give_up()
             case Event.LEFT:
@@ -338,10 +338,16 @@ class Sums:
             case Event.ASKED:
                 history.ask(entry)
 
-    def _take_back(self, at: float | None) -> None:
-        """Have an intent not count as a start, since its command was never started."""
+    def _take_back(self, at: float | None, home: str | None) -> None:
+        """
+        Have an intent not count as a start, since its command was never started.
+
+        :param home: the name of its home; None if the entry does not tell it, as an older one.
+        """
         for number in range(len(self.intents) - 1, -1, -1):
-            if self.intents[number][0] == at:
+            if self.intents[number] == (at, home) or (
+                home is None and self.intents[number][0] == at
+            ):
                 del self.intents[number]
                 return
 

@@ -265,15 +265,19 @@ class Ledger:
         )
         self._append(entry)
 
-    def not_started(self, attempt: Attempt, reason: str, found: str | None = None) -> None:
+    def not_started(
+        self, attempt: Attempt, home: str, reason: str, found: str | None = None
+    ) -> None:
         """
         Record that the command of an intent could not be started, so that it was no attempt.
 
+        :param home: the name of the session's home, as the intent has it.
         :param reason: why, in a few words.
         :param found: as in :meth:`failed`.
         """
         text = f"not started: {reason}"[:REASON_LIMIT]
-        self._append(self._outcome(Event.FAILED, attempt, found=found, reason=text, unstarted=True))
+        told = {"home": home or None, "found": found, "reason": text, "unstarted": True}
+        self._append(self._outcome(Event.FAILED, attempt, **told))
 
     def gave_up(self, stop: Stop) -> None:
         """Record that a session is given up, until it makes progress by other means."""

@@ -63,7 +63,7 @@ class Entry:
     :ivar output: the path of the file that takes the command's output.
     :ivar fresh: whether the session made progress between the stop before and this one.
     :ivar quick: whether a command ended soon after its start and left no record.
-    :ivar home: the name of the home in which a session is about to be revived.
+    :ivar home: the name of the home in which a session is about to be revived, or was not.
     :ivar method: how it is revived; None for a command.
     :ivar person: whether a person wrote in the session since the intent before this one.
     :ivar found: the key of the last record that a failed command left in the transcript.

@@ -25,11 +25,20 @@ class SumsTests(LedgerTestCase):
         self.ledger.failed(self.ledger.intent(stop()))
         self.assertEqual(self.opened().sums.started, 0)
 
+    def test_an_intent_is_taken_back_in_its_own_home(self) -> None:
+        """Another home may have one at the very same time."""
+        self.ledger.intent(stop(session="two", key="b"), home="work")
+        attempt = self.ledger.intent(stop(key="a"), home="claude")
+        self.ledger.not_started(attempt, "claude", "no process")
+        for ledger in (self.ledger, self.opened()):
+            starts = [len(ledger.starts(home)) for home in ("work", "claude")]
+            self.assertEqual(starts, [1, 0])
+
     def test_an_intent_whose_command_could_not_be_started_is_no_attempt(self) -> None:
         self.run_once(stop(key="a"), "failed")
         attempt = self.ledger.intent(stop(key="a"), home="claude")
         self.assertEqual((attempt.attempt, len(self.ledger.starts("claude"))), (2, 2))
-        self.ledger.not_started(attempt, "no process")
+        self.ledger.not_started(attempt, "claude", "no process")
         for ledger in (self.ledger, self.opened()):
             history = ledger.history("claude", "one")
             self.assertEqual((history.attempts, history.open), (1, None))
