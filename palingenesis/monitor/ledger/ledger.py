@@ -276,8 +276,11 @@ class Ledger:
         :param found: as in :meth:`failed`.
         """
         text = f"not started: {reason}"[:REASON_LIMIT]
-        told = {"home": home or None, "found": found, "reason": text, "unstarted": True}
-        self._append(self._outcome(Event.FAILED, attempt, **told))
+        self._append(
+            self._outcome(
+                Event.FAILED, attempt, home=home or None, found=found, reason=text, unstarted=True
+            )
+        )
 
     def gave_up(self, stop: Stop) -> None:
         """Record that a session is given up, until it makes progress by other means."""
