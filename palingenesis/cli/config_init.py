@@ -11,12 +11,14 @@ import sys
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.cli.launchd import LABEL, install
+from palingenesis.cli.open_programs import FITTING
 from palingenesis.cli.programs import find
 from palingenesis.cli.questions import ask, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import default_homes
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.trust import make_private
+from palingenesis.words import Method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,6 +159,9 @@ def _revive(name: str, program: Found | None, home: str | None = None) -> Iterat
     if program is not None and program.search_path is not None:
         yield "# Its interpreter is not where a daemon that no shell has started looks."
         yield f"environment = {{ PATH = {_toml(program.search_path)} }}"
+    if FITTING.get(name) is Method.TYPE_INTO and sys.platform == "linux":
+        yield "# In tmux, this types the prompt into an open program that does not go on by itself."
+        yield '# type_into = "tmux"'
 
 
 def _ourselves() -> list[str]:

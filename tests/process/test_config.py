@@ -105,6 +105,21 @@ class InitTests(ConfigTestCase):
         self.assertEqual(self.run_command("config", "check").stderr, b"")
         self.assertIn(b"queue", self.run_command("config", "show").stdout)
 
+    def test_what_is_typed_is_a_comment_until_a_person_wants_it_where_it_can_be(self) -> None:
+        self.program(".local", "bin", "claude")
+        self.run_command("config", "init")
+        with open(self.file, encoding="utf-8") as file:
+            text = file.read()
+        typed = '# type_into = "tmux"'
+        self.assertEqual(typed in text, sys.platform == "linux")
+        self.assertNotIn("type_into", tomllib.loads(text).get("revive", {}))
+        wanted = re.sub(r"^# (?=.revive.claude|command = .*claude)", "", text, flags=re.MULTILINE)
+        self.written(wanted.replace(typed, typed.removeprefix("# ")))
+        with open(self.file, "rb") as file:
+            claude = tomllib.load(file)["revive"]["claude"]
+        self.assertEqual(claude.get("type_into"), "tmux" if sys.platform == "linux" else None)
+        self.assertEqual(self.run_command("config", "check").returncode, Exit.DONE)
+
     def test_the_notification_of_a_new_file_needs_no_path_of_a_shell(self) -> None:
         self.run_command("config", "init")
         with open(self.file, encoding="utf-8") as file:
