@@ -30,7 +30,11 @@ class ProgramTests(SynchronousTestCase):
         for name, mode in (("one/tool", 0o644), ("two/tool", 0o755), ("three/tool", 0o755)):
             path = os.path.join(self.directory, name)
             os.makedirs(os.path.dirname(path))
-            os.close(os.open(path, os.O_CREAT, mode))
+            os.close(os.open(path, os.O_CREAT))
+            # Whatever the umask is.
+            for each in (self.directory, os.path.dirname(path)):
+                os.chmod(each, 0o755)
+            os.chmod(path, mode)
         os.makedirs(os.path.join(self.directory, "four", "tool"))
         os.mkdir(os.path.join(self.directory, "five"))
 
@@ -71,9 +75,10 @@ class ProgramTests(SynchronousTestCase):
             (f"{two}x", f"{two}x: no such program"),
             (f"{two}/x", f"{two}/x: no such program"),
             (f"/{'x' * 300}", f"/{'x' * 300}: File name too long"),
-            ("/a\0b", "/a\\x00b: embedded null byte"),
         ):
             self.assertEqual(self.refused(name, self.path("two")), reason)
+        # The rest of it is Python's, and not the same in every version.
+        self.assertIn("/a\\x00b: ", self.refused("/a\0b", self.path("two")))
 
     def test_a_program_that_others_can_change_is_none(self) -> None:
         two = os.path.join(self.directory, "two", "tool")

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from palingenesis.cli import open_programs
 from palingenesis.cli.open_programs import open_program
 from palingenesis.monitor import settings as settings_module
 from palingenesis.monitor.case import SELF_RESUME
@@ -230,6 +231,8 @@ class WatchOnlyTests(MonitorTestCase):
         self.limited(100)
         self.pass_time(50)
         self.assertEqual(self.told("owner", "held", "needs"), ("program", "no-method", None))
+        # Nothing is typed elsewhere.
+        self.patch(open_programs.sys, "platform", "linux")
         said = open_program(self.only(), self.now()) or ""
         self.assertIn("nothing will be done; name `type_into` in [revive.claude]", said)
         self.pass_time(700)

@@ -192,9 +192,10 @@ class ProcCase(SynchronousTestCase):
         os.mkdir(self.proc)
 
     def write(self, path: str, content: str) -> None:
-        path = os.path.join(self.proc, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
+        # As bytes: not every locale can have each name in a path.
+        place = os.path.join(os.fsencode(self.proc), path.encode())
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(place, "w", encoding="utf-8") as file:
             file.write(content)
 
     def link(self, path: str, target: str) -> None:

@@ -18,6 +18,7 @@ import struct
 import tempfile
 import unicodedata
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -581,8 +582,10 @@ class KqueueProcessTests(SynchronousTestCase):
             *(("KQ_FILTER_PROC", -5), ("KQ_EV_ADD", 1), ("KQ_EV_ONESHOT", 16)),
             ("KQ_NOTE_EXIT", 0x80000000),
         ):
-            setattr(select, name, value)
-            self.addCleanup(delattr, select, name)
+            # On a simulated macOS it has them already.
+            patcher = mock.patch.object(select, name, value, create=True)
+            patcher.start()
+            self.addCleanup(patcher.stop)
         self.patch(os, "kill", lambda pid, number: self.killed.append((pid, number)))
 
     def test_the_process_is_watched_at_once(self) -> None:
