@@ -3,7 +3,8 @@ Run the tests of the real agents: ``python -m tests.agents.run [few | all] [NAME
 
 The newest version of each agent is tried; with ``all``, every pinned version in its turn. With
 ``few``, one row of each way to go on in an open program is tried, since most of them wait for
-minutes. They reach nothing but the loopback, if this machine lets us have a network of our own.
+minutes, and what is alike for each agent is tried with one. They reach nothing but the loopback,
+if this machine lets us have a network of our own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ FEW = {
         "tests.agents.test_codex_open.WithServerTests.test_it_goes_on_once"
     ),
 }
+#: Tests of what the monitor does alike for each agent: with ``few``, only the first has them.
+ALIKE = (
+    "test_no_more_resets_than_windows_without_a_person",
+    "test_the_same_limit_again_and_again",
+    "test_two_homes_under_one_daemon",
+)
 #: Seconds until what should take no time at all has failed: some resets are a minute ahead.
 PATIENCE = "100"
 
@@ -85,16 +92,20 @@ def modules_of(agents: Sequence[str], few: bool) -> list[str]:
     return [FEW.get(name, name) if few else name for name in names]
 
 
-def mixed(names: Sequence[str]) -> list[str]:
+def mixed(names: Sequence[str], few: bool = False) -> list[str]:
     """
     List each test of some modules, those of all modules evenly mixed.
 
     Some agents need the processor most of the time, others wait.
+
+    :param few: whether the first agent stands for the others in what is alike for each.
     """
     loader = TestLoader()
-    placed = []
+    placed: list[tuple[float, str]] = []
     for name in names:
         tests = [test.id() for test in _tests_of(loader.loadByName(name))]
+        if few and placed:
+            tests = [test for test in tests if not test.endswith(ALIKE)]
         placed += [(number / len(tests), test) for number, test in enumerate(tests)]
     return [test for _, test in sorted(placed)]
 
@@ -117,20 +128,21 @@ def is_ready(agent: str, version: str) -> bool:
     return True
 
 
-def attempt(names: Sequence[str], alone: list[str], only: str) -> bool:
+def attempt(names: Sequence[str], alone: list[str], only: str, few: bool) -> bool:
     """
     Run tests, and return whether they have passed.
 
     All agents' rows are in one run: while one waits, another one works.
 
     :param only: the agent and the version that are tried; if empty, the newest of each.
+    :param few: see `mixed`.
     """
     directory = tempfile.mkdtemp(prefix="bed-", dir="/tmp")
     command = [*alone, sys.executable, "-m", "twisted.trial", JOBS]
     command += [f"--temp-directory={directory}/trial"]
     try:
         done = subprocess.run(
-            [*command, *mixed(names)],
+            [*command, *mixed(names, few)],
             env={
                 "PALINGENESIS_TEST_PATIENCE": PATIENCE,
                 **os.environ,
@@ -184,7 +196,7 @@ def main(arguments: list[str]) -> int:
     for only, pairs in rounds.items():
         agents = [agent for agent, version in pairs if is_ready(agent, version)]
         if agents:
-            passed &= attempt(names or modules_of(agents, few), alone, only)
+            passed &= attempt(names or modules_of(agents, few), alone, only, few)
     return 0 if passed else 1
 
 
