@@ -96,11 +96,11 @@ class HomesTests(SynchronousTestCase):
         self.assertEqual(self.world.homes(None, [work, other]), [work, other])
 
     def test_a_stop_is_of_the_home_that_holds_its_transcript(self) -> None:
-        work = Home("work", "claude", "/work", is_named=True)
-        self.world.homes(None, [Home("codex", "codex", "/work/x", is_named=True), work])
+        work = Home("work", "claude", "/second", is_named=True)
+        self.world.homes(None, [Home("codex", "codex", "/second/x", is_named=True), work])
         default = Home("claude", "claude", self.claude)
         for path, home in (
-            ("/work/x/projects/a/s.jsonl", work),
+            ("/second/x/projects/a/s.jsonl", work),
             (f"{self.claude}/projects/a/s.jsonl", default),
             ("/gone/projects/a/s.jsonl", default),
         ):
