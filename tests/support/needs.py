@@ -33,7 +33,10 @@ def needs_linux(why: str) -> Callable[[_T], _T]:
     Skip a test of what only Linux has.
 
     :param why: why it shows nothing, or fails, on macOS.
+    :raises TypeError: if it is given the test itself, which would never run then.
     """
+    if callable(why):
+        raise TypeError(f"a reason is needed: {why!r}")
 
     def decorate(test: _T) -> _T:
         if sys.platform != "linux":

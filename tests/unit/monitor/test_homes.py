@@ -73,7 +73,7 @@ class HomeLockTests(SynchronousTestCase):
         expected = f"another daemon (pid {os.getpid()}) keeps it"
         self.assertIn(expected, second.warning_of(self.home) or "")
 
-    @needs_linux
+    @needs_linux("/proc is Linux's")
     def test_a_keeper_that_the_kernel_does_not_name_is_another_daemon(self) -> None:
         first, second = self.locks(), self.locks()
         first.take([self.home])

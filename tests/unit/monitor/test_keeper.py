@@ -81,7 +81,7 @@ class KeeperTests(KeeperTestCase):
         self.assertIsNone(self.keeper().holder())
 
 
-@needs_linux
+@needs_linux("descriptors are listed in /proc")
 class OtherDaemonTests(SynchronousTestCase):
     """Daemons of the user with another state directory, by the lock that each has open."""
 

@@ -48,7 +48,7 @@ class ParsingTests(SynchronousTestCase):
         ):
             self.assertEqual(parse_mountinfo(text), (), text)
 
-    @needs_linux
+    @needs_linux("/proc is Linux's")
     def test_a_table_that_cannot_be_read_is_not_known(self) -> None:
         tables = {"/other/self/mountinfo": "36 35 98:0 / /mnt rw - ext3 x rw"}
         self.patch(machine, "table", tables.get)
@@ -74,7 +74,7 @@ class SharedTests(SynchronousTestCase):
         for kind in f"{disk} {user_space}".split():
             self.assertFalse(is_shared(kind), kind)
 
-    @needs_linux
+    @needs_linux("macOS asks the path itself for its file system")
     def test_the_mount_of_a_path_s_device_counts_and_else_the_deepest(self) -> None:
         mounts = (
             Mount("/", "ext4", 1),

@@ -267,7 +267,7 @@ class ReachTests(SynchronousTestCase):
     def test_a_file_in_no_directory(self) -> None:
         self.assertFalse(Snapshot({}, mounts=()).sees_all_of("/nonexistent/x"))
 
-    @needs_linux
+    @needs_linux("macOS asks the path itself for its file system")
     def test_why_not_every_process_is_seen(self) -> None:
         device = os.stat(os.path.dirname(__file__)).st_dev
         mounts = (Mount("/", "ext4", device),)
@@ -348,7 +348,7 @@ class WorkTests(SynchronousTestCase):
         for directory, owner in (("/else", Owner.PROGRAM), ("/work", Owner.GONE)):
             self.assertEqual(self.witness(directory).owner, owner)
 
-    @needs_linux
+    @needs_linux("descriptors are listed in /proc")
     def test_a_program_that_writes_the_transcript_has_it(self) -> None:
         self.assertEqual(self.witness(files=self.files).pid, 42)
         self.assertEqual(self.witness(files=self.files, is_ours=False).owner, Owner.GONE)
@@ -361,14 +361,14 @@ class WorkTests(SynchronousTestCase):
         os.symlink(other, os.path.join(self.files, "4"))
         self.assertEqual(self.witness(files=self.files).owner, Owner.GONE)
 
-    @needs_linux
+    @needs_linux("descriptors are listed in /proc")
     def test_a_program_that_hides_what_it_does_is_unknown(self) -> None:
         hides = "pid 42 (claude) hides what it does"
         for more in ({"directory": None}, {"files": self.transcript}):
             self.assertEqual(self.witness(**more), Witness.unknown(hides))
         self.assertEqual(self.witness(directory=None, is_ours=False).owner, Owner.GONE)
 
-    @needs_linux
+    @needs_linux("/proc is Linux's")
     def test_a_directory_that_cannot_be_looked_at_is_unknown(self) -> None:
         loop = os.path.join(self.here, "loop")
         os.symlink("loop", loop)
@@ -414,7 +414,7 @@ class LockTests(SynchronousTestCase):
     def test_a_container_does_not_see_the_locks_of_others(self) -> None:
         self.assertEqual(self.holder(isolated=True), Owner.UNKNOWN)
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_what_holds_a_lock_is_named_if_it_is_seen(self) -> None:
         process = Process(42, "1", ("codex",))
         for pid, found in ((42, 42), (43, None), (1, 42), (0, None)):
@@ -423,7 +423,7 @@ class LockTests(SynchronousTestCase):
             witness = snapshot.holder(self.path)
             self.assertEqual((witness.owner, witness.pid), (Owner.PROGRAM, found))
 
-    @needs_linux
+    @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
     def test_why_nobody_knows_what_holds_a_lock(self) -> None:
         unlisted = Witness.unknown("the locks of this machine cannot be listed")
         self.assertEqual(Snapshot({}).holder(self.path), unlisted)

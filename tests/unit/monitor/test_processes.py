@@ -92,11 +92,11 @@ class NameTests(SynchronousTestCase):
 class StartTests(SynchronousTestCase):
     """When a process began."""
 
-    @needs_linux
+    @needs_linux("the start times are Linux's")
     def test_a_beginning_names_the_boot_that_it_counts_from(self) -> None:
         self.assertRegex(Process(42, "77").began, r"\A77@[0-9a-f]{8}\Z")
 
-    @needs_linux
+    @needs_linux("the start times are Linux's")
     def test_the_age_of_a_process_counts_from_the_boot(self) -> None:
         tables = {"/proc/uptime": "1000.50 1900.00\n"}
         self.patch(machine, "table", tables.get)
@@ -337,7 +337,7 @@ class EveryTests(ProcCase):
         self.assertEqual(self.every(UID + 1), [])
 
 
-@needs_linux
+@needs_linux("descriptors are listed in /proc")
 class WrittenTests(ProcCase):
     """The files that a process has open for writing."""
 
@@ -379,7 +379,7 @@ class WrittenTests(ProcCase):
 class OwnTests(SynchronousTestCase):
     """This very process."""
 
-    @needs_linux
+    @needs_linux("/proc is Linux's")
     def test_the_running_process_is_found(self) -> None:
         found = look_at(os.getpid())
         assert found is not None
