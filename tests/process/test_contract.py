@@ -45,8 +45,6 @@ class ContractTestCase(ProcessTestCase):
 class WithoutLane:
     """Served by Twisted's own port and transports, which the same protocol has to do with."""
 
-    is_measured = False
-
     def serve(self, limits: dict[str, float] | None = None) -> Process:
         return self.application(limits)
 

@@ -27,8 +27,6 @@ TOO_MANY = b"ERR: Too many connections\n"
 class LateWriterTests(ProcessTestCase):
     """A client that writes only after it was turned away reads why, and gets no broken pipe."""
 
-    is_measured = False
-
     def serve(self, limits: dict[str, float] | None = None, **behaviour: Any) -> Process:
         return self.place.application(limits, **behaviour)
 
@@ -104,7 +102,6 @@ class LateWriterWithoutLaneTests(LateWriterTests):
 
 
 class BurstTests(ProcessTestCase):
-    is_measured = False
     CLIENTS = 2000
 
     def test_two_thousand_at_once_lose_nothing(self) -> None:

@@ -52,7 +52,6 @@ class AttackTestCase(DaemonWebTestCase):
     :ivar key: the key of a session.
     """
 
-    is_measured = False
     process: Process
     key: str
 

@@ -126,8 +126,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class BrowserTestCase(WebTestCase):
-    is_measured = False
-
     def setUp(self) -> None:
         super().setUp()
         self.browser = start_browser(self, self.place.path("profile"))

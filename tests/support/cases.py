@@ -27,12 +27,8 @@ class ProcessTestCase(SynchronousTestCase):
     """
     A test of the real process.
 
-    :cvar is_measured: whether its processes measure their coverage. That takes each of them a
-        fifth of a second of a processor, and is lost if a process is killed at the end of a test.
     :ivar place: where its processes run.
     """
-
-    is_measured = True
 
     def setUp(self) -> None:
         self.place = Place(self)

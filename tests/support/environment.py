@@ -10,6 +10,35 @@ from tests.support.checkout import PROGRAMS
 _PREFIXES = ("PALINGENESIS_", "XDG_", "LISTEN_")
 _NAMES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "NOTIFY_SOCKET")
 
+#: The modules of tests whose processes measure their coverage: beside the unit tests, these run
+#: nearly all of what any test does. Measuring costs each process a fifth of a second of a
+#: processor, and twice its time from then on.
+MEASURED = frozenset(
+    f"tests.process.test_{name}"
+    for name in (
+        "clients",
+        "config",
+        "demo",
+        "facts",
+        "live",
+        "machine",
+        "main",
+        "notify",
+        "notify_post",
+        "processes",
+        "readiness",
+        "report",
+        "restart",
+        "revive",
+        "sessions",
+        "start_stop",
+        "steering",
+        "trial",
+        "trust",
+        "web_daemon",
+    )
+)
+
 
 def apart(home: str, runtime: str, **further: str) -> dict[str, str]:
     """

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.darwin import Kernel
 from tests.support.checkout import PROGRAMS
-from tests.support.environment import apart, unmeasured
+from tests.support.environment import MEASURED, apart, unmeasured
 from tests.support.processes import Process, twistd_command
 
 
@@ -41,7 +41,7 @@ class Place:
         self.socket = os.path.join(self.runtime, "palingenesis.sock")
         self.pidfile = self.path("twistd.pid")
         self.state = f"{self.directory}.state"
-        self._is_measured = getattr(case, "is_measured", True)
+        self._is_measured = type(case).__module__ in MEASURED
         self._processes: list[Process] = []
         case.addCleanup(self._clean)
 

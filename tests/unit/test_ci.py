@@ -8,6 +8,8 @@ import tomllib
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.checkout import ROOT
+from tests.support.environment import MEASURED
+from tests.support.house import sources
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
@@ -76,3 +78,8 @@ class WorkflowTests(SynchronousTestCase):
             self.assertEqual(len(installs), 1)
             self.assertIn("--constraint .ci/constraints.txt", installs[0])
         self.assertRegex(self.texts["ci.yml"], r"pip-audit==[\d.]+ .*\.ci/constraints\.txt")
+
+
+class CoverageTests(SynchronousTestCase):
+    def test_each_module_that_measures_coverage_is_there(self) -> None:
+        self.assertEqual(MEASURED - set(sources("tests/process")), set())
