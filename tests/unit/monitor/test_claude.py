@@ -327,6 +327,15 @@ class VerdictTests(SynchronousTestCase):
     def test_a_finished_turn(self) -> None:
         self.assertEqual(self.kind(PROMPT, reply()), Kind.FINISHED)
 
+    def test_the_reason_of_a_reply_s_end(self) -> None:
+        for reason, kind in (
+            ("stop_sequence", Kind.FINISHED),
+            ("model_context_window_exceeded", Kind.CONTEXT),
+            ("refusal", Kind.UNKNOWN),
+            ("unlikely", Kind.UNKNOWN),
+        ):
+            self.assertEqual(self.kind(PROMPT, reply("Done.", reason)), kind, reason)
+
     def test_the_middle_of_a_turn(self) -> None:
         for records in (
             [PROMPT],
@@ -793,6 +802,13 @@ class SupervisorTests(SynchronousTestCase):
         self.job(sessionId="other")
         self.assertEqual(self.witness().owner, Owner.GONE)
         self.job(backend="terminal")
+        self.assertEqual(self.witness().owner, Owner.GONE)
+
+    def test_a_job_that_cannot_be_read_is_only_of_the_session_that_it_is_named_for(self) -> None:
+        os.unlink(os.path.join(self.home, "jobs", SESSION[:8], "state.json"))
+        self.job("11112222")
+        with open(os.path.join(self.home, "jobs", "11112222", "state.json"), "w"):
+            pass
         self.assertEqual(self.witness().owner, Owner.GONE)
 
     def test_a_job_that_cannot_be_read_may_be_the_session_s(self) -> None:

@@ -249,6 +249,12 @@ class TypedTests(SynchronousTestCase):
         footers = ["    * claude (agent)    Catch-all", "    * Explore (agent)"]
         self.assert_doubt("has appeared", footers=footers)
 
+    def test_other_words_in_the_place_of_the_hints(self) -> None:
+        before = idle(footers=["  something else", ""])
+        after = idle(line=f"continue{EMPTY}", column=10, footers=[FOOTER, ""])
+        doubt = doubt_of_typed(before, after, "continue", vim=False)
+        self.assertIn("has appeared", doubt or "no doubt")
+
     def test_other_hints(self) -> None:
         footers = [f"{FOOTER}          ctrl+y to paste deleted text"]
         self.assertIsNone(self.doubt(footers=footers, hint="      ctrl+g to edit in Vim"))

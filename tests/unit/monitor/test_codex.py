@@ -342,6 +342,10 @@ class IdentityTests(SynchronousTestCase):
     def test_a_sub_agent_s_rollout_is_no_session(self) -> None:
         self.assertIsNone(self.identity(source={"subagent": {"thread_spawn": {}}}))
 
+    def test_a_source_that_is_no_object_says_nothing(self) -> None:
+        for source in (None, "cli", "subagent"):
+            self.assertEqual(self.identity(source=source), Identity(SESSION, DIRECTORY))
+
     def test_ids_and_directories_that_are_none(self) -> None:
         self.assertIsNone(self.identity(id="../../x"))
         self.assertIsNone(self.identity(id="--help"))

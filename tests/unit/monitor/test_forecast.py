@@ -69,6 +69,7 @@ class OutlookTests(SynchronousTestCase):
             Reason.HOURLY_LIMIT,
         }  # fmt: skip
         self.assertEqual(set(_WORDS) | passing, {reason for reason, _ in GATE})
+        self.assertEqual([reason for reason, words in _WORDS.items() if not words.strip()], [])
 
 
 class HoursTests(SynchronousTestCase):

@@ -334,6 +334,8 @@ class RotationTests(LedgerTestCase):
         good = json.loads(header)
         for name, wrong in (
             ("first_at", "1700000000"),
+            ("first_at", 10**400),
+            ("first_at", -(10**400)),
             ("started", 1.5),
             ("paused", 0),
             ("intents", {}),
@@ -386,6 +388,18 @@ class LargeHistoryTests(LedgerTestCase):
     def revived(self, session: str) -> None:
         long = Stop("claude", session, "a", Kind.LIMIT, "/t", "/" + "\N{OGHAM LETTER BEITH}" * 4000)
         self.ledger.worked(self.ledger.intent(long))
+
+    def test_a_file_that_was_replaced_is_not_rotated(self) -> None:
+        self.ledger.close()
+        kept = file.LedgerFile(self.directory)
+        kept.open()
+        self.addCleanup(kept.close)
+        os.unlink(self.path)
+        with open(self.path, "w") as another:
+            another.write("another\n")
+        error = self.assertRaises(OSError, kept.rotate, b"{}\n")
+        self.assertEqual(error.errno, errno.ESTALE)
+        self.assertEqual(self.content(), b"another\n")
 
     def test_a_large_first_line_does_not_make_each_entry_rotate_the_file(self) -> None:
         self.revived("one")

@@ -320,6 +320,14 @@ class SeeingTests(MonitorTestCase):
         sessions = self.monitor.sessions()
         self.assertEqual([s["id"] for s in sessions], [f"s{number}" for number in range(100)])
 
+    def test_a_question_comes_first_until_it_is_older_than_max_age(self) -> None:
+        self.world.write("asks", Kind.ASKING)
+        for seconds, ids in ((20, ["asks", "new"]), (self.settings.max_age, ["new", "asks"])):
+            self.pass_time(seconds, step=10)
+            self.world.write("new", Kind.FINISHED)
+            self.pass_time(20)
+            self.assertEqual([each["id"] for each in self.monitor.sessions()], ids)
+
     def test_counts_leave_out_what_is_older_than_max_age(self) -> None:
         self.world.write("old", Kind.FINISHED, at=self.now() - 50_000)
         self.world.write("new", Kind.FINISHED)
@@ -831,6 +839,7 @@ class PausingTests(MonitorTestCase):
         self.pass_time(50)
         self.monitor.pause("a test")
         self.assertEqual(self.told("state", "held"), ("stopped", "paused"))
+        self.assertEqual(self.monitor.sessions_by_state, {"stopped": 1})
         self.pass_time(300)
         self.assertEqual(self.world.starts, [])
         self.monitor.resume("a test")
@@ -943,9 +952,11 @@ class ClockTests(MonitorTestCase):
     def test_a_look_after_a_sleep_observes_and_does_not_act(self) -> None:
         self.limited(3600)
         self.pass_time(20)
+        self.world.write("other", Kind.FINISHED)
         self.clock_was_set += 6 * 3600
         self.pass_time(5)
         self.assertEqual(self.world.starts, [])
+        self.assertEqual(self.monitor.sessions_by_state, {"waiting": 1, "stopped": 1})
         self.pass_time(6)
         self.assertEqual(len(self.world.starts), 1)
 
@@ -1262,6 +1273,14 @@ class SteeringTests(MonitorTestCase):
         self.pass_time(60)
         self.monitor.release(self.NAME, self.BY)
         self.assertEqual((self.told("needs"), self.monitor.needs_you), (("an answer",), 1))
+
+    def test_a_hold_that_cannot_be_written_says_so(self) -> None:
+        self.limited(1000, self.NAME)
+        self.pass_time(20)
+        path = os.path.join(self.directory, LEDGER_NAME)
+        os.rename(path, f"{path}.elsewhere")
+        os.mkdir(path)
+        self.assertIn(LEDGER_NAME, self.refuse(self.NAME))
 
     def test_a_beginning_that_several_sessions_have_names_none(self) -> None:
         self.limited(1000, "4f1c-1")

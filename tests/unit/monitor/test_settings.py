@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -186,6 +187,10 @@ class SettingsTests(SynchronousTestCase):
             revival.run_for(Method.QUEUE), Command(("codex", "queue", "{id}"), "continue", {})
         )
         self.assertIsNone(revival.run_for(Method.TYPE_INTO))
+
+    def test_a_terminal_is_known_on_linux(self) -> None:
+        methods = HomeRevival(type_into=True).methods
+        self.assertEqual(methods, (Method.TYPE_INTO,) if sys.platform == "linux" else ())
 
     def test_a_terminal_is_only_known_on_linux(self) -> None:
         self.patch(settings_module, "TYPES", False)

@@ -377,7 +377,10 @@ class StopTests(ServiceTestCase):
         await self.soon(stopped)
         self.assertEqual(read_all(client), b"OK\n")
         # Neither the end of the stop nor its deadlines may take anything from the new run.
+        os.rename(self.path, self.at("aside.sock"))
+        # Its lock alone keeps others away now.
         self.assertRaises(SocketInUse, self.service().startService)
+        os.rename(self.at("aside.sock"), self.path)
         newcomer = self.connect()
         newcomer.sendall(b"PAUSE\n")
         await deferLater(reactor, 0.5)
