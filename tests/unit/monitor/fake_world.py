@@ -218,6 +218,8 @@ class FakeWorld(World):
         self.starts: list[Start] = []
         self.commands: dict[int, FakeRevival] = {}
         self.looks = 0
+        #: The homes of the last look.
+        self.looked_into: list[str] = []
         self.reads = 0
         self.unreadable: set[str] = set()
         self.bad_directories: set[str] = set()
@@ -340,10 +342,11 @@ class FakeWorld(World):
 
     def look(
         self,
-        homes: Iterable[Home],  # noqa: ARG002
+        homes: Iterable[Home],
         commands: Container[int],
     ) -> Living:
         self.looks += 1
+        self.looked_into = [home.name for home in homes]
         owners, interactive = dict(self.owners), set(self.interactive)
         for start in self.starts:
             if start.revival.alive and start.revival.pid not in commands:

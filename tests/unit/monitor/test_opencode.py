@@ -143,6 +143,7 @@ class VerdictTests(OpencodeTestCase):
             ({"retry-after": "1.5", "date": "nonsense"}, END + 1.5),
             ({"retry-after": "Sat, 19 Sep 2026 14:25:00 GMT"}, AT / 1000 + 7200),
             ({"retry-after": "Sat, 19 Sep 2026 10:25:00 GMT"}, None),
+            ({"retry-after": "5", "date": "Sat, 19 Sep 2026 10:25:00 GMT"}, None),
             ({"retry-after": "-5"}, None),
             ({"retry-after": "9" * 400}, None),
             ({"retry-after": 60}, None),

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from palingenesis.monitor import judge, revivals, service, settings
+from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.judge import Judge
 from palingenesis.monitor.keeper import Keeper
@@ -1064,6 +1065,17 @@ class ConfiguringTests(MonitorTestCase):
         revival.finish()
         self.pass_time(10)
         self.assertIn("worked", self.story())
+
+    def test_each_home_is_looked_into_once_when_a_command_ended(self) -> None:
+        for agents in (), ("claude",):
+            self.setUp()
+            revival = self.revive()
+            self.monitor.configure(Settings(agents=agents, interval=5.0))
+            revival.finish()
+            looks = self.world.looks
+            while self.world.looks == looks:
+                self.pass_time(1)
+            self.assertEqual(sorted(self.world.looked_into), sorted(AGENTS))
 
     def test_a_margin_moves_what_is_planned(self) -> None:
         self.limited(100)
