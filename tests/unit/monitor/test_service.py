@@ -731,6 +731,12 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(5)
         self.assertEqual(self.monitor.current_session, "/transcripts/s.jsonl")
 
+    def test_what_is_being_revived_is_counted_at_once(self) -> None:
+        self.limited(30)
+        while not self.world.starts:
+            self.pass_time(1)
+        self.assertEqual(self.monitor.sessions_by_state, {"reviving": 1})
+
     def test_what_has_grown_since_the_last_tick_is_not_ended(self) -> None:
         revival = self.revive()
         self.world.write("s", None, progress=True)
