@@ -13,7 +13,7 @@ from palingenesis.config import DEFAULTS, Config, check_mode, check_trusted, loa
 from palingenesis.daemon import preflight
 from palingenesis.daemon.logfile import PrivateLogFile
 from palingenesis.daemon.starter import Starter, take_starter
-from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket
+from palingenesis.locate import SOCKET_VARIABLE, SYSTEMD_DESCRIPTION, locate_socket
 from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES, check_whole
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
@@ -95,17 +95,17 @@ class Options(usage.Options):
         preflight.prepare_process()
         preflight.prepare_macos()
         self.starter = take_starter(os.environ)
-        twistd: Mapping[str, Any] = self.parent or {}
         # In the background, twistd sets a umask and a directory of its own.
-        self.umask = current_umask() if twistd.get("umask") is None else -1
+        self.umask = current_umask() if self.twistd.get("umask") is None else -1
         try:
-            self._prepare(twistd)
+            self._prepare()
         except OSError as error:
             raise self.failed(f"the current directory cannot be used: {in_short(error)}") from None
         except (PathError, ValueError) as error:
             raise self.failed(error) from None
 
-    def _prepare(self, twistd: Mapping[str, Any]) -> None:
+    def _prepare(self) -> None:
+        twistd = self.twistd
         self.state_directory = state_directory(self["state"])
         if self["mode"] is not None:
             self["mode"] = check_mode("--mode", self["mode"])
@@ -148,10 +148,20 @@ class Options(usage.Options):
         return self["config"] or config_file()
 
     @property
+    def twistd(self) -> Mapping[str, Any]:
+        """The options of twistd itself."""
+        return self.parent or {}
+
+    @property
     def uid(self) -> int:
         """The user that the daemon is, or will be."""
-        twistd: Mapping[str, Any] = self.parent or {}
-        return os.geteuid() if twistd.get("uid") is None else int(twistd["uid"])
+        uid = self.twistd.get("uid")
+        return os.geteuid() if uid is None else int(uid)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether ``--socket`` or ``$PALINGENESIS_SOCKET`` names the socket."""
+        return self["socket"] is not None or SOCKET_VARIABLE in os.environ
 
     @property
     def mode(self) -> int:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from twisted.application.service import IService
 
 from palingenesis.daemon.options import Options
-from palingenesis.daemon.service import DaemonService, DaemonSettings
-from palingenesis.locate import SOCKET_VARIABLE
+from palingenesis.daemon.service import DaemonService
 from palingenesis.server.clock import use_monotonic_time
 
 __all__ = ["Options", "makeService"]
@@ -19,22 +16,8 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
-    settings = DaemonSettings(
-        config=options.config,
-        config_path=options.config_path,
-        read_config=options.read_config,
-        file=options.socket_file,
-        is_chosen=options["socket"] is not None or SOCKET_VARIABLE in os.environ,
-        endpoint=options["endpoint"],
-        mode=options.mode,
-        state_directory=options.state_directory,
-        umask=options.umask,
-        log_file=options.log_file,
-        twistd=options.parent or {},
-        starter=options.starter,
-    )
     try:
-        return DaemonService(reactor, settings)
+        return DaemonService(reactor, options)
     except (ValueError, LookupError) as error:
         why = error if isinstance(error, ValueError) else "no socket of that name was inherited"
         raise options.failed(f"--endpoint {options['endpoint']}: {why}") from None
