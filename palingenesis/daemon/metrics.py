@@ -47,18 +47,8 @@ def add_monitor_metrics(metrics: Metrics, monitor: Monitor) -> None:
         "sessions that grew lately",
         lambda: _pairs(monitor.sessions_by_agent, Label.STATE),
     )
-    add(
-        "palingenesis_stops_total",
-        counter,
-        "stops of sessions",
-        lambda: _pairs(stops, Label.KIND),
-    )
-    add(
-        "palingenesis_revivals_total",
-        counter,
-        "revivals",
-        lambda: _pairs(revivals, Label.OUTCOME),
-    )
+    add("palingenesis_stops_total", counter, "stops of sessions", lambda: _pairs(stops, Label.KIND))
+    add("palingenesis_revivals_total", counter, "revivals", lambda: _pairs(revivals, Label.OUTCOME))
     add(
         "palingenesis_revived_seconds_total",
         counter,
