@@ -148,7 +148,6 @@ def _sessions(options: Namespace) -> Exit:
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
-
     parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
     parser.add_argument("--agent", choices=tuple(CONTINUE), help="only sessions of this agent")
     parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
@@ -195,14 +194,15 @@ def _add_view_options(parser: ArgumentParser) -> None:
 
 
 def _log(options: Namespace) -> Exit:
-    from palingenesis.cli.log import entries_line, follow, log_filter, log_lines
+    from palingenesis.cli.log import follow, log_filter, log_lines
+    from palingenesis.cli.monitor import LOG, list_line
 
     client = _client(options)
     filters = log_filter(options.number, options.since, options.session)
     if options.follow:
         follow(client, filters, options.json)
     if options.json:
-        sys.stdout.buffer.write(json_line(entries_line(client, filters)))
+        sys.stdout.buffer.write(json_line(list_line(client, LOG, *filters)))
     else:
         print("\n".join(log_lines(client, filters)))
     return Exit.DONE
