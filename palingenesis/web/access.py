@@ -25,8 +25,6 @@ from palingenesis.web.settings import check_host, host_name, user_id
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="palingenesis"'}
 
-_KNOWN_HOSTS_LIMIT = 64
-
 _NOT_PERMITTED = "Permission denied: not the daemon's own user, nor root"
 
 
@@ -40,7 +38,7 @@ class Visitor(NamedTuple):
     :ivar has_key: whether the request came with a right key, or needs none.
     :ivar is_local: whether the kernel vouches for it, so that every command is allowed.
     :ivar may_change: whether it may change something.
-    :ivar has_ended: returns whether the session has ended since; None without a session.
+    :ivar has_ended: returns whether the session has ended since.
     """
 
     by: str
@@ -48,7 +46,7 @@ class Visitor(NamedTuple):
     has_key: bool = False
     is_local: bool = False
     may_change: bool = False
-    has_ended: Callable[[], bool] | None = None
+    has_ended: Callable[[], bool] = lambda: False
 
 
 class Guard(Protocol):
@@ -102,8 +100,6 @@ class Access:
         self._admit_others = admit_others
         #: Who is at the other end of a connection, with the token; the kernel is asked once.
         self._visitors: WeakKeyDictionary[Any, Visitor] = WeakKeyDictionary()
-        #: Host headers that were right; most clients send the same one again and again.
-        self._known_hosts: set[bytes] = set()
 
     def admit(self, request: Any) -> Visitor:
         """
@@ -200,14 +196,10 @@ class Access:
         sent = request.requestHeaders.getRawHeaders(b"host", [b""])
         if len(sent) > 1:
             raise Problem(HTTPStatus.BAD_REQUEST, "The Host header comes twice")
-        if sent[0] in self._known_hosts:
-            return
         host = sent[0].decode("latin-1").lower()
         name = host_name(host)
         if name is None or not (host in self._hosts or name in self._hosts or _is_loopback(name)):
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "The Host header names another server")
-        if len(self._known_hosts) < _KNOWN_HOSTS_LIMIT:
-            self._known_hosts.add(sent[0])
 
     def _visitor(self, request: Any) -> Visitor:
         """Return who is at the other end of a connection, with the token if it is TCP."""
