@@ -122,11 +122,7 @@ class ControlHarness(Extensible):
     """
 
     def __init__(
-        self,
-        state: Controllable,
-        *,
-        limits: Limits = DEFAULTS.limits,
-        clock: Clock | None = None,
+        self, state: Controllable, *, limits: Limits = DEFAULTS.limits, clock: Clock | None = None
     ) -> None:
         check_state(state)
         self.clock = Clock() if clock is None else clock

@@ -224,12 +224,6 @@ class Key(StrEnum):
 
 
 #: The keys that every STATUS has, in their order.
-STATUS_KEYS = (
-    Key.STATE,
-    Key.UPTIME_SECS,
-    Key.CURRENT_SESSION,
-    Key.SAVES_COUNT,
-    Key.TOTAL_RESUMES,
-)
+STATUS_KEYS = (Key.STATE, Key.UPTIME_SECS, Key.CURRENT_SESSION, Key.SAVES_COUNT, Key.TOTAL_RESUMES)
 #: The value of ``ledger`` in STATUS if nothing is wrong.
 OK_WORD = "ok"

@@ -18,13 +18,7 @@ from palingenesis.cli.lacking import Surroundings, directories_of, lacks
 from palingenesis.cli.monitor import INSPECT, every_session
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
-from palingenesis.client.errors import (
-    ClientError,
-    NotRunning,
-    connect_error,
-    is_chosen,
-    user_name,
-)
+from palingenesis.client.errors import ClientError, NotRunning, connect_error, is_chosen, user_name
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_of
 from palingenesis.client.location import find_socket

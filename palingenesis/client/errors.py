@@ -111,11 +111,7 @@ class TimedOut(ClientError):
     tried = "no reply from the daemon at"
 
     def __init__(
-        self,
-        path: str,
-        timeout: float,
-        pending: str | None = None,
-        advice: str = "",
+        self, path: str, timeout: float, pending: str | None = None, advice: str = ""
     ) -> None:
         reason = f"waited {timeout:g} s; it may be stopped, hung or overloaded"
         if pending is not None:

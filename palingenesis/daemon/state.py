@@ -29,10 +29,7 @@ class MonitorState:
     """
 
     def __init__(
-        self,
-        monitor: Monitor,
-        reload: Callable[[], object],
-        peer: Callable[[], Credentials | None],
+        self, monitor: Monitor, reload: Callable[[], object], peer: Callable[[], Credentials | None]
     ) -> None:
         self._monitor = monitor
         self._reload = reload
