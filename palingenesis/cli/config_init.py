@@ -13,7 +13,7 @@ from palingenesis.cli.format import complain
 from palingenesis.cli.launchd import LABEL, install
 from palingenesis.cli.open_programs import FITTING
 from palingenesis.cli.programs import find
-from palingenesis.cli.questions import ask, is_running
+from palingenesis.cli.questions import agrees, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import default_homes
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
@@ -64,7 +64,7 @@ def init(path: str) -> Exit:
     that name commands are comments.
     """
     if os.path.lexists(path):
-        complain(_printable(f"{path}: exists; `palingenesis config edit` changes it"))
+        complain(f"{path}: exists; `palingenesis config edit` changes it")
         return Exit.USAGE
     found = {name: find(name, os.environ) for name in AGENTS}
     homes = {name: os.path.isdir(agent.home(os.environ)) for name, agent in AGENTS.items()}
@@ -77,7 +77,7 @@ def init(path: str) -> Exit:
         make_private(os.path.dirname(path), os.geteuid(), "set XDG_CONFIG_HOME")
         _write(path, text)
     except OSError as error:
-        complain(_printable(f"{path}: cannot be written: {in_short(error)}"))
+        complain(f"{path}: cannot be written: {in_short(error)}")
         return Exit.USAGE
     print(f"wrote {_printable(path)}")
     if not named:
@@ -92,7 +92,7 @@ def init(path: str) -> Exit:
 
 def _starts_at_each_log_in() -> bool:
     """Ask a person whether launchd starts the daemon, and write what it needs for that."""
-    if ask("start the daemon at each log-in? [y/N] ") not in ("y", "yes"):
+    if not agrees("start the daemon at each log-in?", default=False):
         return False
     try:
         path = install()
@@ -100,7 +100,7 @@ def _starts_at_each_log_in() -> bool:
         print(_printable(f"{error.filename}: exists, and is left as it is"))
         return False
     except OSError as error:
-        complain(_printable(f"{error.filename}: cannot be written: {in_short(error)}"))
+        complain(f"{error.filename}: cannot be written: {in_short(error)}")
         return False
     print(f"wrote {_printable(path)}, which starts {LABEL} at each log-in")
     print(_printable(f"next: launchctl bootstrap gui/{os.getuid()} {shlex.quote(path)}"))
@@ -112,11 +112,7 @@ def _asked(programs: Mapping[str, Found]) -> bool:
     if not programs or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     agents = " and ".join(programs)
-    return ask(f"bring sessions of {agents} back when their limit is over? [Y/n] ") in (
-        "",
-        "y",
-        "yes",
-    )
+    return agrees(f"bring sessions of {agents} back when their limit is over?", default=True)
 
 
 def _text(

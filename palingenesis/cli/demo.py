@@ -21,7 +21,7 @@ from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
 from palingenesis.paths import state_directory
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.text import in_short, printable
 from palingenesis.words import Event, Key, Kind, State
 
 TYPE_CHECKING = False
@@ -89,10 +89,7 @@ def demo(colour: bool) -> Exit:
 
 
 class _Failed(Exception):
-    """The demo cannot go on; the text says why, in one line."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(printable(reason, MESSAGE_LIMIT))
+    """The demo cannot go on; the text says why."""
 
 
 def _place() -> str:

@@ -16,7 +16,7 @@ from palingenesis.client.errors import ClientError, NotRunning
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
 from palingenesis.paths import PathError
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.text import in_short
 from palingenesis.words import Key, State
 
 TYPE_CHECKING = False
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 SHORT_TIMEOUT = 2.0
 #: Seconds between two questions of ``--watch``.
 WATCH_INTERVAL = 2.0
+
+_CONFIG_ACTIONS = (
+    ("init", "write a configuration file with what is found on this system"),
+    ("show", "show each value, and where it comes from"),
+    ("check", "check the file, and report every mistake in it"),
+    ("edit", "edit the file with $EDITOR, and check it"),
+    ("path", "print the path of the file"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +83,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         # The others are handled where they happen: one without a file is the output, a full disk.
         what = "write the output" if error.filename is None else f"use {error.filename}"
-        complain(printable(f"cannot {what}: {in_short(error)}", MESSAGE_LIMIT))
+        complain(f"cannot {what}: {in_short(error)}")
         _discard(sys.stdout)
         return Exit.NO_ANSWER
 
@@ -430,9 +438,21 @@ def _config(options: Namespace) -> Exit:
 
 
 def _add_config_options(parser: ArgumentParser) -> None:
-    from palingenesis.cli.config import add_options
-
-    add_options(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, summary in _CONFIG_ACTIONS:
+        description = f"{summary[0].upper()}{summary[1:]}."
+        added = actions.add_parser(action, help=summary, description=description)
+        if action == "check":
+            added.add_argument(
+                "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
+            )
+            added.add_argument(
+                "--json", action="store_true", help="print an object, with mistakes and warnings"
+            )
+        elif action == "show":
+            added.add_argument(
+                "--json", action="store_true", help="print an object, key to value and source"
+            )
 
 
 def _report(options: Namespace) -> Exit:

@@ -74,7 +74,7 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
         headers = _headers(header_file)
         event = _event(sys.stdin.buffer.read(INPUT_LIMIT + 1))
     except ValueError as error:
-        complain(printable(f"cannot post the event: {error}", MESSAGE_LIMIT))
+        complain(f"cannot post the event: {error}")
         return Exit.USAGE
     try:
         post(kind, address, _summary(event), event, headers)

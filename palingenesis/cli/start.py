@@ -200,7 +200,7 @@ class _Daemon:
         elif name == ERROR:
             self.error = value
         elif name == WARNING:
-            complain(printable(value, MESSAGE_LIMIT))
+            complain(value)
 
 
 def _start(command: list[str], client: ControlClient, logfile: str, report: Report) -> Exit:
@@ -224,7 +224,7 @@ def _start(command: list[str], client: ControlClient, logfile: str, report: Repo
         if other is not None:
             return _running_already(other, client, report)
         if daemon.reason:
-            complain(printable(daemon.reason, MESSAGE_LIMIT))
+            complain(daemon.reason)
             return Exit.USAGE
         reason = daemon.error or daemon.last_words() or "it gave no reason"
         complain(
