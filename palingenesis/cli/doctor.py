@@ -20,7 +20,7 @@ from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
 from palingenesis.client.errors import ClientError, NotRunning, connect_error, is_chosen, user_name
 from palingenesis.client.exchange import Exchange
-from palingenesis.client.listener import listener_elsewhere, listener_of
+from palingenesis.client.listener import listener_elsewhere, listener_in_words
 from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError
 from palingenesis.pathlock import holder
@@ -308,8 +308,8 @@ def _conversation(location: Location, timeout: float) -> Iterator[Row]:
 
 
 def _listener(connection: socket) -> str:
-    listener = listener_of(connection)
     credentials = peer_credentials(connection)
+    listener = listener_in_words(credentials)
     if credentials and is_stopped(credentials.pid):
         return f"{listener}; stopped, `kill -CONT {credentials.pid}` continues it"
     return listener
