@@ -144,20 +144,8 @@ class Rejection(StrEnum):
     STOPPING = "stopping"
 
 
-class Label(StrEnum):
-    """The labels of metrics."""
-
-    AGENT = "agent"
-    COMMAND = "command"
-    KIND = "kind"
-    OUTCOME = "outcome"
-    REASON = "reason"
-    STATE = "state"
-    VERSION = "version"
-
-
 class Key(StrEnum):
-    """The keys of the replies to STATUS, SESSIONS, LOG and INSPECT."""
+    """The keys of the replies to STATUS, SESSIONS, LOG and INSPECT, and the labels of metrics."""
 
     # STATUS
     STATE = "state"
@@ -221,6 +209,8 @@ class Key(StrEnum):
     LISTENING = "listening"
     FAILURES = "failures"
     PAUSED = "paused"
+    # Metrics, beside those above
+    OUTCOME = "outcome"
 
 
 #: The keys that every STATUS has, in their order.
