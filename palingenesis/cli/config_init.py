@@ -17,7 +17,7 @@ from palingenesis.cli.questions import agrees, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import default_homes
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
-from palingenesis.trust import make_private
+from palingenesis.trust import make_private, write_new
 from palingenesis.words import Method
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ def init(path: str) -> Exit:
     text = "".join(_text(found, homes, named))
     try:
         make_private(os.path.dirname(path), os.geteuid(), "set XDG_CONFIG_HOME")
-        _write(path, text)
+        write_new(path, text)
     except OSError as error:
         complain(f"{path}: cannot be written: {in_short(error)}")
         return Exit.USAGE
@@ -169,18 +169,6 @@ def _ourselves() -> list[str]:
 def _toml(value: object) -> str:
     # A basic string of TOML has the escapes of JSON, but no halves of a pair.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _write(path: str, text: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-    except (OSError, ValueError):
-        os.unlink(path)
-        raise
 
 
 def _printable(text: str) -> str:
