@@ -18,11 +18,12 @@ from palingenesis.cli.lacking import Surroundings, directories_of, lacks
 from palingenesis.cli.monitor import INSPECT, every_session
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
-from palingenesis.client.errors import ClientError, NotRunning, connect_error, is_chosen, user_name
+from palingenesis.client.errors import ClientError, NotRunning, connect_error, user_name
 from palingenesis.client.exchange import Exchange
 from palingenesis.client.listener import listener_elsewhere, listener_in_words
 from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError
+from palingenesis.locate import is_chosen
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, PathError, config_file, exposure, unread_directory
 from palingenesis.procfs import environment_of, has_ended, is_stopped, peer_credentials

@@ -16,8 +16,8 @@ from palingenesis.cli.format import complain
 from palingenesis.cli.outcome import ALREADY_RUNNING, STARTED, in_words
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
-from palingenesis.client.errors import ClientError, NotRunning, is_chosen
-from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket, recorded_place
+from palingenesis.client.errors import ClientError, NotRunning
+from palingenesis.locate import SYSTEMD_DESCRIPTION, is_chosen, locate_socket, recorded_place
 from palingenesis.pathlock import holder, may_be_busy
 from palingenesis.paths import (
     STATE_VARIABLE,

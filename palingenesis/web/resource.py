@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
 from types import EllipsisType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -23,12 +23,19 @@ from twisted.web.server import NOT_DONE_YET
 
 from palingenesis import wire
 from palingenesis.server.commands import Answer
+from palingenesis.server.extensible import Extensible
 from palingenesis.server.log import get_logger
-from palingenesis.server.metrics import Metrics
-from palingenesis.server.protocol import ControlFactory
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.web import events, metrics, night, problem
-from palingenesis.web.access import Access, Guard, Unguarded, Visitor, header_values, wrong_key
+from palingenesis.web.access import (
+    Access,
+    Guard,
+    Need,
+    Unguarded,
+    Visitor,
+    header_values,
+    wrong_key,
+)
 from palingenesis.web.channel import BODY_LIMIT, TOO_LARGE_BODY, BoundedRequest
 from palingenesis.web.facts import Facts
 from palingenesis.web.keys import Keys
@@ -81,16 +88,6 @@ Path: TypeAlias = tuple[bytes, ...]
 Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
 
 
-class Controlled(Protocol):
-    """What the resource asks of a `palingenesis.ControlService`."""
-
-    factory: ControlFactory
-
-    @property
-    def metrics(self) -> Metrics:
-        """The registry of metrics."""
-
-
 class ControlResource(Resource):
     """
     Serves a control socket's commands, its events and its metrics.
@@ -116,7 +113,7 @@ class ControlResource(Resource):
 
     def __init__(
         self,
-        control: Controlled,
+        control: Extensible,
         token: str | None = None,
         *,
         hosts: Iterable[str] = (),
@@ -181,12 +178,9 @@ class ControlResource(Resource):
         method = request.method
         is_public = path == (b"health",) or path in PAGE
         keys = self.guard.keys if path == (b"api", b"v1", b"login") else None
-        if is_public:
-            admit = self.guard.admit_public
-        else:
-            admit = self.guard.admit if keys is None else self.guard.admit_user
+        need = Need.NOTHING if is_public else Need.KEY if keys is None else Need.USER
         try:
-            visitor = admit(request)
+            visitor = self.guard.admit(request, need)
         except Problem:
             self._note(request, Visitor(""))
             raise
