@@ -144,15 +144,13 @@ def _add_status_options(parser: ArgumentParser) -> None:
 
 
 def _sessions(options: Namespace) -> Exit:
-    from palingenesis.cli.columns import terminal_columns
     from palingenesis.cli.sessions import SessionsView
 
     # The live view scrolls through all of them.
     everything = options.all or (options.watch is not None and _on_terminal())
     chosen = ((Key.STATE, options.state), (Key.AGENT, options.agent))
-    filters = " ".join(f"{key}={value}" for key, value in chosen if value is not None)
-    view = SessionsView(_client(options), _colour(), filters, everything, terminal_columns)
-    return _show(view, options)
+    filters = [f"{key}={value}" for key, value in chosen if value is not None]
+    return _show(SessionsView(_client(options), _colour(), filters, everything), options)
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
