@@ -93,18 +93,11 @@ def examine(
 
     status = _examine(given, timeout, tries, rows, say)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "verdict": rows[-1][1],
-                    "exit": int(status),
-                    "rows": [
-                        {"label": label, "value": value, "level": _LEVELS[level]}
-                        for label, value, level in rows
-                    ],
-                }
-            )
-        )
+        shown = [
+            {"label": label, "value": value, "level": _LEVELS[level]}
+            for label, value, level in rows
+        ]
+        print(json.dumps({"verdict": rows[-1][1], "exit": int(status), "rows": shown}))
     return status
 
 

@@ -436,10 +436,11 @@ def _config(options: Namespace) -> Exit:
 
 
 def _add_config_options(parser: ArgumentParser) -> None:
+    from palingenesis.cli.parser import add_command
+
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action, summary in _CONFIG_ACTIONS:
-        description = f"{summary[0].upper()}{summary[1:]}."
-        added = actions.add_parser(action, help=summary, description=description)
+        added = add_command(actions, action, summary)
         if action == "check":
             added.add_argument(
                 "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
