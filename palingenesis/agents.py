@@ -19,10 +19,7 @@ NO_VARIABLES: Mapping[str, str] = {}
 
 
 def continuation(
-    agent: str,
-    session: str,
-    directory: str | None,
-    variables: Mapping[str, str] = NO_VARIABLES,
+    agent: str, session: str, directory: str | None, variables: Mapping[str, str] = NO_VARIABLES
 ) -> str | None:
     """
     Return the line with which a person continues a session; None if none is safe to type.

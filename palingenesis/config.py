@@ -12,7 +12,7 @@ import stat
 from collections import namedtuple
 from types import MappingProxyType
 
-from palingenesis.paths import PathError, expand
+from palingenesis.paths import PathError, expand, open_at_once
 from palingenesis.text import in_short
 
 TYPE_CHECKING = False
@@ -325,7 +325,7 @@ def read_file(path: str) -> bytes:
         `SIZE_LIMIT`.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError(path, "is not a regular file; name another")
             content = file.read(SIZE_LIMIT + 1)
@@ -370,11 +370,6 @@ def _socket_line(path: str, content: bytes) -> dict[str, object]:
 def _beside(path: str, socket: str) -> str:
     # Relative to the file, not to the current directory of a daemon or a client.
     return os.path.join(os.path.dirname(os.path.abspath(path)), socket)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # Otherwise, opening a FIFO waits until a process writes to it.
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unexpected(name: str, expected: str, value: object) -> ValueError:

@@ -18,8 +18,8 @@ import socket
 import struct
 import time
 import unicodedata
-from collections import namedtuple
 from itertools import takewhile
+from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ _ANCILLARY_LIMIT = 4096
 _NO_FULL_SYNC = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)
 
 
-class Process(
-    namedtuple("Process", ("pid", "parent", "group", "uid", "gid", "name", "zombie", "stopped"))
-):
+class Process(NamedTuple):
     """
     What the kernel reports about a process of any user.
 
@@ -93,8 +91,6 @@ class Process(
     :ivar zombie: whether it has ended, and its parent has not asked for its status.
     :ivar stopped: whether it waits for SIGCONT.
     """
-
-    __slots__ = ()
 
     pid: int
     parent: int
@@ -106,15 +102,13 @@ class Process(
     stopped: bool
 
 
-class OpenFile(namedtuple("OpenFile", ("path", "device", "inode", "written"))):
+class OpenFile(NamedTuple):
     """
     A file that a process has open, or the directory that it is in.
 
     :ivar path: one of its names; empty if the kernel finds none.
     :ivar written: whether it is open for writing.
     """
-
-    __slots__ = ()
 
     path: str
     device: int

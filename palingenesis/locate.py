@@ -73,6 +73,11 @@ def locate_socket(
     return Location(socket_path(os.path.join(directory, SOCKET_NAME)), source)
 
 
+def is_chosen(location: Location) -> bool:
+    """Return whether the user named this socket: then any application may own it."""
+    return location.source in ("--socket", f"${SOCKET_VARIABLE}")
+
+
 def record_of(state: str) -> str:
     """Return the file in a state directory that has the path of the daemon's socket."""
     return os.path.join(state, "socket")
@@ -130,7 +135,7 @@ def serving_elsewhere(
 
 
 def _other_places(location: Location, uid: int) -> Iterator[Location]:
-    if location.source in ("--socket", f"${SOCKET_VARIABLE}"):
+    if is_chosen(location):
         return
     defaults = [
         Location(os.path.join(directory, SOCKET_NAME), source)

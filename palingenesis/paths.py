@@ -266,3 +266,8 @@ def move_aside(path: str) -> str:
         else:
             os.unlink(path)
             return aside
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file, as an opener of ``open``; a FIFO would wait until a process writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -11,7 +11,6 @@ For the tests of an application: its control socket in memory, with a clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -23,8 +22,8 @@ from palingenesis.client.exchange import Exchange
 from palingenesis.config import DEFAULTS, Limits
 from palingenesis.locate import Location
 from palingenesis.server.commands import CommandTable
+from palingenesis.server.extensible import Extensible
 from palingenesis.server.interfaces import Controllable, check_state
-from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
 from palingenesis.server.protocol import ControlFactory, ControlProtocol
 
 _NOWHERE = Location("(in memory)", "the test")
@@ -110,7 +109,7 @@ class HTTPReply:
         return json.loads(self.body) if self.body else None
 
 
-class ControlHarness:
+class ControlHarness(Extensible):
     """
     A state and its commands behind the real protocol, without a socket and without a reactor.
 
@@ -123,51 +122,13 @@ class ControlHarness:
     """
 
     def __init__(
-        self,
-        state: Controllable,
-        *,
-        limits: Limits = DEFAULTS.limits,
-        clock: Clock | None = None,
+        self, state: Controllable, *, limits: Limits = DEFAULTS.limits, clock: Clock | None = None
     ) -> None:
         check_state(state)
         self.clock = Clock() if clock is None else clock
-        self._commands = CommandTable(state, self.clock, limits, monotonic=self.clock.seconds)
-        self.factory = ControlFactory(self._commands, self.clock)
+        commands = CommandTable(state, self.clock, limits, monotonic=self.clock.seconds)
+        super().__init__(ControlFactory(commands, self.clock))
         self.factory.startFactory()
-        self._metrics: Metrics | None = None
-
-    def command(
-        self,
-        name: str,
-        handler: Callable[..., Any],
-        summary: str,
-        argument: str | None = None,
-        *,
-        audit: bool = True,
-        web: bool = False,
-    ) -> None:
-        """
-        Add a command, as ``ControlService.command`` does.
-
-        :raises ValueError: as that one does.
-        """
-        self._commands.register(name, handler, summary, argument, audit=audit, web=web)
-
-    def metric(self, name: str, kind: str, help: str, read: Callable[[], Reading]) -> None:  # noqa: A002
-        """
-        Add a metric, as ``ControlService.metric`` does.
-
-        :raises ValueError: as that one does.
-        """
-        check_own_name(name)
-        self.metrics.add(name, kind, help, read)
-
-    @property
-    def metrics(self) -> Metrics:
-        """The registry of metrics."""
-        if self._metrics is None:
-            self._metrics = daemon_metrics(self.factory)
-        return self._metrics
 
     def http(self, method: str, path: str, body: object = None) -> HTTPReply:
         """

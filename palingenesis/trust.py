@@ -138,6 +138,24 @@ def open_log(path: str, flags: int = 0) -> int:
     return descriptor
 
 
+def write_new(path: str, text: str) -> None:
+    """
+    Write a new file of mode 0600, or none.
+
+    :raises OSError: if it cannot be written, or something is at its path.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        try:
+            # The umask may have taken even the owner's bits.
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+            file.flush()
+        except BaseException:
+            os.unlink(path)
+            raise
+
+
 def remove_made(directories: list[str]) -> None:
     """Remove directories that `make_private` made, unless something is in them."""
     for each in reversed(directories):

@@ -144,20 +144,8 @@ class Rejection(StrEnum):
     STOPPING = "stopping"
 
 
-class Label(StrEnum):
-    """The labels of metrics."""
-
-    AGENT = "agent"
-    COMMAND = "command"
-    KIND = "kind"
-    OUTCOME = "outcome"
-    REASON = "reason"
-    STATE = "state"
-    VERSION = "version"
-
-
 class Key(StrEnum):
-    """The keys of the replies to STATUS, SESSIONS, LOG and INSPECT."""
+    """The keys of the replies to STATUS, SESSIONS, LOG and INSPECT, and the labels of metrics."""
 
     # STATUS
     STATE = "state"
@@ -221,15 +209,11 @@ class Key(StrEnum):
     LISTENING = "listening"
     FAILURES = "failures"
     PAUSED = "paused"
+    # Metrics, beside those above
+    OUTCOME = "outcome"
 
 
 #: The keys that every STATUS has, in their order.
-STATUS_KEYS = (
-    Key.STATE,
-    Key.UPTIME_SECS,
-    Key.CURRENT_SESSION,
-    Key.SAVES_COUNT,
-    Key.TOTAL_RESUMES,
-)
+STATUS_KEYS = (Key.STATE, Key.UPTIME_SECS, Key.CURRENT_SESSION, Key.SAVES_COUNT, Key.TOTAL_RESUMES)
 #: The value of ``ledger`` in STATUS if nothing is wrong.
 OK_WORD = "ok"

@@ -2,63 +2,57 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import subprocess
 import sys
 
+from palingenesis.cli.config_init import init
 from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
+from palingenesis.cli.open_programs import FITTING
+from palingenesis.cli.questions import agrees, is_running
+from palingenesis.client.blocking import ControlClient
+from palingenesis.config import (
+    DEFAULTS,
+    KEYS,
+    ConfigError,
+    check_trusted,
+    load_config,
+    parse,
+    read_file,
+)
+from palingenesis.locate import locate_socket
+from palingenesis.monitor import child
+from palingenesis.monitor.child import CommandError
+from palingenesis.monitor.homes import default_homes
+from palingenesis.monitor.settings import SESSIONS_KEYS, TABLES, Settings, check_whole, settings_of
+from palingenesis.paths import STATE_VARIABLE, config_file, state_directory
+from palingenesis.redacted import HIDDEN, redacted
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.web.settings import TABLES as HTTP_TABLES
+from palingenesis.words import Key, Method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import Namespace
     from collections.abc import Iterator, Mapping
     from typing import Any
 
     from palingenesis.config import Config
-    from palingenesis.monitor.settings import Settings
 
-_ACTIONS = (
-    ("init", "write a configuration file with what is found on this system"),
-    ("show", "show each value, and where it comes from"),
-    ("check", "check the file, and report every mistake in it"),
-    ("edit", "edit the file with $EDITOR, and check it"),
-    ("path", "print the path of the file"),
-)
 #: The editor if neither variable names one, by POSIX.
 _EDITOR = "vi"
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add the actions of ``config`` to its parser."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for action, summary in _ACTIONS:
-        description = f"{summary[0].upper()}{summary[1:]}."
-        added = actions.add_parser(action, help=summary, description=description)
-        if action == "check":
-            added.add_argument(
-                "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
-            )
-            added.add_argument(
-                "--json", action="store_true", help="print an object, with mistakes and warnings"
-            )
-        elif action == "show":
-            added.add_argument(
-                "--json", action="store_true", help="print an object, key to value and source"
-            )
-
-
 def run(options: Namespace) -> Exit:
     """Carry out ``config``."""
-    from palingenesis.paths import config_file
-    from palingenesis.words import Key
-
     path = getattr(options, "file", None) or config_file()
     if path is None:
         complain("no home directory is known, so there is no configuration file; set HOME")
         return Exit.USAGE
     if options.action == "init":
-        from palingenesis.cli.config_init import init
-
         return init(path)
     if options.action == "show":
         return show(path, options.socket, options.json)
@@ -82,9 +76,6 @@ def check(path: str, as_json: bool = False) -> Exit:
 
     :param as_json: whether all of that is one object.
     """
-    from palingenesis.config import ConfigError, check_trusted
-    from palingenesis.monitor.settings import settings_of
-
     mistakes: list[str] = []
     try:
         check_trusted(path, os.geteuid())
@@ -100,9 +91,9 @@ def check(path: str, as_json: bool = False) -> Exit:
         _print_json(path, mistakes, warned)
         return Exit.USAGE if mistakes else Exit.DONE
     for mistake in mistakes:
-        complain(_printable(f"{path}: {mistake}"))
+        complain(f"{path}: {mistake}")
     for warning in warned:
-        complain(_printable(f"warning: {warning}"))
+        complain(f"warning: {warning}")
     if mistakes:
         return Exit.USAGE
     print(f"{_printable(path)}: valid")
@@ -110,10 +101,6 @@ def check(path: str, as_json: bool = False) -> Exit:
 
 
 def _print_json(path: str, mistakes: list[str], warned: list[str]) -> None:
-    import json
-
-    from palingenesis.words import Key
-
     print(json.dumps({Key.PATH: path, "mistakes": mistakes, "warnings": warned}))
 
 
@@ -123,11 +110,7 @@ def read(path: str) -> Config:
 
     :raises palingenesis.config.ConfigError: if there is a mistake in it.
     """
-    from palingenesis.config import load_config
-    from palingenesis.monitor import settings
-    from palingenesis.web.settings import TABLES as HTTP_TABLES
-
-    return load_config(path, {**settings.TABLES, **HTTP_TABLES}, settings.check_whole)
+    return load_config(path, {**TABLES, **HTTP_TABLES}, check_whole)
 
 
 def read_trusted(path: str) -> Config:
@@ -136,17 +119,12 @@ def read_trusted(path: str) -> Config:
 
     :raises palingenesis.config.ConfigError: if there is a mistake in it, or others can change it.
     """
-    from palingenesis.config import check_trusted
-
     check_trusted(path, os.geteuid())
     return read(path)
 
 
 def warnings(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
     """Yield what a valid configuration names and this system does not have."""
-    from palingenesis.cli.open_programs import FITTING
-    from palingenesis.words import Method
-
     for name, revival in settings.revive.items():
         agent = settings.homes[name].agent if name in settings.homes else name
         for method in revival.methods:
@@ -171,8 +149,6 @@ def doubts(settings: Settings, inherited: Mapping[str, str]) -> Iterator[str]:
 
     :param inherited: the daemon's environment.
     """
-    from palingenesis.monitor.homes import default_homes
-
     if settings.notify:
         yield from _not_found("notify.command", settings.notify[0], inherited, {})
     homes = {**default_homes(inherited), **settings.homes}
@@ -213,9 +189,6 @@ def _is_same(one: str, other: str) -> bool:
 def _not_found(
     key: str, program: str, inherited: Mapping[str, str], added: Mapping[str, str]
 ) -> Iterator[str]:
-    from palingenesis.monitor import child
-    from palingenesis.monitor.child import CommandError
-
     try:
         child.find_program(program, child.child_environment(inherited, added))
     except CommandError as error:
@@ -228,10 +201,7 @@ def show(path: str, given: str | None, as_json: bool) -> Exit:
 
     :param given: the path of the socket on the command line, if any.
     """
-    import json
-
     rows = dict(_values(path, given))
-
     if as_json:
         values = {key: {"value": value, "source": by} for key, (value, by) in rows.items()}
         print(json.dumps(values))
@@ -248,34 +218,26 @@ def show(path: str, given: str | None, as_json: bool) -> Exit:
 
 def edit(path: str) -> Exit:
     """Edit a file, check it, and offer to make the daemon read it."""
-    import shlex
-    import subprocess
-
-    from palingenesis.cli.questions import ask, is_running
-    from palingenesis.text import in_short
-
     # A link to nothing is one that an editor can follow, and `init` does not.
     if not os.path.lexists(path):
-        complain(_printable(f"{path}: no such file; `palingenesis config init` writes it"))
+        complain(f"{path}: no such file; `palingenesis config init` writes it")
         return Exit.USAGE
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or _EDITOR
     try:
         status = subprocess.run([*shlex.split(editor), path], check=False).returncode  # noqa: S603
     except (OSError, ValueError) as error:
         reason = in_short(error) if isinstance(error, OSError) else str(error)
-        complain(_printable(f"cannot run the editor {editor}: {reason}; set EDITOR"))
+        complain(f"cannot run the editor {editor}: {reason}; set EDITOR")
         return Exit.USAGE
     if status:
-        complain(_printable(f"the editor {editor} ended with exit status {status}"))
+        complain(f"the editor {editor} ended with exit status {status}")
         return Exit.USAGE
     if (checked := check(path)) is not Exit.DONE:
         return checked
     if not is_running():
         print("next: palingenesis start")
     elif sys.stdin.isatty() and sys.stdout.isatty():
-        if ask("make the daemon read it now? [Y/n] ") in ("", "y", "yes"):
-            from palingenesis.client.blocking import ControlClient
-
+        if agrees("make the daemon read it now?", default=True):
             ControlClient().reload()
             print("reloaded")
     else:
@@ -285,12 +247,6 @@ def edit(path: str) -> Exit:
 
 def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]]]:
     """Yield each key with its value, in which no secret is left, and its source."""
-    from palingenesis.config import DEFAULTS, KEYS, parse, read_file
-    from palingenesis.locate import locate_socket
-    from palingenesis.monitor.settings import SESSIONS_KEYS, settings_of
-    from palingenesis.paths import STATE_VARIABLE, state_directory
-    from palingenesis.words import Key
-
     config, written = DEFAULTS, {}
     if os.path.lexists(path):
         config = read(path)
@@ -320,8 +276,6 @@ def _values(path: str, given: str | None) -> Iterator[tuple[str, tuple[Any, str]
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the values of a table and of those in it; each is named by the whole way to it."""
-    from palingenesis.redacted import HIDDEN, redacted
-
     if isinstance(value, dict):
         for key, inner in value.items():
             inner = dict.fromkeys(inner, HIDDEN) if key == "environment" else inner
@@ -345,6 +299,4 @@ def _plain(value: Any) -> Any:
 
 
 def _printable(text: str) -> str:
-    from palingenesis.text import MESSAGE_LIMIT, printable
-
     return printable(text, MESSAGE_LIMIT)

@@ -13,11 +13,11 @@ from palingenesis.cli.format import complain
 from palingenesis.cli.launchd import LABEL, install
 from palingenesis.cli.open_programs import FITTING
 from palingenesis.cli.programs import find
-from palingenesis.cli.questions import ask, is_running
+from palingenesis.cli.questions import agrees, is_running
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import default_homes
 from palingenesis.text import MESSAGE_LIMIT, in_short, printable
-from palingenesis.trust import make_private
+from palingenesis.trust import make_private, write_new
 from palingenesis.words import Method
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ def init(path: str) -> Exit:
     that name commands are comments.
     """
     if os.path.lexists(path):
-        complain(_printable(f"{path}: exists; `palingenesis config edit` changes it"))
+        complain(f"{path}: exists; `palingenesis config edit` changes it")
         return Exit.USAGE
     found = {name: find(name, os.environ) for name in AGENTS}
     homes = {name: os.path.isdir(agent.home(os.environ)) for name, agent in AGENTS.items()}
@@ -75,9 +75,9 @@ def init(path: str) -> Exit:
     text = "".join(_text(found, homes, named))
     try:
         make_private(os.path.dirname(path), os.geteuid(), "set XDG_CONFIG_HOME")
-        _write(path, text)
+        write_new(path, text)
     except OSError as error:
-        complain(_printable(f"{path}: cannot be written: {in_short(error)}"))
+        complain(f"{path}: cannot be written: {in_short(error)}")
         return Exit.USAGE
     print(f"wrote {_printable(path)}")
     if not named:
@@ -92,7 +92,7 @@ def init(path: str) -> Exit:
 
 def _starts_at_each_log_in() -> bool:
     """Ask a person whether launchd starts the daemon, and write what it needs for that."""
-    if ask("start the daemon at each log-in? [y/N] ") not in ("y", "yes"):
+    if not agrees("start the daemon at each log-in?", default=False):
         return False
     try:
         path = install()
@@ -100,7 +100,7 @@ def _starts_at_each_log_in() -> bool:
         print(_printable(f"{error.filename}: exists, and is left as it is"))
         return False
     except OSError as error:
-        complain(_printable(f"{error.filename}: cannot be written: {in_short(error)}"))
+        complain(f"{error.filename}: cannot be written: {in_short(error)}")
         return False
     print(f"wrote {_printable(path)}, which starts {LABEL} at each log-in")
     print(_printable(f"next: launchctl bootstrap gui/{os.getuid()} {shlex.quote(path)}"))
@@ -112,11 +112,7 @@ def _asked(programs: Mapping[str, Found]) -> bool:
     if not programs or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     agents = " and ".join(programs)
-    return ask(f"bring sessions of {agents} back when their limit is over? [Y/n] ") in (
-        "",
-        "y",
-        "yes",
-    )
+    return agrees(f"bring sessions of {agents} back when their limit is over?", default=True)
 
 
 def _text(
@@ -173,18 +169,6 @@ def _ourselves() -> list[str]:
 def _toml(value: object) -> str:
     # A basic string of TOML has the escapes of JSON, but no halves of a pair.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _write(path: str, text: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-    except (OSError, ValueError):
-        os.unlink(path)
-        raise
 
 
 def _printable(text: str) -> str:

@@ -20,8 +20,10 @@ from palingenesis.cli.sessions import table
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient
 from palingenesis.client.errors import ClientError
+from palingenesis.monitor import pretend
+from palingenesis.monitor.owners import take_snapshot
 from palingenesis.paths import state_directory
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.text import in_short, printable
 from palingenesis.words import Event, Key, Kind, State
 
 TYPE_CHECKING = False
@@ -39,6 +41,8 @@ GRACE = 10.0
 INTRODUCTION = "A pretend agent works, and will stop at a limit. The daemon is real; nobody helps."
 END = "It came back by itself. Everything of this demo is gone again."
 
+#: The pretend agent.
+_AGENT = [sys.executable, "-I", os.path.abspath(pretend.__file__)]
 #: The beginnings of variables that belong to the daemon and the agents of the user.
 _OTHERS = ("PALINGENESIS_", "XDG_", "CLAUDE", "CODEX_", "NOTIFY_", "LISTEN_", "WATCHDOG_")
 _SETTINGS = """\
@@ -89,10 +93,7 @@ def demo(colour: bool) -> Exit:
 
 
 class _Failed(Exception):
-    """The demo cannot go on; the text says why, in one line."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(printable(reason, MESSAGE_LIMIT))
+    """The demo cannot go on; the text says why."""
 
 
 def _place() -> str:
@@ -101,8 +102,6 @@ def _place() -> str:
 
     A directory that a container shares with others proves nothing about the owner of a session.
     """
-    from palingenesis.monitor.owners import take_snapshot
-
     snapshot = take_snapshot()
     # The path of a socket has to be short, so not $TMPDIR.
     if os.path.isdir("/tmp") and snapshot.sees_all_of("/tmp/demo"):  # noqa: S108
@@ -180,8 +179,6 @@ class _Stage:
 
     def _environment(self) -> None:
         """Have the demo's own environment, so that nothing of the user's is seen or touched."""
-        from palingenesis.monitor.pretend import ALIVE_VARIABLE
-
         for name in list(os.environ):
             if name.startswith(_OTHERS):
                 del os.environ[name]
@@ -196,17 +193,14 @@ class _Stage:
                 "CODEX_HOME": self._path("codex"),
                 "PALINGENESIS_STATE": self._path("memory"),
                 "XDG_RUNTIME_DIR": self._directory,
-                ALIVE_VARIABLE: alive,
+                pretend.ALIVE_VARIABLE: alive,
             }
         )
 
     def _start_daemon(self) -> None:
-        from palingenesis.monitor import pretend
-
         os.mkdir(self._path("claude"))
         os.mkdir(self._path("app"))
-        agent = [sys.executable, "-I", os.path.abspath(pretend.__file__)]
-        command = json.dumps([*agent, "--resume", "{id}", "{prompt}"])
+        command = json.dumps([*_AGENT, "--resume", "{id}", "{prompt}"])
         config = self._path("config.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(_SETTINGS.format(command=command))
@@ -216,10 +210,7 @@ class _Stage:
         self._spawn([*twistd_command(), *logging, "palingenesis", *options], "/", "printed")
 
     def _start_agent(self) -> None:
-        from palingenesis.monitor import pretend
-
-        agent = [sys.executable, "-I", os.path.abspath(pretend.__file__)]
-        self._spawn([*agent, "begin", self._session], self._path("app"), "agent.log")
+        self._spawn([*_AGENT, "begin", self._session], self._path("app"), "agent.log")
 
     def _spawn(self, command: list[str], directory: str, output: str) -> None:
         with open(self._path(output), "wb") as file:

@@ -12,27 +12,22 @@ import time
 from palingenesis.cli.config import doubts, read_trusted
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import GREEN, PLAIN, RED, YELLOW, labelled
-from palingenesis.cli.inspection import inspection
+from palingenesis.cli.inspection import configuration, inspection
 from palingenesis.cli.inspection import rows as inspected_rows
 from palingenesis.cli.lacking import Surroundings, directories_of, lacks
 from palingenesis.cli.monitor import INSPECT, every_session
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline, connect, converse
-from palingenesis.client.errors import (
-    ClientError,
-    NotRunning,
-    connect_error,
-    is_chosen,
-    user_name,
-)
+from palingenesis.client.errors import ClientError, NotRunning, connect_error, user_name
 from palingenesis.client.exchange import Exchange
-from palingenesis.client.listener import listener_elsewhere, listener_of
+from palingenesis.client.listener import listener_elsewhere, listener_in_words
 from palingenesis.client.location import find_socket
 from palingenesis.config import ConfigError
+from palingenesis.locate import is_chosen
 from palingenesis.pathlock import holder
 from palingenesis.paths import Exposure, PathError, config_file, exposure, unread_directory
 from palingenesis.procfs import environment_of, has_ended, is_stopped, peer_credentials
-from palingenesis.text import in_short, printable
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.wire import Command
 from palingenesis.words import Key
 
@@ -40,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from socket import socket
+    from typing import Any
 
     from palingenesis.cli.inspection import Row
     from palingenesis.config import Config
@@ -97,18 +93,11 @@ def examine(
 
     status = _examine(given, timeout, tries, rows, say)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "verdict": rows[-1][1],
-                    "exit": int(status),
-                    "rows": [
-                        {"label": label, "value": value, "level": _LEVELS[level]}
-                        for label, value, level in rows
-                    ],
-                }
-            )
-        )
+        shown = [
+            {"label": label, "value": value, "level": _LEVELS[level]}
+            for label, value, level in rows
+        ]
+        print(json.dumps({"verdict": rows[-1][1], "exit": int(status), "rows": shown}))
     return status
 
 
@@ -129,13 +118,15 @@ def _examine(
     except ClientError as caught:
         error = caught
         say("answer", f"none: {error.reason}", RED)
-        for row in _lock(location.path):
-            say(*row)
+        process = holder(f"{location.path}.lock")
+        if process is not None and not has_ended(process.pid):
+            # A daemon holds it without answering at the path.
+            say("lock", f"held by {process}, so a second daemon will not start", YELLOW)
     # Neither our configuration nor our plugin says anything about an application's daemon.
     is_ours = not is_chosen(location)
     if is_ours:
-        for row in _other_places(location):
-            say(*row)
+        if (found := listener_elsewhere(location)) is not None:
+            say("elsewhere", found, YELLOW)
         for row in _configuration(location.path, error is None):
             # The daemon itself knows which file it reads, and every mistake in it.
             if row[0] not in [label for label, _, _ in rows]:
@@ -154,7 +145,10 @@ def _examine(
         say("tried", "nothing, since this daemon has no monitor", RED)
     failing = [label for label, _, level in rows if level == RED]
     if error is not None:
-        _tell_of_a_start(missing, failing, say)
+        for each in missing or ():
+            say("lacks", printable(each), RED)
+        if missing == [] and _STARTS.isdisjoint(failing):
+            say("ready", _READY, GREEN)
         say("verdict", str(error), RED)
         return exit_status(error)
     for each in (missing or [])[1:]:
@@ -162,21 +156,6 @@ def _examine(
     words, verdict_colour = _verdict(missing, failing)
     say("verdict", printable(words), verdict_colour)
     return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY
-
-
-def _tell_of_a_start(
-    missing: list[str] | None, failing: list[str], say: Callable[..., None]
-) -> None:
-    """
-    Tell what a daemon would lack if it were started now, or that it would lack nothing.
-
-    :param missing: what it would lack; None if that is not known.
-    :param failing: the labels of the rows that are red.
-    """
-    for each in missing or ():
-        say("lacks", printable(each), RED)
-    if missing == [] and _STARTS.isdisjoint(failing):
-        say("ready", _READY, GREEN)
 
 
 def _missing(
@@ -323,42 +302,25 @@ def _conversation(location: Location, timeout: float) -> Iterator[Row]:
 
 
 def _listener(connection: socket) -> str:
-    listener = listener_of(connection)
     credentials = peer_credentials(connection)
+    listener = listener_in_words(credentials)
     if credentials and is_stopped(credentials.pid):
         return f"{listener}; stopped, `kill -CONT {credentials.pid}` continues it"
     return listener
 
 
-def _lock(path: str) -> Iterator[Row]:
-    """Name the daemon that holds the path's lock without answering at the path."""
-    process = holder(f"{path}.lock")
-    if process is not None and not has_ended(process.pid):
-        yield "lock", f"held by {process}, so a second daemon will not start", YELLOW
-
-
-def _other_places(location: Location) -> Iterator[Row]:
-    found = listener_elsewhere(location)
-    if found is not None:
-        yield "elsewhere", found, YELLOW
-
-
 def _configuration(path: str, running: bool) -> Iterator[Row]:
-    file = config_file()
-    if file is None:
-        yield "config", "none, since no home directory is known", PLAIN
-        return
-    if not os.path.lexists(file):
-        yield "config", printable(f"none at {file}"), PLAIN
-        return
-    try:
-        config = read_trusted(file)
-    except ConfigError as error:
-        yield "config", str(error), RED
-        yield "restart", "would fail over the configuration", RED
-        return
-    yield "config", printable(f"{file}: valid"), PLAIN
-    if running:
+    file, config, mistake = config_file(), None, None
+    exists = file is not None and os.path.lexists(file)
+    if file is not None and exists:
+        try:
+            config = read_trusted(file)
+        except ConfigError as error:
+            mistake = error.reason
+    found: dict[str, Any] = {Key.PATH: file, Key.EXISTS: exists, Key.MISTAKE: mistake}
+    for label, text, colour in configuration(found):
+        yield label, printable(text, MESSAGE_LIMIT), colour
+    if running and config is not None:
         yield from _changes(path, config)
 
 

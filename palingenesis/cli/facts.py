@@ -12,20 +12,24 @@ import errno
 import os
 import socket
 import sys
+from contextlib import chdir, contextmanager
+from operator import eq
 
 from palingenesis.cli.exit_status import Exit
-from palingenesis.procfs import has_ended, peer_credentials
+from palingenesis.procfs import has_ended, macos_kernel, peer_credentials
 from palingenesis.text import NAME_LIMIT, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Trial = Callable[[str], tuple[bool, str]]
 
 _DARWIN = sys.platform == "darwin"
 #: What connect(2) fails with if a backlog is full, unix(7) and xnu's ``unp_connect``.
 _FULL_BACKLOG = errno.ECONNREFUSED if _DARWIN else errno.EAGAIN
+#: A process that does nothing.
+_SLEEP = ["/bin/sleep", "60"]
 #: Seconds that a process of a trial has to end.
 _PATIENCE = 10.0
 
@@ -41,10 +45,9 @@ def facts() -> Iterator[tuple[str, bool, str]]:
             try:
                 holds, seen = trial(place)
             except Exception as error:
-                number = getattr(error, "errno", None)
                 # Not its text, which may have a path.
-                what = errno.errorcode.get(number, str(number)) if number else ""
-                holds, seen = False, f"{type(error).__name__} {what}".strip()
+                what = f" {_code(error)}" if isinstance(error, OSError) else ""
+                holds, seen = False, f"{type(error).__name__}{what}"
             yield name, holds, printable(seen, NAME_LIMIT)
 
 
@@ -75,9 +78,7 @@ def _peer(_directory: str) -> tuple[bool, str]:
     if found is None:
         return False, "unknown"
     expected = (os.getpid(), os.geteuid(), os.getegid())
-    return found == expected, "".join(
-        "01"[one == two] for one, two in zip(found, expected, strict=True)
-    )
+    return found == expected, _digits(map(eq, found, expected))
 
 
 def _backlog(directory: str) -> tuple[bool, str]:
@@ -93,8 +94,7 @@ def _backlog(directory: str) -> tuple[bool, str]:
                 client.setblocking(False)
                 client.connect(path)
         except OSError as error:
-            seen = errno.errorcode.get(error.errno or 0, str(error.errno))
-            return error.errno == _FULL_BACKLOG, f"{seen} after {len(waiting) - 1}"
+            return error.errno == _FULL_BACKLOG, f"{_code(error)} after {len(waiting) - 1}"
         finally:
             for client in waiting:
                 client.close()
@@ -118,7 +118,7 @@ def _fchmod(_directory: str) -> tuple[bool, str]:
         try:
             os.fchmod(unbound.fileno(), 0o600)
         except OSError as error:
-            return _DARWIN, errno.errorcode.get(error.errno or 0, "?")
+            return _DARWIN, _code(error)
     return True, "done"
 
 
@@ -129,7 +129,7 @@ def _listening(directory: str) -> tuple[bool, str]:
         try:
             found = listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
-            return error.errno == errno.ENOPROTOOPT, errno.errorcode.get(error.errno or 0, "?")
+            return error.errno == errno.ENOPROTOOPT, _code(error)
     return bool(found), str(found)
 
 
@@ -174,9 +174,7 @@ def _limit(_directory: str) -> tuple[bool, str]:
 
 
 def _own_process(_directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import Kernel
-
-    kernel = Kernel()
+    kernel = macos_kernel()
     pid = os.getpid()
     started = kernel.started(pid)
     inside = kernel.directory(pid).is_file(os.stat("."))
@@ -191,47 +189,28 @@ def _own_process(_directory: str) -> tuple[bool, str]:
 
 
 def _blanks(directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import Kernel
-
     program = os.path.join(directory, "Application Support", "\u00e9 claude")
     os.mkdir(os.path.dirname(program))
     os.symlink(os.path.realpath("/bin/sleep"), program)
+    kernel = macos_kernel()
     words = [program, "60"]
-    here = os.getcwd()
-    os.chdir(os.path.dirname(program))
-    try:
-        pid = os.posix_spawn(program, words, {})
-    finally:
-        os.chdir(here)
-    try:
-        kernel = Kernel()
+    with chdir(os.path.dirname(program)), _child(words) as pid:
         right = kernel.arguments(pid)[1] == words
-        inside = kernel.directory(pid).is_file(os.stat(os.path.dirname(program)))
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+        inside = kernel.directory(pid).is_file(os.stat("."))
     return right and inside, (
         f"arguments {'apart' if right else 'WRONG'}, directory {'right' if inside else 'WRONG'}"
     )
 
 
 def _environment(_directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import Kernel
-
     words = [sys.executable, "-c", "import time; time.sleep(60)"]
-    pid = os.posix_spawn(sys.executable, words, {"PALINGENESIS_FACT": "1"})
-    try:
-        found = Kernel().environment(pid)
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+    with _child(words, PALINGENESIS_FACT="1") as pid:
+        found = macos_kernel().environment(pid)
     return not found or "PALINGENESIS_FACT=1" in found, "shown" if found else "hidden"
 
 
 def _first_process(_directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import Kernel
-
-    kernel = Kernel()
+    kernel = macos_kernel()
     found = kernel.process(1)
     try:
         kernel.arguments(1)
@@ -242,18 +221,14 @@ def _first_process(_directory: str) -> tuple[bool, str]:
 
 
 def _open_file(directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import Kernel
-
-    path = os.path.join(directory, "f")
-    with open(path, "wb") as file:
-        found = [one for one in Kernel().files(os.getpid()) if one.is_file(os.fstat(file.fileno()))]
+    with open(os.path.join(directory, "f"), "wb") as file:
+        place = os.fstat(file.fileno())
+        found = [one for one in macos_kernel().files(os.getpid()) if one.is_file(place)]
     written = [one for one in found if one.written]
     return bool(written), f"found {len(found)}, for writing {len(written)}"
 
 
 def _listener(directory: str) -> tuple[bool, str]:
-    from palingenesis.darwin import Kernel
-
     path = os.path.join(directory, "s")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
@@ -261,12 +236,8 @@ def _listener(directory: str) -> tuple[bool, str]:
         os.unlink(path)
         # This process is left out, so one that has the socket from it is looked for.
         listening.set_inheritable(True)
-        pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
-    try:
-        found = Kernel().listener(path)
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+        with _child(_SLEEP) as pid:
+            found = macos_kernel().listener(path)
     return found is not None and found.pid == pid, "found" if found else "NOT found"
 
 
@@ -284,7 +255,7 @@ def _lock(directory: str) -> tuple[bool, str]:
         again = is_locked(path)
     after = is_locked(path)
     seen = [before, during, again, after]
-    return seen == [False, True, True, False], "".join("01"[one] for one in seen)
+    return seen == [False, True, True, False], _digits(seen)
 
 
 def _full_sync(directory: str) -> tuple[bool, str]:
@@ -311,17 +282,31 @@ def _full_sync(directory: str) -> tuple[bool, str]:
 def _held(_directory: str) -> tuple[bool, str]:
     from palingenesis.darwin import KqueueProcess
 
-    pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+    with _child(_SLEEP) as pid, KqueueProcess(pid) as held:
+        seen = [
+            *(held.ends_within(0), held.terminate()),
+            *(held.ends_within(_PATIENCE), held.terminate()),
+        ]
+    return seen == [False, True, True, False], _digits(seen)
+
+
+@contextmanager
+def _child(words: list[str], **environment: str) -> Iterator[int]:
+    """Start a program, which is ended afterwards."""
+    pid = os.posix_spawn(words[0], words, environment)
     try:
-        with KqueueProcess(pid) as held:
-            seen = [
-                *(held.ends_within(0), held.terminate()),
-                *(held.ends_within(_PATIENCE), held.terminate()),
-            ]
+        yield pid
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
-    return seen == [False, True, True, False], "".join("01"[one] for one in seen)
+
+
+def _code(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "?")
+
+
+def _digits(seen: Iterable[bool]) -> str:
+    return "".join("01"[one] for one in seen)
 
 
 def _file_system(directory: str) -> tuple[bool, str]:

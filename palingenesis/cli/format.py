@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from palingenesis.text import NAME_LIMIT, printable
+from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
@@ -127,9 +127,9 @@ def labelled(
 
 
 def complain(message: str) -> None:
-    """Print an error as one line on standard error, if that can be written to."""
+    """Print an error as one printable line on standard error, if that can be written to."""
     try:  # noqa: SIM105 - contextlib is slow to import
-        print(f"palingenesis: {message}", file=sys.stderr, flush=True)
+        print(f"palingenesis: {printable(message, MESSAGE_LIMIT)}", file=sys.stderr, flush=True)
     except OSError:
         pass  # The exit status says enough.
 

@@ -104,12 +104,17 @@ def rows(inspected: dict[str, Any]) -> Iterator[Row]:
             yield printable(label), _words(text), colour
 
 
-def _configuration(configuration: dict[str, Any]) -> Iterator[tuple[str, object, str]]:
-    path = configuration[Key.PATH]
-    if configuration[Key.MISTAKE]:
-        yield "config", f"{path}: {configuration[Key.MISTAKE]}", RED
+def configuration(found: dict[str, Any]) -> Iterator[Row]:
+    """
+    Yield what a start of the daemon would make of the configuration file.
+
+    :param found: as ``INSPECT`` replies it.
+    """
+    path = found[Key.PATH]
+    if found[Key.MISTAKE]:
+        yield "config", f"{path}: {found[Key.MISTAKE]}", RED
         yield "restart", "would fail over the configuration", RED
-    elif configuration[Key.EXISTS]:
+    elif found[Key.EXISTS]:
         yield "config", f"{path}: valid", PLAIN
     elif path is None:
         yield "config", "none, since no home directory is known", PLAIN
@@ -187,7 +192,7 @@ def _web(web: dict[str, Any]) -> Iterator[tuple[str, object, str]]:
 _SHOWN: dict[str, Callable[[Any], Iterator[tuple[str, object, str]]]] = {
     # The row of the listener has it.
     Key.PID: lambda _: iter(()),
-    Key.CONFIGURATION: _configuration,
+    Key.CONFIGURATION: configuration,
     Key.AGENTS: _agents,
     Key.COMMANDS: _commands,
     Key.NOTIFY: _notify,

@@ -133,15 +133,12 @@ class Surroundings:
             environment = revive.environment_for(
                 command, self._homes[home], directory, self._inherited
             )
-        option = "-V" if method == Method.TYPE_INTO else "--version"
-        trouble, version = version_of(program, environment, directory, option)
+        outcome = attempt([program, "--version"], environment, VERSION_TIMEOUT, directory=directory)
+        trouble = outcome.failure and f"{at_home(program)} --version: {outcome.failure}"
         if self._say is not None:
             where = "" if directory == "/" else f" in {at_home(directory)}"
-            self._say(
-                "tried",
-                printable(f"{name}{where}: {trouble or version}"),
-                RED if trouble else PLAIN,
-            )
+            shown = trouble or printable(outcome.output.partition("\n")[0]) or "works"
+            self._say("tried", printable(f"{name}{where}: {shown}"), RED if trouble else PLAIN)
         return trouble
 
     def notify(self) -> None:
@@ -154,28 +151,10 @@ class Surroundings:
             self._say(Key.NOTIFY, "no command is named in [notify], so nobody is notified")
             return
         summary, outcome = send_once(self._settings.notify, self._inherited)
-        if outcome.trouble is None:
+        if outcome.failure is None:
             self._say(Key.NOTIFY, printable(f"sent: {summary}"))
-            return
-        said = f", and printed: {outcome.last_line}" if outcome.output else ""
-        self._say(Key.NOTIFY, printable(f"[notify] command: {outcome.trouble}{said}"), RED)
-
-
-def version_of(
-    program: str, environment: Mapping[str, str], directory: str, option: str
-) -> tuple[str | None, str]:
-    """
-    Ask a program for its version; return why that fails or None, and what it printed.
-
-    :param option: that asks for it; tmux has ``-V``.
-    """
-    trouble, output, *_ = outcome = attempt(
-        [program, option], environment, VERSION_TIMEOUT, directory=directory
-    )
-    if trouble is None:
-        return None, printable(output.partition("\n")[0]) or "works"
-    said = f", and printed: {outcome.last_line}" if output else ""
-    return f"{at_home(program)} {option}: {trouble}{said}", ""
+        else:
+            self._say(Key.NOTIFY, printable(f"[notify] command: {outcome.failure}"), RED)
 
 
 def directories_of(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -7,6 +7,8 @@ import shlex
 import sys
 from xml.sax.saxutils import escape
 
+from palingenesis.trust import write_new
+
 LABEL = "palingenesis"
 _TEXT = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -79,8 +81,5 @@ def install() -> str:
     path = os.path.join(directory, f"{LABEL}.plist")
     program = shlex.join([sys.executable, "-P", "-m", "palingenesis"])
     # launchd refuses a file that others can write to.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(launch_agent(program))
+    write_new(path, launch_agent(program))
     return path

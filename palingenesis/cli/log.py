@@ -10,7 +10,7 @@ from collections import Counter
 
 from palingenesis.cli.columns import at_home, cut
 from palingenesis.cli.format import complain, counted, is_time
-from palingenesis.cli.monitor import LOG, SESSIONS, list_line, objects
+from palingenesis.cli.monitor import LOG, SESSIONS, objects
 from palingenesis.client.errors import ClientError
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, printable
 from palingenesis.words import Event, Key, Method
@@ -47,18 +47,8 @@ def log_filter(number: int | None, since: float | None, session: str | None) -> 
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
-def entries_line(client: ControlClient, filters: Sequence[str] = ()) -> bytes:
-    """
-    Return the daemon's own line: the last entries of its ledger.
-
-    :param filters: what `log_filter` returns.
-    :raises palingenesis.client.errors.ClientError: when there is none.
-    """
-    return list_line(client, LOG, *filters)
-
-
 def log_lines(client: ControlClient, filters: Sequence[str] = ()) -> list[str]:
-    """Describe the last entries, one line each; raises what `entries_line` does."""
+    """Describe the last entries, one line each; raises what `list_line` does."""
     entries = objects(client, LOG, *filters)
     is_chosen = any(not each.startswith(f"{Key.COUNT}=") and "=" in each for each in filters)
     nothing = "no such entries" if is_chosen else "nothing has happened to any session"

@@ -16,7 +16,7 @@ from palingenesis.client.errors import ClientError, NotRunning
 from palingenesis.client.exchange import DEFAULT_TIMEOUT
 from palingenesis.client.location import find_socket
 from palingenesis.paths import PathError
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.text import in_short
 from palingenesis.words import Key, State
 
 TYPE_CHECKING = False
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 SHORT_TIMEOUT = 2.0
 #: Seconds between two questions of ``--watch``.
 WATCH_INTERVAL = 2.0
+
+_CONFIG_ACTIONS = (
+    ("init", "write a configuration file with what is found on this system"),
+    ("show", "show each value, and where it comes from"),
+    ("check", "check the file, and report every mistake in it"),
+    ("edit", "edit the file with $EDITOR, and check it"),
+    ("path", "print the path of the file"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +83,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         # The others are handled where they happen: one without a file is the output, a full disk.
         what = "write the output" if error.filename is None else f"use {error.filename}"
-        complain(printable(f"cannot {what}: {in_short(error)}", MESSAGE_LIMIT))
+        complain(f"cannot {what}: {in_short(error)}")
         _discard(sys.stdout)
         return Exit.NO_ANSWER
 
@@ -136,19 +144,16 @@ def _add_status_options(parser: ArgumentParser) -> None:
 
 
 def _sessions(options: Namespace) -> Exit:
-    from palingenesis.cli.columns import terminal_columns
     from palingenesis.cli.sessions import SessionsView
 
     # The live view scrolls through all of them.
     everything = options.all or (options.watch is not None and _on_terminal())
     chosen = ((Key.STATE, options.state), (Key.AGENT, options.agent))
-    filters = " ".join(f"{key}={value}" for key, value in chosen if value is not None)
-    view = SessionsView(_client(options), _colour(), filters, everything, terminal_columns)
-    return _show(view, options)
+    filters = [f"{key}={value}" for key, value in chosen if value is not None]
+    return _show(SessionsView(_client(options), _colour(), filters, everything), options)
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
-
     parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
     parser.add_argument("--agent", choices=tuple(CONTINUE), help="only sessions of this agent")
     parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
@@ -195,14 +200,15 @@ def _add_view_options(parser: ArgumentParser) -> None:
 
 
 def _log(options: Namespace) -> Exit:
-    from palingenesis.cli.log import entries_line, follow, log_filter, log_lines
+    from palingenesis.cli.log import follow, log_filter, log_lines
+    from palingenesis.cli.monitor import LOG, list_line
 
     client = _client(options)
     filters = log_filter(options.number, options.since, options.session)
     if options.follow:
         follow(client, filters, options.json)
     if options.json:
-        sys.stdout.buffer.write(json_line(entries_line(client, filters)))
+        sys.stdout.buffer.write(json_line(list_line(client, LOG, *filters)))
     else:
         print("\n".join(log_lines(client, filters)))
     return Exit.DONE
@@ -430,9 +436,22 @@ def _config(options: Namespace) -> Exit:
 
 
 def _add_config_options(parser: ArgumentParser) -> None:
-    from palingenesis.cli.config import add_options
+    from palingenesis.cli.parser import add_command
 
-    add_options(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, summary in _CONFIG_ACTIONS:
+        added = add_command(actions, action, summary)
+        if action == "check":
+            added.add_argument(
+                "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
+            )
+            added.add_argument(
+                "--json", action="store_true", help="print an object, with mistakes and warnings"
+            )
+        elif action == "show":
+            added.add_argument(
+                "--json", action="store_true", help="print an object, key to value and source"
+            )
 
 
 def _report(options: Namespace) -> Exit:

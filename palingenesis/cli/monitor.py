@@ -10,7 +10,7 @@ from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from typing import Any
 
     from palingenesis.client.blocking import ControlClient
@@ -51,20 +51,21 @@ def objects(client: ControlClient, name: str, *arguments: str) -> list[dict[str,
     return listed
 
 
-def every_session(client: ControlClient, filters: str = "") -> Iterator[dict[str, Any]]:
+def every_session(client: ControlClient, filters: Sequence[str] = ()) -> list[dict[str, Any]]:
     """
-    Yield each session once, over all pages; raises what `list_line` does.
+    Return each session once, over all pages; raises what `list_line` does.
 
-    :param filters: those of ``SESSIONS``, with blanks between them.
+    :param filters: those of ``SESSIONS``.
     """
+    sessions: list[dict[str, Any]] = []
     seen = set()
     after: list[str] = []
     while True:
-        page = objects(client, SESSIONS, *filters.split(), *after)
+        page = objects(client, SESSIONS, *filters, *after)
         names = [(each.get(Key.AGENT), each.get(Key.ID)) for each in page]
         fresh = [each for each, name in zip(page, names, strict=True) if name not in seen]
         if not fresh:
-            return
-        yield from fresh
+            return sessions
+        sessions += fresh
         seen.update(names)
         after = [f"after={page[-1].get(Key.ID)}"]

@@ -33,12 +33,10 @@ KINDS = ("ntfy", "slack", "discord", "json")
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of ``notify`` to its parser."""
+    from palingenesis.cli.parser import add_command
+
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    posting = actions.add_parser(
-        "post",
-        help="post the event on standard input to a service",
-        description="Post the event on standard input to a service.",
-    )
+    posting = add_command(actions, "post", "post the event on standard input to a service")
     posting.add_argument(
         "--as", dest="kind", choices=KINDS, required=True, help="what the service understands"
     )
@@ -50,11 +48,8 @@ def add_options(parser: ArgumentParser) -> None:
     posting.add_argument(
         "url", metavar="URL", nargs="?", help=f"where to post (default: ${URL_VARIABLE})"
     )
-    trying = actions.add_parser(
-        "test",
-        help="run the command of [notify] once, with an event made up for it",
-        description="Run the command of [notify] once, with an event made up for it.",
-    )
+    summary = "run the command of [notify] once, with an event made up for it"
+    trying = add_command(actions, "test", summary)
     trying.add_argument("--config", metavar="FILE", help="the configuration file")
 
 
@@ -74,7 +69,7 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
         headers = _headers(header_file)
         event = _event(sys.stdin.buffer.read(INPUT_LIMIT + 1))
     except ValueError as error:
-        complain(printable(f"cannot post the event: {error}", MESSAGE_LIMIT))
+        complain(f"cannot post the event: {error}")
         return Exit.USAGE
     try:
         post(kind, address, _summary(event), event, headers)

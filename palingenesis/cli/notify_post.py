@@ -7,11 +7,12 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from palingenesis import __version__
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.text import in_short
 from palingenesis.words import Event, Key
 
 TYPE_CHECKING = False
@@ -40,10 +41,7 @@ _MARKDOWN = r"\`*_~|<>[]()#+-.!@:"
 
 
 class PostError(Exception):
-    """A notification cannot be delivered; the text says why, in one line without secrets."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(printable(reason, MESSAGE_LIMIT))
+    """A notification cannot be delivered; the text says why, without secrets."""
 
 
 class _TryFailed(Exception):
@@ -117,7 +115,7 @@ def post(
 def _try_once(request: urllib.request.Request, limit: float) -> None:
     opener = urllib.request.build_opener(_NoRedirects)
     try:
-        with _Deadline(limit), opener.open(request, timeout=limit):
+        with _deadline(limit), opener.open(request, timeout=limit):
             return
     except urllib.error.HTTPError as error:
         error.close()
@@ -149,25 +147,23 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Return nothing, so that a redirect is an error."""
 
 
-class _Deadline:
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
     """
-    Raises TimeoutError in the main thread after some seconds, however the bytes come.
+    Raise TimeoutError in the main thread after some seconds, however the bytes come.
 
     The time limit of a socket is only for each of its operations.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        signal.signal(signal.SIGALRM, self._ring)
-        signal.setitimer(signal.ITIMER_REAL, max(self._seconds, 0.001))
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _ring(self, _number: int, _frame: FrameType | None) -> NoReturn:
+    def ring(_number: int, _frame: FrameType | None) -> NoReturn:
         raise TimeoutError
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _wait(stated: str | None) -> float | None:

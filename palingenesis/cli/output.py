@@ -12,7 +12,7 @@ from palingenesis.cli.format import complain
 from palingenesis.cli.monitor import INSPECT
 from palingenesis.client.errors import ClientError
 from palingenesis.paths import PathError, state_directory
-from palingenesis.text import MESSAGE_LIMIT, in_short, printable
+from palingenesis.text import in_short, printable
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def output(client: ControlClient, session: str) -> Exit:
     (path,) = found.values()
     with open(path, "rb", opener=_open) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            complain(printable(f"{path}: not a regular file", MESSAGE_LIMIT))
+            complain(f"{path}: not a regular file")
             return Exit.USAGE
         _print(file)
     return Exit.DONE

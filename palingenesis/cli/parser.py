@@ -13,9 +13,11 @@ from palingenesis.text import MESSAGE_LIMIT, printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeVar
 
     from palingenesis.cli.command import CliCommand
+
+    _P = TypeVar("_P", bound=argparse.ArgumentParser)
 
 DESCRIPTION = (
     "Bring the sessions of coding agents back: start and stop the daemon, and control it\n"
@@ -58,15 +60,26 @@ def make_parser(commands: Mapping[str, CliCommand]) -> argparse.ArgumentParser:
         title="commands", dest="command", metavar="COMMAND", required=True, prog=parser.prog
     )
     for name, command in commands.items():
-        subparser = subparsers.add_parser(
-            name,
-            help=command.summary,
-            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-            parents=[common],
-        )
+        subparser = add_command(subparsers, name, command.summary, parents=[common])
         if command.add_options:
             command.add_options(subparser)
     return parser
+
+
+def add_command(
+    parsers: argparse._SubParsersAction[_P],
+    name: str,
+    summary: str,
+    **settings: Any,
+) -> _P:
+    """
+    Add the parser of a command, or of an action of one.
+
+    :param summary: what it does, in a few words.
+    :param settings: further ones of the parser.
+    """
+    description = f"{summary[0].upper()}{summary[1:]}."
+    return parsers.add_parser(name, help=summary, description=description, **settings)
 
 
 def seconds(text: str) -> float:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 
 
-def ask(question: str) -> str:
-    """Ask a person at the terminal; the answer is empty at the end of the input."""
-    print(question, end="", flush=True)
-    return sys.stdin.readline().strip().lower()
+def agrees(question: str, default: bool) -> bool:
+    """
+    Ask a person at the terminal, and return whether the answer is yes.
+
+    :param default: what an empty answer means, as at the end of the input.
+    """
+    print(f"{question} [{'Y/n' if default else 'y/N'}] ", end="", flush=True)
+    answer = sys.stdin.readline().strip().lower()
+    return answer in ("y", "yes") or (default and not answer)
 
 
 def is_running() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from palingenesis.cli.config import read_trusted
 from palingenesis.cli.exit_status import Exit
@@ -15,6 +14,7 @@ from palingenesis.client.blocking import ControlClient
 from palingenesis.config import ConfigError
 from palingenesis.locate import recorded_place
 from palingenesis.paths import config_file
+from palingenesis.procfs import arguments_of
 from palingenesis.text import printable
 from palingenesis.words import Key
 
@@ -38,7 +38,7 @@ def restart(given: str | None, timeout: float | None, report: Report) -> Exit:
     """
     client = ControlClient(given)
     pid = client.status().extra.get(Key.PID)
-    options = options_in(_arguments(pid)) if isinstance(pid, int) else None
+    options = options_in(arguments_of(pid)) if isinstance(pid, int) else None
     if options is None:
         complain(
             f"cannot restart the daemon at {printable(client.path)}: `palingenesis start` has not "
@@ -87,17 +87,3 @@ def options_in(arguments: list[str]) -> dict[str, str] | None:
     if len(names) != len(values) or not set(names) <= set(_OPTIONS):
         return None
     return dict(zip(names, values, strict=True))
-
-
-def _arguments(pid: int) -> list[str]:
-    try:
-        if sys.platform == "darwin":
-            from palingenesis.darwin import Kernel
-
-            return list(Kernel().arguments(pid)[1])
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return [
-                word.decode("utf-8", "surrogateescape") for word in file.read().split(b"\0")[:-1]
-            ]
-    except OSError:
-        return []

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise, takewhile
 
 from palingenesis.agents import NO_VARIABLES, continuation
-from palingenesis.cli.columns import WIDTH, at_home, cut, padded, width, wrapped
+from palingenesis.cli.columns import WIDTH, at_home, cut, padded, terminal_columns, width, wrapped
 from palingenesis.cli.format import (
     DIM,
     GREEN,
@@ -33,7 +33,7 @@ from palingenesis.words import OK_WORD, Key, Owner, Reason, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from typing import Any
 
     from palingenesis.client.blocking import ControlClient
@@ -74,32 +74,25 @@ class SessionsView:
     The sessions, as a `palingenesis.cli.live.View`.
 
     :param colour: whether the lines are in colour.
-    :param filters: those of ``SESSIONS``, with blanks between them.
+    :param filters: those of ``SESSIONS``.
     :param everything: whether all sessions are shown, and not only the first.
-    :param columns: returns the width of the terminal.
     :ivar matching: a text that each session that is shown has somewhere.
     """
 
     matching = ""
 
     def __init__(
-        self,
-        client: ControlClient,
-        colour: bool,
-        filters: str = "",
-        everything: bool = False,
-        columns: Callable[[], int] = lambda: WIDTH,
+        self, client: ControlClient, colour: bool, filters: Sequence[str], everything: bool
     ) -> None:
         self._client = client
         self._colour = colour
         self._filters = filters
         self._everything = everything
-        self._columns = columns
 
     def lines(self) -> list[str]:
         """Show them in a table, and explain its words below it."""
         sessions, total, scan = self._asked()
-        columns, now = max(self._columns(), NARROWEST), time.time()
+        columns, now = max(terminal_columns(), NARROWEST), time.time()
         failed = wrapped(f"the last scan failed: {printable(scan)}", columns) if scan else []
         if not sessions:
             return [_nowhere(self._client) if not self._filters else "no such sessions", *failed]
@@ -132,15 +125,15 @@ class SessionsView:
     def line(self) -> bytes:
         """Return the daemon's own line; of more than a page, one that is made of all pages."""
         if self._everything:
-            sessions = list(every_session(self._client, self._filters))
+            sessions = every_session(self._client, self._filters)
             return json.dumps(sessions).encode() + b"\n"
-        return list_line(self._client, SESSIONS, *self._filters.split())
+        return list_line(self._client, SESSIONS, *self._filters)
 
     def _asked(self) -> tuple[list[dict[str, Any]], int, str | None]:
         """Return the sessions, how many there are in all, and why the last scan failed."""
         is_all = self._everything or bool(self._filters)
         sessions = (
-            list(every_session(self._client, self._filters))
+            every_session(self._client, self._filters)
             if is_all
             else objects(self._client, SESSIONS)
         )

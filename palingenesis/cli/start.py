@@ -16,8 +16,8 @@ from palingenesis.cli.format import complain
 from palingenesis.cli.outcome import ALREADY_RUNNING, STARTED, in_words
 from palingenesis.cli.twistd import twistd_command
 from palingenesis.client.blocking import ControlClient, Deadline
-from palingenesis.client.errors import ClientError, NotRunning, is_chosen
-from palingenesis.locate import SYSTEMD_DESCRIPTION, locate_socket, recorded_place
+from palingenesis.client.errors import ClientError, NotRunning
+from palingenesis.locate import SYSTEMD_DESCRIPTION, is_chosen, locate_socket, recorded_place
 from palingenesis.pathlock import holder, may_be_busy
 from palingenesis.paths import (
     STATE_VARIABLE,
@@ -200,7 +200,7 @@ class _Daemon:
         elif name == ERROR:
             self.error = value
         elif name == WARNING:
-            complain(printable(value, MESSAGE_LIMIT))
+            complain(value)
 
 
 def _start(command: list[str], client: ControlClient, logfile: str, report: Report) -> Exit:
@@ -224,7 +224,7 @@ def _start(command: list[str], client: ControlClient, logfile: str, report: Repo
         if other is not None:
             return _running_already(other, client, report)
         if daemon.reason:
-            complain(printable(daemon.reason, MESSAGE_LIMIT))
+            complain(daemon.reason)
             return Exit.USAGE
         reason = daemon.error or daemon.last_words() or "it gave no reason"
         complain(

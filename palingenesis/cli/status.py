@@ -58,51 +58,45 @@ class StatusView:
         self._colour = colour
 
     def lines(self) -> list[str]:
-        """Show it, one line for each value."""
-        return status_lines(self._client.status(), self._client.path, self._colour)
+        """Show it, one line for each value, the daemon's further ones included."""
+        status, colour = self._client.status(), self._colour
+        rows = [("uptime", in_words(status.uptime_secs or 0))]
+        if _is_monitor(status):
+            if status.total_resumes:
+                worked, started = status.saves_count, status.total_resumes
+                rows.append(("revivals", f"{started} started, {worked} worked"))
+        elif _has_sessions(status):
+            rows += [
+                (Key.SESSION, _session(status)),
+                ("saves", str(status.saves_count)),
+                ("resumes", str(status.total_resumes)),
+            ]
+        rows += _further(status.extra, time.time())
+        return [
+            labelled(Key.STATE, status.state, colour, _STATE_COLOURS.get(status.state, PLAIN)),
+            *(labelled(label, value, colour) for label, value in rows),
+            labelled("socket", printable(self._client.path), colour),
+        ]
 
     def sentence(self) -> str:
         """Show it on one line."""
-        return status_sentence(self._client.status())
+        status = self._client.status()
+        sentence = f"{status.state}, up {in_words(status.uptime_secs or 0)}"
+        if _is_monitor(status):
+            worked, started = status.saves_count, status.total_resumes
+            if not started:
+                return sentence
+            return f"{sentence}, {counted(started, 'revival')} started, {worked} worked"
+        if not _has_sessions(status):
+            return sentence
+        return (
+            f"{sentence}, session {_session(status)}, "
+            f"{counted(status.saves_count, 'save')}, {counted(status.total_resumes, 'resume')}"
+        )
 
     def line(self) -> bytes:
         """Return the daemon's own line."""
         return self._client.status_line()
-
-
-def status_lines(status: DaemonStatus, path: str, colour: bool) -> list[str]:
-    """Show a status, one line for each value, the daemon's further ones included."""
-    rows = {"uptime": in_words(status.uptime_secs or 0)}
-    if _is_monitor(status):
-        if status.total_resumes:
-            worked, started = status.saves_count, status.total_resumes
-            rows["revivals"] = f"{started} started, {worked} worked"
-    elif _has_sessions(status):
-        rows[Key.SESSION] = _session(status)
-        rows["saves"] = str(status.saves_count)
-        rows["resumes"] = str(status.total_resumes)
-    return [
-        labelled(Key.STATE, status.state, colour, _STATE_COLOURS.get(status.state, PLAIN)),
-        *(labelled(label, value, colour) for label, value in rows.items()),
-        *(labelled(label, value, colour) for label, value in _further(status.extra, time.time())),
-        labelled("socket", printable(path), colour),
-    ]
-
-
-def status_sentence(status: DaemonStatus) -> str:
-    """Show a status on one line."""
-    sentence = f"{status.state}, up {in_words(status.uptime_secs or 0)}"
-    if _is_monitor(status):
-        worked, started = status.saves_count, status.total_resumes
-        if not started:
-            return sentence
-        return f"{sentence}, {counted(started, 'revival')} started, {worked} worked"
-    if not _has_sessions(status):
-        return sentence
-    return (
-        f"{sentence}, session {_session(status)}, "
-        f"{counted(status.saves_count, 'save')}, {counted(status.total_resumes, 'resume')}"
-    )
 
 
 def short(status: DaemonStatus, marks: tuple[str, str, str] = MARKS) -> str:

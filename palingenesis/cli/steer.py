@@ -62,7 +62,7 @@ def pause_and_end(client: ControlClient) -> Exit:
     else:
         print(DaemonWord.PAUSED)
     ended = 0
-    for session in list(every_session(client)):
+    for session in every_session(client):
         # It has output for as long as its command runs, also after it has worked.
         if session.get(Key.STATE) != State.REVIVING and session.get(Key.OUTPUT) is None:
             continue

@@ -40,9 +40,12 @@ class Outcome(namedtuple("Outcome", "trouble output was_run", defaults=(True,)))
     was_run: bool
 
     @property
-    def last_line(self) -> str:
-        """The last line that it printed."""
-        return printable(self.output.rpartition("\n")[2])
+    def failure(self) -> str | None:
+        """Why it failed, with the last line that it printed; None if it succeeded."""
+        if self.trouble is None or not self.output:
+            return self.trouble
+        last = self.output.rpartition("\n")[2]
+        return f"{self.trouble}, and printed: {printable(last)}"
 
 
 def attempt(

@@ -13,6 +13,7 @@ from palingenesis.cli.exit_status import Exit
 from palingenesis.cli.format import complain
 from palingenesis.client.errors import InvalidReply
 from palingenesis.text import in_short, printable
+from palingenesis.trust import write_new
 from palingenesis.words import Key
 
 TYPE_CHECKING = False
@@ -118,9 +119,7 @@ def write_link(url: str, directory: str) -> str:
     path = os.path.join(directory, LINK_NAME)
     _check_own(path)
     beside = f"{path}.{os.getpid()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(f'{_LINK_BEGIN}<meta http-equiv="refresh" content="0; url={url}">')
+    write_new(beside, f'{_LINK_BEGIN}<meta http-equiv="refresh" content="0; url={url}">')
     try:
         os.rename(beside, path)
     except OSError:

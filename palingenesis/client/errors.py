@@ -22,7 +22,7 @@ import errno
 import os
 import stat
 
-from palingenesis.locate import SOCKET_VARIABLE
+from palingenesis.locate import is_chosen
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, VALUE_LIMIT, printable
 from palingenesis.wire import REPLY_LIMIT
 
@@ -30,7 +30,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from palingenesis.locate import Location
 
-_CHOSEN = ("--socket", f"${SOCKET_VARIABLE}")
 _OTHER_PATH = "name the right socket with --socket or $PALINGENESIS_SOCKET"
 
 
@@ -111,11 +110,7 @@ class TimedOut(ClientError):
     tried = "no reply from the daemon at"
 
     def __init__(
-        self,
-        path: str,
-        timeout: float,
-        pending: str | None = None,
-        advice: str = "",
+        self, path: str, timeout: float, pending: str | None = None, advice: str = ""
     ) -> None:
         reason = f"waited {timeout:g} s; it may be stopped, hung or overloaded"
         if pending is not None:
@@ -189,11 +184,6 @@ def connect_error(location: Location, number: int | None) -> ClientError:
     if number in (errno.EACCES, errno.EPERM):
         return _denied(path)
     return ClientError(path, os.strerror(number).lower() if number else "no reason given")
-
-
-def is_chosen(location: Location) -> bool:
-    """Return whether the user named this socket: then any application may own it."""
-    return location.source in _CHOSEN
 
 
 def user_name(uid: int) -> str:

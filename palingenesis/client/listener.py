@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-
 from palingenesis.locate import serving_elsewhere
-from palingenesis.procfs import has_ended, peer_credentials
+from palingenesis.procfs import has_ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,17 +11,15 @@ if TYPE_CHECKING:
     from palingenesis.procfs import Credentials
 
 
-def listener_of(connection: socket.socket) -> str:
+def listener_in_words(credentials: Credentials | None) -> str:
     """
-    Describe the process that listens at the other end of a connection.
+    Describe the process that listens at a socket.
 
     The kernel names the process that called listen(2). If that one has ended, another has
     inherited the socket, and a dead process is not worth naming.
+
+    :param credentials: as the kernel names it to a client; None if it does not.
     """
-    return _in_words(peer_credentials(connection))
-
-
-def _in_words(credentials: Credentials | None) -> str:
     if credentials is None:
         return "a process that the kernel does not name"
     if credentials.pid and has_ended(credentials.pid):
@@ -41,5 +37,5 @@ def listener_elsewhere(location: Location) -> str | None:
     :returns: the process and its socket, or None if there is none.
     """
     for place, credentials in serving_elsewhere(location):
-        return f"{_in_words(credentials)}, listens at {place.path}"
+        return f"{listener_in_words(credentials)}, listens at {place.path}"
     return None

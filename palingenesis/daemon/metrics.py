@@ -9,7 +9,7 @@ from typing import Never
 from palingenesis.monitor.ledger import Entry
 from palingenesis.monitor.service import Monitor
 from palingenesis.server.metrics import MetricKind, Metrics
-from palingenesis.words import Event, Kind, Label
+from palingenesis.words import Event, Key, Kind
 
 #: What is counted of a revival.
 _OUTCOMES = (Event.STARTED, Event.WORKED, Event.FAILED, Event.GAVE_UP)
@@ -34,7 +34,7 @@ def add_monitor_metrics(metrics: Metrics, monitor: Monitor) -> None:
     monitor.observe(count)
 
     def revived() -> list[tuple[dict[str, str], float]]:
-        return [({Label.AGENT: agent}, total) for agent, total in seconds.items()]
+        return [({Key.AGENT: agent}, total) for agent, total in seconds.items()]
 
     def next_revival() -> float | list[Never]:
         return [] if monitor.next_revival is None else monitor.next_revival
@@ -45,20 +45,10 @@ def add_monitor_metrics(metrics: Metrics, monitor: Monitor) -> None:
         "palingenesis_sessions",
         gauge,
         "sessions that grew lately",
-        lambda: _pairs(monitor.sessions_by_agent, Label.STATE),
+        lambda: _pairs(monitor.sessions_by_agent, Key.STATE),
     )
-    add(
-        "palingenesis_stops_total",
-        counter,
-        "stops of sessions",
-        lambda: _pairs(stops, Label.KIND),
-    )
-    add(
-        "palingenesis_revivals_total",
-        counter,
-        "revivals",
-        lambda: _pairs(revivals, Label.OUTCOME),
-    )
+    add("palingenesis_stops_total", counter, "stops of sessions", lambda: _pairs(stops, Key.KIND))
+    add("palingenesis_revivals_total", counter, "revivals", lambda: _pairs(revivals, Key.OUTCOME))
     add(
         "palingenesis_revived_seconds_total",
         counter,
@@ -86,4 +76,4 @@ def add_monitor_metrics(metrics: Metrics, monitor: Monitor) -> None:
 
 
 def _pairs(counts: Mapping[tuple[str, str], int], label: str) -> list[tuple[dict[str, str], int]]:
-    return [({Label.AGENT: agent, label: each}, count) for (agent, each), count in counts.items()]
+    return [({Key.AGENT: agent, label: each}, count) for (agent, each), count in counts.items()]

@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 
-from palingenesis.paths import PathError, move_aside
+from palingenesis.paths import PathError, move_aside, open_at_once
 from palingenesis.procfs import arguments_of, command_of, directory_of, has_ended
 from palingenesis.text import VALUE_LIMIT, in_short, printable
 
@@ -36,7 +36,7 @@ def check(path: str, advice: str) -> bytes | None:
         be read.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise PathError(path, f"is not a regular file; {advice}")
             content = file.read(_TORN_LIMIT + 1)
@@ -120,8 +120,3 @@ def _pidfile_of(arguments: list[str]) -> str:
         if len(option) >= len("--pi") and "--pidfile".startswith(option):
             kept = value if equals else following
     return kept
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # A FIFO would block until somebody writes to it.
-    return os.open(path, flags | os.O_NONBLOCK)

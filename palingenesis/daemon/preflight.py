@@ -24,13 +24,7 @@ from palingenesis.server.endpoints import SYSTEMD_PATTERN
 from palingenesis.server.log import get_logger
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.text import MESSAGE_LIMIT, printable
-from palingenesis.trust import (
-    check_writable,
-    distrusted,
-    existing,
-    make_private,
-    remove_made,
-)
+from palingenesis.trust import check_writable, distrusted, existing, make_private, remove_made
 
 _log = get_logger(__name__)
 

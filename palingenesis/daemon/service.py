@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
@@ -15,10 +13,10 @@ from twisted.python.components import Componentized
 
 from palingenesis.config import Config
 from palingenesis.daemon.commands import add_commands
-from palingenesis.daemon.logfile import PrivateLogFile, log_observer
+from palingenesis.daemon.logfile import log_observer
 from palingenesis.daemon.metrics import add_monitor_metrics
+from palingenesis.daemon.options import Options
 from palingenesis.daemon.preflight import claim_as_user
-from palingenesis.daemon.starter import Starter
 from palingenesis.daemon.state import MonitorState
 from palingenesis.daemon.systemd import SystemdService, take_systemd
 from palingenesis.daemon.web import WebDoor, add_web_commands
@@ -28,7 +26,7 @@ from palingenesis.monitor.settings import settings_of
 from palingenesis.server.log import get_logger, set_log_level
 from palingenesis.server.service import ControlService
 from palingenesis.server.signals import SignalService
-from palingenesis.server.socketfile import SocketFile, SocketFileError
+from palingenesis.server.socketfile import SocketFileError
 from palingenesis.text import in_short
 from palingenesis.web.settings import settings_of as http_settings
 from palingenesis.words import DaemonWord, Key
@@ -36,66 +34,34 @@ from palingenesis.words import DaemonWord, Key
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonSettings:
-    """
-    What the command line and the configuration say.
-
-    :ivar config: the configuration, as it is now.
-    :ivar config_path: where the configuration file is, or would be; None if there is no place.
-    :ivar read_config: reads it again; raises `palingenesis.config.ConfigError`.
-    :ivar file: the socket's file, or None if an endpoint is served.
-    :ivar is_chosen: whether ``--socket`` or ``$PALINGENESIS_SOCKET`` names the socket.
-    :ivar endpoint: the description of an inherited socket, or None.
-    :ivar mode: permission bits of the socket.
-    :ivar state_directory: where the monitor keeps its ledger.
-    :ivar umask: the umask of the agents that are revived; the daemon's own if negative.
-    :ivar log_file: where it logs; None if twistd does not log to a file.
-    :ivar twistd: twistd's own options.
-    :ivar starter: the process that waits for the daemon to start.
-    """
-
-    config: Config
-    config_path: str | None
-    read_config: Callable[[], Config]
-    file: SocketFile | None
-    is_chosen: bool
-    endpoint: str | None
-    mode: int
-    state_directory: str
-    umask: int
-    log_file: PrivateLogFile | None
-    twistd: Mapping[str, Any]
-    starter: Starter
-
-
 class DaemonService(MultiService):
     """
     Everything that ``twistd palingenesis`` runs.
 
     :param reactor: the reactor to run on.
+    :param options: what the command line and the configuration say.
     :raises ValueError: when the endpoint is no listening Unix socket.
     :raises LookupError: when no socket of the endpoint's name was inherited.
     """
 
-    def __init__(self, reactor: Any, settings: DaemonSettings) -> None:
+    def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__()
         self._reactor = reactor
-        self._settings = settings
-        config = settings.config
+        self._options = options
+        config = options.config
         self.monitor = Monitor(
             settings_of(config.tables),
-            settings.state_directory,
+            options.state_directory,
             reactor=reactor,
-            umask=settings.umask,
+            umask=options.umask,
             log=get_logger("palingenesis.monitor"),
         )
         self.control = ControlService(
             MonitorState(self.monitor, self._reload, lambda: self.control.peer),
-            settings.file,
-            endpoint=settings.endpoint,
+            options.socket_file,
+            endpoint=options["endpoint"],
             reactor=reactor,
-            mode=settings.mode,
+            mode=options.mode,
         )
         self._apply(config)
         add_monitor_metrics(self.control.metrics, self.monitor)
@@ -103,14 +69,14 @@ class DaemonService(MultiService):
             reactor,
             self.control,
             self.monitor,
-            settings.state_directory,
+            options.state_directory,
             http_settings(config.tables),
         )
         add_commands(
             self.control,
             self.monitor,
-            settings.config_path,
-            settings.read_config,
+            options.config_path,
+            options.read_config,
             lambda: {Key.WEB: self._web.report()},
         )
         add_web_commands(self.control, self._web)
@@ -125,15 +91,15 @@ class DaemonService(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         super().setServiceParent(parent)
         # Before twistd opens the file in its own way, which follows links.
-        if self._settings.log_file is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, log_observer(self._settings.log_file))
+        if self._options.log_file is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, log_observer(self._options.log_file))
 
     def privilegedStartService(self) -> None:
         # With a new root, the socket could not be claimed before; twistd removes its PID
         # file when this fails, as it can no more once it is another user.
-        if self._settings.file is not None:
+        if self._options.socket_file is not None:
             try:
-                claim_as_user(self._settings.file, self._settings.twistd)
+                claim_as_user(self._options.socket_file, self._options.twistd)
             except SocketFileError as error:
                 self._fail(error)
         super().privilegedStartService()
@@ -154,33 +120,33 @@ class DaemonService(MultiService):
         self._record_place()
         # They have been blocked since before they had handlers.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
-        if not self._settings.starter.ready():
+        if not self._options.starter.ready():
             _log.info("The start was interrupted: stopping")
             self._reactor.stop()
 
     def _record_place(self) -> None:
         """Record where it listens: a client may read a configuration that was changed since."""
-        settings = self._settings
-        if settings.file is None or settings.is_chosen:
+        options = self._options
+        if options.socket_file is None or options.is_chosen:
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(record_of(settings.state_directory), flags, 0o600)
+            descriptor = os.open(record_of(options.state_directory), flags, 0o600)
             with os.fdopen(descriptor, "wb") as record:
-                record.write(os.fsencode(settings.file.path) + b"\n")
+                record.write(os.fsencode(options.socket_file.path) + b"\n")
         except OSError as error:
             _log.warn("Cannot record where it listens: {reason}", reason=in_short(error))
 
     def _forget_place(self) -> None:
-        settings = self._settings
-        recorded = recorded_place(settings.state_directory)
-        if settings.file and recorded and recorded.path == settings.file.path:
+        options = self._options
+        recorded = recorded_place(options.state_directory)
+        if options.socket_file and recorded and recorded.path == options.socket_file.path:
             with suppress(OSError):
-                os.unlink(record_of(settings.state_directory))
+                os.unlink(record_of(options.state_directory))
 
     def _fail(self, error: SocketFileError) -> NoReturn:
-        self._settings.starter.fail(str(error))
-        twistd = self._settings.twistd
+        self._options.starter.fail(str(error))
+        twistd = self._options.twistd
         if not twistd.get("nodaemon"):
             _log.error("{error}", error=str(error))
             raise error
@@ -190,9 +156,9 @@ class DaemonService(MultiService):
 
     def _reload(self) -> None:
         with self._systemd.reloading():
-            config = self._settings.read_config()
+            config = self._options.read_config()
             for key in ("socket", "mode"):
-                if getattr(config, key) != getattr(self._settings.config, key):
+                if getattr(config, key) != getattr(self._options.config, key):
                     _log.warn("{key} cannot change while the daemon runs; restart it", key=key)
             self._apply(config)
             self.monitor.configure(settings_of(config.tables))

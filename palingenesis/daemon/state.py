@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import implementer
 
 from palingenesis import __version__
 from palingenesis.monitor.service import Monitor
-from palingenesis.paths import PathError
 from palingenesis.procfs import Credentials, client_in_words
 from palingenesis.server.interfaces import CommandRefused, FixedKeys, IDaemonState
-from palingenesis.text import VALUE_LIMIT, printable
+from palingenesis.server.state import reload_or_refuse
 from palingenesis.wire import DaemonStatus
 from palingenesis.words import OK_WORD, DaemonWord, Key
 
@@ -30,10 +29,7 @@ class MonitorState:
     """
 
     def __init__(
-        self,
-        monitor: Monitor,
-        reload: Callable[[], object],
-        peer: Callable[[], Credentials | None],
+        self, monitor: Monitor, reload: Callable[[], object], peer: Callable[[], Credentials | None]
     ) -> None:
         self._monitor = monitor
         self._reload = reload
@@ -59,7 +55,7 @@ class MonitorState:
         )
         if known != self._known:
             # Only then is a status made and rendered: clients ask more often.
-            self._known, self._status = known, _status(*known)
+            self._known, self._status = known, self._made()
         return self._status
 
     def pause(self) -> None:
@@ -88,36 +84,26 @@ class MonitorState:
 
         :raises CommandRefused: when it cannot be used; nothing has changed then.
         """
-        try:
-            return self._reload()
-        except PathError as error:
-            # The path is cut rather than the reason behind it.
-            raise CommandRefused(f"{printable(error.path, VALUE_LIMIT)}: {error.reason}") from error
+        return reload_or_refuse(self._reload)
 
-
-def _status(
-    paused: bool,
-    current_session: str | None,
-    worked: int,
-    started: int,
-    sessions: Mapping[str, int],
-    next_revival: float | None,
-    keeper: bool | int | None,
-    ledger_warning: str | None,
-    scan_warning: str | None,
-    needs_you: int,
-    known_sessions: int,
-) -> DaemonStatus:
-    extra = {
-        Key.PID.value: os.getpid(),
-        Key.VERSION.value: __version__,
-        Key.SESSIONS.value: sessions,
-        Key.NEXT_REVIVAL.value: next_revival,
-        Key.KEEPER.value: keeper,
-        Key.LEDGER.value: ledger_warning or OK_WORD,
-        Key.SCAN.value: scan_warning or OK_WORD,
-        Key.NEEDS_YOU.value: needs_you,
-        Key.KNOWN_SESSIONS.value: known_sessions,
-    }
-    state = DaemonWord.PAUSED if paused else DaemonWord.MONITORING
-    return DaemonStatus(state, None, current_session, worked, started, FixedKeys(extra))
+    def _made(self) -> DaemonStatus:
+        monitor = self._monitor
+        extra = {
+            Key.PID.value: os.getpid(),
+            Key.VERSION.value: __version__,
+            Key.SESSIONS.value: monitor.sessions_by_state,
+            Key.NEXT_REVIVAL.value: monitor.next_revival,
+            Key.KEEPER.value: monitor.keeper,
+            Key.LEDGER.value: monitor.ledger_warning or OK_WORD,
+            Key.SCAN.value: monitor.scan_warning or OK_WORD,
+            Key.NEEDS_YOU.value: monitor.needs_you,
+            Key.KNOWN_SESSIONS.value: monitor.known_sessions,
+        }
+        return DaemonStatus(
+            DaemonWord.PAUSED if monitor.paused else DaemonWord.MONITORING,
+            None,
+            monitor.current_session,
+            monitor.worked,
+            monitor.started,
+            FixedKeys(extra),
+        )

@@ -174,10 +174,7 @@ class WebDoor(Service):
         )
         if self._resource is None:
             self._resource = ControlResource(
-                self._control,
-                access=guard,
-                facts=MonitorFacts(self._monitor),
-                clock=self._reactor,
+                self._control, access=guard, facts=MonitorFacts(self._monitor), clock=self._reactor
             )
         self._resource.guard = guard
         if self._web is None:

@@ -420,9 +420,7 @@ class CommandTable:
             if isinstance(error, Unfit):
                 reason = printable(error.reason)
                 _log.error(
-                    "{command} failed: its result is {reason}",
-                    command=spec.name,
-                    reason=reason,
+                    "{command} failed: its result is {reason}", command=spec.name, reason=reason
                 )
             else:
                 _log.failure("{command} failed{hint}", command=spec.name, hint=_hint(error))

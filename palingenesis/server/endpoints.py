@@ -9,10 +9,7 @@ import socket
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.endpoints import (
-    AdoptedStreamServerEndpoint,
-    serverFromString,
-)
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 from palingenesis import __version__
 from palingenesis.server.log import get_logger
 from palingenesis.server.protocol import ControlFactory
-from palingenesis.words import DaemonWord, Key, Label
+from palingenesis.words import DaemonWord, Key
 
 #: How the names of our own metrics begin; an application's own must not.
 PREFIX = "palingenesis_"
@@ -155,26 +155,25 @@ class CommandCounts:
     """Counts the commands of a daemon, by their outcome, and the time that they take."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[str, str], int] = {}
+        self._outcomes: Counter[tuple[str, str]] = Counter()
         self._seconds: dict[str, tuple[float, int]] = {}
 
     def count(self, command: str, outcome: str, seconds: float) -> None:
         """Count one command."""
-        key = (command, outcome)
-        self._outcomes[key] = self._outcomes.get(key, 0) + 1
+        self._outcomes[command, outcome] += 1
         total, count = self._seconds.get(command, (0.0, 0))
         self._seconds[command] = (total + seconds, count + 1)
 
     def outcomes(self) -> list[tuple[dict[str, str], int]]:
         """Return how many commands ended how."""
         return [
-            ({Label.COMMAND: command, Label.OUTCOME: outcome}, count)
+            ({Key.COMMAND: command, Key.OUTCOME: outcome}, count)
             for (command, outcome), count in self._outcomes.items()
         ]
 
     def seconds(self) -> list[tuple[dict[str, str], tuple[float, int]]]:
         """Return the seconds that each command took in all, and how often it was run."""
-        return [({Label.COMMAND: command}, taken) for command, taken in self._seconds.items()]
+        return [({Key.COMMAND: command}, taken) for command, taken in self._seconds.items()]
 
 
 def check_own_name(name: object) -> None:
@@ -207,10 +206,10 @@ def daemon_metrics(factory: ControlFactory) -> Metrics:
         return [({}, json.loads(reply)[Key.STATE] == DaemonWord.PAUSED)]
 
     def rejections() -> list[tuple[dict[str, str], int]]:
-        return [({Label.REASON: reason}, count) for reason, count in rejected.items()]
+        return [({Key.REASON: reason}, count) for reason, count in rejected.items()]
 
     def version() -> list[tuple[dict[str, str], int]]:
-        return [({Label.VERSION: __version__}, 1)]
+        return [({Key.VERSION: __version__}, 1)]
 
     started = time.time()
     gauge, counter, summary = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.SUMMARY

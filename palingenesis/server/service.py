@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -16,11 +15,11 @@ from palingenesis.locate import locate_socket
 from palingenesis.procfs import Credentials
 from palingenesis.server.commands import CommandTable
 from palingenesis.server.endpoints import FileEndpoint, make_endpoint
+from palingenesis.server.extensible import Extensible
 from palingenesis.server.fileport import FilePort
 from palingenesis.server.forks import started_here
 from palingenesis.server.interfaces import Controllable, check_state
 from palingenesis.server.log import get_logger
-from palingenesis.server.metrics import Metrics, Reading, check_own_name, daemon_metrics
 from palingenesis.server.protocol import ControlFactory
 from palingenesis.server.socketfile import SocketFile
 from palingenesis.server.transport import ControlPort
@@ -29,7 +28,7 @@ from palingenesis.text import printable
 _log = get_logger(__name__)
 
 
-class ControlService(Service):
+class ControlService(Extensible, Service):
     """
     Serves the control socket of a daemon.
 
@@ -84,76 +83,11 @@ class ControlService(Service):
             self._endpoint = FileEndpoint(reactor, self._file)
         else:
             self._endpoint = make_endpoint(reactor, endpoint)
-        self._metrics: Metrics | None = None
-        self._commands = CommandTable(state, reactor)
+        commands = CommandTable(state, reactor)
+        super().__init__(ControlFactory(commands, reactor, admit_others=bits & 0o077 != 0))
         self.configure(limits)
-        self.factory = ControlFactory(self._commands, reactor, admit_others=bits & 0o077 != 0)
         self._listening: Deferred[Any] | None = None
         self._port: IListeningPort | None = None
-
-    def command(
-        self,
-        name: str,
-        handler: Callable[..., Any],
-        summary: str,
-        argument: str | None = None,
-        *,
-        audit: bool = True,
-        web: bool = False,
-    ) -> None:
-        """
-        Add a command of the application's own; at any time, running or not.
-
-        ::
-
-            control.command("FLUSH", flush, "drop what waits in a queue", argument="QUEUE")
-
-        :param name: a capital letter, then at most 31 capital letters, digits, ``_`` and
-            ``-``. Clients may write it in small letters.
-        :param handler: called with each argument as a string. It returns None, for which
-            the client gets ``OK``, or a value fit for JSON; at once, as a Deferred, or as a
-            coroutine that awaits Deferreds. To refuse, it raises `CommandRefused`.
-        :param summary: what the command does, in at most 80 characters, for ``HELP``.
-        :param argument: the name of its argument, formed like a command's, or several names
-            with one blank between them. The last one may be in brackets: it may be left
-            out, and the handler is then called without it. What a client sends is split at
-            blanks, and the last argument takes the rest of the line. None if the command
-            takes no argument.
-        :param audit: whether the log gets a line with the outcome and the client's uid and
-            pid. Use False for commands that only read.
-        :param web: whether a browser's session may run it over TCP, if it may change something.
-            Over a Unix socket, HTTP runs every command.
-        :raises ValueError: if the name is malformed, built in or taken, if another argument
-            is malformed, or if there are 200 commands already.
-        """
-        self._commands.register(name, handler, summary, argument, audit=audit, web=web)
-
-    def metric(self, name: str, kind: str, help: str, read: Callable[[], Reading]) -> None:  # noqa: A002
-        """
-        Add a metric of the application's own.
-
-        ::
-
-            control.metric("jobs_waiting", "gauge", "jobs that wait", lambda: len(queue))
-
-        :param name: as Prometheus has names; a counter's ends in ``_total``.
-        :param kind: ``gauge``, ``counter`` or ``summary``.
-        :param help: what is measured, with its unit, in one line.
-        :param read: returns a number, or an iterable of labels and numbers:
-            ``[({"queue": "mail"}, 3)]``. For a summary, each number is a pair of a sum and a
-            count.
-        :raises ValueError: if the name is malformed, taken or begins with ``palingenesis_``, or
-            another argument is malformed.
-        """
-        check_own_name(name)
-        self.metrics.add(name, kind, help, read)
-
-    @property
-    def metrics(self) -> Metrics:
-        """The registry of metrics; commands are counted from its first use on."""
-        if self._metrics is None:
-            self._metrics = daemon_metrics(self.factory)
-        return self._metrics
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -182,7 +116,7 @@ class ControlService(Service):
         self._listening.addCallbacks(self._started, failed)
         if failed_at_once:
             failed_at_once[0].raiseException()
-        self._commands.start_clock()
+        self.factory.commands.start_clock()
         started_here.add(self)
         super().startService()
 
@@ -210,7 +144,7 @@ class ControlService(Service):
         """
         if not isinstance(limits, Limits):
             raise TypeError(f"limits: expected Limits, not {limits!r}")
-        self._commands.limits = limits
+        self.factory.commands.limits = limits
 
     @property
     def peer(self) -> Credentials | None:
@@ -222,7 +156,7 @@ class ControlService(Service):
         a Deferred, for a RELOAD of the daemon's own, and if the kernel does not name the
         client.
         """
-        return self._commands.peer
+        return self.factory.commands.peer
 
     def reload(self) -> Deferred[None]:
         """
@@ -232,7 +166,7 @@ class ControlService(Service):
             for example, or with ``TimeoutError`` after ``handler_timeout`` seconds. The
             outcome has then been logged.
         """
-        return self._commands.reload()
+        return self.factory.commands.reload()
 
     def _started(self, port: IListeningPort) -> None:
         self._port = port

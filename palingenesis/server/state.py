@@ -80,10 +80,17 @@ class DaemonState:
 
         :raises CommandRefused: if it cannot be used; nothing has changed then.
         """
-        if self._reload is None:
-            return None
-        try:
-            return self._reload()
-        except PathError as error:
-            # The path is cut rather than the reason behind it.
-            raise CommandRefused(f"{printable(error.path, VALUE_LIMIT)}: {error.reason}") from error
+        return None if self._reload is None else reload_or_refuse(self._reload)
+
+
+def reload_or_refuse(reload: Callable[[], object]) -> Any:
+    """
+    Call what applies a configuration, and return what it returns.
+
+    :raises CommandRefused: if it raises a `PathError`: then nothing has changed.
+    """
+    try:
+        return reload()
+    except PathError as error:
+        # The path is cut rather than the reason behind it.
+        raise CommandRefused(f"{printable(error.path, VALUE_LIMIT)}: {error.reason}") from error

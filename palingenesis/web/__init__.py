@@ -13,18 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "ControlResource"]
 
-_HOMES = {
-    "Access": "palingenesis.web.access",
-    "ControlResource": "palingenesis.web.resource",
-}
-
 
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    if name == "Access":
+        from palingenesis.web.access import Access
 
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+        return Access
+    if name == "ControlResource":
+        from palingenesis.web.resource import ControlResource
+
+        return ControlResource
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

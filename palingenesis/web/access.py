@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -25,8 +26,6 @@ from palingenesis.web.settings import check_host, host_name, user_id
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="palingenesis"'}
 
-_KNOWN_HOSTS_LIMIT = 64
-
 _NOT_PERMITTED = "Permission denied: not the daemon's own user, nor root"
 
 
@@ -40,7 +39,7 @@ class Visitor(NamedTuple):
     :ivar has_key: whether the request came with a right key, or needs none.
     :ivar is_local: whether the kernel vouches for it, so that every command is allowed.
     :ivar may_change: whether it may change something.
-    :ivar has_ended: returns whether the session has ended since; None without a session.
+    :ivar has_ended: returns whether the session has ended since.
     """
 
     by: str
@@ -48,7 +47,17 @@ class Visitor(NamedTuple):
     has_key: bool = False
     is_local: bool = False
     may_change: bool = False
-    has_ended: Callable[[], bool] | None = None
+    has_ended: Callable[[], bool] = lambda: False
+
+
+class Need(Enum):
+    """What a request needs, besides the name of this server."""
+
+    NOTHING = auto()
+    #: To come from a process of a user that may connect.
+    USER = auto()
+    #: A right key too.
+    KEY = auto()
 
 
 class Guard(Protocol):
@@ -56,14 +65,8 @@ class Guard(Protocol):
 
     keys: Keys | None
 
-    def admit(self, request: Any) -> Visitor:
+    def admit(self, request: Any, need: Need) -> Visitor:
         """Return who sent a request, or raise a `Problem`."""
-
-    def admit_user(self, request: Any) -> Visitor:
-        """Return who sent a request that needs no key, or raise a `Problem`."""
-
-    def admit_public(self, request: Any) -> Visitor:
-        """Return who sent a request that needs neither key nor user, or raise a `Problem`."""
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """Raise a `Problem` unless a request may change something."""
@@ -102,18 +105,24 @@ class Access:
         self._admit_others = admit_others
         #: Who is at the other end of a connection, with the token; the kernel is asked once.
         self._visitors: WeakKeyDictionary[Any, Visitor] = WeakKeyDictionary()
-        #: Host headers that were right; most clients send the same one again and again.
-        self._known_hosts: set[bytes] = set()
 
-    def admit(self, request: Any) -> Visitor:
+    def admit(self, request: Any, need: Need) -> Visitor:
         """
         Return who sent a request.
 
         :raises Problem: if it may not be answered.
         """
-        visitor = self._visitor(request)
-        if visitor.is_local:
-            return visitor
+        address = request.getClientAddress()
+        if isinstance(address, UNIXAddress):
+            return self._admit_local(request)
+        self._check_host(request)
+        if need is Need.NOTHING:
+            return Visitor(f"http, {_shown(address)}")
+        visitor = self._visitors.get(request.transport)
+        if visitor is None:
+            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
+        if need is Need.USER:
+            return visitor._replace(has_key=False)
         key = _bearer(request)
         if key is None:
             raise Problem(HTTPStatus.UNAUTHORIZED, "A key is needed", _CHALLENGE)
@@ -123,27 +132,6 @@ class Access:
             has_ended = partial(self._has_ended, key)
             return visitor._replace(may_change=self._control, has_ended=has_ended)
         raise wrong_key(self._keys)
-
-    def admit_user(self, request: Any) -> Visitor:
-        """
-        Return who sent a request that needs no key.
-
-        :raises Problem: if it may not be answered.
-        """
-        visitor = self._visitor(request)
-        return visitor if visitor.is_local else visitor._replace(has_key=False)
-
-    def admit_public(self, request: Any) -> Visitor:
-        """
-        Return who sent a request that needs neither key nor user.
-
-        :raises Problem: if it may not be answered.
-        """
-        address = request.getClientAddress()
-        if isinstance(address, UNIXAddress):
-            return self._admit_local(request)
-        self._check_host(request)
-        return Visitor(f"http, {_shown(address)}")
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """
@@ -200,25 +188,10 @@ class Access:
         sent = request.requestHeaders.getRawHeaders(b"host", [b""])
         if len(sent) > 1:
             raise Problem(HTTPStatus.BAD_REQUEST, "The Host header comes twice")
-        if sent[0] in self._known_hosts:
-            return
         host = sent[0].decode("latin-1").lower()
         name = host_name(host)
         if name is None or not (host in self._hosts or name in self._hosts or _is_loopback(name)):
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "The Host header names another server")
-        if len(self._known_hosts) < _KNOWN_HOSTS_LIMIT:
-            self._known_hosts.add(sent[0])
-
-    def _visitor(self, request: Any) -> Visitor:
-        """Return who is at the other end of a connection, with the token if it is TCP."""
-        address = request.getClientAddress()
-        if isinstance(address, UNIXAddress):
-            return self._admit_local(request)
-        self._check_host(request)
-        visitor = self._visitors.get(request.transport)
-        if visitor is None:
-            visitor = self._visitors[request.transport] = self._find_visitor(request, address)
-        return visitor
 
     def _find_visitor(self, request: Any, address: Any) -> Visitor:
         """Return who is at the other end of a connection, as far as the kernel reports it."""
@@ -250,18 +223,10 @@ class Unguarded:
 
     keys: Keys | None = None
 
-    def admit(self, request: Any) -> Visitor:
+    def admit(self, request: Any, need: Need) -> Visitor:
         """Return who sent a request, as far as its address shows it."""
         by = f"http, {_shown(request.getClientAddress())}"
-        return Visitor(by, has_key=True, may_change=True)
-
-    def admit_user(self, request: Any) -> Visitor:
-        """Return who sent a request, as `admit` does."""
-        return self.admit(request)
-
-    def admit_public(self, request: Any) -> Visitor:
-        """Return who sent a request, as `admit` does."""
-        return self.admit(request)._replace(has_key=False)
+        return Visitor(by, has_key=need is not Need.NOTHING, may_change=True)
 
     def admit_change(self, request: Any, visitor: Visitor) -> None:
         """Do nothing: the application has decided."""

@@ -38,7 +38,7 @@ _LENGTH_LINE = 100
 _TOO_LARGE_HEAD = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request's head has {HEAD_LIMIT} bytes at most"
 )
-_TOO_LARGE_BODY = Problem(
+TOO_LARGE_BODY = Problem(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request's body has {BODY_LIMIT} bytes at most"
 )
 _TOO_SLOW = Problem(
@@ -73,7 +73,7 @@ class BoundedRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         self._body_size += len(data)
         if self._body_size > BODY_LIMIT:
-            self.channel.reject(_TOO_LARGE_BODY)
+            self.channel.reject(TOO_LARGE_BODY)
         else:
             super().handleContentChunk(data)
 
@@ -153,7 +153,7 @@ class BoundedChannel(HTTPChannel):
             self.reject(_TOO_LARGE_HEAD)
         elif len(line) > _LENGTH_LINE and line[:14].lower() == b"content-length":
             # So many digits that int() may raise.
-            self.reject(_TOO_LARGE_BODY)
+            self.reject(TOO_LARGE_BODY)
         else:
             super().lineReceived(line)
 
@@ -165,7 +165,7 @@ class BoundedChannel(HTTPChannel):
         if codings and any(coding.strip().lower() != b"chunked" for coding in codings):
             self.reject(_BAD_CODING)
         elif self.length is not None and self.length > BODY_LIMIT:
-            self.reject(_TOO_LARGE_BODY)
+            self.reject(TOO_LARGE_BODY)
         elif self._phase is not _Phase.REJECTED:
             super().allHeadersReceived()
 

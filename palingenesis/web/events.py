@@ -8,14 +8,15 @@ grows; a client that comes back sends the last one as ``Last-Event-ID``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.task import LoopingCall
 from twisted.web.server import NOT_DONE_YET
 
+from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.log import get_logger
-from palingenesis.server.observers import Observers
+from palingenesis.web.facts import Facts
 from palingenesis.wire import Command
 
 #: Streams at once.
@@ -38,44 +39,21 @@ _COMMENT = b":\n\n"
 _log = get_logger(__name__)
 
 
-class Source(Protocol):
-    """What the events report."""
-
-    def status(self) -> Any:
-        """Return the status, or None if it is not to be had at once."""
-
-    def sessions(self) -> Any:
-        """Return the sessions, or None if there are none to report."""
-
-    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
-        """
-        Return the log's entries with a number above this one, with their numbers, in order.
-
-        :param most: how many entries at most; of more, the last ones.
-        """
-
-    def last_number(self) -> int:
-        """Return the number of the newest entry; 0 without any."""
-
-
 class Stream:
     """
     One client's stream.
 
     :param request: the request, whose response is the stream.
     :param ended: called once the stream is over.
-    :param must_end: returns whether the client's session has ended; None without a session.
+    :ivar must_end: returns whether the session that opened it has ended.
     """
 
     def __init__(
-        self,
-        request: Any,
-        ended: Callable[[Stream], None],
-        must_end: Callable[[], bool] | None = None,
+        self, request: Any, ended: Callable[[Stream], None], must_end: Callable[[], bool]
     ) -> None:
         self._request = request
         self._ended = ended
-        self._must_end = must_end
+        self.must_end = must_end
         self._paused = False
         self._waiting: list[bytes] = []
         self._size = 0
@@ -98,11 +76,6 @@ class Stream:
         if self._size > WAITING_LIMIT - _CONNECTION_HOLDS:
             _log.info("A client of the events does not read: disconnected it")
             self._request.transport.abortConnection()
-
-    @property
-    def must_end(self) -> bool:
-        """Whether the session that opened it has ended."""
-        return self._must_end is not None and self._must_end()
 
     def comment(self) -> None:
         """Send a comment, unless something waits already."""
@@ -146,13 +119,14 @@ class Events:
 
     Nothing is looked at, and nothing is scheduled, while there is no stream.
 
-    :param source: what the events report.
+    :param commands: returns the status, and reports each command that has ended, which may have
+        changed something.
+    :param facts: the sessions and the log; None if the daemon has none.
     :param clock: what looks and comments are timed with.
-    :param commands: reports each command that has ended, which may have changed something.
     """
 
-    def __init__(self, source: Source, clock: Any, commands: Observers) -> None:
-        self._source = source
+    def __init__(self, commands: CommandTable, facts: Facts | None, clock: Any) -> None:
+        self._facts = facts
         self._streams: dict[Stream, None] = {}
         self._looks = LoopingCall(self.look)
         self._looks.clock = clock
@@ -160,6 +134,10 @@ class Events:
         self._comments.clock = clock
         self._commands = commands
         self._ignore_commands: Callable[[], None] | None = None
+        #: The newest reply to STATUS, and whether another one is under way.
+        self._reply: Any = None
+        self._under_way = False
+        #: The status as the streams have it.
         self._status: Any = None
         #: The event with the sessions, as the streams have it; empty without streams or sessions.
         self._sessions = b""
@@ -169,25 +147,23 @@ class Events:
         """How many streams there are."""
         return len(self._streams)
 
-    def open(
-        self, request: Any, last: int | None, must_end: Callable[[], bool] | None = None
-    ) -> Any:
+    def open(self, request: Any, last: int | None, must_end: Callable[[], bool]) -> Any:
         """
         Make the response to a request a stream.
 
         :param last: the number of the last entry that the client has; None if it has none.
-        :param must_end: returns whether the client's session has ended; None without a session.
+        :param must_end: returns whether the client's session has ended.
         """
         # What the others have not been sent yet must not become known to all by this one.
         self.look()
         stream = Stream(request, self._forget, must_end)
         self._streams[stream] = None
-        newest = self._source.last_number()
+        newest = 0 if self._facts is None else self._facts.last_number()
         # A number from the future is that of another ledger.
         stream.number = newest if last is None or last > newest else last
         # From the first event on, a client knows what to send when it comes back.
         stream.send(b"id: %d\n\n" % stream.number)
-        status = self._source.status()
+        status = self._newest_status()
         if status is not None:
             self._status = _without_uptime(status)
             stream.send(_event("status", status))
@@ -199,17 +175,17 @@ class Events:
         if not self._looks.running:
             self._looks.start(CHANGE_SECONDS, now=False).addErrback(_failed)
             self._comments.start(COMMENT_SECONDS, now=False).addErrback(_failed)
-            self._ignore_commands = self._commands.add(self._command_ended)
+            self._ignore_commands = self._commands.observers.add(self._command_ended)
         return NOT_DONE_YET
 
     def look(self) -> None:
         """Send what has changed since the last look; end the streams of ended sessions."""
         for stream in list(self._streams):
-            if stream.must_end:
+            if stream.must_end():
                 stream.finish()
         if not self._streams:
             return
-        status = self._source.status()
+        status = self._newest_status()
         if status is not None and _without_uptime(status) != self._status:
             self._status = _without_uptime(status)
             self._send(_event("status", status))
@@ -225,13 +201,28 @@ class Events:
         for stream in list(self._streams):
             stream.finish()
 
+    def _newest_status(self) -> Any:
+        """Return the newest status; None if the first one is still under way."""
+        if not self._under_way:
+            reply = self._commands.peek()
+            if isinstance(reply, Call):
+                self._under_way = True
+                reply.reply.addCallback(self._answered)
+            else:
+                self._answered(reply)
+        return self._reply
+
+    def _answered(self, line: bytes) -> None:
+        self._under_way = False
+        if not line.startswith(b"ERR:"):
+            self._reply = json.loads(line)
+
     def _sessions_event(self) -> bytes:
-        sessions = self._source.sessions()
-        return b"" if sessions is None else _event("sessions", sessions)
+        return b"" if self._facts is None else _event("sessions", self._facts.sessions())
 
     def _send_entries(self, stream: Stream) -> None:
-        if self._source.last_number() > stream.number:
-            for number, entry in self._source.entries(stream.number, MISSED_LIMIT):
+        if self._facts is not None and self._facts.last_number() > stream.number:
+            for number, entry in self._facts.entries(stream.number, MISSED_LIMIT):
                 stream.number = number
                 stream.send(b"id: %d\n" % number + _event("log", entry))
 

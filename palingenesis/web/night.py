@@ -52,20 +52,13 @@ _TIME = 6.0
 #: Seconds between two lines of the scale, and the most lines.
 _STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LINES = 6
-_PAINT = {
-    "working": 'fill="currentColor" fill-opacity="0.75"',
-    "waiting": 'fill="url(#night-hatched)" stroke="currentColor"',
-    "stopped": 'fill="none" stroke="currentColor" stroke-width="2"',
-    "reviving": 'fill="currentColor"',
-    "unknown": 'fill="currentColor" fill-opacity="0.5"',
-}
-#: How each of them looks, in words.
+#: How each kind of segment looks: in words, and in SVG.
 _LOOKS = {
-    "working": "solid",
-    "waiting": "hatched",
-    "stopped": "outlined",
-    "reviving": "half as high",
-    "unknown": "thin line",
+    "working": ("solid", 'fill="currentColor" fill-opacity="0.75"'),
+    "waiting": ("hatched", 'fill="url(#night-hatched)" stroke="currentColor"'),
+    "stopped": ("outlined", 'fill="none" stroke="currentColor" stroke-width="2"'),
+    "reviving": ("half as high", 'fill="currentColor"'),
+    "unknown": ("thin line", 'fill="currentColor" fill-opacity="0.5"'),
 }
 _PATTERNS = (
     '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
@@ -184,7 +177,7 @@ def _lane(
         yield (
             f'<rect x="{start:g}%" width="{max(end - start, 0.2):g}%" '
             f"{places.get(each['what'], bar)} "
-            f"{_PAINT[each['what']]}><title>{escape(_segment(each, told))}</title></rect>"
+            f"{_LOOKS[each['what']][1]}><title>{escape(_segment(each, told))}</title></rect>"
         )
     if lane["planned"] is not None:
         at, when = span.place(min(lane["planned"], span.last)), told(lane["planned"])
@@ -254,7 +247,7 @@ def description(night: Mapping[str, Any], offset: int | None = None) -> str:
     """Return what the picture shows, and what those of its signs mean that are in it."""
     lanes, now = night["lanes"], night["now"]
     whats = {each["what"] for lane in lanes for each in lane["segments"]}
-    looks = [f"{look}: {SEGMENTS[what]}" for what, look in _LOOKS.items() if what in whats]
+    looks = [f"{look}: {SEGMENTS[what]}" for what, (look, _) in _LOOKS.items() if what in whats]
     if any(lane["planned"] is not None for lane in lanes):
         looks.append("triangle: planned revival")
     if any(not lane["segments"] or lane["segments"][-1]["to"] < now for lane in lanes):

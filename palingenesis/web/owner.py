@@ -107,7 +107,7 @@ def _ask(client: Address, server: Address) -> tuple[int, int, int] | None:
 
 def _look_up(client: Address, server: Address) -> tuple[int, int, int] | None:
     """Do what `_ask` does, in the tables of all connections."""
-    wanted = {_row_key(client, server, mapped) for mapped in (False, True)}
+    wanted = {(_in_table(client, mapped), _in_table(server, mapped)) for mapped in (False, True)}
     for table in _TABLES:
         for fields in _rows(table):
             if (fields[1], fields[2]) in wanted:
@@ -133,10 +133,6 @@ def _rows(table: str) -> Iterator[list[bytes]]:
                     yield fields
     except OSError:
         return
-
-
-def _row_key(client: Address, server: Address, mapped: bool) -> tuple[bytes, bytes]:
-    return _in_table(client, mapped), _in_table(server, mapped)
 
 
 def _in_table(address: Address, mapped: bool) -> bytes:

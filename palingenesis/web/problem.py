@@ -33,7 +33,14 @@ class Problem(Exception):
 
     def body(self) -> bytes:
         """Return the body of the response."""
-        return render(self.status, self.detail)
+        # The type is the status code itself, RFC 9457 section 4.2.1.
+        problem = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+        }
+        return json.dumps(problem).encode() + b"\n"
 
     def response(self) -> bytes:
         """Return a whole response, after which the connection closes."""
@@ -51,12 +58,11 @@ class Problem(Exception):
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def render(status: HTTPStatus, detail: str) -> bytes:
-    """Render a problem; its type is the status code itself, RFC 9457 section 4.2.1."""
-    problem = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-    }
-    return json.dumps(problem).encode() + b"\n"
+def too_many(headers: Mapping[str, str] = _NO_HEADERS) -> Problem:
+    """
+    Return the problem of a client that is one too many.
+
+    A new one each time: an exception that is raised again and again keeps every request.
+    """
+    headers = {"Retry-After": "1", **headers}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", headers)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
 from types import EllipsisType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -21,17 +22,25 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from palingenesis import wire
-from palingenesis.server.commands import Answer, Call
+from palingenesis.server.commands import Answer
+from palingenesis.server.extensible import Extensible
 from palingenesis.server.log import get_logger
-from palingenesis.server.metrics import Metrics
-from palingenesis.server.protocol import ControlFactory
 from palingenesis.text import NAME_LIMIT, printable
 from palingenesis.web import events, metrics, night, problem
-from palingenesis.web.access import Access, Guard, Unguarded, Visitor, header_values, wrong_key
-from palingenesis.web.channel import BODY_LIMIT, BoundedRequest
+from palingenesis.web.access import (
+    Access,
+    Guard,
+    Need,
+    Unguarded,
+    Visitor,
+    header_values,
+    wrong_key,
+)
+from palingenesis.web.channel import BODY_LIMIT, TOO_LARGE_BODY, BoundedRequest
+from palingenesis.web.facts import Facts
 from palingenesis.web.keys import Keys
 from palingenesis.web.page import PAGE
-from palingenesis.web.problem import Problem
+from palingenesis.web.problem import Problem, too_many
 from palingenesis.wire import Command
 from palingenesis.words import Outcome, State
 
@@ -66,7 +75,6 @@ _STATUSES = {
     Outcome.UNKNOWN: HTTPStatus.NOT_FOUND,
     Outcome.ARGUMENT: HTTPStatus.BAD_REQUEST,
 }
-_BUSY = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", {"Retry-After": "1"})
 _READS = (b"GET", b"HEAD")
 _CHANGES = (b"POST",)
 #: What follows the version in the paths of the requests that control the daemon.
@@ -78,38 +86,6 @@ _log = get_logger(__name__)
 Path: TypeAlias = tuple[bytes, ...]
 #: A response: its media type and its body; None if it is sent later or has no body.
 Response: TypeAlias = tuple[bytes, bytes] | Deferred[Any] | None
-
-
-class Facts(Protocol):
-    """What a daemon with sessions knows beside its status; an application has none."""
-
-    def sessions(self, state: str | None = None) -> Sequence[Any]:
-        """Return the sessions, or those in a state, as ``SESSIONS`` does."""
-
-    def log(self, count: int | None, since: float | None, session: str | None) -> Sequence[Any]:
-        """Return the log's last entries, chosen as ``LOG`` does; None is not given."""
-
-    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
-        """Return entries as `palingenesis.web.events.Source.entries` does."""
-
-    def last_number(self) -> int:
-        """Return the number of the newest entry; 0 without any."""
-
-    def night(self, since: float) -> Any:
-        """Return what happened since a time, as `palingenesis.web.night.svg` takes it."""
-
-    def is_healthy(self) -> bool:
-        """Return whether the daemon does what it is for."""
-
-
-class Controlled(Protocol):
-    """What the resource asks of a `palingenesis.ControlService`."""
-
-    factory: ControlFactory
-
-    @property
-    def metrics(self) -> Metrics:
-        """The registry of metrics."""
 
 
 class ControlResource(Resource):
@@ -137,7 +113,7 @@ class ControlResource(Resource):
 
     def __init__(
         self,
-        control: Controlled,
+        control: Extensible,
         token: str | None = None,
         *,
         hosts: Iterable[str] = (),
@@ -159,8 +135,7 @@ class ControlResource(Resource):
         self._control = control
         self.guard: Guard = Unguarded() if access is None else access
         self._facts = facts
-        self._source = _Source(control, facts)
-        self.events = events.Events(self._source, clock, control.factory.commands.observers)
+        self.events = events.Events(control.factory.commands, facts, clock)
         reads: dict[Path, Callable[[Any, Visitor], Response]] = {
             (b"api", b"v1", b"status"): self._get_status,
             (b"api", b"v1", b"access"): self._get_access,
@@ -169,10 +144,8 @@ class ControlResource(Resource):
             (b"metrics",): self._get_metrics,
         }
         if facts is not None:
-            reads[b"api", b"v1", b"sessions"] = self._get_sessions
-            reads[b"api", b"v1", b"log"] = self._get_log
-            reads[b"api", b"v1", b"report"] = self._get_report
-            reads[b"api", b"v1", b"night"] = self._get_night
+            for name, get in _OF_FACTS.items():
+                reads[b"api", b"v1", name] = partial(get, facts)
         self._reads = reads
 
     def stop(self) -> None:
@@ -184,11 +157,8 @@ class ControlResource(Resource):
         request.responseHeaders.removeHeader(b"server")
         try:
             response = self._respond(request)
-        except Problem as error:
-            _send_problem(request, error)
         except Exception:
-            _log.failure("A request failed")
-            _send_problem(request, _failed())
+            _fail(request, Failure())
         else:
             if isinstance(response, Deferred):
                 response.addCallbacks(
@@ -208,12 +178,9 @@ class ControlResource(Resource):
         method = request.method
         is_public = path == (b"health",) or path in PAGE
         keys = self.guard.keys if path == (b"api", b"v1", b"login") else None
-        if is_public:
-            admit = self.guard.admit_public
-        else:
-            admit = self.guard.admit if keys is None else self.guard.admit_user
+        need = Need.NOTHING if is_public else Need.KEY if keys is None else Need.USER
         try:
-            visitor = admit(request)
+            visitor = self.guard.admit(request, need)
         except Problem:
             self._note(request, Visitor(""))
             raise
@@ -257,35 +224,6 @@ class ControlResource(Resource):
 
     def _get_metrics(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
         return metrics.MEDIA_TYPE, metrics.render(self._control.metrics)
-
-    def _get_sessions(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
-        assert self._facts is not None  # noqa: S101 - the path is known only with them
-        state = _argument(request, b"state")
-        if state is not None and state not in list(State):
-            expected = f"expected one of {', '.join(State)}"
-            raise Problem(HTTPStatus.BAD_REQUEST, f"state: {expected}")
-        return _JSON, _render(self._facts.sessions(state))
-
-    def _get_log(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
-        assert self._facts is not None  # noqa: S101 - the path is known only with them
-        count = _number(request, b"count", None, 1, LOG_LIMIT)
-        since = _number(request, b"since", None, 0, 2**53)
-        session = _argument(request, b"session")
-        return _JSON, _render(
-            self._facts.log(None if count is None else int(count), since, session)
-        )
-
-    def _get_report(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
-        assert self._facts is not None  # noqa: S101 - the path is known only with them
-        since = _number(request, b"since", time.time() - NIGHT_DEFAULT * HOUR, 0, 2**53)
-        return _JSON, _render(self._facts.night(since or 0.0))
-
-    def _get_night(self, request: Any, visitor: Visitor) -> Response:  # noqa: ARG002
-        assert self._facts is not None  # noqa: S101 - the path is known only with them
-        hours = _number(request, b"hours", NIGHT_DEFAULT, 1, NIGHT_LIMIT) or NIGHT_DEFAULT
-        offset = _number(request, b"offset", None, -OFFSET_LIMIT, OFFSET_LIMIT)
-        facts = self._facts.night(time.time() - hours * HOUR)
-        return _SVG, night.svg(facts, None if offset is None else int(offset)).encode()
 
     def _get_events(self, request: Any, visitor: Visitor) -> Response:
         _set_headers(request)
@@ -346,7 +284,7 @@ class ControlResource(Resource):
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
         answer = self._control.factory.call(line, peer=visitor.peer, origin=visitor.by)
         if answer is None:
-            raise _BUSY
+            raise too_many()
         if isinstance(answer, Deferred):
             return answer.addCallback(lambda answer: _result(answer, visitor, then))
         return _result(answer, visitor, then)
@@ -359,38 +297,40 @@ class ControlResource(Resource):
             request.channel.note_key(visitor.has_key)
 
 
-class _Source:
-    """What the events report: the status of any daemon, and the facts of one that has them."""
+def _get_sessions(facts: Facts, request: Any, _visitor: Visitor) -> Response:
+    state = _argument(request, b"state")
+    if state is not None and state not in list(State):
+        expected = f"expected one of {', '.join(State)}"
+        raise Problem(HTTPStatus.BAD_REQUEST, f"state: {expected}")
+    return _JSON, _render(facts.sessions(state))
 
-    def __init__(self, control: Controlled, facts: Facts | None) -> None:
-        self._control = control
-        self._facts = facts
-        self._status: Any = None
-        self._under_way = False
 
-    def status(self) -> Any:
-        if not self._under_way:
-            reply = self._control.factory.commands.peek()
-            if isinstance(reply, Call):
-                self._under_way = True
-                reply.reply.addCallback(self._answered)
-            else:
-                self._answered(reply)
-        return self._status
+def _get_log(facts: Facts, request: Any, _visitor: Visitor) -> Response:
+    count = _number(request, b"count", None, 1, LOG_LIMIT)
+    since = _number(request, b"since", None, 0, 2**53)
+    session = _argument(request, b"session")
+    return _JSON, _render(facts.log(None if count is None else int(count), since, session))
 
-    def sessions(self) -> Any:
-        return None if self._facts is None else self._facts.sessions()
 
-    def entries(self, after: int, most: int) -> Sequence[tuple[int, Any]]:
-        return () if self._facts is None else self._facts.entries(after, most)
+def _get_report(facts: Facts, request: Any, _visitor: Visitor) -> Response:
+    since = _number(request, b"since", time.time() - NIGHT_DEFAULT * HOUR, 0, 2**53)
+    return _JSON, _render(facts.night(since or 0.0))
 
-    def last_number(self) -> int:
-        return 0 if self._facts is None else self._facts.last_number()
 
-    def _answered(self, line: bytes) -> None:
-        self._under_way = False
-        if not line.startswith(b"ERR:"):
-            self._status = json.loads(line)
+def _get_night(facts: Facts, request: Any, _visitor: Visitor) -> Response:
+    hours = _number(request, b"hours", NIGHT_DEFAULT, 1, NIGHT_LIMIT) or NIGHT_DEFAULT
+    offset = _number(request, b"offset", None, -OFFSET_LIMIT, OFFSET_LIMIT)
+    found = facts.night(time.time() - hours * HOUR)
+    return _SVG, night.svg(found, None if offset is None else int(offset)).encode()
+
+
+#: What only a daemon with sessions answers, by the last segment of the path.
+_OF_FACTS: dict[bytes, Callable[[Facts, Any, Visitor], Response]] = {
+    b"sessions": _get_sessions,
+    b"log": _get_log,
+    b"report": _get_report,
+    b"night": _get_night,
+}
 
 
 def _result(
@@ -418,9 +358,7 @@ def _read_body(request: Any) -> Any:
     if not content:
         return None
     if len(content) > BODY_LIMIT:
-        raise Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request's body has {BODY_LIMIT} bytes at most"
-        )
+        raise Problem(TOO_LARGE_BODY.status, TOO_LARGE_BODY.detail)
     media_type = (
         "".join(header_values(request, b"content-type")[-1:]).partition(";")[0].strip().lower()
     )
@@ -461,12 +399,6 @@ def _render(value: object) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def _failed() -> Problem:
-    return Problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "The request failed; the daemon's log says why"
-    )
-
-
 def _send(request: Any, response: tuple[bytes, bytes]) -> None:
     """Send a whole response, unless the client is gone."""
     if request._disconnected:  # noqa: SLF001 - a client that is gone has no other sign
@@ -502,5 +434,7 @@ def _fail(request: Any, failure: Failure) -> None:
     error = failure.value
     if not isinstance(error, Problem):
         _log.failure("A request failed", failure)
-        error = _failed()
+        error = Problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "The request failed; the daemon's log says why"
+        )
     _send_problem(request, error)

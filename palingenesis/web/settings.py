@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from palingenesis.config import check_mode
 from palingenesis.paths import PathError, socket_path
@@ -14,8 +14,7 @@ from palingenesis.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    #: Takes a key and its value; returns the value to use, or raises ``ValueError``.
-    Check = Callable[[str, object], object]
+    from palingenesis.config import Check
 
 #: The place at which the page is opened if the configuration names none.
 DEFAULT_PORT = 7654
@@ -23,7 +22,7 @@ DEFAULT_PORT = 7654
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
-class Place(namedtuple("Place", ("path", "host", "port"), defaults=(None, "", 0))):
+class Place(NamedTuple):
     """
     A place to listen at: the path of a Unix socket, or an address of the loopback and a port.
 
@@ -32,12 +31,9 @@ class Place(namedtuple("Place", ("path", "host", "port"), defaults=(None, "", 0)
     :ivar port: the port; 0 for any free one.
     """
 
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        path: str | None
-        host: str
-        port: int
+    path: str | None = None
+    host: str = ""
+    port: int = 0
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -45,13 +41,7 @@ class Place(namedtuple("Place", ("path", "host", "port"), defaults=(None, "", 0)
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class HTTPSettings(
-    namedtuple(
-        "HTTPSettings",
-        ("listen", "mode", "hosts", "users", "control"),
-        defaults=((), 0o600, (), (), False),
-    )
-):
+class HTTPSettings(NamedTuple):
     """
     The settings of the web door.
 
@@ -62,14 +52,11 @@ class HTTPSettings(
     :ivar control: whether a browser's session may change something over TCP.
     """
 
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        listen: tuple[Place, ...]
-        mode: int
-        hosts: tuple[str, ...]
-        users: tuple[int, ...]
-        control: bool
+    listen: tuple[Place, ...] = ()
+    mode: int = 0o600
+    hosts: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
+    control: bool = False
 
 
 def settings_of(checked: Mapping[str, object]) -> HTTPSettings:
@@ -86,7 +73,7 @@ def check_http(name: str, table: object) -> HTTPSettings:
     """
     if not isinstance(table, dict):
         raise ValueError(f"{name}: expected a table [{name}]")
-    checked = {}
+    checked: dict[str, Any] = {}
     for key, value in table.items():
         if key not in _CHECKS:
             known = ", ".join(_CHECKS)
@@ -193,7 +180,7 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-_CHECKS: Mapping[str, Callable[[str, object], object]] = {
+_CHECKS: Mapping[str, Check] = {
     "listen": _listen,
     "mode": check_mode,
     "hosts": _hosts,

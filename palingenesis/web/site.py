@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any
 
 from twisted.application.service import Service
@@ -22,7 +21,7 @@ from palingenesis.server.socketfile import SocketFile, SocketFileError
 from palingenesis.server.transport import Connection, ControlPort, ListeningSocket
 from palingenesis.text import in_short, printable
 from palingenesis.web.channel import BoundedChannel, BoundedRequest
-from palingenesis.web.problem import Problem
+from palingenesis.web.problem import too_many
 from palingenesis.web.resource import ControlResource
 from palingenesis.web.settings import Place
 
@@ -34,8 +33,6 @@ KEYLESS_LIMIT = 8
 GRACE = 2.0
 #: Connections that the kernel lets wait to be accepted.
 BACKLOG = 128
-
-_FULL = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections", {"Retry-After": "1"})
 
 _log = get_logger(__name__)
 
@@ -79,11 +76,11 @@ class BoundedSite(Site):
         """Count a connection, and make room for it."""
         self._channels[channel] = None
         if not self.is_open:
-            channel.reject(_FULL)
+            channel.reject(too_many())
         elif len(self._channels) > CONNECTIONS_LIMIT:
-            others = [each for each in self._channels if each is not channel]
-            if not _send_away(each for each in others if each.has_key is not True):
-                channel.reject(_FULL)
+            others = [each for each in self._channels if each is not channel and not each.has_key]
+            if not _send_away(others):
+                channel.reject(too_many())
 
     def noted(self, channel: BoundedChannel) -> None:
         """
@@ -96,7 +93,7 @@ class BoundedSite(Site):
         keyless = [each for each in self._channels if each.has_key is False]
         others = [each for each in keyless if each is not channel]
         if len(keyless) > KEYLESS_LIMIT and not _send_away(others):
-            raise Problem(_FULL.status, _FULL.detail, {**_FULL.headers, "Connection": "close"})
+            raise too_many({"Connection": "close"})
 
     def disconnected(self, channel: BoundedChannel) -> None:
         """Forget a connection."""

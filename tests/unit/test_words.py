@@ -31,7 +31,7 @@ NAMING = {
     f"{PACKAGE}.cli.main",
     f"{PACKAGE}.cli.parser",
     f"{PACKAGE}.cli.doctor",
-    f"{PACKAGE}.daemon.tap",
+    f"{PACKAGE}.daemon.options",
 }
 
 

@@ -15,13 +15,9 @@ _NAMES = (
 )
 
 
-def _path(name: str) -> tuple[bytes]:
-    return (b"" if name == "index.html" else name.encode(),)
-
-
 #: Each file by its path below the resource: its media type and its content.
 PAGE = {
-    _path(name): (
+    (b"" if name == "index.html" else name.encode(),): (
         _KINDS[name.rpartition(".")[2]],
         files(__package__).joinpath(name).read_bytes(),
     )

@@ -311,7 +311,7 @@ class ServiceTests(TapTestCase):
         return control
 
     def limits(self, control: ControlService) -> Limits:
-        return control._commands.limits
+        return control.factory.commands.limits
 
     def test_the_reactor_is_given_a_clock_that_nobody_sets(self):
         self.control("")
@@ -338,20 +338,20 @@ class ServiceTests(TapTestCase):
             refused = self.failureResultOf(control.reload(), CommandRefused).value
             self.assertTrue(refused.message.startswith(path), refused)
             self.assertIn(told, refused.message)
-            self.assertEqual(control._commands.limits.timeout, 1)
+            self.assertEqual(control.factory.commands.limits.timeout, 1)
 
     def test_a_reload_of_a_configuration_that_others_can_write_to_changes_nothing(self):
         control = self.control("timeout = 1\n")
         os.chmod(self.config("timeout = 2\n"), 0o606)
         refused = self.failureResultOf(control.reload(), CommandRefused).value
         self.assertIn("can be written to by all (mode 0606)", refused.message)
-        self.assertEqual(control._commands.limits.timeout, 1)
+        self.assertEqual(control.factory.commands.limits.timeout, 1)
 
     def test_a_reload_says_what_cannot_change_and_keeps_the_rest(self):
         control = self.control("timeout = 1\n")
         self.config('timeout = 2\nmode = "0660"\nsocket = "other.sock"\n')
         self.assertIsNone(self.successResultOf(control.reload()))
-        self.assertEqual(control._commands.limits.timeout, 2)
+        self.assertEqual(control.factory.commands.limits.timeout, 2)
         for key in ("mode", "socket"):
             self.assertIn(f"{key} cannot change while the daemon runs; restart it", self.messages)
 

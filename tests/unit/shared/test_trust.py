@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis import trust
 from palingenesis.paths import PathError
-from palingenesis.trust import distrusted, make_private, remove_made
+from palingenesis.trust import distrusted, make_private, remove_made, write_new
 from tests.support.needs import needs_root
 from tests.support.users import NOBODY
 
@@ -128,3 +128,30 @@ class MakeTests(TrustTestCase):
         with open(os.path.join(made[0], "kept"), "w", encoding="ascii"):
             remove_made(made)
         self.assertEqual(os.listdir(made[0]), ["kept"])
+
+
+class WriteNewTests(TrustTestCase):
+    def test_a_new_file_is_private_whatever_the_umask_is(self) -> None:
+        for umask in (0, 0o777):
+            before = os.umask(umask)
+            try:
+                write_new(self.path, "text")
+            finally:
+                os.umask(before)
+            self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+            with open(self.path, encoding="ascii") as file:
+                self.assertEqual(file.read(), "text")
+            os.unlink(self.path)
+
+    def test_what_is_there_is_neither_changed_nor_followed(self) -> None:
+        self.write(0o600)
+        self.assertRaises(FileExistsError, write_new, self.path, "text")
+        self.assertEqual(os.stat(self.path).st_size, 0)
+        link = os.path.join(self.directory, "link")
+        os.symlink(os.path.join(self.directory, "missing"), link)
+        self.assertRaises(FileExistsError, write_new, link, "text")
+        self.assertEqual(sorted(os.listdir(self.directory)), ["file", "link"])
+
+    def test_no_half_of_a_file_stays(self) -> None:
+        self.assertRaises(UnicodeEncodeError, write_new, self.path, "\ud800")
+        self.assertEqual(os.listdir(self.directory), [])

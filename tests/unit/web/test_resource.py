@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+import weakref
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -327,6 +329,18 @@ class CommandTests(DoorTestCase):
         done.callback(None)
         self.assertEqual(client.statuses, [204])
         self.assertEqual(self.ask().status, 200)
+
+    def test_a_busy_door_keeps_none_of_the_requests_that_it_rejects(self) -> None:
+        self.control.configure(Limits(max_connections=1))
+        self.own(Deferred)
+        self.control.factory.call(b"FLUSH\n")
+        client = self.connect().send(request())
+        self.assertEqual(client.statuses, [503])
+        kept = weakref.ref(client.channel)
+        client.close()
+        del client
+        gc.collect()
+        self.assertIsNone(kept())
 
     def test_a_client_that_is_gone_spoils_nothing(self) -> None:
         done: Deferred[None] = Deferred()
