@@ -98,7 +98,7 @@ class Forecast:
         now = times.wall()
         self._sessions: dict[str, Session | None] = {}
         stops = [each for each in entries if each.kind is Kind.LIMIT and each.agent in AGENTS]
-        limits = [session for each in stops if (session := self._find(_stop_of(each)))]
+        limits = [session for each in stops if (session := self._find(each.stop))]
         self._circumstances = Circumstances(
             now=now,
             monotonic=times.monotonic(),
@@ -115,7 +115,7 @@ class Forecast:
         """Return what becomes of a session by the entry of its last stop."""
         if entry.agent is None or entry.agent not in AGENTS:
             return Outlook(f"{entry.agent} is not known", None)
-        stop = _stop_of(entry)
+        stop = entry.stop
         history = self._sums.sessions.get((stop.agent, stop.session), History())
         home = self._world.home_of(stop)
         session = self._find(stop)
@@ -141,8 +141,3 @@ class Forecast:
         if path not in self._sessions:
             self._sessions[path] = self._roster.find(self._world.home_of(stop), path)
         return self._sessions[path]
-
-
-def _stop_of(entry: Entry) -> Stop:
-    agent, session, key = entry.agent or "", entry.session or "", entry.key or ""
-    return Stop(agent, session, key, entry.kind, entry.transcript or "", entry.directory or "")
