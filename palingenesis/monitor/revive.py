@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from palingenesis.monitor import child, output, processes
@@ -117,17 +117,15 @@ def check_directory(path: str) -> None:
         raise CommandError(f"{path}: cannot be entered (mode {stat.S_IMODE(found.st_mode):04o})")
 
 
-def find_program(command: Command, environment: Mapping[str, str] | None = None) -> str:
+def find_program(command: Command, inherited: Mapping[str, str]) -> str:
     """
     Find the program of a command, as it would be found at its start.
 
-    :param environment: the daemon's environment; that of this process if None.
+    :param inherited: the daemon's environment.
     :raises CommandError: if there is none that can be run.
     """
-    inherited = os.environ if environment is None else environment
-    return child.find_program(
-        command.arguments[0], child.child_environment(inherited, command.environment)
-    )
+    environment = child.child_environment(inherited, command.environment)
+    return child.find_program(command.arguments[0], environment)
 
 
 def environment_for(
@@ -278,7 +276,7 @@ def start(
     *,
     in_use: Iterable[str] = (),
     keep: int = OUTPUT_FILES,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
     umask: int = -1,
 ) -> Revival:
     """
@@ -289,7 +287,7 @@ def start(
     :param home: where the session is; a named one is named in the command's environment.
     :param keep: how many files of output are kept, beside those.
     :param in_use: the output files of the revivals that run.
-    :param environment: the daemon's environment; that of this process if None.
+    :param environment: the daemon's environment.
     :param umask: the command's umask; the daemon's own if negative.
     :raises CommandError: if it cannot be started; then nothing runs.
     :raises ResourceError: if no command can be.
@@ -297,8 +295,7 @@ def start(
     arguments = arguments_for(command, session)
     program = find_program(command, environment)
     check_directory(session.directory)
-    inherited = os.environ if environment is None else environment
-    full = environment_for(command, home, session.directory, inherited)
+    full = environment_for(command, home, session.directory, environment)
     name = f"{home.agent}-{session.id}"
     with _output(state_directory, name, in_use, keep) as (sink, path, writer):
         intend()
@@ -374,33 +371,26 @@ def _output(
 
     If the command is not started, file and process are gone afterwards.
     """
-    descriptor, path = _open_output(state_directory, name, in_use, keep)
-    try:
-        source, sink = _pipe()
+    with ExitStack() as undo, ExitStack() as closing:
+        descriptor, path = _open_output(state_directory, name, in_use, keep)
+        closing.callback(os.close, descriptor)
+        undo.callback(_remove, path)
         try:
-            writer = _start_writer(source, descriptor)
-            try:
-                yield sink, path, writer
-            except BaseException:
-                writer.kill()
-                writer.wait()
-                raise
-        finally:
-            os.close(source)
-            os.close(sink)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
+            source, sink = os.pipe()
+        except OSError as error:
+            raise ResourceError(f"no pipe for a command's output: {error.strerror}") from None
+        closing.callback(os.close, source)
+        closing.callback(os.close, sink)
+        writer = _start_writer(source, descriptor)
+        undo.callback(writer.wait)
+        undo.callback(writer.kill)
+        yield sink, path, writer
+        undo.pop_all()
 
 
-def _pipe() -> tuple[int, int]:
-    try:
-        return os.pipe()
-    except OSError as error:
-        raise ResourceError(f"no pipe for a command's output: {error.strerror}") from None
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def _start_writer(source: int, file: int) -> subprocess.Popen[bytes]:

@@ -283,7 +283,7 @@ class NotStartedTests(ReviveCase):
     def test_a_program_is_found_in_the_path_that_the_configuration_adds(self) -> None:
         path = self.program("#!/bin/sh\n", 0o755)
         command = Command(["program"], environment={"PATH": f"relative::{self.directory}"})
-        self.assertEqual(revive.find_program(command), path)
+        self.assertEqual(revive.find_program(command, os.environ), path)
 
     def test_a_program_that_others_can_change_is_not_run(self) -> None:
         path = self.program("#!/bin/sh\n", 0o757)
