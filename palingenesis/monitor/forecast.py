@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.case import Case, Circumstances, newest_resets
+from palingenesis.monitor.case import Case, Circumstances, ending_of, newest_resets
 from palingenesis.monitor.gate import PASSING, goes_on_at, reasons_against
 from palingenesis.monitor.ledger import Entry, Stop
 from palingenesis.monitor.ledger.history import History, Sums
@@ -130,11 +130,10 @@ class Forecast:
         if is_read:
             session.see(self._living.of(home))
         session.unusable = self._world.directory_warning(session.identity.directory)
-        case = Case.of(session, history, self._circumstances)
-        if case.ending is not None and not is_read:
-            stated = replace(case.ending, due=entry.due, reset_stated=entry.due is not None)
-            case = replace(case, ending=stated)
-        return outlook(case, stop.key)
+        ending = ending_of(session, history, self._circumstances)
+        if ending is not None and not is_read:
+            ending = replace(ending, due=entry.due, reset_stated=entry.due is not None)
+        return outlook(Case(session, history, self._circumstances, ending), stop.key)
 
     def _find(self, stop: Stop) -> Session | None:
         path = stop.transcript
