@@ -125,7 +125,7 @@ class Case:
     """
     All that is known of one session at one moment: what follows from it is found once.
 
-    :ivar ending: how it ended; None if it has not, or that is not known yet.
+    :ivar ending: how it ended, see `ending_of`; None if it has not, or that is not known yet.
     :ivar running: the attempt to revive it that is under way; None if none is.
     :ivar newer_record: whether the transcript has grown since the revival was planned.
     """
@@ -136,20 +136,6 @@ class Case:
     ending: Ending | None
     running: Running | None = None
     newer_record: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        session: Session,
-        history: History,
-        circumstances: Circumstances,
-        running: Running | None = None,
-        *,
-        newer_record: bool = False,
-    ) -> Case:
-        """Return the case of a session, with how it ended by its kind of stop."""
-        ending = _ending(session, history, circumstances)
-        return cls(session, history, circumstances, ending, running, newer_record)
 
     @property
     def stop(self) -> Stop:
@@ -375,7 +361,8 @@ class Case:
         return not self.is_from_before and not self.is_over
 
 
-def _ending(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
+def ending_of(session: Session, history: History, circumstances: Circumstances) -> Ending | None:
+    """Return how a session ended by its kind of stop; None if that is not known yet."""
     if session.kind is None:
         return None
     settings = circumstances.settings

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from palingenesis.monitor.agents import AGENTS
-from palingenesis.monitor.case import Case, Circumstances, newest_resets
+from palingenesis.monitor.case import Case, Circumstances, ending_of, newest_resets
 from palingenesis.monitor.gate import PASSING, goes_on_at, reasons_against
 from palingenesis.monitor.ledger import Entry, Stop
 from palingenesis.monitor.ledger.history import History, Sums
@@ -98,7 +98,7 @@ class Forecast:
         now = times.wall()
         self._sessions: dict[str, Session | None] = {}
         stops = [each for each in entries if each.kind is Kind.LIMIT and each.agent in AGENTS]
-        limits = [session for each in stops if (session := self._find(_stop_of(each)))]
+        limits = [session for each in stops if (session := self._find(each.stop))]
         self._circumstances = Circumstances(
             now=now,
             monotonic=times.monotonic(),
@@ -115,7 +115,7 @@ class Forecast:
         """Return what becomes of a session by the entry of its last stop."""
         if entry.agent is None or entry.agent not in AGENTS:
             return Outlook(f"{entry.agent} is not known", None)
-        stop = _stop_of(entry)
+        stop = entry.stop
         history = self._sums.sessions.get((stop.agent, stop.session), History())
         home = self._world.home_of(stop)
         session = self._find(stop)
@@ -130,19 +130,13 @@ class Forecast:
         if is_read:
             session.see(self._living.of(home))
         session.unusable = self._world.directory_warning(session.identity.directory)
-        case = Case.of(session, history, self._circumstances)
-        if case.ending is not None and not is_read:
-            stated = replace(case.ending, due=entry.due, reset_stated=entry.due is not None)
-            case = replace(case, ending=stated)
-        return outlook(case, stop.key)
+        ending = ending_of(session, history, self._circumstances)
+        if ending is not None and not is_read:
+            ending = replace(ending, due=entry.due, reset_stated=entry.due is not None)
+        return outlook(Case(session, history, self._circumstances, ending), stop.key)
 
     def _find(self, stop: Stop) -> Session | None:
         path = stop.transcript
         if path not in self._sessions:
             self._sessions[path] = self._roster.find(self._world.home_of(stop), path)
         return self._sessions[path]
-
-
-def _stop_of(entry: Entry) -> Stop:
-    agent, session, key = entry.agent or "", entry.session or "", entry.key or ""
-    return Stop(agent, session, key, entry.kind, entry.transcript or "", entry.directory or "")

@@ -180,11 +180,9 @@ class HomeLocks:
         taken_over = []
         for home in homes:
             lock = self._locks.setdefault(home.directory, HomeLock(home.directory))
-            if not lock.is_held and lock.take() and lock.was_seen_held:
+            if lock.take() and lock.was_seen_held:
                 lock.was_seen_held = False
                 taken_over.append(home)
-            elif lock.is_held:
-                lock.take()
         return taken_over
 
     def keeper_of(self, home: Home) -> bool | int | None:

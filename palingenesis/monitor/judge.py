@@ -10,6 +10,7 @@ from palingenesis.monitor.case import (
     Case,
     Circumstances,
     Statement,
+    ending_of,
     is_hopeless,
     kind_of,
     newest_resets,
@@ -266,7 +267,7 @@ class Judge:
         circumstances = self.circumstances()
         session.see(owners)
         newer = session is not planned or session.verdict.key != key
-        case = self.case_of(session, circumstances, newer_record=newer)
+        case = replace(self.case_of(session, circumstances), newer_record=newer)
         assessment = assess(case)
         if assessment.kind is not None and assessment.held is None:
             others = frozenset(each.name for each in self._beside(session.identity.directory))
@@ -334,26 +335,17 @@ class Judge:
             return False
         return True
 
-    def case_of(
-        self,
-        session: Session,
-        circumstances: Circumstances | None = None,
-        *,
-        newer_record: bool = False,
-    ) -> Case:
+    def case_of(self, session: Session, circumstances: Circumstances | None = None) -> Case:
         """
         Return the case of a session.
 
         :param circumstances: those of now if None.
-        :param newer_record: whether it has grown since its revival was planned.
         """
-        return Case.of(
-            session,
-            self._ledger.history(*session.name),
-            circumstances or self.circumstances(),
-            self._revivals.running.get(session.name),
-            newer_record=newer_record,
-        )
+        circumstances = circumstances or self.circumstances()
+        history = self._ledger.history(*session.name)
+        ending = ending_of(session, history, circumstances)
+        running = self._revivals.running.get(session.name)
+        return Case(session, history, circumstances, ending, running)
 
     def _note(self, case: Case, assessment: Assessment) -> None:
         session = case.session

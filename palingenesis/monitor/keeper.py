@@ -50,19 +50,15 @@ class Keeper:
     Nothing here waits. A fork shares the lock, so claim it in the process that keeps it.
 
     :param directory: the state directory.
+    :ivar held: whether this daemon was the keeper when it last tried the lock.
     :ivar warning: why the lock cannot be claimed by any daemon, in one line; None if it can.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._lock = PathLock(os.path.join(directory, LOCK_NAME))
-        self._held = False
+        self.held = False
         self.warning: str | None = None
-
-    @property
-    def held(self) -> bool:
-        """Whether this daemon was the keeper when it last tried the lock."""
-        return self._held
 
     def take(self) -> bool:
         """
@@ -71,7 +67,7 @@ class Keeper:
         If the lock's file was deleted or replaced, another daemon may hold the new one. This
         daemon then claims the new one too, and is the keeper only if that succeeds.
         """
-        if self._held and self._lock.held:
+        if self.held and self._lock.held:
             return True
         self.release()
         self.warning = None
@@ -90,12 +86,12 @@ class Keeper:
         with suppress(OSError):
             # The pid is informational: a full disk must not cost the lock.
             self._lock.note(b"%d\n" % os.getpid())
-        self._held = True
+        self.held = True
         return True
 
     def holder(self) -> int | None:
         """Return the pid that the keeper wrote into the lock's file; None if there is none."""
-        if self._held:
+        if self.held:
             return os.getpid()
         try:
             descriptor = os.open(self._lock.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -111,5 +107,5 @@ class Keeper:
 
     def release(self) -> None:
         """Release the lock; its file stays, since another daemon may just have opened it."""
-        self._held = False
+        self.held = False
         self._lock.release()

@@ -112,7 +112,6 @@ class Snapshot:
         this machine cannot list them. On macOS only our own user's are listed.
     :ivar locks: the locks that are held; None if this machine cannot list them.
     :ivar mounts: the mounted file systems; None if this machine cannot list them.
-    :ivar complete: whether the processes of every user are listed.
     :ivar isolated: whether there may be processes that are not seen, in a container.
     :ivar hidden: whether the processes of other users are hidden, proc(5).
     :ivar root: the device of the root directory.
@@ -125,7 +124,6 @@ class Snapshot:
     processes: Mapping[int, Process] | None
     locks: frozenset[Lock] | None = None
     mounts: tuple[Mount, ...] | None = None
-    complete: bool = False
     isolated: bool = False
     hidden: bool = False
     root: int = 0
@@ -136,12 +134,6 @@ class Snapshot:
     _lines: list[str] = field(default_factory=list, compare=False)
     _files: dict[int, dict[str, list[str]] | None] = field(default_factory=dict, compare=False)
     _shared: dict[str, bool] = field(default_factory=dict, compare=False)
-
-    def has(self, pid: int) -> bool:
-        """Return cheaply whether a process may live."""
-        if self.processes is not None and pid in self.processes:
-            return True
-        return not self.complete and self.look_at(pid) is not None
 
     def process(self, pid: int) -> Process | None:
         """Return a living process of any user as a whole; None if it is gone, or our command."""
@@ -469,7 +461,6 @@ def take_snapshot(
         processes,
         None if locks is None else parse_locks(locks),
         read_mounts(proc),
-        complete=not hidden,
         isolated=namespace != FIRST_NAMESPACE,
         hidden=hidden,
         root=root,

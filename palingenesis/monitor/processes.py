@@ -83,7 +83,10 @@ class Process:
     @property
     def began(self) -> str:
         """Its start time and the boot it counts from: no other process of this pid has both."""
-        return f"{self.start}@{_boot()}" if sys.platform == "linux" else self.start or ""
+        if sys.platform != "linux":
+            return self.start or ""
+        boot = machine.table("/proc/sys/kernel/random/boot_id") or ""
+        return f"{self.start}@{boot[:8]}"
 
     @property
     def names(self) -> frozenset[str]:
@@ -169,17 +172,14 @@ class Process:
 
 def look_at(pid: int) -> Process | None:
     """Return a process; None if it is gone, a zombie, or cannot be seen."""
-    if sys.platform == "darwin":
-        try:
-            return _in_kernel(macos_kernel(), pid)
-        except ProcessLookupError:
-            return None
-        except OSError:
-            return _by_ps(pid)
     try:
+        if sys.platform == "darwin":
+            return _in_kernel(macos_kernel(), pid)
         return _in_proc(f"/proc/{pid}", pid) if _LINUX else _by_ps(pid)
-    except OSError:
+    except ProcessLookupError:
         return None
+    except OSError:
+        return _by_ps(pid) if sys.platform == "darwin" else None
 
 
 def is_alive(pid: int, began: str) -> bool:
@@ -188,23 +188,16 @@ def is_alive(pid: int, began: str) -> bool:
     return found is not None and found.began == began
 
 
-def ours() -> Iterator[Process]:
-    """Yield the living processes of our user; those that cannot be looked at are left out."""
+def ours() -> list[Process]:
+    """Return the living processes of our user; none if they cannot be listed."""
     uid = os.geteuid()
-    if sys.platform == "darwin":
-        try:
-            yield from list(processes_of(uid))
-        except OSError:
-            yield from _listed_by_ps(uid)
-        return
     try:
-        pids = list(_pids(uid)) if _LINUX else [each.pid for each in _listed_by_ps(uid)]
+        if sys.platform == "darwin":
+            return list(processes_of(uid))
+        pids = [pid for pid in _listed("/proc") if _is_of(pid, uid)]
     except OSError:
-        return
-    for pid in pids:
-        process = look_at(pid)
-        if process is not None:
-            yield process
+        return []
+    return [process for pid in pids if (process := look_at(pid)) is not None]
 
 
 def is_led_by(leader: int) -> bool:
@@ -222,19 +215,18 @@ def have_open(paths: Collection[str], proc: str = "/proc") -> bool:
     :param paths: without links.
     """
     try:
-        names = names_in(proc, PROCESS_LIMIT)
+        pids = _listed(proc)
     except OSError:
         return False
-    for name in names:
-        if name.isascii() and name.isdigit() and int(name) != os.getpid():
-            directory = f"{proc}/{name}/fd"
+    for pid in pids:
+        if pid != os.getpid():
+            directory = f"{proc}/{pid}/fd"
             try:
-                if any(
-                    _target(f"{directory}/{number}") in paths for number in os.listdir(directory)
-                ):
-                    return True
+                links = [f"{directory}/{number}" for number in os.listdir(directory)]
             except OSError:
                 continue  # it ended meanwhile, or is another user's
+            if any(_target(link) in paths for link in links):
+                return True
     return False
 
 
@@ -269,10 +261,8 @@ def every_process(
     :raises OSError: if they cannot be listed, or one that lives cannot be looked at, as without
         a free descriptor.
     """
-    for name in names_in(proc, PROCESS_LIMIT):
-        if not (name.isascii() and name.isdigit()):
-            continue
-        directory = f"{proc}/{name}"
+    for pid in _listed(proc):
+        directory = f"{proc}/{pid}"
         ours = False
         try:
             ours = os.stat(directory).st_uid == uid
@@ -280,14 +270,10 @@ def every_process(
             program = _target(f"{directory}/exe") if ours else None
             if arguments == ("",) and program is None:
                 continue  # a zombie, or a thread of the kernel
-            process = Process(
-                int(name), None, arguments, program=program, is_ours=ours, is_whole=False
-            )
-            yield (
-                process
-                if programs is not None and programs.isdisjoint(process.names)
-                else (whole(process, uid, proc))
-            )
+            process = Process(pid, None, arguments, program=program, is_ours=ours, is_whole=False)
+            if programs is None or not programs.isdisjoint(process.names):
+                process = whole(process, uid, proc)
+            yield process
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         except PermissionError:
@@ -344,42 +330,18 @@ def _names_in(path: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def parse_ps(text: str, uid: int) -> list[Process]:
-    """
-    Return a user's living processes in ``ps -axww -o pid= -o uid= -o stat= -o command=``.
-
-    A command line is one text: ps(1) joins the arguments by blanks, which may be in them too.
-    """
-    living = []
-    for line in text.splitlines():
-        fields = line.split(None, 3)
-        if len(fields) < 4 or not fields[0].isdigit() or fields[1] != str(uid):
-            continue
-        if not fields[2].startswith("Z"):
-            living.append(Process(int(fields[0]), None, (fields[3],)))
-    return living
+def _listed(proc: str) -> list[int]:
+    """Return the pids that proc(5) lists."""
+    names = names_in(proc, PROCESS_LIMIT)
+    return [int(name) for name in names if name.isascii() and name.isdigit()]
 
 
-def _fields(names: str) -> Iterator[str]:
-    """Yield ps(1)'s options for fields without a header."""
-    # One option each: after an equals sign, FreeBSD's takes all that follows for the header.
-    for name in names.split():
-        yield from ("-o", f"{name}=")
-
-
-def _listed_by_ps(uid: int) -> list[Process]:
-    options = ("-axww", *_fields("pid uid stat command"))
-    return parse_ps(machine.run(_PS, *options, environment=_ENVIRONMENT) or "", uid)
-
-
-def _pids(uid: int) -> Iterator[int]:
-    for name in names_in("/proc", PROCESS_LIMIT):
-        if name.isascii() and name.isdigit():
-            try:
-                if os.stat(f"/proc/{name}").st_uid == uid:
-                    yield int(name)
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended meanwhile
+def _is_of(pid: int, uid: int) -> bool:
+    """Return whether a process is a user's; False if it ended meanwhile."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == uid
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _in_proc(directory: str, pid: int) -> Process | None:
@@ -494,21 +456,14 @@ def _read_by(question: Callable[[int], _T], pid: int) -> _T | None:
 
 
 def _by_ps(pid: int) -> Process | None:
+    # One option each: after an equals sign, FreeBSD's takes all that follows for the header.
+    options = ("-o", "stat=", "-o", "pgid=", "-o", "lstart=", "-p", str(pid))
     # macOS has no session in ps(1): the flag "s" of its state marks a session's leader.
-    options = (*_fields("stat pgid lstart"), "-p", str(pid))
     for line in (machine.run(_PS, *options, environment=_ENVIRONMENT) or "").splitlines():
         state, group, *start = line.split()
         if not state.startswith("Z"):
             return Process(pid, " ".join(start), leads="s" in state and int(group) == pid)
     return None
-
-
-def _boot() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read(8)
-    except OSError:
-        return ""
 
 
 def _read(path: str) -> bytes:

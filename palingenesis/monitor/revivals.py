@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from palingenesis.monitor.case import Case, Load
 from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.ledger import Attempt, Ledger, LedgerError, Name, Stop
-from palingenesis.monitor.revive import Command, Ended, Revival
+from palingenesis.monitor.revive import Ended, Revival
 from palingenesis.monitor.roster import Session
 from palingenesis.monitor.running_attempt import Running
 from palingenesis.monitor.sessions import Identity
@@ -118,6 +117,7 @@ class Revivals:
             self._lacking = None
         self._output_warning = self._world.output_warning()
         self._recover(settings)
+        now = self._times.monotonic()
         for running in self.running.values():
             revival = running.revival
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
@@ -127,11 +127,12 @@ class Revivals:
                 growth = self._growth_of(running.attempt)
                 if growth != running.growth and growth.at >= running.growth.at:
                     # Since the last tick: the transcripts are not read yet.
-                    revival.grew()
-            was_ending = revival.is_ending
+                    running.grown = now
+            running.ended = revival.poll()
+            runs = running.ended is None and not revival.is_ending
             # What a daemon before this one has started may have grown, or call a tool.
-            running.ended = revival.poll(stall if running.observed else math.inf)
-            if revival.is_ending and not was_ending:
+            if runs and running.observed and now - running.grown >= stall:
+                revival.end(stalled=True)
                 self._kill(running.attempt, f"nothing new came for {_length(stall)}")
 
     def _kill(self, attempt: Attempt, reason: str, by: str | None = None) -> None:
@@ -148,29 +149,24 @@ class Revivals:
         :return: why nothing was started, in one line; None if it was.
         """
         session, stop, command = case.session, case.stop, case.command
-        attempt: Attempt | None = None
 
         def intend() -> None:
-            nonlocal attempt
-            attempt = self._ledger.intent(
-                stop, case.due, home=session.home.name, method=case.method, person=case.has_person
-            )
+            home, person = session.home.name, case.has_person
+            self._ledger.intent(stop, case.due, home=home, method=case.method, person=person)
 
-        if command is None:
-            try:
-                intend()
-            except LedgerError as error:
-                return str(error)
-            assert attempt is not None  # noqa: S101 - it was just written down
-            self._type(case, attempt)
-            return None
-        in_use = [each.output for each in self.running.values() if each.output is not None]
         try:
+            if command is None:
+                intend()
+                self._type(case)
+                return None
+            outputs = [each.attempt.output for each in self.running.values()]
+            in_use = [output for output in outputs if output is not None]
             revival = self._world.start(
                 command, session.home, session.identity, in_use, case.settings.outputs, intend
             )
         except (CommandError, LedgerError) as error:
             now, reason = self._times.monotonic(), str(error)
+            attempt = self._ledger.history(*session.name).open
             if isinstance(error, ResourceError):
                 self._retry_at, self._lacking = now + RETRY, reason
             elif attempt is not None:
@@ -179,21 +175,18 @@ class Revivals:
                 self._ledger.not_started(attempt, session.home.name, reason, prompt_in(session))
                 self._recorded(Event.FAILED, stop, f"not started: {reason}")
             return reason
-        assert attempt is not None  # noqa: S101 - a command starts after its intent
         self._lacking = None
-        self._begin(case, attempt, revival, others)
-        self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
+        attempt = self._begin(case, revival, others).attempt
+        self._ledger.started(attempt, revival.pid, revival.began, revival.output)
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
         return None
 
     def _begin(
-        self,
-        case: Case,
-        attempt: Attempt,
-        revival: Revival | None = None,
-        others: frozenset[Name] = frozenset(),
+        self, case: Case, revival: Revival | None = None, others: frozenset[Name] = frozenset()
     ) -> Running:
         session, now = case.session, self._times.monotonic()
+        attempt = self._ledger.history(*session.name).open
+        assert attempt is not None  # noqa: S101 - its intent was just written down
         running = self.running[session.name] = Running(
             attempt,
             revival,
@@ -208,9 +201,9 @@ class Revivals:
         )
         return running
 
-    def _type(self, case: Case, attempt: Attempt) -> None:
+    def _type(self, case: Case) -> None:
         """Begin to type the prompt of an attempt; a thread presses the keys."""
-        session, running = case.session, self._begin(case, attempt)
+        session, running = case.session, self._begin(case)
 
         def forbids() -> str | None:
             """Return what has changed since the intent, just before a key."""
@@ -278,9 +271,8 @@ class Revivals:
             growth = self._growth(session)
             if growth != running.growth:
                 ago = self._times.wall() - growth.at if running.growth is None else 0.0
-                running.grown = self._times.monotonic() - max(0.0, ago)
-                if running.revival is not None:
-                    running.revival.grew(ago)
+                grown = self._times.monotonic() - max(0.0, ago)
+                running.grown = max(running.grown, grown)
             running.growth, running.calling = growth, session.verdict.calling
             progressed = _progressed(running, session, self._times.wall())
             if not running.worked and progressed and self._is_ours(running, session):
@@ -440,14 +432,13 @@ class Revivals:
         # was given, or if somebody is back; the prompt of a command that was killed together with
         # its daemon is known by its text. So is that of a message, and what was typed: a person
         # may have written after it.
-        seen = running.revival is not None and running.attempt.method is None
-        seen = seen and not _is_a_person_s(session, running.named)
         found = None
         if session is not None:
-            known = _is_given(session, running.named)
+            given = _is_given(session, running.named)
+            is_ours = given or (given is None and running.revival is not None)
             if running.attempt.method is not None:
-                known = self._is_ours(running, session)
-            if same or ((seen or known) and session.owner is Owner.GONE):
+                is_ours = self._is_ours(running, session)
+            if same or (is_ours and session.owner is Owner.GONE):
                 found = prompt_in(session)
         quick = ended.quick and (found is not None or same)
         if running.handed_over:
@@ -484,38 +475,36 @@ class Revivals:
     def _recover(self, settings: Settings) -> None:
         """Find again what a daemon before this one has started, or intended to."""
         for attempt in self._ledger.unfinished():
-            name = attempt.stop.agent, attempt.stop.session
-            if name in self.running:
-                continue
-            named = self._named(attempt, settings)
-            revival = self._world.adopt(attempt, self._command_of(attempt, settings))
-            home = self._world.home_of(attempt.stop).name
-            # A prompt may have been typed: the records tell.
-            gone = revival is None and attempt.method is not Method.TYPE_INTO
-            ended = _GONE if gone else None
-            self.running[name] = Running(attempt, revival, named, home=home, ended=ended)
-            if revival is not None and attempt.pid is None:
-                self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
+            self._adopt(attempt, settings, worked=False)
         if not self._recovered:
             self._recovered = True
-            for name, history in self._ledger.sums.sessions.items():
-                last = history.last
-                if last is None or name in self.running:
-                    continue
-                revival = self._world.adopt(last, self._command_of(last, settings))
-                ended = _GONE if revival is None else None
-                home = self._world.home_of(last.stop).name
-                self.running[name] = Running(last, revival, home=home, worked=True, ended=ended)
+            for history in self._ledger.sums.sessions.values():
+                if history.last is not None:
+                    self._adopt(history.last, settings, worked=True)
 
-    def _command_of(self, attempt: Attempt, settings: Settings) -> Command | None:
-        named = self._named(attempt, settings)
-        method = attempt.method or Method.COMMAND
-        return None if named is None else named.run_for(method)
-
-    def _named(self, attempt: Attempt, settings: Settings) -> HomeRevival | None:
-        """Return how the configuration brings back the session of an attempt."""
-        stop = attempt.stop
-        return settings.revival_of(self._world.home_of(stop).name, stop.directory)
+    def _adopt(self, attempt: Attempt, settings: Settings, *, worked: bool) -> None:
+        """Look after an attempt, unless that is done already."""
+        stop, method = attempt.stop, attempt.method
+        if (stop.agent, stop.session) in self.running:
+            return
+        home = self._world.home_of(stop).name
+        named = settings.revival_of(home, stop.directory)
+        command = None if named is None else named.run_for(method or Method.COMMAND)
+        revival = self._world.adopt(attempt, command)
+        # A prompt may have been typed: the records tell.
+        gone = revival is None and (worked or method is not Method.TYPE_INTO)
+        self.running[stop.agent, stop.session] = Running(
+            attempt,
+            revival,
+            named,
+            home=home,
+            worked=worked,
+            ended=_GONE if gone else None,
+            # What the session has grown since is found when it is looked at.
+            grown=self._times.monotonic() - max(0.0, self._times.wall() - attempt.at),
+        )
+        if revival is not None and attempt.pid is None and not worked:
+            self._ledger.started(attempt, revival.pid, revival.began, revival.output)
 
 
 def prompt_in(session: Session) -> str | None:
@@ -523,20 +512,16 @@ def prompt_in(session: Session) -> str | None:
     return session.verdict.key if session.verdict.kind is None else None
 
 
-def _is_a_person_s(session: Session | None, named: HomeRevival | None) -> bool:
-    """Return whether a transcript ends with a prompt that a command has certainly not given."""
-    if session is None:
-        return False
+def _is_given(session: Session, named: HomeRevival | None) -> bool | None:
+    """
+    Return whether a command has given the prompt that a transcript ends with.
+
+    None if it cannot be known; what was typed is a person's.
+    """
     prompt = session.verdict.prompt
     if prompt is None or named is None:
-        return session.verdict.last_typed
-    return named.gives(Method.COMMAND, prompt) is False
-
-
-def _is_given(session: Session, named: HomeRevival | None) -> bool:
-    """Return whether a transcript ends with a prompt that a command has certainly given."""
-    prompt = session.verdict.prompt
-    return prompt is not None and named is not None and named.gives(Method.COMMAND, prompt) is True
+        return False if session.verdict.last_typed else None
+    return named.gives(Method.COMMAND, prompt)
 
 
 def _progressed(running: Running, session: Session, now: float) -> bool:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from palingenesis.monitor import child, output, processes
@@ -117,17 +117,15 @@ def check_directory(path: str) -> None:
         raise CommandError(f"{path}: cannot be entered (mode {stat.S_IMODE(found.st_mode):04o})")
 
 
-def find_program(command: Command, environment: Mapping[str, str] | None = None) -> str:
+def find_program(command: Command, inherited: Mapping[str, str]) -> str:
     """
     Find the program of a command, as it would be found at its start.
 
-    :param environment: the daemon's environment; that of this process if None.
+    :param inherited: the daemon's environment.
     :raises CommandError: if there is none that can be run.
     """
-    inherited = os.environ if environment is None else environment
-    return child.find_program(
-        command.arguments[0], child.child_environment(inherited, command.environment)
-    )
+    environment = child.child_environment(inherited, command.environment)
+    return child.find_program(command.arguments[0], environment)
 
 
 def environment_for(
@@ -166,7 +164,6 @@ class Revival:
     :ivar began: its start time, as `processes.Process` has it; None if it cannot be read.
     :ivar output: the path of the file that takes its output; None if it is unknown.
     :param writer: the process that writes its output to the file.
-    :param quiet: seconds since anything grew, for one that another daemon started.
     :param is_certain: whether it is certainly that command; else it is never signalled.
     """
 
@@ -179,7 +176,6 @@ class Revival:
         process: subprocess.Popen[bytes] | None = None,
         *,
         writer: subprocess.Popen[bytes] | None = None,
-        quiet: float = 0.0,
         is_certain: bool = True,
     ) -> None:
         self.pid = pid
@@ -190,7 +186,6 @@ class Revival:
         self._writer = writer
         self.is_certain = is_certain
         self._started = times.monotonic()
-        self._grown = self._started - max(0.0, quiet)
         self._ran_at = self._started
         self._killing: float | None = None
         self._stalled = False
@@ -200,22 +195,19 @@ class Revival:
         """Whether it was sent SIGTERM."""
         return self._killing is not None
 
-    def grew(self, ago: float = 0.0) -> None:
-        """Note that the session has grown, so many seconds ago."""
-        self._grown = max(self._grown, self._times.monotonic() - max(0.0, ago))
+    def end(self, *, stalled: bool = False) -> None:
+        """
+        Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later.
 
-    def end(self) -> None:
-        """Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later."""
+        :param stalled: whether that is because nothing grew.
+        """
         if self._killing is None:
+            self._stalled = stalled
             self._killing = self._times.monotonic() + GRACE
             self._signal(signal.SIGTERM)
 
-    def poll(self, stall: float) -> Ended | None:
-        """
-        Return how it ended, or None while it runs; made to be called at each tick.
-
-        :param stall: seconds without growth after which it is ended.
-        """
+    def poll(self) -> Ended | None:
+        """Return how it ended, or None while it runs; made to be called at each tick."""
         if self._writer is not None:
             self._writer.poll()
         now = self._times.monotonic()
@@ -224,9 +216,6 @@ class Revival:
                 return self._ended(now)
             if self._runs():
                 self._ran_at = now
-            if now - self._grown >= stall:
-                self._stalled = True
-                self.end()
             return None
         if now < self._killing:
             # An unreaped child holds its pid, so its group can still be signalled below. What
@@ -278,7 +267,7 @@ def start(
     *,
     in_use: Iterable[str] = (),
     keep: int = OUTPUT_FILES,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
     umask: int = -1,
 ) -> Revival:
     """
@@ -289,7 +278,7 @@ def start(
     :param home: where the session is; a named one is named in the command's environment.
     :param keep: how many files of output are kept, beside those.
     :param in_use: the output files of the revivals that run.
-    :param environment: the daemon's environment; that of this process if None.
+    :param environment: the daemon's environment.
     :param umask: the command's umask; the daemon's own if negative.
     :raises CommandError: if it cannot be started; then nothing runs.
     :raises ResourceError: if no command can be.
@@ -297,8 +286,7 @@ def start(
     arguments = arguments_for(command, session)
     program = find_program(command, environment)
     check_directory(session.directory)
-    inherited = os.environ if environment is None else environment
-    full = environment_for(command, home, session.directory, inherited)
+    full = environment_for(command, home, session.directory, environment)
     name = f"{home.agent}-{session.id}"
     with _output(state_directory, name, in_use, keep) as (sink, path, writer):
         intend()
@@ -308,9 +296,7 @@ def start(
     return Revival(process.pid, began, path, times, process, writer=writer)
 
 
-def adopt(
-    attempt: Attempt, command: Command | None, times: Times, quiet: float = 0.0
-) -> Revival | None:
+def adopt(attempt: Attempt, command: Command | None, times: Times) -> Revival | None:
     """
     Find a command again that a daemon before this one started; None if it no longer runs.
 
@@ -319,19 +305,18 @@ def adopt(
     started after the intent, is taken for it. It may still be a person's, so it is never ended.
 
     :param command: what the configuration says today; None if it names no command.
-    :param quiet: seconds since anything of the session grew.
     """
     if attempt.pid is not None and attempt.began is not None:
         if not processes.is_alive(attempt.pid, attempt.began):
             return None
-        revival = Revival(attempt.pid, attempt.began, attempt.output, times, quiet=quiet)
+        revival = Revival(attempt.pid, attempt.began, attempt.output, times)
         if attempt.killed is not None:
             revival.end()
         return revival
     found = None if command is None else _alike(attempt, command, times.wall() - attempt.at)
     if found is None:
         return None
-    return Revival(found.pid, found.began, attempt.output, times, quiet=quiet, is_certain=False)
+    return Revival(found.pid, found.began, attempt.output, times, is_certain=False)
 
 
 def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process | None:
@@ -374,33 +359,26 @@ def _output(
 
     If the command is not started, file and process are gone afterwards.
     """
-    descriptor, path = _open_output(state_directory, name, in_use, keep)
-    try:
-        source, sink = _pipe()
+    with ExitStack() as undo, ExitStack() as closing:
+        descriptor, path = _open_output(state_directory, name, in_use, keep)
+        closing.callback(os.close, descriptor)
+        undo.callback(_remove, path)
         try:
-            writer = _start_writer(source, descriptor)
-            try:
-                yield sink, path, writer
-            except BaseException:
-                writer.kill()
-                writer.wait()
-                raise
-        finally:
-            os.close(source)
-            os.close(sink)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
+            source, sink = os.pipe()
+        except OSError as error:
+            raise ResourceError(f"no pipe for a command's output: {error.strerror}") from None
+        closing.callback(os.close, source)
+        closing.callback(os.close, sink)
+        writer = _start_writer(source, descriptor)
+        undo.callback(writer.wait)
+        undo.callback(writer.kill)
+        yield sink, path, writer
+        undo.pop_all()
 
 
-def _pipe() -> tuple[int, int]:
-    try:
-        return os.pipe()
-    except OSError as error:
-        raise ResourceError(f"no pipe for a command's output: {error.strerror}") from None
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def _start_writer(source: int, file: int) -> subprocess.Popen[bytes]:

@@ -7,8 +7,9 @@ import re
 import reprlib
 import stat
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from palingenesis.config import Collector, check_count, check_seconds
@@ -39,7 +40,7 @@ PROMPT = "continue"
 #: Bytes of a file of variables.
 _ENVIRONMENT_SIZE = 64 * 1024
 _HOME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -188,55 +189,8 @@ class Settings:
 
 def settings_of(checked: Mapping[str, Any]) -> Settings:
     """Return the settings of tables that :data:`TABLES` has checked."""
-    notify = checked.get("notify", _NOTHING)
-    return Settings(
-        **checked.get("sessions", _NOTHING),
-        homes=checked.get("homes", _NOTHING),
-        revive=checked.get("revive", _NOTHING),
-        projects=checked.get("projects", ()),
-        notify=notify.get("command", ()),
-        notify_events=notify.get("events", DEFAULT_EVENTS),
-        digest=notify.get("digest"),
-    )
-
-
-def check_sessions(name: str, table: object) -> dict[str, Any]:
-    """
-    Check the table ``[sessions]``.
-
-    :raises ValueError: if a value is not allowed; the text names its key.
-    """
-    return _check_table(name, table, _SESSIONS)
-
-
-def check_homes(name: str, table: object) -> Mapping[str, Home]:
-    """
-    Check the tables ``[homes.NAME]``.
-
-    :raises ValueError: if a value is not allowed; the text names its key.
-    """
-    homes = {}
-    collector = Collector()
-    for key, value in _entries(name, table):
-        with collector:
-            homes[key] = _home(key, f"{name}.{printable(key, NAME_LIMIT)}", value)
-    collector.raise_all()
-    return homes
-
-
-def check_revive(name: str, table: object) -> Mapping[str, HomeRevival]:
-    """
-    Check the tables ``[revive.HOME]``; whether there is such a home is for `check_whole`.
-
-    :raises ValueError: if a value is not allowed; the text names its key.
-    """
-    checked = {}
-    collector = Collector()
-    for key, value in _entries(name, table):
-        with collector:
-            checked[key] = _home_revival(f"{name}.{printable(key, NAME_LIMIT)}", value)
-    collector.raise_all()
-    return checked
+    whole = {name: checked[name] for name in ("homes", "revive", "projects") if name in checked}
+    return Settings(**checked.get("sessions", _NOTHING), **whole, **checked.get("notify", _NOTHING))
 
 
 def check_whole(written: Mapping[str, object], tables: Mapping[str, Any]) -> None:
@@ -274,74 +228,88 @@ def _keys(table: object) -> Iterable[str]:
     return table if isinstance(table, dict) else ()
 
 
-def check_projects(name: str, value: object) -> tuple[Project, ...]:
-    """
-    Check the tables ``[[projects]]``.
+def _sessions(name: str, table: object) -> dict[str, Any]:
+    """Check the table ``[sessions]``."""
+    return _check_table(name, table, _SESSIONS)
 
-    :raises ValueError: if a value is not allowed; the text names its key.
-    """
+
+def _homes(name: str, table: object) -> dict[str, Home]:
+    """Check the tables ``[homes.NAME]``."""
+    return _check_each(name, table, lambda key: partial(_home, key))
+
+
+def _revive(name: str, table: object) -> dict[str, HomeRevival]:
+    """Check the tables ``[revive.HOME]``; whether there is such a home is for `check_whole`."""
+    return _check_each(name, table, lambda _: _home_revival)
+
+
+def _projects(name: str, value: object) -> tuple[Project, ...]:
+    """Check the tables ``[[projects]]``."""
     if not isinstance(value, list):
         raise ValueError(f"{name}: expected tables [[{name}]], not {_type_of(value)}")
+    numbered = {str(number): table for number, table in enumerate(value, 1)}
+    return tuple(_check_each(name, numbered, lambda _: _project).values())
+
+
+def _notify(name: str, table: object) -> dict[str, Any]:
+    """Check the table ``[notify]``, and return it by the names that `Settings` has for it."""
+    checks = {"command": _arguments, "events": _events, "digest": _time_of_day}
+    checked = _check_table(name, table, checks)
+    if "command" not in checked:
+        raise ValueError(f"{name}.command: missing; give a program and its arguments")
+    names = {"command": "notify", "events": "notify_events", "digest": "digest"}
+    return {names[key]: value for key, value in checked.items()}
+
+
+#: The monitor's tables in a configuration file, by name, and their checks.
+TABLES: Mapping[str, Check] = {
+    "sessions": _sessions,
+    "homes": _homes,
+    "revive": _revive,
+    "projects": _projects,
+    "notify": _notify,
+}
+
+
+def _check_each(name: str, table: object, check_of: Callable[[str], Check]) -> dict[str, Any]:
+    """
+    Check each value in a table.
+
+    :param check_of: returns a key's check; raises ValueError if there must be no such key.
+    """
+    if not isinstance(table, dict):
+        # The value is not shown: it may have an environment in it, with secrets.
+        raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
+    checked = {}
+    collector = Collector()
+    for key, value in table.items():
+        with collector:
+            checked[key] = check_of(key)(f"{name}.{printable(key, NAME_LIMIT)}", value)
+    collector.raise_all()
+    return checked
+
+
+def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
+    def check_of(key: str) -> Check:
+        if key not in checks:
+            known = ", ".join(checks)
+            raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
+        return checks[key]
+
+    return _check_each(name, table, check_of)
+
+
+def _project(where: str, table: object) -> Project:
     checks: Mapping[str, Check] = {
         "directory": _directory,
         "revive": _flag,
         "prompt": _text,
         "environment": _environment,
     }
-    projects = []
-    collector = Collector()
-    for number, table in enumerate(value, 1):
-        with collector:
-            checked = _check_table(f"{name}.{number}", table, checks)
-            if "directory" not in checked:
-                raise ValueError(f"{name}.{number}.directory: missing")
-            projects.append(Project(**checked))
-    collector.raise_all()
-    return tuple(projects)
-
-
-def check_notify(name: str, table: object) -> dict[str, Any]:
-    """
-    Check the table ``[notify]``.
-
-    :raises ValueError: if a value is not allowed; the text names its key.
-    """
-    checked = _check_table(
-        name, table, {"command": _arguments, "events": _events, "digest": _time_of_day}
-    )
-    if "command" not in checked:
-        raise ValueError(f"{name}.command: missing; give a program and its arguments")
-    return checked
-
-
-#: The monitor's tables in a configuration file, by name, and their checks.
-TABLES: Mapping[str, Check] = {
-    "sessions": check_sessions,
-    "homes": check_homes,
-    "revive": check_revive,
-    "projects": check_projects,
-    "notify": check_notify,
-}
-
-
-def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
-    checked = {}
-    collector = Collector()
-    for key, value in _entries(name, table):
-        with collector:
-            if key not in checks:
-                known = ", ".join(checks)
-                raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
-            checked[key] = checks[key](f"{name}.{key}", value)
-    collector.raise_all()
-    return checked
-
-
-def _entries(name: str, table: object) -> Iterable[tuple[str, object]]:
-    if not isinstance(table, dict):
-        # The value is not shown: it may have an environment in it, with secrets.
-        raise ValueError(f"{name}: expected a table [{name}], not {_type_of(table)}")
-    return table.items()
+    checked = _check_table(where, table, checks)
+    if "directory" not in checked:
+        raise ValueError(f"{where}.directory: missing")
+    return Project(**checked)
 
 
 def _home(key: str, where: str, table: object) -> Home:
@@ -448,22 +416,16 @@ def _environment_file(name: str, value: object) -> Mapping[str, str]:
 
 
 def _hours(name: str, value: object) -> tuple[int, int]:
-    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", str(value))
-    if not isinstance(value, str) or found is None:
+    if not isinstance(value, str) or re.fullmatch(f"{_TIME}-{_TIME}", value) is None:
         raise _unexpected(name, 'a time of day to another, such as "22:00-08:00"', value)
-    hours = [int(each) for each in found.groups()]
-    begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+    begin, end = (int(each[:2]) * 60 + int(each[3:]) for each in value.split("-"))
     if begin == end:
         raise _unexpected(name, "two different times of day", value)
     return begin, end
 
 
-def _seconds(name: str, value: object) -> float:
-    return check_seconds(name, value, 0, MOST_SECONDS)
-
-
-def _some_seconds(name: str, value: object) -> float:
-    return check_seconds(name, value, 0, MOST_SECONDS, above=True)
+_seconds = partial(check_seconds, least=0, most=MOST_SECONDS)
+_some_seconds = partial(_seconds, above=True)
 
 
 def _flag(name: str, value: object) -> bool:
@@ -500,10 +462,7 @@ def _environment(name: str, value: object) -> Mapping[str, str]:
         where = f"{name}.{printable(variable, NAME_LIMIT)}"
         if equals or not key or "\0" in key:
             raise ValueError(f"{where}: expected the name of a variable, without = or NUL")
-        if not isinstance(text, str):
-            raise ValueError(f"{where}: expected a text, not {_type_of(text)}")
-        if "\0" in text:
-            raise ValueError(f"{where}: expected a text without NUL")
+        _text(where, text)
     return value
 
 
@@ -521,23 +480,24 @@ def _directory(name: str, value: object) -> str:
 
 
 def _agents(name: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(
-        isinstance(each, str) and each in AGENTS for each in value
-    ):
-        raise _unexpected(name, f"a list of {', '.join(AGENTS)}", value)
-    return tuple(dict.fromkeys(value))
+    return tuple(dict.fromkeys(_listed(name, value, AGENTS)))
 
 
 def _events(name: str, value: object) -> frozenset[Event]:
+    return frozenset(CHOICES[each] for each in _listed(name, value, CHOICES))
+
+
+def _listed(name: str, value: object, known: Collection[str]) -> list[str]:
+    """Check that a value is a list of known words."""
     if not isinstance(value, list) or not all(
-        isinstance(each, str) and each in CHOICES for each in value
+        isinstance(each, str) and each in known for each in value
     ):
-        raise _unexpected(name, f"a list of {', '.join(CHOICES)}", value)
-    return frozenset(CHOICES[each] for each in value)
+        raise _unexpected(name, f"a list of {', '.join(known)}", value)
+    return value
 
 
 def _time_of_day(name: str, value: object) -> tuple[int, int]:
-    if not isinstance(value, str) or _TIME_OF_DAY.fullmatch(value) is None:
+    if not isinstance(value, str) or re.fullmatch(_TIME, value) is None:
         raise _unexpected(name, 'a time of day, such as "07:00"', value)
     return int(value[:2]), int(value[3:])
 

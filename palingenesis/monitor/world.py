@@ -225,9 +225,7 @@ class World:
 
         :param command: what the configuration says today.
         """
-        stamp = self.stamp(self.home_of(attempt.stop), attempt.stop.transcript)
-        grown = attempt.at if stamp is None else max(attempt.at, stamp.mtime_ns / 1e9)
-        return revive.adopt(attempt, command, self._times, self._times.wall() - grown)
+        return revive.adopt(attempt, command, self._times)
 
     def growth(self, home: Home, session: Identity, transcript: str) -> Growth:
         """Return how much there is of a session; see `Agent.growth`."""

@@ -272,7 +272,7 @@ BREAKS: dict[str, Break] = {
     # The user's end
     "left": _patch("its user left it", FakeOwners, "has_left", lambda *_: False),
     "a person's prompt": _patch(
-        "its user was faster, or it crashed", revivals, "_is_a_person_s", lambda *_: False
+        "its user was faster, or it crashed", revivals, "_is_given", lambda *_: None
     ),
     "new id": _patch("goes on under another id", revivals.Revivals, "_continued", lambda *_: False),
     # What a revival is worth

@@ -376,7 +376,7 @@ class Registry(Owners):
         for name in names:
             if (pid := _pid_in(name)) is None:
                 continue
-            process = self.snapshot.process(pid) if self.snapshot.has(pid) else None
+            process = self.snapshot.process(pid)
             if process is None:
                 self._dead.append(pid)
                 continue

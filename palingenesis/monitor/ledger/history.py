@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -51,15 +51,7 @@ class Attempt:
     @classmethod
     def of(cls, entry: Entry) -> Attempt:
         """Return the attempt that an intent begins, or a start whose intent was lost."""
-        stop = Stop(
-            entry.agent or "",
-            entry.session or "",
-            entry.key or "",
-            entry.kind,
-            entry.transcript or "",
-            entry.directory or "",
-        )
-        return cls(stop, entry.attempt or 1, entry.at, method=entry.method)
+        return cls(entry.stop, entry.attempt or 1, entry.at, method=entry.method)
 
 
 @dataclass(slots=True)
@@ -119,11 +111,6 @@ class History:
     need: str | None = None
     on_hold: bool = False
     asked: str | None = None
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the history must not be forgotten, however old it is."""
-        return self.open is not None or self.on_hold
 
     def stop(self, entry: Entry) -> None:
         """Take a stop into account; one that is known changes nothing."""
@@ -204,34 +191,6 @@ class History:
         if attempt is not None:
             attempt.killed = entry.reason
 
-    def give_up(self) -> None:
-        """Note that no more attempts follow until the session makes progress."""
-        self.given_up = True
-
-    def leave(self, entry: Entry) -> None:
-        """Note that the user ended the session, or a turn of it."""
-        self.key, self.left = entry.key, True
-
-    def go_on(self, entry: Entry) -> None:
-        """Note that the session goes on under another id."""
-        self.key, self.successor = entry.key, entry.successor
-
-    def call(self, entry: Entry) -> None:
-        """Note that a person was called for the session."""
-        self.needs, self.need = entry.key, entry.reason
-
-    def hold(self) -> None:
-        """Note that a person wants the session left alone."""
-        self.on_hold, self.asked = True, None
-
-    def release(self) -> None:
-        """Undo :meth:`hold`."""
-        self.on_hold = False
-
-    def ask(self, entry: Entry) -> None:
-        """Note that a person wants a revival for this stop."""
-        self.asked = entry.key
-
     def _close(self, entry: Entry) -> bool:
         if self.closed == _attempt_id(entry):
             return False
@@ -270,7 +229,7 @@ class Sums:
     worked: int = 0
     paused: bool = False
     intents: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=ENTRIES_LIMIT))
-    sessions: OrderedDict[Name, History] = field(default_factory=OrderedDict)
+    sessions: dict[Name, History] = field(default_factory=dict)
     seconds: float = 0.0
     kept: dict[str, float] = field(default_factory=dict)
     entries: int = 0
@@ -288,7 +247,10 @@ class Sums:
         elif entry.event is Event.DIGEST:
             self.digested = entry.at
         elif entry.agent is not None and entry.session is not None:
-            self._add(entry, self._touch((entry.agent, entry.session)))
+            name = entry.agent, entry.session
+            # The last one from now on, in the order of the entries.
+            history = self.sessions[name] = self.sessions.pop(name, History())
+            self._add(entry, history)
 
     def starts(self, home: str, now: float) -> list[float]:
         """
@@ -319,24 +281,24 @@ class Sums:
                 if entry.unstarted:
                     self._take_back(history.intended_at, entry.home)
             case Event.GAVE_UP:
-                history.give_up()
+                history.given_up = True
             case Event.LEFT:
-                history.leave(entry)
+                history.key, history.left = entry.key, True
             case Event.ENDED:
                 if history.end(entry):
                     self.seconds += entry.seconds or 0.0
             case Event.KILLED:
                 history.kill(entry)
             case Event.CONTINUED:
-                history.go_on(entry)
+                history.key, history.successor = entry.key, entry.successor
             case Event.NEEDS_YOU:
-                history.call(entry)
+                history.needs, history.need = entry.key, entry.reason
             case Event.ON_HOLD:
-                history.hold()
+                history.on_hold, history.asked = True, None
             case Event.RELEASED:
-                history.release()
+                history.on_hold = False
             case Event.ASKED:
-                history.ask(entry)
+                history.asked = entry.key
 
     def _take_back(self, at: float | None, home: str | None) -> None:
         """
@@ -345,16 +307,10 @@ class Sums:
         :param home: the name of its home; None if the entry does not tell it, as an older one.
         """
         for number in range(len(self.intents) - 1, -1, -1):
-            if self.intents[number] == (at, home) or (
-                home is None and self.intents[number][0] == at
-            ):
+            begun, of = self.intents[number]
+            if begun == at and home in (None, of):
                 del self.intents[number]
                 return
-
-    def _touch(self, name: Name) -> History:
-        history = self.sessions.setdefault(name, History())
-        self.sessions.move_to_end(name)
-        return history
 
     def forget(self, needed: Container[Name], limit: int = SESSIONS_LIMIT) -> None:
         """
@@ -365,7 +321,8 @@ class Sums:
         if len(self.sessions) <= limit:
             return
         for name, history in list(self.sessions.items()):
-            if not history.is_kept and name not in needed:
+            is_kept = history.open is not None or history.on_hold
+            if not is_kept and name not in needed:
                 del self.sessions[name]
                 if len(self.sessions) <= limit:
                     return
@@ -414,7 +371,7 @@ class _Header:
             self.worked,
             self.paused,
             deque([*((at, "") for at in self.intents), *self.starts], maxlen=ENTRIES_LIMIT),
-            OrderedDict(((agent, session), each) for agent, session, each in self.sessions),
+            {(agent, session): each for agent, session, each in self.sessions},
             self.seconds,
             dict(self.kept),
             self.entries,

@@ -102,6 +102,12 @@ class Entry:
     seconds: float | None = None
     successor: str | None = None
 
+    @property
+    def stop(self) -> Stop:
+        """The stop that it is about; what it does not tell is empty."""
+        agent, session, key = self.agent or "", self.session or "", self.key or ""
+        return Stop(agent, session, key, self.kind, self.transcript or "", self.directory or "")
+
     def line(self) -> bytes:
         """Return the entry as a line of the file, newline included."""
         return render({name: value for name, value in asdict(self).items() if value is not None})

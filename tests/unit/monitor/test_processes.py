@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from palingenesis.monitor import machine, processes
@@ -17,36 +15,14 @@ from palingenesis.monitor.processes import (
     look_at,
     names_of,
     ours,
-    parse_ps,
     whole,
 )
 from tests.support.needs import needs_linux
-from tests.support.texts import ENCODABLE
 
 UID = os.geteuid()
 
 
 class ParsingTests(SynchronousTestCase):
-    def test_a_command_line_of_ps_stays_one_text(self) -> None:
-        text = (
-            "    1     0 Ss   /sbin/launchd\n"
-            "  501   501 S+   /usr/local/bin/node /usr/local/bin/claude --resume x\n"
-            "  502   501 Z    claude\n"
-        )
-        found = parse_ps(text, 501)
-        line = "/usr/local/bin/node /usr/local/bin/claude --resume x"
-        self.assertEqual([(each.pid, each.arguments) for each in found], [(501, (line,))])
-        self.assertTrue(found[0].mentions("x"))
-
-    def test_a_line_of_ps_that_is_not_whole_is_left_out(self) -> None:
-        for text in ("42 0 S", "42 0 S ", "pid 0 S sh", "42 1 S sh", "\n"):
-            self.assertEqual(parse_ps(text, 0), [], text)
-
-    @given(st.text(ENCODABLE))
-    def test_any_text_is_parsed(self, text: str) -> None:
-        for listed in (text, text * 30):
-            self.assertIsInstance(parse_ps(listed, 0), list)
-
     def test_names_of_commands(self) -> None:
         for arguments, name in (
             (["claude", "-p"], "claude"),

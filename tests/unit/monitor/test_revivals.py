@@ -139,8 +139,8 @@ class PromptTests(SynchronousTestCase):
         ):
             session = make_session("s")
             session.verdict = verdict(prompt=prompt, last_typed=typed)
-            self.assertEqual(revivals._is_a_person_s(session, named), found, (prompt, typed))
-        self.assertFalse(revivals._is_a_person_s(None, NAMED))
+            given = revivals._is_given(session, named)
+            self.assertEqual(given is False, found, (prompt, typed))
 
     def test_a_prompt_is_ours_only_if_that_is_certain(self) -> None:
         own = HomeRevival(("claude", "{id}", "go on"))
@@ -157,7 +157,8 @@ class PromptTests(SynchronousTestCase):
         ):
             session = make_session("s")
             session.verdict = verdict(prompt=prompt)
-            self.assertEqual(revivals._is_given(session, named), found, (prompt, named))
+            given = revivals._is_given(session, named)
+            self.assertEqual(given is True, found, (prompt, named))
 
     def test_an_attempt_has_given_its_prompt_since_it_began(self) -> None:
         attempt = running(named=NAMED)
@@ -177,4 +178,3 @@ class PromptTests(SynchronousTestCase):
             (ENDED, True, True),
         ):
             self.assertEqual(running(ended=ended, handed_over=handed_over).runs, runs)
-        self.assertIsNone(running().output)
