@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from palingenesis.server.log import get_logger
 from palingenesis.server.observers import Observers
 from palingenesis.wire import Command
+from palingenesis.words import Key
 
 #: Streams at once.
 STREAMS_LIMIT = 16
@@ -273,7 +274,7 @@ def _event(name: str, value: object) -> bytes:
 def _without_uptime(status: Any) -> Any:
     if not isinstance(status, dict):
         return status
-    return {key: value for key, value in status.items() if key != "uptime_secs"}
+    return {key: value for key, value in status.items() if key != Key.UPTIME_SECS}
 
 
 def _failed(failure: Any) -> None:
