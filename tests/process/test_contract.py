@@ -382,7 +382,7 @@ class HandlerTests(ContractTestCase):
         log = daemon.wait_for_log("reload_config is done", 5)
         steps = re.findall("reload_config (begins|is done)", log)
         self.assertEqual(steps, ["begins", "is done"] * 5)
-        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+        daemon.wait_for_log("RELOAD by the daemon itself: OK")
 
     def test_a_handler_that_exits_ends_nothing(self):
         daemon = self.application(flush=("exit", 3), pause=("exit", 3))

@@ -788,10 +788,10 @@ class ReloadTests(ProtocolTestCase):
         self.reloads[1].callback(None)
         self.assertIsNone(self.successResultOf(done))
 
-    def test_the_daemon_s_own_reload_is_logged_as_the_signal_s(self) -> None:
+    def test_the_daemon_s_own_reload_is_logged_as_its_own(self) -> None:
         done = self.commands.reload()
         self.reloads[0].errback(CommandRefused("no"))
-        self.assertEqual(self.lines(), ["RELOAD by SIGHUP: ERR: no"])
+        self.assertEqual(self.lines(), ["RELOAD by the daemon itself: ERR: no"])
         self.assertEqual(self.failureResultOf(done, CommandRefused).value.message, "no")
 
     def test_the_daemon_s_own_reload_fails_with_what_the_state_raised(self) -> None:

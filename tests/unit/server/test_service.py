@@ -693,7 +693,7 @@ class LimitTests(ServiceTestCase):
         self.assertNoResult(own)
         self.state.under_way[1].callback(None)
         self.assertIsNone(await own)
-        self.assertEqual(self.logged("RELOAD by SIGHUP"), 1)
+        self.assertEqual(self.logged("RELOAD by the daemon itself"), 1)
 
     @needs_root
     async def test_root_is_served_whoever_the_daemon_is(self):
