@@ -39,11 +39,11 @@ def add_options(parser: ArgumentParser) -> None:
                 "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
             )
             added.add_argument(
-                "--json", action="store_true", help="print an object, with mistakes and warnings"
+                "--json", action="store_true", help="print a JSON object: mistakes and warnings"
             )
         elif action == "show":
             added.add_argument(
-                "--json", action="store_true", help="print an object, key to value and source"
+                "--json", action="store_true", help="print a JSON object: key to value and source"
             )
 
 

@@ -40,20 +40,20 @@ def add_options(parser: ArgumentParser) -> None:
         description="Post the event on standard input to a service.",
     )
     posting.add_argument(
-        "--as", dest="kind", choices=KINDS, required=True, help="what the service understands"
+        "--as", dest="kind", choices=KINDS, required=True, help="the kind of service"
     )
     posting.add_argument(
         "--header-file",
         metavar="FILE",
-        help="a file of mode 0600 with headers to send, a line `Name: value` each",
+        help="a file of mode 0600 with headers to send, one `Name: value` a line",
     )
     posting.add_argument(
-        "url", metavar="URL", nargs="?", help=f"where to post (default: ${URL_VARIABLE})"
+        "url", metavar="URL", nargs="?", help=f"the address to post to (default: ${URL_VARIABLE})"
     )
     trying = actions.add_parser(
         "test",
-        help="run the command of [notify] once, with an event made up for it",
-        description="Run the command of [notify] once, with an event made up for it.",
+        help="run the command of [notify] once, with a sample event",
+        description="Run the command of [notify] once, with a sample event.",
     )
     trying.add_argument("--config", metavar="FILE", help="the configuration file")
 
