@@ -199,7 +199,7 @@ class ClientTests(ContractTestCase):
 
 
 class ClientWithoutLaneTests(WithoutLane, ClientTests):
-    """The same clients, where there is no fast lane."""
+    """The same clients, without the fast path."""
 
 
 class DescriptorTests(ContractTestCase):
@@ -434,4 +434,4 @@ class HandlerTests(ContractTestCase):
 
 
 class HandlerWithoutLaneTests(WithoutLane, HandlerTests):
-    """The same handlers, where there is no fast lane."""
+    """The same handlers, without the fast path."""

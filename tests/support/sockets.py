@@ -49,7 +49,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def connect(path: str) -> socket.socket:
-    """Connect to a socket, and wait where its backlog is full."""
+    """Connect to a socket, and wait if its backlog is full."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The kernel's own timeout: with Python's, a full backlog is an error at once.

@@ -144,7 +144,7 @@ class BothClientsTests(BothClientsTestCase):
 
 
 class RefusedOnMacTests(BothClientsTestCase):
-    """A refused connection on a simulated macOS, where a full backlog refuses too."""
+    """A refused connection on a simulated macOS, which refuses also if the backlog is full."""
 
     def setUp(self) -> None:
         super().setUp()

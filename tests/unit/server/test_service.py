@@ -137,7 +137,7 @@ class ServiceTestCase(TestCase):
         self.assertTrue(answer.startswith(STATUS), answer)
 
     async def soon(self, deferred: Deferred[Any]) -> Any:
-        """Await what should not take long, and fail where it does not come."""
+        """Await what should not take long, and fail if it does not come."""
         return await deferred.addTimeout(10, reactor)
 
 
