@@ -15,7 +15,6 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from palingenesis import wire
 from palingenesis.config import Limits
@@ -498,9 +497,6 @@ class HandlerTests(ProtocolTestCase):
         client = self.connect().send(line)
         client.vanish(ConnectionDone)
         return client.received
-
-    def test_the_daemon_of_these_tests_is_one(self) -> None:
-        verifyObject(IDaemonState, self.daemon)
 
     def test_a_method_may_return_a_deferred(self) -> None:
         waiting: Deferred[DaemonStatus] = Deferred()
