@@ -258,7 +258,7 @@ class TriesTests(PostTestCase):
         self.assertIn("HTTP status 403", self.try_to_post(service.url) or "")
         self.assertEqual(len(service.got), 1)
 
-    def test_nobody_listens(self) -> None:
+    def test_a_service_that_does_not_listen_is_tried_again(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = unused.getsockname()[1]
         told = self.try_to_post(f"http://127.0.0.1:{port}/") or ""

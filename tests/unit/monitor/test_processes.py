@@ -47,7 +47,7 @@ class ParsingTests(SynchronousTestCase):
         for listed in (text, text * 30):
             self.assertIsInstance(parse_ps(listed, 0), list)
 
-    def test_names_of_commands(self) -> None:
+    def test_a_command_is_named_by_its_program(self) -> None:
         for arguments, name in (
             (["claude", "-p"], "claude"),
             (["/home/you/.local/bin/claude"], "claude"),
