@@ -149,7 +149,9 @@ def _sessions(options: Namespace) -> Exit:
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
 
-    parser.add_argument("--state", choices=tuple(State), help="show only sessions in this state")
+    # Plain strings, since argparse shows the choices by their repr.
+    states = tuple(map(str, State))
+    parser.add_argument("--state", choices=states, help="show only sessions in this state")
     parser.add_argument("--agent", choices=tuple(CONTINUE), help="show only sessions of this agent")
     parser.add_argument(
         "--all", action="store_true", help="show all sessions, not only the most urgent"
@@ -304,8 +306,13 @@ def _send(options: Namespace) -> Exit:
 
 def _add_send_options(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the command's name, in upper or lower case")
+    # Without a default, an error would name the arguments among those that are required.
     parser.add_argument(
-        "arguments", metavar="ARGUMENT", nargs="*", help="its arguments, if it takes any"
+        "arguments",
+        metavar="ARGUMENT",
+        nargs="*",
+        default=[],
+        help="its arguments, if it takes any",
     )
 
 
