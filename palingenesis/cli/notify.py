@@ -70,7 +70,10 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
     from palingenesis.cli.notify_post import PostError, check_url, post
 
     try:
-        address = check_url(url or os.environ.get(URL_VARIABLE, ""))
+        url = url or os.environ.get(URL_VARIABLE)
+        if not url:
+            raise ValueError(f"no URL is given; name it, or set ${URL_VARIABLE}")
+        address = check_url(url)
         headers = _headers(header_file)
         event = _event(sys.stdin.buffer.read(INPUT_LIMIT + 1))
     except ValueError as error:
@@ -110,7 +113,7 @@ def try_command(config: str | None) -> Exit:
 
 def send_once(command: Sequence[str], inherited: Mapping[str, str]) -> tuple[str, Outcome]:
     """
-    Run the command of ``[notify]`` with an event made up for it.
+    Run the command of ``[notify]`` with a sample event.
 
     :param inherited: the daemon's environment.
     :returns: the text for people, and how the command ended.
@@ -119,14 +122,14 @@ def send_once(command: Sequence[str], inherited: Mapping[str, str]) -> tuple[str
     from palingenesis.monitor import child
     from palingenesis.monitor.notify import LIMIT, SUMMARY_VARIABLE, summary_of
 
-    event = _made_up()
+    event = _sample()
     summary = summary_of(event, event[Key.DIRECTORY])
     environment = child.child_environment(inherited, {SUMMARY_VARIABLE: summary})
     line = json.dumps(event).encode() + b"\n"
     return summary, attempt(command, environment, LIMIT, event=line)
 
 
-def _made_up() -> dict[str, Any]:
+def _sample() -> dict[str, Any]:
     return {
         Key.AT: time.time(),
         Key.EVENT: Event.NEEDS_YOU,

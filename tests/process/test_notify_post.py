@@ -208,6 +208,10 @@ class SecretTests(PostTestCase):
             self.assert_failed(done, 2, "the URL")
             self.assertNotIn("s3cret", done.stderr)
 
+    def test_a_missing_url_is_asked_for_by_its_two_places(self) -> None:
+        done = self.post("ntfy")
+        self.assert_failed(done, 2, "no URL is given; name it, or set $PALINGENESIS_NOTIFY_URL")
+
     def test_an_ordinary_url_is_taken_as_it_is(self) -> None:
         for url in ("https://ntfy.sh/topic", "http://[::1]:8080/x?y=1"):
             self.assertEqual(check_url(url), url)
