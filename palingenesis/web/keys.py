@@ -1,4 +1,4 @@
-"""What opens the door over TCP: the token, codes that are good once, and sessions."""
+"""What gives access over TCP: the token, codes that are good once, and sessions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ADVICE = "remove it, and reload: a new one is made"
 
 class Keys:
     """
-    The secrets of one door, and how often somebody came with a wrong one.
+    The token, the codes and the sessions, and a count of wrong keys.
 
     Codes and sessions are kept as digests, and looked up by them, so that the time of a
     comparison says nothing about a secret.

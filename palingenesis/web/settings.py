@@ -53,7 +53,7 @@ class HTTPSettings(
     )
 ):
     """
-    The settings of the web door.
+    The settings of ``[http]``.
 
     :ivar listen: where to listen; nowhere if empty.
     :ivar mode: permission bits of a Unix socket.

@@ -1,4 +1,4 @@
-"""Where the web door listens, and how many it lets in."""
+"""Where HTTP is served, and how many connections there may be."""
 
 from __future__ import annotations
 
