@@ -154,7 +154,7 @@ def _examine(
         say("tried", "nothing, since this daemon has no monitor", RED)
     failing = [label for label, _, level in rows if level == RED]
     if error is not None:
-        _tell_of_a_start(missing, failing, say)
+        _show_a_start(missing, failing, say)
         say("verdict", str(error), RED)
         return exit_status(error)
     for each in (missing or [])[1:]:
@@ -164,11 +164,9 @@ def _examine(
     return Exit.DONE if verdict_colour == GREEN else Exit.ERROR_REPLY
 
 
-def _tell_of_a_start(
-    missing: list[str] | None, failing: list[str], say: Callable[..., None]
-) -> None:
+def _show_a_start(missing: list[str] | None, failing: list[str], say: Callable[..., None]) -> None:
     """
-    Tell what a daemon would lack if it were started now, or that it would lack nothing.
+    Show what a daemon would lack if it were started now, or that it would lack nothing.
 
     :param missing: what it would lack; None if that is not known.
     :param failing: the labels of the rows that are red.

@@ -490,7 +490,7 @@ class Revivals:
             named = self._named(attempt, settings)
             revival = self._world.adopt(attempt, self._command_of(attempt, settings))
             home = self._world.home_of(attempt.stop).name
-            # A prompt may have been typed: the records tell.
+            # A prompt may have been typed: the records show whether it was.
             gone = revival is None and attempt.method is not Method.TYPE_INTO
             ended = _GONE if gone else None
             self.running[name] = Running(attempt, revival, named, home=home, ended=ended)

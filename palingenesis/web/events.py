@@ -43,7 +43,7 @@ class Source(Protocol):
     """What the events report."""
 
     def status(self) -> Any:
-        """Return the status, or None if it is not to be had at once."""
+        """Return the status, or None if it is not known at once."""
 
     def sessions(self) -> Any:
         """Return the sessions, or None if there are none to report."""

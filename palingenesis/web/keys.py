@@ -25,7 +25,7 @@ SESSION_SECONDS = 12 * 3600.0
 #: Codes and sessions at once; one more ends the oldest.
 CODES_LIMIT = 16
 SESSIONS_LIMIT = 64
-#: Wrong keys in `WRONG_SECONDS` that are still told that they are wrong.
+#: Wrong keys in `WRONG_SECONDS` that get 401; further ones get 429.
 WRONG_LIMIT = 10
 WRONG_SECONDS = 60.0
 
