@@ -80,7 +80,7 @@ def ask(path: str, request: bytes = b"STATUS\n") -> bytes:
 
 
 def send_all(connection: socket.socket, data: bytes) -> None:
-    """Send as much as the other end takes: who is turned away may be answered before."""
+    """Send as much as the other end takes: a rejected client may be answered before."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall(data)
 
