@@ -140,8 +140,8 @@ class Bench:
 
         :returns: for each label ``rate`` (commands a second), ``p50`` and ``p99`` (microseconds
             from connect to end of file), ``alone`` (the p50 of a single client), ``cost``
-            (microseconds of the server's processor for a command; 0 where the system does not
-            tell) and ``busy`` (the part of a processor that the load generator used): the
+            (microseconds of the server's processor for a command; 0 if the system does not
+            say) and ``busy`` (the part of a processor that the load generator used): the
             medians of each round's slices.
         """
         rows: Rows = {server.label: {} for server in servers}

@@ -17,7 +17,7 @@ UVLOOP = [
 ]
 BARE = Server("bare accept loop, no deadline", other("bare-loop"))
 
-#: The label of the tokio server, which has a row where it is absent, too.
+#: The label of the tokio server, which has a row even if it is absent.
 TOKIO = "tokio, one thread"
 PEER_CLIENTS = (4, 16)
 
@@ -30,7 +30,7 @@ ALONE = "alone: the p50 of one client; "
 
 
 def _load_cells(row: dict[str, list[float]], *, alone: bool = False) -> list[str]:
-    """Make the cells that tell how a server did under load."""
+    """Make the cells that show how a server did under load."""
     return [
         middle(row["rate"], ",.0f"),
         middle(row["p50"], ".0f"),

@@ -135,7 +135,7 @@ class Load:
 
 
 class Generator:
-    """The load generator: the C one where there is a compiler, else the Python one."""
+    """The load generator: the C one if there is a compiler, else the Python one."""
 
     def __init__(self, directory: str) -> None:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -179,14 +179,14 @@ def idle_connections(path: str, count: int) -> Iterator[None]:
 
 
 def memory(pid: int) -> int:
-    """Tell the resident set size of a process, in bytes."""
+    """Return the resident set size of a process, in bytes."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
         size = next(line for line in file if line.startswith("Rss:"))
     return int(size.split()[1]) * 1024
 
 
 def wall_time(argv: list[str], environment: dict[str, str]) -> float:
-    """Run a command and tell how long it took, in seconds."""
+    """Run a command and return how long it took, in seconds."""
     nowhere = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     begun = time.perf_counter()
     pid = os.posix_spawn(argv[0], argv, environment, file_actions=nowhere)
@@ -197,12 +197,12 @@ def wall_time(argv: list[str], environment: dict[str, str]) -> float:
     return took
 
 
-#: Whether `activity` can be told.
+#: Whether the system reports what `activity` returns.
 HAS_ACTIVITY = os.path.exists("/proc/self/schedstat")
 
 
 def activity(pid: int) -> tuple[float, int]:
-    """Tell the seconds a process has run on a processor, and how often it has waited."""
+    """Return the seconds a process has run on a processor, and how often it has waited."""
     seconds, waits = 0.0, 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{thread}/schedstat") as file:

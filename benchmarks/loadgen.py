@@ -1,5 +1,5 @@
 """
-The load of ``loadgen.c`` where there is no C compiler: a process for each client.
+The load of ``loadgen.c`` if there is no C compiler: a process for each client.
 
 ``python loadgen.py PATH CLIENTS SECONDS`` prints the same line.
 """

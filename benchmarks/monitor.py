@@ -1,4 +1,4 @@
-"""What the monitor takes: a look, a reading, a daemon at rest, and STATUS beside it."""
+"""What the monitor takes: a scan, a reading, a daemon at rest, and STATUS beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OLD_SESSIONS = 2_000
 LARGE = 300 * 2**20
 #: Seconds between two scans, as by default.
 INTERVAL = Settings().interval
-#: Processes that a look at them finds, and sessions that stop at once.
+#: Processes that one look at them finds, and sessions that stop at once.
 PROCESSES = 1_000
 STOPS = 1_000
 #: The shares of replies that came at least so fast.
@@ -112,8 +112,8 @@ def _look_at_processes() -> float:
     return time.process_time() - begin
 
 
-def measure_look(bench: Bench) -> Figures:
-    home = os.path.join(bench.directory, "look")
+def measure_reading(bench: Bench) -> Figures:
+    home = os.path.join(bench.directory, "reading")
     fill(home, TRANSCRIPTS, DIRECTORIES)
     large = os.path.join(bench.directory, "large.jsonl")
     _large(large, LARGE)
@@ -130,21 +130,21 @@ def measure_look(bench: Bench) -> Figures:
             raise AssertionError(f"{len(changed)} transcripts changed by themselves")
 
     things: dict[str, Callable[[], float]] = {
-        "a first look at 6,000 transcripts": lambda: _seconds(first),
-        "a look at 6,000 transcripts, none changed": lambda: _seconds(unchanged),
+        "a first scan of 6,000 transcripts": lambda: _seconds(first),
+        "a scan of 6,000 transcripts, none changed": lambda: _seconds(unchanged),
         "the last record of a transcript of 300 MiB": lambda: _seconds(lambda: _CLAUDE.read(large)),
     }
     with ExitStack() as stack:
         if sys.platform == "linux":
             stack.enter_context(_processes(PROCESSES))
             things["processor time of a look at 1,000 processes"] = _look_at_processes
-        rows = bench.time_in_turns("look", list(things), 5, lambda label: things[label]())
+        rows = bench.time_in_turns("reading", list(things), 5, lambda label: things[label]())
     os.unlink(large)
     return bench.figures(rows)
 
 
-def look_table(figures: Figures) -> Table:
-    table = Table("The monitor's looks and readings", ("What", "milliseconds"))
+def reading_table(figures: Figures) -> Table:
+    table = Table("The monitor's scans and readings", ("What", "milliseconds"))
     for label, row in figures.rows.items():
         table.row(label, middle((1e3 * each for each in row["seconds"]), ".2f"))
     return table
@@ -249,10 +249,10 @@ def beside_table(figures: Figures) -> Table:
 
 SECTIONS = (
     Section(
-        "look",
-        "A look over every transcript, and the reading of one.",
-        measure_look,
-        look_table,
+        "reading",
+        "A scan of every transcript, and the reading of one.",
+        measure_reading,
+        reading_table,
     ),
     Section(
         "guard",

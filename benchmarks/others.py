@@ -1,4 +1,4 @@
-"""Other people's programs that ours is compared with, where this machine has them."""
+"""Other people's programs that ours is compared with, if this machine has them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def tokio(bench: Bench) -> tuple[Server, str]:
     """
     Build the server in ``tokio/`` from the system's crates; nothing is downloaded.
 
-    :returns: the server, and a sentence that tells the versions.
+    :returns: the server, and a sentence with the versions.
     :raises AbsentError: there is no cargo, no crate, or the build fails.
     """
     cargo = _program("cargo")

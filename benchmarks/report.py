@@ -48,7 +48,7 @@ How it is measured
 - The load comes from ``loadgen.c``, compiled on the spot (without a compiler, from
   ``loadgen.py``): several clients, each a process that connects, sends, reads to the end of
   file, checks that the reply ends in a newline, and starts anew. Its own use of the processor
-  is told below a table: near 100 % the clients, not the server, set the rate.
+  stands below a table: near 100 %, the clients set the rate and not the server.
 - On Linux all servers stay on one processor and the load generator on another.
 - Each round starts every server anew, warms it up, and loads the servers in turns, in slices
   of a quarter of a second, in an order that rotates.
@@ -127,14 +127,17 @@ def summary(figures: dict[str, Figures]) -> str:
     where = "; ".join(
         machine[name] for name in ("Processor", "System", "Python", "Packages", "Load")
     )
+    other = figures["cli"].machine
+    run = "" if other == machine else f" ({other['Date']}, {other['Processor']})"
     paragraphs = [
         f"Measured on {machine['Date']} with ``python benchmarks/run.py`` ({where}):",
         f"- ``STATUS`` with {CLIENTS} clients: {middle(commands[OURS.label]['rate'], ',.0f')} "
         f"commands a second, {_rate(commands, OURS.label, LINE_RECEIVER.label)} times as many as "
         "a ``LineReceiver`` with a deadline.",
         f"- Against a tokio server in Rust: {_against_tokio(peers)}.",
-        f"- ``palingenesis status``: {middle((1e3 * x for x in cli[STATUS]['seconds']), '.0f')} "
-        f"ms, {_quotient(cli[STATUS]['seconds'], cli[BARE]['seconds'])} times a bare "
+        f"- ``palingenesis status``{run}: "
+        f"{middle((1e3 * x for x in cli[STATUS]['seconds']), '.0f')} ms, "
+        f"{_quotient(cli[STATUS]['seconds'], cli[BARE]['seconds'])} times a bare "
         f"``python -c pass``; an idle connection: {_kibibytes(idle)}.",
         "`benchmarks/README.rst <benchmarks/README.rst>`_ has the tables, and says how they are "
         "measured and how to read them.",
@@ -153,7 +156,7 @@ def _trial(figures: Iterable[Figures]) -> bool:
 
 
 def _machines(sections: Sequence[Section], figures: dict[str, Figures]) -> list[str]:
-    """Tell each machine once, with its sections where not all are from one run."""
+    """List each machine once, with its sections if not all are from one run."""
     runs: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for section in sections:
         machine = tuple(figures[section.name].machine.items())

@@ -1,4 +1,4 @@
-"""What the web door costs: a request, streams of events, and what the control socket notices."""
+"""What HTTP costs: a request, streams of events, and what the control socket notices."""
 
 from __future__ import annotations
 

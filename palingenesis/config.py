@@ -102,8 +102,8 @@ def check_seconds(
     """
     fits = type(value) in (int, float) and least <= value <= most  # type: ignore[operator]
     if not fits or (above and value == least):
-        span = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
-        raise _unexpected(name, f"a number of seconds {span}", value)
+        span = f"above {least:g}, at most" if above else f"from {least:g} to"
+        raise _unexpected(name, f"a number of seconds {span} {most:.10g}", value)
     return float(value)  # type: ignore[arg-type]
 
 

@@ -63,8 +63,8 @@ def peer_credentials(connection: Any) -> Credentials | None:
     """
     Ask the kernel for the process at the other end of a socket (``SO_PEERCRED``, unix(7)).
 
-    On macOS, that is the process that has used the other end last. None if the kernel does not
-    tell: on further systems, and for sockets that are not Unix sockets.
+    On macOS, that is the process that has used the other end last. None on
+    other systems, and for sockets that are not Unix sockets.
     """
     if sys.platform == "darwin":
         try:

@@ -1,4 +1,4 @@
-"""``palingenesis demo``: a session stops at a limit and comes back, before one's eyes."""
+"""``palingenesis demo``: shows a session that stops at a limit and comes back."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from palingenesis.cli.live import View
     from palingenesis.cli.outcome import Report
 
-#: Seconds that a prompt or a status bar waits for an answer, unless told otherwise.
+#: Seconds that a prompt or a status bar waits for an answer by default.
 SHORT_TIMEOUT = 2.0
-#: Seconds between two questions of ``--watch``.
+#: Seconds between two refreshes of ``--watch``, by default.
 WATCH_INTERVAL = 2.0
 
 _CONFIG_ACTIONS = (
@@ -138,7 +138,7 @@ def _add_status_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--short",
         action="store_true",
-        help=f"some characters, for a prompt (default timeout: {SHORT_TIMEOUT:g})",
+        help=f"print a few characters, for a prompt (default timeout: {SHORT_TIMEOUT:g})",
     )
     _add_view_options(parser)
 
@@ -154,9 +154,13 @@ def _sessions(options: Namespace) -> Exit:
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
-    parser.add_argument("--agent", choices=tuple(CONTINUE), help="only sessions of this agent")
-    parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
+    # Plain strings, since argparse shows the choices by their repr.
+    states = tuple(map(str, State))
+    parser.add_argument("--state", choices=states, help="show only sessions in this state")
+    parser.add_argument("--agent", choices=tuple(CONTINUE), help="show only sessions of this agent")
+    parser.add_argument(
+        "--all", action="store_true", help="show all sessions, not only the most urgent"
+    )
     _add_view_options(parser)
 
 
@@ -182,7 +186,7 @@ def _live(view: View, options: Namespace) -> NoReturn:
 
 
 def _add_json_option(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the daemon's own line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the daemon's reply as JSON")
 
 
 def _add_view_options(parser: ArgumentParser) -> None:
@@ -195,7 +199,7 @@ def _add_view_options(parser: ArgumentParser) -> None:
         nargs="?",
         type=seconds,
         const=WATCH_INTERVAL,
-        help="show it again every so many seconds (%(const)g), until interrupted",
+        help="refresh it every SECONDS (%(const)g), until interrupted",
     )
 
 
@@ -222,15 +226,18 @@ def _add_log_options(parser: ArgumentParser) -> None:
         metavar="N",
         dest="number",
         type=number_of_entries,
-        help="number of entries (default: 20)",
+        help="show the last N entries (default: 20)",
     )
     parser.add_argument(
         "-f", "--follow", action="store_true", help="print each new entry, until interrupted"
     )
     parser.add_argument(
-        "--since", metavar="TIME", type=past_time, help="entries since a local time, such as 22:00"
+        "--since",
+        metavar="TIME",
+        type=past_time,
+        help="show entries since a local time, such as 22:00",
     )
-    parser.add_argument("--session", metavar="ID", help="entries of a session, by its id")
+    parser.add_argument("--session", metavar="ID", help="show entries of one session, by its id")
     _add_json_option(parser)
 
 
@@ -242,7 +249,7 @@ def _steer(options: Namespace) -> Exit:
 
 def _add_id(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "id", metavar="ID", help="the session's id, or a beginning of it (4 characters or more)"
+        "id", metavar="ID", help="the session's id, or at least its first 4 characters"
     )
 
 
@@ -263,7 +270,7 @@ def _pause(options: Namespace) -> Exit:
 
 
 def _add_pause_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--end", action="store_true", help="end each revival that runs, too")
+    parser.add_argument("--end", action="store_true", help="also end each revival that runs")
 
 
 def _resume(options: Namespace) -> Exit:
@@ -290,7 +297,7 @@ def _commands(options: Namespace) -> Exit:
 
 
 def _add_commands_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print an object, usage to summary")
+    parser.add_argument("--json", action="store_true", help="print a JSON object: usage to summary")
 
 
 def _send(options: Namespace) -> Exit:
@@ -304,9 +311,14 @@ def _send(options: Namespace) -> Exit:
 
 
 def _add_send_options(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="the command's name, in either case")
+    parser.add_argument("name", metavar="NAME", help="the command's name, in upper or lower case")
+    # Without a default, an error would name the arguments among those that are required.
     parser.add_argument(
-        "arguments", metavar="ARGUMENT", nargs="*", help="its arguments, if it takes any"
+        "arguments",
+        metavar="ARGUMENT",
+        nargs="*",
+        default=[],
+        help="its arguments, if it takes any",
     )
 
 
@@ -323,7 +335,7 @@ def _web(options: Namespace) -> Exit:
 
 def _add_web_options(parser: ArgumentParser) -> None:
     actions = parser.add_mutually_exclusive_group()
-    actions.add_argument("--open", action="store_true", help="start the browser too")
+    actions.add_argument("--open", action="store_true", help="also open it in a browser")
     actions.add_argument("--close", action="store_true", help="close the page again")
     actions.add_argument("--revoke", action="store_true", help="end every browser's session")
     parser.add_argument("--json", action="store_true", help="print the daemon's reply as JSON")
@@ -349,7 +361,7 @@ def _completion(options: Namespace) -> Exit:
 
 
 def _add_completion_options(parser: ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell it is for")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the name of the shell")
 
 
 def _doctor(options: Namespace) -> Exit:
@@ -367,14 +379,14 @@ def _add_doctor_options(parser: ArgumentParser) -> None:
         "--try",
         dest="tries",
         action="store_true",
-        help="run each program with --version where it would revive, and notify you once",
+        help="run each program with --version where it would run, and send one notification",
     )
     parser.add_argument(
         "--report",
         action="store_true",
-        help="print versions and what holds on this system, with nothing private in it",
+        help="print versions and facts about this system, without anything private",
     )
-    parser.add_argument("--json", action="store_true", help="print an object, with each row")
+    parser.add_argument("--json", action="store_true", help="print a JSON object, with each row")
 
 
 def _start(options: Namespace) -> Exit:
@@ -392,7 +404,7 @@ def _outcome(options: Namespace) -> Report:
 
 def _add_start_options(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--foreground", action="store_true", help="stay in the foreground, and log there"
+        "--foreground", action="store_true", help="stay in the foreground, and log to the terminal"
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration file")
     parser.add_argument("--state", metavar="DIR", help="the state directory")
@@ -400,7 +412,7 @@ def _add_start_options(parser: ArgumentParser) -> None:
 
 
 def _add_outcome_option(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print an object, pid and socket")
+    parser.add_argument("--json", action="store_true", help="print a JSON object: pid and socket")
 
 
 def _stop(options: Namespace) -> Exit:
@@ -446,11 +458,11 @@ def _add_config_options(parser: ArgumentParser) -> None:
                 "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
             )
             added.add_argument(
-                "--json", action="store_true", help="print an object, with mistakes and warnings"
+                "--json", action="store_true", help="print a JSON object: mistakes and warnings"
             )
         elif action == "show":
             added.add_argument(
-                "--json", action="store_true", help="print an object, key to value and source"
+                "--json", action="store_true", help="print a JSON object: key to value and source"
             )
 
 
@@ -467,7 +479,7 @@ def _add_report_options(parser: ArgumentParser) -> None:
         "--since",
         metavar="HH:MM",
         type=time_of_day,
-        help="the time of day to begin with, the last one (default: 12 hours ago)",
+        help="start at the last such time of day (default: 12 hours ago)",
     )
     parser.add_argument("--html", metavar="FILE", help="write a page with a picture of the night")
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
@@ -501,8 +513,10 @@ COMMANDS = {
     "pause": CliCommand(_pause, "pause the daemon", _add_pause_options),
     "resume": CliCommand(_resume, "end the daemon's pause"),
     "reload": CliCommand(_reload, "make the daemon read its configuration again"),
-    "config": CliCommand(_config, "write, show, check and edit the settings", _add_config_options),
-    "notify": CliCommand(_notify, "deliver and try notifications", _add_notify_options),
+    "config": CliCommand(
+        _config, "write, show, check and edit the configuration", _add_config_options
+    ),
+    "notify": CliCommand(_notify, "post an event, or test notifications", _add_notify_options),
     "commands": CliCommand(_commands, "list the daemon's commands", _add_commands_options),
     "send": CliCommand(_send, "send any command, and print the reply", _add_send_options),
     "web": CliCommand(_web, "open the daemon's page, and print its address", _add_web_options),

@@ -38,18 +38,17 @@ def add_options(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     posting = add_command(actions, "post", "post the event on standard input to a service")
     posting.add_argument(
-        "--as", dest="kind", choices=KINDS, required=True, help="what the service understands"
+        "--as", dest="kind", choices=KINDS, required=True, help="the kind of service"
     )
     posting.add_argument(
         "--header-file",
         metavar="FILE",
-        help="a file of mode 0600 with headers to send, a line `Name: value` each",
+        help="a file of mode 0600 with headers to send, one `Name: value` a line",
     )
     posting.add_argument(
-        "url", metavar="URL", nargs="?", help=f"where to post (default: ${URL_VARIABLE})"
+        "url", metavar="URL", nargs="?", help=f"the address to post to (default: ${URL_VARIABLE})"
     )
-    summary = "run the command of [notify] once, with an event made up for it"
-    trying = add_command(actions, "test", summary)
+    trying = add_command(actions, "test", "run the command of [notify] once, with a sample event")
     trying.add_argument("--config", metavar="FILE", help="the configuration file")
 
 
@@ -65,7 +64,10 @@ def post_event(kind: str, url: str | None, header_file: str | None) -> Exit:
     from palingenesis.cli.notify_post import PostError, check_url, post
 
     try:
-        address = check_url(url or os.environ.get(URL_VARIABLE, ""))
+        url = url or os.environ.get(URL_VARIABLE)
+        if not url:
+            raise ValueError(f"no URL is given; name it, or set ${URL_VARIABLE}")
+        address = check_url(url)
         headers = _headers(header_file)
         event = _event(sys.stdin.buffer.read(INPUT_LIMIT + 1))
     except ValueError as error:
@@ -105,7 +107,7 @@ def try_command(config: str | None) -> Exit:
 
 def send_once(command: Sequence[str], inherited: Mapping[str, str]) -> tuple[str, Outcome]:
     """
-    Run the command of ``[notify]`` with an event made up for it.
+    Run the command of ``[notify]`` with a sample event.
 
     :param inherited: the daemon's environment.
     :returns: the text for people, and how the command ended.
@@ -114,14 +116,14 @@ def send_once(command: Sequence[str], inherited: Mapping[str, str]) -> tuple[str
     from palingenesis.monitor import child
     from palingenesis.monitor.notify import LIMIT, SUMMARY_VARIABLE, summary_of
 
-    event = _made_up()
+    event = _sample()
     summary = summary_of(event, event[Key.DIRECTORY])
     environment = child.child_environment(inherited, {SUMMARY_VARIABLE: summary})
     line = json.dumps(event).encode() + b"\n"
     return summary, attempt(command, environment, LIMIT, event=line)
 
 
-def _made_up() -> dict[str, Any]:
+def _sample() -> dict[str, Any]:
     return {
         Key.AT: time.time(),
         Key.EVENT: Event.NEEDS_YOU,

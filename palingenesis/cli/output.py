@@ -44,7 +44,7 @@ def output(client: ControlClient, session: str) -> Exit:
     if len(found) != 1:
         shown = printable(session)
         complain(
-            f"{shown}: several sessions begin so: {', '.join(sorted(found)[:5])}"
+            f"{shown}: more than one session begins so: {', '.join(sorted(found)[:5])}"
             if found
             else f"{shown}: no revival of such a session has left output in {directory}"
         )
@@ -71,7 +71,7 @@ def _files(directory: str, beginning: str) -> dict[str, str]:
     try:
         names = os.listdir(directory)
     except OSError as error:
-        raise PathError(directory, f"there is no output: {in_short(error)}") from None
+        raise PathError(directory, f"no revival has left output: {in_short(error)}") from None
     found = [(int(name[1]), name[2], name[0]) for each in names if (name := _NAME.fullmatch(each))]
     return {
         session: os.path.join(directory, name)

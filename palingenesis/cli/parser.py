@@ -150,5 +150,5 @@ def _add_common_options(
         metavar="SECONDS",
         type=seconds,
         default=timeout,
-        help=f"seconds to wait in all (default: {DEFAULT_TIMEOUT:g}; start 30, stop 10)",
+        help=f"seconds to wait in total (default: {DEFAULT_TIMEOUT:g}; start 30, stop 10)",
     )

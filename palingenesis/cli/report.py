@@ -22,7 +22,7 @@ from palingenesis.monitor.world import World
 from palingenesis.paths import config_file, state_directory
 from palingenesis.text import MESSAGE_LIMIT, clock, in_short, printable
 from palingenesis.web.night import description, rows, svg
-from palingenesis.words import Key
+from palingenesis.words import Event, Key, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 #: type are for, if it has any.
 PARTS = (
     (
-        "needs_you",
+        Key.NEEDS_YOU,
         "needs you",
         "If a session's window is still open, continue there. If not, type its line.",
     ),
-    ("failed", "failed", "Type a session's line to see what its revival printed."),
+    (Event.FAILED, "failed", "Type a session's line to see what its revival printed."),
     ("went_on", "went on", ""),
-    ("waiting", "waits", ""),
+    (State.WAITING, "waits", ""),
     ("forecast", "tonight", ""),
 )
 
@@ -142,16 +142,16 @@ def _who(fact: Mapping[str, Any]) -> str:
 def _what(key: str, fact: Mapping[str, Any], now: float) -> str:
     """Return what a list of the report says of one session at a time."""
     match key:
-        case "needs_you":
+        case Key.NEEDS_YOU:
             who = printable(fact[Key.WHO] or "", MESSAGE_LIMIT)
             there = f"; continue it there: {who}" if who else ""
             return f"{fact[Key.REASON]} (since {clock(fact[Key.AT], now)}){there}"
-        case "failed":
+        case Event.FAILED:
             return f"revival {fact[Key.ATTEMPT]} at {clock(fact[Key.AT], now)}: {fact['cause']}"
         case "went_on":
             until = "and may still work" if fact["running"] else "in all"
             return f"from {clock(fact[Key.AT], now)}, {in_words(int(fact[Key.SECONDS]))} {until}"
-        case "waiting":
+        case State.WAITING:
             until = f", until {clock(fact[Key.DUE], now)}" if fact[Key.DUE] is not None else ""
             return f"{fact[Key.KIND]}{until}"
     if fact["comes_back"]:

@@ -292,7 +292,7 @@ def _cells(session: dict[str, Any], now: float, id_width: int) -> tuple[str, ...
 
 
 def _id(session: dict[str, Any], id_width: int) -> str:
-    # Characters, since that many tell the daemon which it is; and no more than fit.
+    # Characters, since the daemon knows the session by that many; and no more than fit.
     return cut(_text(session, Key.ID)[:id_width], ID_WIDTH)
 
 

@@ -35,7 +35,7 @@ class ControlClient:
     A client of a daemon's control socket.
 
     It holds no connection: each call makes one, so a client can be kept, shared between
-    threads, and used again after the daemon restarted. Each call raises a
+    threads, and used again after the daemon restarted. A call that fails raises a
     `palingenesis.client.errors.ClientError`.
 
     :param path: the socket; if None, the one that the daemon would use.

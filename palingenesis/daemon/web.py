@@ -1,4 +1,4 @@
-"""The daemon's web door: nothing of it is imported before it is asked for."""
+"""The daemon's service over HTTP: nothing of it is imported before it is asked for."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ class WebDoor(Service):
 
 class MonitorFacts:
     """
-    The sessions and the log, as the web door shows them.
+    The sessions and the log, as HTTP serves them.
 
     :param monitor: whose they are.
     """

@@ -178,7 +178,7 @@ def _has_a_rival(case: Case) -> bool:
     """
     Return whether a command would be the rival of what has the session, or a message of another.
 
-    What cannot be told of an earlier message counts as if it still waited.
+    An earlier message counts as waiting unless it is known to be gone.
     """
     if not case.session.is_open:
         return False
@@ -250,7 +250,7 @@ OVERRIDDEN = frozenset(
 ASKED_GATE = tuple(each for each in GATE if each[0] not in OVERRIDDEN)
 #: The reasons that hold a session which goes on by itself, sooner or later.
 PASSING = frozenset({None, Reason.NOT_DUE, Reason.HOURS, Reason.AT_ONCE, Reason.HOURLY_LIMIT})
-#: The reasons that a look at processes, directories and programs tells: they hold a session when
+#: The reasons that a look at processes, directories and programs shows: they hold a session when
 #: it is due, and can be known before.
 _LOOKED_FOR = frozenset(
     {Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN, Reason.DIRECTORY, Reason.NO_BINARY}

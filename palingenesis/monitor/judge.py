@@ -186,7 +186,7 @@ class Judge:
         session.settled = case.is_settled and not case.running
 
     def _look(self, case: Case, owners: Owners) -> bool:
-        """Note what a look at the processes tells of a session; return whether it is asking."""
+        """Note what a look at the processes shows of a session; return whether it is asking."""
         session = case.session
         wanted = self._waits_for_owner(case) or owner_matters(case)
         # What grew after it was read is not what the look was for.

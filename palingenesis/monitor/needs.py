@@ -70,7 +70,7 @@ def _has_taken_nothing(case: Case) -> bool:
 
 
 def _lacks_permission(case: Case) -> bool:
-    """Return whether a session waits for a permission, or stopped for want of one."""
+    """Return whether a session waits for a permission, or stopped because it had none."""
     verdict = case.session.verdict
     # Only the process knows what it waits for in the middle of a turn.
     return verdict.permission or (verdict.kind is None and case.session.wants_permission)

@@ -416,7 +416,7 @@ class Owners(ABC):
         """
         Return whether a message waits in the agent's own queue for a session.
 
-        None if that cannot be told, as of an agent without a queue.
+        None if that is unknown, and for an agent without a queue.
         """
         return None
 

@@ -83,10 +83,7 @@ class Process:
     @property
     def began(self) -> str:
         """Its start time and the boot it counts from: no other process of this pid has both."""
-        if sys.platform != "linux":
-            return self.start or ""
-        boot = machine.table("/proc/sys/kernel/random/boot_id") or ""
-        return f"{self.start}@{boot[:8]}"
+        return f"{self.start}@{_boot()}" if sys.platform == "linux" else self.start or ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -464,6 +461,15 @@ def _by_ps(pid: int) -> Process | None:
         if not state.startswith("Z"):
             return Process(pid, " ".join(start), leads="s" in state and int(group) == pid)
     return None
+
+
+def _boot() -> str:
+    try:
+        # The kernel refuses to read much of it at once.
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read(8)
+    except OSError:
+        return ""
 
 
 def _read(path: str) -> bytes:

@@ -303,7 +303,7 @@ def _words(entry: Entry) -> str:
 
 
 def _cause(failed: Entry) -> str:
-    """Return why an attempt failed, as far as its entry tells."""
+    """Return why an attempt failed, as far as its entry shows."""
     status = failed.exit
     if status is None:
         return failed.reason or "its exit status is unknown"

@@ -491,7 +491,7 @@ class Revivals:
         named = settings.revival_of(home, stop.directory)
         command = None if named is None else named.run_for(method or Method.COMMAND)
         revival = self._world.adopt(attempt, command)
-        # A prompt may have been typed: the records tell.
+        # A prompt may have been typed: the records show whether it was.
         gone = revival is None and (worked or method is not Method.TYPE_INTO)
         self.running[stop.agent, stop.session] = Running(
             attempt,

@@ -207,7 +207,7 @@ class Typist:
         place = place_of(environment)
         tmux = Tmux(place, self._environment)
         pane = tmux.look()
-        # After the look at the screen: what ended meanwhile is not there any more.
+        # After the look at the screen: what has ended meanwhile is gone.
         fields = process_stat(line.pid)
         if len(fields) < 6:
             raise Doubt("it has just ended")

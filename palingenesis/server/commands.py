@@ -331,13 +331,13 @@ class CommandTable:
 
     def reload(self) -> Deferred[None]:
         """
-        Run RELOAD for the daemon itself, as on SIGHUP, after those that are under way.
+        Run RELOAD for the daemon itself, after those that are under way.
 
         :returns: a Deferred of None. It fails with what the state raised, with a
             `CommandRefused` for example, or with ``TimeoutError`` if that takes longer than
             ``handler_timeout``. The outcome has been logged.
         """
-        call = Call(self, self._specs[Command.RELOAD.encode()], origin="SIGHUP")
+        call = Call(self, self._specs[Command.RELOAD.encode()], origin="the daemon itself")
         reply = self._run(call)
         done = reply.reply if isinstance(reply, Call) else succeed(reply)
         return done.addCallback(lambda _: call.failure)

@@ -31,8 +31,8 @@ class SignalService(Service):
     system sees a failure, and a second signal logs a traceback. SIGUSR1, by which twistd
     rotates a log file of its own, is ignored if it would end the process.
 
-    Outside the main thread it does nothing but to log a warning. Stopping the service puts the
-    handlers back that were there before.
+    Outside the main thread, it only logs a warning. Stopping the service puts the previous
+    handlers back.
 
     ::
 
@@ -135,12 +135,12 @@ class SignalService(Service):
         self._reactor.callFromThread(self._stop, signal.Signals(number).name)
 
     def _reload_now(self) -> None:
+        _log.info("Received SIGHUP: reloading")
         result = self._reload()
         if isinstance(result, Deferred):
             result.addErrback(
                 lambda failure: _log.warn(
-                    "Received SIGHUP, and the reload failed: {reason}",
-                    reason=printable(failure.getErrorMessage()),
+                    "The reload failed: {reason}", reason=printable(failure.getErrorMessage())
                 )
             )
 

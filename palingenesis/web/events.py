@@ -18,6 +18,7 @@ from palingenesis.server.commands import Call, CommandTable
 from palingenesis.server.log import get_logger
 from palingenesis.web.facts import Facts
 from palingenesis.wire import Command
+from palingenesis.words import Key
 
 #: Streams at once.
 STREAMS_LIMIT = 16
@@ -264,7 +265,7 @@ def _event(name: str, value: object) -> bytes:
 def _without_uptime(status: Any) -> Any:
     if not isinstance(status, dict):
         return status
-    return {key: value for key, value in status.items() if key != "uptime_secs"}
+    return {key: value for key, value in status.items() if key != Key.UPTIME_SECS}
 
 
 def _failed(failure: Any) -> None:

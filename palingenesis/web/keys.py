@@ -1,4 +1,4 @@
-"""What opens the door over TCP: the token, codes that are good once, and sessions."""
+"""What gives access over TCP: the token, codes that are good once, and sessions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SESSION_SECONDS = 12 * 3600.0
 #: Codes and sessions at once; one more ends the oldest.
 CODES_LIMIT = 16
 SESSIONS_LIMIT = 64
-#: Wrong keys in `WRONG_SECONDS` that are still told that they are wrong.
+#: Wrong keys in `WRONG_SECONDS` that get 401; further ones get 429.
 WRONG_LIMIT = 10
 WRONG_SECONDS = 60.0
 
@@ -36,7 +36,7 @@ _ADVICE = "remove it, and reload: a new one is made"
 
 class Keys:
     """
-    The secrets of one door, and how often somebody came with a wrong one.
+    The token, the codes and the sessions, and a count of wrong keys.
 
     Codes and sessions are kept as digests, and looked up by them, so that the time of a
     comparison says nothing about a secret.

@@ -12,6 +12,7 @@ from functools import partial
 from html import escape
 
 from palingenesis.text import MESSAGE_LIMIT, NAME_LIMIT, clock, printable
+from palingenesis.words import Event, Key, Kind, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,23 +21,23 @@ if TYPE_CHECKING:
 
 #: What each kind of segment is called.
 SEGMENTS = {
-    "working": "working",
-    "waiting": "stopped, and waiting",
-    "stopped": "stopped",
-    "reviving": "being revived",
-    "unknown": "not known",
+    State.WORKING: "working",
+    State.WAITING: "stopped, and waiting",
+    State.STOPPED: "stopped",
+    State.REVIVING: "being revived",
+    Kind.UNKNOWN: "not known",
 }
 #: The sign of each event, and what it is called.
 MARKS = {
-    "started": ("▸", "revival started"),
-    "worked": ("✓", "revival worked"),
-    "failed": ("✗", "revival failed"),
-    "needs-you": ("!", "needs you"),
-    "gave-up": ("■", "given up"),
-    "left": ("◇", "left by its user"),
-    "killed": ("†", "ended by the daemon"),
-    "ended": ("•", "revival ended"),
-    "continued": ("→", "goes on under another id"),
+    Event.STARTED: ("▸", "revival started"),
+    Event.WORKED: ("✓", "revival worked"),
+    Event.FAILED: ("✗", "revival failed"),
+    Event.NEEDS_YOU: ("!", "needs you"),
+    Event.GAVE_UP: ("■", "given up"),
+    Event.LEFT: ("◇", "left by its user"),
+    Event.KILLED: ("†", "ended by the daemon"),
+    Event.ENDED: ("•", "revival ended"),
+    Event.CONTINUED: ("→", "goes on under another id"),
 }
 #: Seconds that the picture looks ahead at most.
 AHEAD = 6 * 3600.0
@@ -54,11 +55,11 @@ _STEPS = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LINES = 6
 #: How each kind of segment looks: in words, and in SVG.
 _LOOKS = {
-    "working": ("solid", 'fill="currentColor" fill-opacity="0.75"'),
-    "waiting": ("hatched", 'fill="url(#night-hatched)" stroke="currentColor"'),
-    "stopped": ("outlined", 'fill="none" stroke="currentColor" stroke-width="2"'),
-    "reviving": ("half as high", 'fill="currentColor"'),
-    "unknown": ("thin line", 'fill="currentColor" fill-opacity="0.5"'),
+    State.WORKING: ("solid", 'fill="currentColor" fill-opacity="0.75"'),
+    State.WAITING: ("hatched", 'fill="url(#night-hatched)" stroke="currentColor"'),
+    State.STOPPED: ("outlined", 'fill="none" stroke="currentColor" stroke-width="2"'),
+    State.REVIVING: ("half as high", 'fill="currentColor"'),
+    Kind.UNKNOWN: ("thin line", 'fill="currentColor" fill-opacity="0.5"'),
 }
 _PATTERNS = (
     '<defs><pattern id="night-hatched" width="6" height="6" patternUnits="userSpaceOnUse" '
@@ -79,7 +80,7 @@ def svg(night: Mapping[str, Any], offset: int | None = None) -> str:
     span = _Span(night)
     height = len(lanes) * _LANE + _SCALE
     until = clock(night["now"], night["now"], offset)
-    title = f"The night from {told(night['since'])} to {until}"
+    title = f"The night from {told(night[Key.SINCE])} to {until}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="group" '
         'aria-labelledby="night-title night-desc" font-family="sans-serif" font-size="12">',
@@ -113,7 +114,7 @@ def rows(
     told = told or partial(_told, night["now"], None)
     for lane in night["lanes"]:
         facts = [(each["from"], _segment(each, told)) for each in lane["segments"]]
-        facts += [(each["at"], _mark(each)) for each in lane["marks"]]
+        facts += [(each[Key.AT], _mark(each)) for each in lane["marks"]]
         facts.sort(key=lambda fact: fact[0])
         for at, words in facts:
             yield name_of(lane), told(at), words
@@ -127,9 +128,9 @@ def _told(now: float, offset: int | None, at: float) -> str:
 
 def name_of(lane: Mapping[str, Any]) -> str:
     """Return how a lane's session is called: by its agent and the end of its directory."""
-    directory = lane.get("directory")
+    directory = lane.get(Key.DIRECTORY)
     where = directory.rstrip("/").rpartition("/")[2] if isinstance(directory, str) else ""
-    return printable(f"{lane['agent']} {where or lane['session'][:8]}", NAME_LIMIT)
+    return printable(f"{lane[Key.AGENT]} {where or lane[Key.SESSION][:8]}", NAME_LIMIT)
 
 
 class _Span:
@@ -138,7 +139,7 @@ class _Span:
     def __init__(self, night: Mapping[str, Any]) -> None:
         now = night["now"]
         planned = [lane["planned"] for lane in night["lanes"] if lane["planned"] is not None]
-        self.start: float = night["since"]
+        self.start: float = night[Key.SINCE]
         self.now: float = now
         #: What is planned later is shown here.
         self.last: float = min(max([now, *planned]), now + AHEAD)
@@ -160,8 +161,8 @@ def _lane(
 ) -> Iterator[str]:
     facts = "; ".join(f"{at} {words}" for _, at, words in rows({"lanes": [lane]}, told))
     label = f"{name_of(lane)}: {facts or 'nothing'}"
-    directory = lane.get("directory")
-    full = f"{lane['agent']} {directory or ''} {lane['session']}"
+    directory = lane.get(Key.DIRECTORY)
+    full = f"{lane[Key.AGENT]} {directory or ''} {lane[Key.SESSION]}"
     yield f'<g role="img" tabindex="0" aria-label="{escape(printable(label, 4000))}">'
     yield (
         f'<text x="0" y="{top + 13}" fill="currentColor">{escape(name_of(lane))}'
@@ -169,8 +170,8 @@ def _lane(
     )
     bar = f'y="{top + _LABEL}" height="{_BAR}"'
     places = {
-        "unknown": f'y="{top + _LABEL + _BAR // 2}" height="1"',
-        "reviving": f'y="{top + _LABEL + _BAR // 2}" height="{_BAR // 2}"',
+        Kind.UNKNOWN: f'y="{top + _LABEL + _BAR // 2}" height="1"',
+        State.REVIVING: f'y="{top + _LABEL + _BAR // 2}" height="{_BAR // 2}"',
     }
     for each in lane["segments"]:
         start, end = span.percent(each["from"]), span.percent(each["to"])
@@ -191,8 +192,8 @@ def _lane(
         )
     for each, shift in _side_by_side(lane["marks"], span):
         yield (
-            f'<text x="{span.place(each["at"])}" dx="{shift}" y="{top + _LABEL + _BAR + 13}" '
-            f'text-anchor="middle" fill="currentColor">{MARKS[each["event"]][0]}'
+            f'<text x="{span.place(each[Key.AT])}" dx="{shift}" y="{top + _LABEL + _BAR + 13}" '
+            f'text-anchor="middle" fill="currentColor">{MARKS[each[Key.EVENT]][0]}'
             f"<title>{escape(_at(each, told))}</title></text>"
         )
     yield "</g>"
@@ -204,13 +205,13 @@ def _side_by_side(
     """Yield each mark, and by how many pixels it is moved, so that none is hidden."""
     groups: list[list[Mapping[str, Any]]] = []
     for each in marks:
-        close = groups and span.percent(each["at"]) - span.percent(groups[-1][0]["at"]) < _CLOSE
+        close = groups and span.percent(each[Key.AT]) - span.percent(groups[-1][0][Key.AT]) < _CLOSE
         if close:
             groups[-1].append(each)
         else:
             groups.append([each])
     for group in groups:
-        start = span.percent(group[0]["at"])
+        start = span.percent(group[0][Key.AT])
         first = _MARK // 2 if start < _CLOSE / 2 else 0
         # What lies ahead of now has not happened.
         if start + len(group) * _CLOSE > span.percent(span.now):
@@ -252,7 +253,7 @@ def description(night: Mapping[str, Any], offset: int | None = None) -> str:
         looks.append("triangle: planned revival")
     if any(not lane["segments"] or lane["segments"][-1]["to"] < now for lane in lanes):
         looks.append("blank: over")
-    events = {each["event"] for lane in lanes for each in lane["marks"]}
+    events = {each[Key.EVENT] for lane in lanes for each in lane["marks"]}
     signs = [f"{sign} {words}" for event, (sign, words) in MARKS.items() if event in events]
     which = "the 1 session" if len(lanes) == 1 else f"each of the {len(lanes)} sessions"
     told = [
@@ -272,8 +273,8 @@ def _segment(segment: Mapping[str, Any], told: Callable[[float], str]) -> str:
 
 def _mark(mark: Mapping[str, Any]) -> str:
     # The rest has the attempt and the reason.
-    return MARKS[mark["event"]][1] + str(mark["words"]).removeprefix(mark["event"])
+    return MARKS[mark[Key.EVENT]][1] + str(mark["words"]).removeprefix(mark[Key.EVENT])
 
 
 def _at(mark: Mapping[str, Any], told: Callable[[float], str]) -> str:
-    return f"{told(mark['at'])} {_mark(mark)}"
+    return f"{told(mark[Key.AT])} {_mark(mark)}"

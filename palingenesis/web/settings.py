@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 class HTTPSettings(NamedTuple):
     """
-    The settings of the web door.
+    The settings of ``[http]``.
 
     :ivar listen: where to listen; nowhere if empty.
     :ivar mode: permission bits of a Unix socket.

@@ -1,4 +1,4 @@
-"""Where the web door listens, and how many it lets in."""
+"""Where HTTP is served, and how many connections there may be."""
 
 from __future__ import annotations
 
@@ -221,8 +221,7 @@ class WebService(Service):
     """
     Listens in several places for one resource.
 
-    A place that cannot be had is logged in one line; the others are served, and the daemon runs
-    on.
+    A place that cannot be listened at is logged in one line. The others are served.
 
     :param reactor: what to run on.
     :param resource: what is served.

@@ -1,4 +1,4 @@
-"""A running daemon checks its socket's file, and binds it anew where it has vanished."""
+"""A running daemon checks its socket's file, and binds it anew if it has vanished."""
 
 from __future__ import annotations
 

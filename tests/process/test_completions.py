@@ -28,7 +28,7 @@ MANUAL = os.path.join(ROOT, "man", "palingenesis.1")
 
 
 def needs(program: str) -> Any:
-    """Skip a test where a program is not installed."""
+    """Skip a test if a program is not installed."""
 
     def mark(test: Any) -> Any:
         if shutil.which(program) is None:

@@ -197,7 +197,7 @@ class ClientTests(ContractTestCase):
 
 
 class ClientWithoutLaneTests(WithoutLane, ClientTests):
-    """The same clients, where there is no fast lane."""
+    """The same clients, without the fast path."""
 
 
 class DescriptorTests(ContractTestCase):
@@ -380,7 +380,7 @@ class HandlerTests(ContractTestCase):
         log = daemon.wait_for_log("reload_config is done", 5)
         steps = re.findall("reload_config (begins|is done)", log)
         self.assertEqual(steps, ["begins", "is done"] * 5)
-        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+        daemon.wait_for_log("RELOAD by the daemon itself: OK")
 
     def test_a_handler_that_exits_ends_nothing(self):
         daemon = self.application(flush=("exit", 3), pause=("exit", 3))
@@ -432,4 +432,4 @@ class HandlerTests(ContractTestCase):
 
 
 class HandlerWithoutLaneTests(WithoutLane, HandlerTests):
-    """The same handlers, where there is no fast lane."""
+    """The same handlers, without the fast path."""

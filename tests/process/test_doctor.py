@@ -93,7 +93,7 @@ class DoctorTests(DoctorTestCase):
         self.assertIn("no reply from the daemon", found["verdict"])
         self.assertNotIn("doctor", found["verdict"])
 
-    def test_no_daemon(self) -> None:
+    def test_a_missing_socket_is_named_in_two_rows(self) -> None:
         found = self.examine(Exit.NOT_RUNNING)
         self.assertEqual(found["socket"], "no such file or directory")
         self.assertEqual(found["answer"], "none: there is no socket")
@@ -108,7 +108,7 @@ class DoctorTests(DoctorTestCase):
         last = {"label": "verdict", "value": told["verdict"], "level": "bad"}
         self.assertEqual(told["rows"][-1], last)
 
-    def test_no_directory(self) -> None:
+    def test_a_missing_directory_of_the_socket_is_named(self) -> None:
         found = self.examine(Exit.NOT_RUNNING, "--socket", self.place.path("none", "p.sock"))
         self.assertIn("no such file or directory", found["directory"])
 
@@ -117,7 +117,7 @@ class DoctorTests(DoctorTestCase):
         found = self.examine(Exit.NOT_RUNNING, "--socket", path)
         self.assertIn("is not a directory", found["directory"])
 
-    def test_a_stale_socket(self) -> None:
+    def test_a_stale_socket_is_named(self) -> None:
         leave_stale(self.path)
         found = self.examine(Exit.NOT_RUNNING)
         self.assertTrue(found["socket"].startswith("s"), found)

@@ -101,7 +101,7 @@ class ApplicationTests(ExampleTestCase):
         self.assertIn(b" 204 ", request("POST /control/api/v1/commands/FLUSH"))
         self.assertIn(b"\njobs_waiting 0\n", request("GET /control/metrics"))
 
-    def test_a_plain_reactor(self) -> None:
+    def test_a_plain_reactor_serves(self) -> None:
         process = self.program("plain_reactor.py", "plain.sock")
         self.assertEqual(self.send("plain.sock", b"PAUSE\n"), b"OK\n")
         self.assertEqual(process.stop(), 0)
@@ -112,7 +112,7 @@ class ApplicationTests(ExampleTestCase):
         self.assertEqual(self.send("asyncio.sock", b"WORK\n"), b'"worked"\n')
         self.assertEqual(process.stop(), 0)
 
-    def test_an_own_plugin(self) -> None:
+    def test_an_own_plugin_serves(self) -> None:
         plugin = self.place.path("own_plugin")
         shutil.copytree(EXAMPLES / "own_plugin", plugin)
         command = [*twistd_command(), "--pidfile=", "-n", "jobs", "--socket", "jobs.sock"]
@@ -125,7 +125,7 @@ class AskingTests(ExampleTestCase):
         super().setUp()
         self.application("own_commands.py", "jobs.sock")
 
-    def test_from_a_script(self) -> None:
+    def test_a_script_asks_a_daemon(self) -> None:
         told = self.run_program(sys.executable, str(EXAMPLES / "ask_from_script.py"), "jobs.sock")
         self.assertIn("monitoring {'jobs': 4}", told)
         self.assertIn("FLUSH QUEUE: drop what waits in a queue", told)
@@ -134,6 +134,6 @@ class AskingTests(ExampleTestCase):
         told = self.run_program(sys.executable, str(EXAMPLES / "ask_from_twisted.py"), "jobs.sock")
         self.assertEqual(told, "monitoring\n4\n")
 
-    def test_by_the_command(self) -> None:
+    def test_the_command_asks_an_application(self) -> None:
         told = self.run_program(*COMMAND, "--socket", "jobs.sock", "send", "FLUSH", "print")
         self.assertEqual(told, '{"dropped": 1}\n')

@@ -74,7 +74,7 @@ class SignalTests(ProcessTestCase):
         # As early as the command has become twistd, which knows nothing of the plugin yet.
         wait_until(lambda: "-n" in arguments_of(daemon.pid), "twistd runs")
         daemon.send(signal.SIGHUP)
-        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+        daemon.wait_for_log("RELOAD by the daemon itself: OK")
         self.assert_serves()
 
     @needs_linux("the mask is read from /proc")
@@ -85,7 +85,7 @@ class SignalTests(ProcessTestCase):
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         )
         daemon.send(signal.SIGHUP)
-        daemon.wait_for_log("RELOAD by SIGHUP: OK")
+        daemon.wait_for_log("RELOAD by the daemon itself: OK")
         self.assertIn("SigBlk:\t0000000000000000", Path(f"/proc/{daemon.pid}/status").read_text())
 
 

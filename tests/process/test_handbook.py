@@ -288,11 +288,11 @@ class InstallationTests(PageTestCase):
         }
         self.assertEqual(left, {".local/bin/other", "run/palingenesis.sock.lock"})
 
-    def test_pipx_installs_it(self) -> None:
+    def test_pipx_installs_the_package(self) -> None:
         self.need("pipx")
         self.follow("With pipx")
 
-    def test_uv_installs_it(self) -> None:
+    def test_uv_installs_the_package(self) -> None:
         self.need("uv")
         self.follow("With uv")
 

@@ -26,7 +26,7 @@ class BackgroundTests(ProcessTestCase):
         self.ask(b"PAUSE\n")
         wait_until(lambda: "PAUSE by" in path.read_text(), f"a line in {path}")
 
-    def test_sigusr1_rotates_it(self) -> None:
+    def test_sigusr1_rotates_the_log_file(self) -> None:
         self.assert_logs_to(self.log)
         os.kill(read_pid(self.place.pidfile), signal.SIGUSR1)
         kept = self.log.with_name("twistd.log.1")
@@ -68,7 +68,7 @@ class ForegroundTests(ProcessTestCase):
         wait_until(lambda: "PAUSE by" in log.read_text(), "a line")
         self.assertNotIn(b"\0", log.read_bytes())
 
-    def test_sigusr1_ends_nobody(self) -> None:
+    def test_sigusr1_does_not_end_a_daemon_in_the_foreground(self) -> None:
         daemon: Process = self.place.daemon()
         daemon.send(signal.SIGUSR1)
         daemon.wait_for_log("Received SIGUSR1")

@@ -217,15 +217,15 @@ class ActionTests(CommandTestCase):
 
 
 class FailureTests(CommandTestCase):
-    def test_no_socket(self) -> None:
+    def test_a_missing_socket_is_an_error(self) -> None:
         said = self.assert_fails(Exit.NOT_RUNNING, "status")
         self.assertIn(f"no daemon is running at {self.path}: there is no socket; start it", said)
 
-    def test_a_stale_socket(self) -> None:
+    def test_a_stale_socket_is_an_error(self) -> None:
         leave_stale(self.path)
         self.assertIn("its socket is stale", self.assert_fails(Exit.NOT_RUNNING, "pause"))
 
-    def test_no_directory(self) -> None:
+    def test_a_missing_directory_is_an_error(self) -> None:
         path = self.place.path("none", "p.sock")
         said = self.assert_fails(Exit.NOT_RUNNING, "--socket", path, "resume")
         self.assertIn(f"the directory {self.place.path('none')} does not exist", said)
@@ -246,7 +246,7 @@ class FailureTests(CommandTestCase):
         self.assertRegex(said, r"\Apalingenesis: [^\n]+\n\Z")
         self.assertIn("permission denied: it belongs to root (mode 0600)", said)
 
-    def test_each_treatment(self) -> None:
+    def test_each_treatment_of_a_client_is_an_error(self) -> None:
         for name, (treat, command, kind) in TREATMENTS.items():
             timeout = "0.3" if kind.__name__ == "TimedOut" else str(PATIENCE)
             status = Exit.ERROR_REPLY if kind.__name__ == "ErrorReply" else Exit.NO_ANSWER

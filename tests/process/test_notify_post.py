@@ -208,6 +208,10 @@ class SecretTests(PostTestCase):
             self.assert_failed(done, 2, "the URL")
             self.assertNotIn("s3cret", done.stderr)
 
+    def test_a_missing_url_is_asked_for_by_its_two_places(self) -> None:
+        done = self.post("ntfy")
+        self.assert_failed(done, 2, "no URL is given; name it, or set $PALINGENESIS_NOTIFY_URL")
+
     def test_an_ordinary_url_is_taken_as_it_is(self) -> None:
         for url in ("https://ntfy.sh/topic", "http://[::1]:8080/x?y=1"):
             self.assertEqual(check_url(url), url)
@@ -258,7 +262,7 @@ class TriesTests(PostTestCase):
         self.assertIn("HTTP status 403", self.try_to_post(service.url) or "")
         self.assertEqual(len(service.got), 1)
 
-    def test_nobody_listens(self) -> None:
+    def test_a_service_that_does_not_listen_is_tried_again(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = unused.getsockname()[1]
         told = self.try_to_post(f"http://127.0.0.1:{port}/") or ""

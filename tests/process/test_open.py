@@ -42,7 +42,7 @@ class OpenTests(AgentTestCase, CommandTestCase):
         self.assertEqual(self.taken("s"), ["continue"])
         self.assertEqual(self.story(), ["stopped", "intent", "started", "worked", "ended"])
 
-    def test_another_limit(self) -> None:
+    def test_an_open_program_that_stops_again_is_handed_another_message(self) -> None:
         self.monitor(queue=True)
         self.open("s", "limit:1", "again:1", "finish")
         self.wait_for_event("ended")
@@ -89,7 +89,7 @@ class OpenTests(AgentTestCase, CommandTestCase):
         self.assertEqual(self.taken("s"), ["continue"])
         self.assertEqual(self.session("s")["state"], "reviving")
 
-    def test_paused_just_before(self) -> None:
+    def test_a_pause_just_before_the_reset_hands_over_nothing(self) -> None:
         self.monitor(queue=True)
         self.open("s", "limit:2", "finish")
         due = self.wait_for_session("s", state="waiting", held="not-due")["due"]

@@ -1,4 +1,4 @@
-"""Real clients that are turned away, and more of them at once than a backlog of old took."""
+"""Real clients that are rejected, and more of them at once than a small backlog holds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOO_MANY = b"ERR: Too many connections\n"
 
 
 class LateWriterTests(ProcessTestCase):
-    """A client that writes only after it was turned away reads why, and gets no broken pipe."""
+    """A client that writes only after it was rejected reads why, and gets no broken pipe."""
 
     def serve(self, limits: dict[str, float] | None = None, **behaviour: Any) -> Process:
         return self.place.application(limits, **behaviour)

@@ -142,7 +142,7 @@ class ArgumentTests(SynchronousTestCase):
             ["a", "--id=7", "say {id} {directory}", "/home/{prompt}/x"],
         )
 
-    def test_other_braces_stay(self) -> None:
+    def test_braces_that_are_no_placeholder_stay(self) -> None:
         command = Command(["a", "{}", "{other}", '{"id": {id}}'])
         self.assertEqual(
             arguments_for(command, Identity("7", "/")), ["a", "{}", "{other}", '{"id": 7}']
@@ -254,7 +254,7 @@ class NotStartedTests(ReviveCase):
         os.chmod(path, mode)
         return path
 
-    def test_a_missing_program(self) -> None:
+    def test_a_missing_program_is_not_started(self) -> None:
         self.assertIn("no such program", self.refused(Command(["no-such-agent"])))
 
     def test_a_program_that_is_not_executable(self) -> None:
@@ -413,7 +413,7 @@ class DirectoryTests(ReviveCase):
     def test_a_directory_that_is_gone_is_unfit(self) -> None:
         self.assertIn("No such file", self.refused(f"{self.directory}/gone"))
 
-    def test_a_file(self) -> None:
+    def test_a_file_is_no_directory_to_start_in(self) -> None:
         path = os.path.join(self.directory, "file")
         with open(path, "w"):
             self.assertIn("not a directory", self.refused(path))
@@ -441,7 +441,7 @@ class DirectoryTests(ReviveCase):
         told = as_user(NOBODY, lambda: self.refused(self.directory))
         self.assertIn("cannot be entered (mode 0600)", told)
 
-    def test_a_relative_one(self) -> None:
+    def test_a_relative_directory_is_not_started_in(self) -> None:
         self.assertIn("not an absolute path", self.refused("."))
 
     def test_a_directory_with_a_nul_is_unfit(self) -> None:

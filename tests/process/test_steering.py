@@ -117,7 +117,7 @@ class RefusedTests(CommandTestCase):
             self.assert_fails(Exit.NOT_RUNNING, *command)
 
     def test_output_is_read_without_a_daemon_and_never_through_a_link(self) -> None:
-        self.assertIn("no output", self.assert_fails(Exit.USAGE, "output", "abcd"))
+        self.assertIn("no revival has left output", self.assert_fails(Exit.USAGE, "output", "abcd"))
         directory = os.path.join(self.place.state, "output")
         os.makedirs(directory)
         self.assertIn("no revival", self.assert_fails(Exit.USAGE, "output", "abcd"))

@@ -260,20 +260,20 @@ class MistakeTests(TrialTestCase):
         self.assertEqual(done.returncode, Exit.DONE)
         return done.stderr.decode().splitlines()
 
-    def test_a_placeholder(self) -> None:
+    def test_an_unknown_placeholder_is_a_mistake(self) -> None:
         self.configure('[revive.claude]\ncommand = ["claude", "{id}", "{promt}"]\n')
         said = self.assert_fails(Exit.USAGE, "config", "check")
         self.assertIn("unknown placeholder {promt}", said)
         self.assertIn("{promt}", self.doctor(Exit.NOT_RUNNING)["config"][0])
 
-    def test_a_program(self) -> None:
+    def test_a_missing_program_is_a_mistake(self) -> None:
         self.configure(self.revive("/none/claude"))
         (said,) = self.warnings()
         self.assertIn("revive.claude.command: /none/claude: no such program", said)
         found = self.doctor(Exit.NOT_RUNNING)
         self.assertIn("/none/claude: no such program", found["lacks"][0])
 
-    def test_an_unreadable_home(self) -> None:
+    def test_an_unreadable_home_is_a_mistake(self) -> None:
         os.chmod(self.place.path(".claude"), 0o000)
         self.configure(self.revive(self.program("#!/bin/sh\n")))
         found = self.doctor(Exit.NOT_RUNNING, preexec_fn=obey_modes)
@@ -316,7 +316,7 @@ class MistakeTests(TrialTestCase):
         self.assertIn("[revive.work] names no command, so it is only monitored", said)
         self.assertIn(said.partition("warning: ")[2], self.doctor(Exit.NOT_RUNNING)["warning"])
 
-    def test_a_notify_command(self) -> None:
+    def test_a_notify_command_that_fails_is_a_mistake(self) -> None:
         self.configure(
             self.revive(self.program("#!/bin/sh\n")) + '[notify]\ncommand = ["no-such-notifier"]\n'
         )

@@ -42,7 +42,7 @@ class TypeTests(ProcessTestCase):
             and 'cannot subclass "Resource"' not in line
         ]
 
-    def test_the_examples_pass(self) -> None:
+    def test_the_examples_pass_mypy(self) -> None:
         examples = sorted(EXAMPLES.rglob("*.py"))
         self.assertIn(EXAMPLES / "own_commands.py", examples)
         self.assertEqual(self.check(*examples), [])

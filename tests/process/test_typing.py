@@ -355,7 +355,7 @@ class KeysTests(TypingTestCase):
             json.dump({**value, "kind": "bg"}, file)
         self.assert_no_key("in the background")
 
-    def test_vims_keys(self) -> None:
+    def test_keys_of_vim_are_a_doubt(self) -> None:
         path = os.path.join(self.stage.home, "settings.json")
         with open(path, "w", encoding="ascii") as file:
             json.dump({"editorMode": "vim"}, file)

@@ -40,7 +40,7 @@ class UnitTestCase(ProcessTestCase):
 
 
 class SoundnessTests(UnitTestCase):
-    def test_systemd_accepts_them(self) -> None:
+    def test_systemd_accepts_the_units(self) -> None:
         if shutil.which("systemd-analyze") is None:
             self.skipTest("systemd-analyze is not installed")
         binary = Path(self.place.path(".local/bin/palingenesis"))

@@ -321,7 +321,7 @@ class CommandTests(DaemonWebTestCase):
         self.said("web")
         self.assertEqual(self.said("web", "--revoke"), "ended 0 sessions\n")
 
-    def test_json(self) -> None:
+    def test_json_has_the_address_of_the_page(self) -> None:
         self.start()
         self.assertEqual(set(json.loads(self.said("web", "--json"))), {"address", "url"})
         self.assertEqual(json.loads(self.said("web", "--close", "--json"))["listening"], [])

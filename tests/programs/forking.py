@@ -1,7 +1,7 @@
 """
 An application whose commands leave children behind, of every sort; each answers with a pid.
 
-``$TEST_SOCKET`` is the path; ``$TEST_ENDPOINT`` is served instead, where it is set.
+``$TEST_SOCKET`` is the path; ``$TEST_ENDPOINT`` is served instead, if it is set.
 """
 
 from __future__ import annotations

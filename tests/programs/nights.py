@@ -141,7 +141,7 @@ class Writes:
         self.room: int | None = None
 
     def hook(self, ledger: Ledger, killed: Callable[[], None]) -> None:
-        """Have a ledger killed where that is due."""
+        """Kill the daemon at its write to a ledger, if that is due."""
         target = ledger._file
         write = target._write
 

@@ -1,5 +1,5 @@
 """
-Run the ``palingenesis`` command where the system forbids pidfd_open(2).
+Run the ``palingenesis`` command as if the system forbade pidfd_open(2).
 
 Usage: ``stop_without_pidfd.py ERROR [ARGUMENT ...]``; the error is a name of errno(3), and the
 arguments are the command's.

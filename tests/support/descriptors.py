@@ -14,7 +14,7 @@ def allow_descriptors(case: SynchronousTestCase, number: int) -> None:
     """
     Let a test open so many files until it is over.
 
-    :raises SkipTest: where the machine does not allow it.
+    :raises SkipTest: if the machine does not allow it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = number + _SPARE

@@ -39,7 +39,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def part(module: str) -> str:
-    """Name the part to which a module belongs, or the module itself where it is its own."""
+    """Name the part to which a module belongs, or the module itself if it is its own."""
     names = module.split(".")
     if len(names) == 1 or names[1] in ("__main__", "testing"):
         return module
@@ -79,7 +79,7 @@ def imports(module: str, types: bool = True) -> frozenset[str]:
     """
     List what a module imports, wherever in it.
 
-    A name imported from one of our packages is the module of that name, where there is one.
+    A name imported from one of our packages is the module of that name, if there is one.
     The package's version is a value and no module; it is left out.
 
     :param types: whether imports for types alone count.
@@ -118,7 +118,7 @@ def reachable(module: str) -> frozenset[str]:
 
 
 def circle(types: bool = True) -> list[str]:
-    """List the modules of a circle of imports, in order; none where there is no circle."""
+    """List the modules of a circle of imports, in order; none if there is no circle."""
     try:
         TopologicalSorter({name: ours(name, types) for name in modules()}).prepare()
     except CycleError as error:

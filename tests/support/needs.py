@@ -1,4 +1,4 @@
-"""What a test needs of the machine; where that is missing, the test is skipped."""
+"""What a test needs of the machine; if that is missing, the test is skipped."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def needs_linux(why: str) -> Callable[[_T], _T]:
 
 
 def needs_revivals(test: _T) -> _T:
-    """Skip a test of revivals below ``/tmp`` where the daemon rightly refuses all of them."""
+    """Skip a test of revivals below ``/tmp`` if the daemon rightly refuses all of them."""
     if _in_a_shared_volume("/tmp"):
         test.skip = "/tmp is a volume of a container: no owner is ever proven gone"  # type: ignore[attr-defined]
     return test

@@ -49,7 +49,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def connect(path: str) -> socket.socket:
-    """Connect to a socket, and wait where its backlog is full."""
+    """Connect to a socket, and wait if its backlog is full."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The kernel's own timeout: with Python's, a full backlog is an error at once.
@@ -80,7 +80,7 @@ def ask(path: str, request: bytes = b"STATUS\n") -> bytes:
 
 
 def send_all(connection: socket.socket, data: bytes) -> None:
-    """Send as much as the other end takes: who is turned away may be answered before."""
+    """Send as much as the other end takes: a rejected client may be answered before."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall(data)
 

@@ -16,7 +16,7 @@ def as_user(uid: int, do: Callable[[], object], umask: int | None = None) -> Any
     """
     Do something in a forked child that is another user, and return what it returns.
 
-    Where it raises, the exception's class and text are returned as one string.
+    If it raises, the exception's class and text are returned as one string.
     """
     readable, writable = os.pipe()
     child = os.fork()

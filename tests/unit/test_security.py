@@ -125,8 +125,8 @@ KEPT = {
     "Everything else, and everything of another user's": (
         "unit.server.test_socketfile test_a_live_listener_that_holds_no_lock_is_never_evicted",
         "unit.server.test_socketfile test_what_belongs_to_another_user_stays_whatever_it_is",
-        "unit.server.test_socketfile test_a_directory_stays",
-        "unit.server.test_socketfile test_a_device_stays",
+        "unit.server.test_socketfile test_a_directory_at_the_path_stays",
+        "unit.server.test_socketfile test_a_device_at_the_path_stays",
     ),
     "A start makes directories only below": (
         "unit.shared.test_trust test_nothing_is_made_where_others_can_change_it",

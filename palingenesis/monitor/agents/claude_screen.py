@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from palingenesis.monitor.screen import Screen
 
-#: In a smaller terminal the words that tell one state from another are cut off.
+#: In a smaller terminal the words that distinguish the states are cut off.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 
 _SIGN = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\N{NO-BREAK SPACE}"

@@ -199,7 +199,7 @@ class Codex(Agent):
 
 
 def _parent(transcript: str) -> str | None:
-    """Return the id of the session whose sub-agent has a rollout; None if it is no such."""
+    """Return the id of the session whose sub-agent has a rollout; None if no sub-agent has it."""
     try:
         meta = _meta(transcript)
     except OSError:
@@ -295,7 +295,7 @@ class Locks(Owners):
 
     @cached_property
     def _queued(self) -> frozenset[object] | None:
-        """The ids of the sessions for which messages wait; None if that cannot be told."""
+        """The ids of the sessions for which messages wait; None if they are unknown."""
         try:
             names = files.names_in(self._home, files.BOUNDS.directory)
             if any(_OTHER_QUEUE.fullmatch(name) for name in names):
@@ -342,7 +342,7 @@ def _is_terminal(process: Process) -> bool:
 
 
 def _is_interactive(process: Process) -> bool:
-    """Return whether a process is Codex at a terminal, or the server for such."""
+    """Return whether a process is Codex at a terminal, or its server."""
     return _is_terminal(process) or (_is_server(process) and _MANAGED in process.arguments)
 
 
@@ -429,7 +429,7 @@ def _figures(payload: dict[str, object], key: str, at: float | None) -> Step | N
         number(w.get("resets_at")) for w in windows if (number(w.get("used_percent")) or 0) >= FULL
     ]
     latest = max((reset for reset in full if reset is not None), default=None)
-    # Some models have a limit of their own beside that of all: they are told apart by this.
+    # Some models have a limit of their own beside that of all: this names the limit.
     window = limits.get("limit_id")
     return Step(
         What.FIGURES, key, at, reset=latest, window=window if isinstance(window, str) else None

@@ -60,7 +60,7 @@ class Qwen(Claude):
         return _unparsed(record) if record.value is None else _step(record, local)
 
     def verdict(self, steps: Iterable[Step]) -> Verdict:
-        """Judge by the newest step; only a process tells a last error from one it retries after."""
+        """Judge by the newest step; whether an error is the last one, only its process shows."""
         return next((step.verdict() for step in steps), UNREAD)
 
 

@@ -304,7 +304,7 @@ class Sums:
         """
         Have an intent not count as a start, since its command was never started.
 
-        :param home: the name of its home; None if the entry does not tell it, as an older one.
+        :param home: the name of its home; None if the entry does not have it, as older ones.
         """
         for number in range(len(self.intents) - 1, -1, -1):
             begun, of = self.intents[number]

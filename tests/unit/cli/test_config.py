@@ -26,13 +26,13 @@ class TerminalTests(SynchronousTestCase):
         self.patch(child, "find_program", find)
         return list(warnings(self.settings, {}))
 
-    def test_all_is_there(self) -> None:
+    def test_a_terminal_to_type_into_has_no_warning(self) -> None:
         self.assertEqual(self.warnings(linux=True, tmux=True), [])
 
-    def test_tmux_is_missing(self) -> None:
+    def test_a_missing_tmux_is_a_warning(self) -> None:
         expected = ["revive.claude.type_into: tmux: no such program"]
         self.assertEqual(self.warnings(linux=True, tmux=False), expected)
 
-    def test_another_system(self) -> None:
+    def test_typing_on_another_system_is_a_warning(self) -> None:
         (warning,) = self.warnings(linux=False, tmux=False)
         self.assertIn("revive.claude.type_into: not used", warning)

@@ -47,6 +47,20 @@ class ParserTests(SynchronousTestCase):
             error = self.assertRaises(SystemExit, make_parser(COMMANDS).parse_args, words)
             self.assertEqual(error.code, Exit.USAGE)
 
+    def mistake(self, *words: str) -> str:
+        """Parse a mistake of usage, and return what is said."""
+        said = io.StringIO()
+        self.patch(sys, "stderr", said)
+        self.assertRaises(SystemExit, make_parser(COMMANDS).parse_args, words)
+        return said.getvalue()
+
+    def test_a_choice_that_is_none_lists_the_choices_as_they_are_typed(self) -> None:
+        said = self.mistake("sessions", "--state", "nonsense")
+        self.assertRegex(said, r"choose from '?working'?, '?quiet'?, '?stopped'?,")
+
+    def test_an_argument_that_may_be_left_out_is_not_asked_for(self) -> None:
+        self.assertIn("are required: NAME (see `palingenesis send --help`)", self.mistake("send"))
+
     def test_the_parser_can_be_read_before_it_is_used(self) -> None:
         # As the generators of the completions and the manual do.
         self.assertIn("COMMAND", make_parser(COMMANDS).format_usage())

@@ -52,7 +52,7 @@ class SentenceTests(SynchronousTestCase):
         shown = time.strftime("%a %H:%M", time.localtime(later))
         self.assert_said(f"{who}: it will be handed the prompt at {shown}", due=later)
 
-    def test_nothing_is_named(self) -> None:
+    def test_a_home_without_a_method_has_advice(self) -> None:
         self.patch(sys, "platform", "linux")
         for agent, named in (
             ("codex", "name `queue` in [revive.work]"),

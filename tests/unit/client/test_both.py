@@ -65,7 +65,7 @@ CASES: dict[str, tuple[Treatment, Call, Any]] = {
     "a value without end": (never_end, ("send", "COUNT"), InvalidReply),
     "an error": (answer(b"ERR: FLUSH needs QUEUE\n"), ("send", "FLUSH"), ErrorReply),
     "nothing": (say_nothing, ("send", "FLUSH"), TimedOut),
-    "turned away": (turn_away, ("send", "FLUSH"), ErrorReply),
+    "rejected": (turn_away, ("send", "FLUSH"), ErrorReply),
     "more than a line": (answer(b"OK\nERR: no\n"), ("send", "FLUSH"), None),
 }
 
@@ -144,7 +144,7 @@ class BothClientsTests(BothClientsTestCase):
 
 
 class RefusedOnMacTests(BothClientsTestCase):
-    """A refused connection on a simulated macOS, where a full backlog refuses too."""
+    """A refused connection on a simulated macOS, which refuses also if the backlog is full."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -202,12 +202,12 @@ class ReadingTests(SynchronousTestCase):
 
     @settings(max_examples=150, deadline=None)
     @given(st.sampled_from(FILES), st.binary(max_size=400))
-    def test_any_bytes(self, agent: str, content: bytes) -> None:
+    def test_any_bytes_are_read_to_an_end(self, agent: str, content: bytes) -> None:
         self.check(agent, content)
 
     @settings(max_examples=150, deadline=None)
     @given(st.sampled_from(FILES), st.lists(VALUES, max_size=4))
-    def test_any_json(self, agent: str, values: list[Any]) -> None:
+    def test_any_json_is_read_to_an_end(self, agent: str, values: list[Any]) -> None:
         self.check(agent, lines(values))
 
     @settings(max_examples=400, deadline=None)
@@ -229,7 +229,7 @@ class ReadingTests(SynchronousTestCase):
                         kind = found[1].kind
                         self.assertTrue(kind is None or isinstance(kind, Kind), (record, path))
 
-    def test_any_truncation(self) -> None:
+    def test_any_truncated_transcript_is_read_to_an_end(self) -> None:
         for agent, records in REAL:
             content = lines(records)
             ends = {0, *(n + 1 for n, byte in enumerate(content) if byte == 10)}
@@ -240,7 +240,9 @@ class ReadingTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.data())
-    def test_any_byte_changed(self, data: st.DataObject) -> None:
+    def test_any_transcript_with_a_changed_byte_is_read_to_an_end(
+        self, data: st.DataObject
+    ) -> None:
         agent, records = data.draw(st.sampled_from(REAL))
         content = bytearray(lines(records))
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -341,7 +341,7 @@ class DueTests(SynchronousTestCase):
         self.assertTrue(0 <= share(session) <= 1)
         self.assertEqual(share(session), share(session))
 
-    def test_shares_differ(self) -> None:
+    def test_shares_of_different_sessions_differ(self) -> None:
         self.assertGreater(len({round(share(f"id-{n}"), 2) for n in range(200)}), 50)
 
 
@@ -481,7 +481,7 @@ class TypedTests(SynchronousTestCase):
     def test_a_prompt_that_was_typed_for_a_person(self) -> None:
         self.assertFalse(self.has_person())
 
-    def test_another_prompt(self) -> None:
+    def test_another_prompt_is_not_taken_for_ours(self) -> None:
         self.assertTrue(self.has_person(prompt="go on"))
 
     def test_the_same_words_by_a_person(self) -> None:

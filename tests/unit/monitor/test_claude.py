@@ -110,7 +110,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertIsNone(self.kind(PROMPT, call("Bash"), result(text)))
         self.assertIsNone(self.kind(claude("user", text)))
 
-    def test_codes(self) -> None:
+    def test_each_error_code_has_its_kind(self) -> None:
         for error, kind in (
             ("overloaded", Kind.TRANSIENT),
             ("server_error", Kind.TRANSIENT),
@@ -324,7 +324,7 @@ class VerdictTests(SynchronousTestCase):
         verdict = judge("claude", PROMPT, result(toolDenialKind="interrupted"))
         self.assertEqual((verdict.kind, verdict.progress), (None, None))
 
-    def test_a_finished_turn(self) -> None:
+    def test_a_finished_turn_is_finished(self) -> None:
         self.assertEqual(self.kind(PROMPT, reply()), Kind.FINISHED)
 
     def test_the_reason_of_a_reply_s_end(self) -> None:
@@ -360,7 +360,7 @@ class VerdictTests(SynchronousTestCase):
         block = {"type": "tool_use", "name": ["AskUserQuestion"]}
         self.assertIsNone(self.kind(PROMPT, claude("assistant", [block])))
 
-    def test_an_interruption(self) -> None:
+    def test_an_interruption_is_the_user_s_end(self) -> None:
         for text in ("[Request interrupted by user]", "[Request interrupted by user for tool use]"):
             for content in (text, [{"type": "text", "text": text}]):
                 record = claude("user", content)
@@ -373,7 +373,7 @@ class VerdictTests(SynchronousTestCase):
     def test_words_about_an_interruption_are_none(self) -> None:
         self.assertIsNone(self.kind(claude("user", "why [Request interrupted by user]?")))
 
-    def test_leaving(self) -> None:
+    def test_leaving_is_the_user_s_end(self) -> None:
         for name in ("exit", "quit"):
             records = [LIMIT, command(name), output("Bye!"), *BOOKKEEPING]
             self.assertEqual(self.kind(*records), Kind.USER, name)
@@ -521,7 +521,7 @@ class IdentityTests(SynchronousTestCase):
 
 
 class HomeTests(SynchronousTestCase):
-    def test_the_environment_decides(self) -> None:
+    def test_the_environment_names_the_home(self) -> None:
         self.assertEqual(AGENT.home({"CLAUDE_CONFIG_DIR": "/x/y/", "HOME": "/h"}), "/x/y")
 
     def test_the_home_directory_is_the_default(self) -> None:
@@ -598,7 +598,7 @@ class OwnerTests(RegistryTestCase):
         self.entry(sessionId="other", cwd=self.directory)
         self.assertEqual(self.owner(self.process("anything")), Owner.PROGRAM)
 
-    def test_another_session_elsewhere(self) -> None:
+    def test_a_process_with_another_session_elsewhere_is_no_owner(self) -> None:
         self.entry(sessionId="other")
         self.assertEqual(self.owner(self.process()), Owner.GONE)
 
@@ -630,7 +630,7 @@ class OwnerTests(RegistryTestCase):
             pass
         self.assertEqual(self.owner(), Owner.UNKNOWN)
 
-    def test_no_registry(self) -> None:
+    def test_a_session_without_registry_and_process_is_gone(self) -> None:
         os.rmdir(os.path.join(self.home, "sessions"))
         self.assertEqual(self.owner(), Owner.GONE)
 

@@ -95,7 +95,7 @@ class EmptyTests(SynchronousTestCase):
     def assert_doubt(self, words: str, screen: Screen, *, vim: bool = False) -> None:
         self.assertIn(words, doubt_of_empty(screen, vim=vim) or "no doubt")
 
-    def test_an_empty_line(self) -> None:
+    def test_an_empty_line_is_no_doubt(self) -> None:
         self.assertIsNone(doubt_of_empty(idle(), vim=False))
 
     def test_a_terminal_that_is_too_narrow(self) -> None:
@@ -106,7 +106,7 @@ class EmptyTests(SynchronousTestCase):
         self.assertIsNone(doubt_of_empty(screen_of(boxed(80, LEAST_HEIGHT)), vim=False))
         self.assert_doubt("smaller than", screen_of(boxed(80, LEAST_HEIGHT - 1)))
 
-    def test_a_visible_cursor(self) -> None:
+    def test_a_visible_cursor_is_a_doubt(self) -> None:
         made = boxed(80, 24)
         rows = cells_of("\n".join(made.rows), 24)
         self.assert_doubt("another program", Screen(rows, 80, made.cursor, cursor_shown=True))
@@ -119,11 +119,11 @@ class EmptyTests(SynchronousTestCase):
         rows = cells_of("\n".join(made.rows), 24)
         self.assert_doubt("the cursor", Screen(rows, 80, (2, made.cursor[1] - 1)))
 
-    def test_another_sign(self) -> None:
+    def test_another_sign_than_the_prompt_s_is_a_doubt(self) -> None:
         for sign in ("\u276f ", "! ", ">\u00a0", " \u276f\u00a0"):
             self.assert_doubt("the cursor", idle(sign=sign))
 
-    def test_no_rule_above(self) -> None:
+    def test_an_empty_line_without_a_rule_above_is_a_doubt(self) -> None:
         made = boxed(80, 24)
         rows = list(made.rows)
         rows[made.cursor[1] - 1] = rule(79)
@@ -131,7 +131,7 @@ class EmptyTests(SynchronousTestCase):
             "not the only one", Screen(cells_of("\n".join(rows), 24), 80, made.cursor)
         )
 
-    def test_no_rule_below(self) -> None:
+    def test_an_empty_line_without_a_rule_below_is_a_doubt(self) -> None:
         self.assert_doubt("not the only one", idle(more=["  two"]))
 
     def test_words_in_the_line(self) -> None:
@@ -195,7 +195,7 @@ class TypedTests(SynchronousTestCase):
     def assert_doubt(self, words: str, *arguments: str, **changed: object) -> None:
         self.assertIn(words, self.doubt(*arguments, **changed) or "no doubt")  # type: ignore[arg-type]
 
-    def test_a_prompt(self) -> None:
+    def test_a_typed_prompt_is_no_doubt(self) -> None:
         self.assertIsNone(self.doubt())
 
     def test_a_prompt_of_several_rows(self) -> None:
@@ -209,20 +209,20 @@ class TypedTests(SynchronousTestCase):
         after = idle(talk=talk, line="go", more=[f"  on{EMPTY}"])
         self.assertIsNone(doubt_of_typed(before, after, "go on", vim=False))
 
-    def test_another_text(self) -> None:
+    def test_another_text_than_the_prompt_is_a_doubt(self) -> None:
         for line in ("", "continu", "continue x", "a continue"):
             self.assert_doubt("does not show", f"{line}{EMPTY}")
 
     def test_a_suggestion_that_goes_on(self) -> None:
         self.assert_doubt("suggestion", "cont\x1b[2minue\x1b[0m")
 
-    def test_another_sign(self) -> None:
+    def test_a_typed_line_with_another_sign_is_a_doubt(self) -> None:
         self.assert_doubt("sign", sign="!\u00a0")
 
     def test_something_at_the_edge(self) -> None:
         self.assert_doubt("beside", "go", text="go on", more=["x on"])
 
-    def test_no_rule(self) -> None:
+    def test_a_typed_line_without_a_rule_is_a_doubt(self) -> None:
         made = boxed(80, 24, f"continue{EMPTY}")
         for removed in (-1, 1):
             rows = list(made.rows)
@@ -241,28 +241,28 @@ class TypedTests(SynchronousTestCase):
             doubt = doubt_of_typed(idle(footers=[]), screen, "continue", vim=False)
             self.assertIn("not where it was", doubt or "")
 
-    def test_a_menu_above(self) -> None:
+    def test_a_menu_above_a_typed_line_is_a_doubt(self) -> None:
         talk = ["\u25cf Hello. I looked at the notes.", "  + main.py", "  + notes.txt"]
         self.assert_doubt("has appeared", talk=talk)
 
-    def test_a_menu_below(self) -> None:
+    def test_a_menu_below_a_typed_line_is_a_doubt(self) -> None:
         footers = ["    * claude (agent)    Catch-all", "    * Explore (agent)"]
         self.assert_doubt("has appeared", footers=footers)
 
-    def test_other_words_in_the_place_of_the_hints(self) -> None:
+    def test_other_words_in_the_place_of_the_hints_are_a_doubt(self) -> None:
         before = idle(footers=["  something else", ""])
         after = idle(line=f"continue{EMPTY}", column=10, footers=[FOOTER, ""])
         doubt = doubt_of_typed(before, after, "continue", vim=False)
         self.assertIn("has appeared", doubt or "no doubt")
 
-    def test_other_hints(self) -> None:
+    def test_other_hints_near_a_typed_line_are_no_doubt(self) -> None:
         footers = [f"{FOOTER}          ctrl+y to paste deleted text"]
         self.assertIsNone(self.doubt(footers=footers, hint="      ctrl+g to edit in Vim"))
 
     def test_work_that_has_begun(self) -> None:
         self.assert_doubt("working", footers=[f"{FOOTER} \u00b7 esc to interrupt"])
 
-    def test_vims_keys(self) -> None:
+    def test_keys_of_vim_at_a_typed_line_are_a_doubt(self) -> None:
         self.assert_doubt("vim", vim=True)
 
     def test_a_terminal_that_has_become_small(self) -> None:
@@ -280,7 +280,7 @@ class VimTests(SynchronousTestCase):
     def uses(self, *arguments: str) -> bool:
         return uses_vim(self.home, [self.project], ["claude", *arguments])
 
-    def test_nothing_says_so(self) -> None:
+    def test_settings_that_do_not_name_vim_are_no_doubt(self) -> None:
         self.assertFalse(self.uses())
 
     def test_each_file_that_may_say_so(self) -> None:

@@ -63,7 +63,7 @@ class VerdictTests(SynchronousTestCase):
     def verdict(self, *records: Any) -> Verdict:
         return judge("codex", META, *records)
 
-    def test_a_finished_turn(self) -> None:
+    def test_a_finished_turn_is_finished(self) -> None:
         verdict = self.verdict(STARTED, *ASKED, *WORK, DONE, count(window(5, AT + 9)))
         self.assertEqual((verdict.kind, verdict.at, verdict.progress), (Kind.FINISHED, AT, AT))
 
@@ -75,7 +75,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertIsNone(self.verdict(STARTED, DONE, ASKED[0]).kind)
         self.assertIsNone(self.verdict(STARTED, failed("unauthorized"), ASKED[1]).kind)
 
-    def test_an_interruption(self) -> None:
+    def test_an_interruption_is_the_user_s_end(self) -> None:
         marker = [{"type": "input_text", "text": "<turn_aborted>\n…"}]
         after = item("message", role="user", content=marker)
         for records in ([STARTED, ABORTED], [STARTED, *WORK, ABORTED, after, WORK[1]]):
@@ -140,7 +140,7 @@ class VerdictTests(SynchronousTestCase):
         verdict = self.verdict(STARTED, limited("Upgrade to Pro (https://chatgpt.com/explore/pro)"))
         self.assertEqual(verdict.kind, Kind.REFUSED)
 
-    def test_codes(self) -> None:
+    def test_each_error_code_has_its_kind(self) -> None:
         for info, kind in (
             ("context_window_exceeded", Kind.CONTEXT),
             ("server_overloaded", Kind.TRANSIENT),
@@ -430,15 +430,15 @@ class OwnerTests(SynchronousTestCase):
             pass
 
     @needs_linux("macOS lists no locks: it asks for each one, see test_macos")
-    def test_a_held_lock(self) -> None:
+    def test_a_held_lock_is_an_owner(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(held=True), Owner.PROGRAM)
 
-    def test_a_free_lock(self) -> None:
+    def test_a_free_lock_is_no_owner(self) -> None:
         self.make_lock()
         self.assertEqual(self.owner(), Owner.GONE)
 
-    def test_no_lock(self) -> None:
+    def test_a_session_without_lock_and_process_is_gone_in_a_container_too(self) -> None:
         self.assertEqual(self.owner(isolated=True), Owner.GONE)
 
     @needs_linux("macOS lists no locks: it asks for each one, see test_macos")

@@ -54,7 +54,7 @@ class VerdictTests(SynchronousTestCase):
     def verdict(self, *records: Any) -> Verdict:
         return judge("copilot", *TURN, *records)
 
-    def test_a_finished_turn(self) -> None:
+    def test_a_finished_turn_is_finished(self) -> None:
         for records in (
             [REPLY, OVER],
             [REPLY, OVER, EXIT],
@@ -81,7 +81,7 @@ class VerdictTests(SynchronousTestCase):
         ):
             self.assertIsNone(self.verdict(*records).kind, records)
 
-    def test_errors(self) -> None:
+    def test_each_error_has_its_kind(self) -> None:
         retried = "Failed to get response from the AI model; retried 5 times (total retry wait time"
         too_long = "The provider rejected the prompt as too long, but automatic recovery could not"
         for error, kind in (
@@ -108,7 +108,7 @@ class VerdictTests(SynchronousTestCase):
                 verdict = self.verdict(OVER, error, *after)
                 self.assertEqual((verdict.kind, verdict.progress), (kind, None), error)
 
-    def test_resets(self) -> None:
+    def test_resets_are_read_from_the_text(self) -> None:
         for kind, message, seconds in (
             # github/copilot-cli#2336
             ("rate_limit", "Please try again in 2 hours.", 7200),
@@ -148,7 +148,7 @@ class VerdictTests(SynchronousTestCase):
                 wanted = kind is Kind.ASKING and name == "permission"
                 self.assertEqual(verdict.permission, wanted)
 
-    def test_a_question(self) -> None:
+    def test_a_question_is_asking(self) -> None:
         for tool in ("ask_user", "exit_plan_mode"):
             question = event("tool.execution_start", toolCallId="call_1", toolName=tool)
             self.assertEqual(self.verdict(CALL, question).kind, Kind.ASKING)
@@ -194,7 +194,7 @@ class VerdictTests(SynchronousTestCase):
 
 
 class IdentityTests(SynchronousTestCase):
-    def test_a_session(self) -> None:
+    def test_a_session_is_named_by_its_records(self) -> None:
         found = AGENT.identity([Record(1, START)])
         self.assertEqual(found, Identity(SESSION, DIRECTORY))
 
@@ -203,11 +203,11 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(found, Identity(SESSION, DIRECTORY))
         self.assertIsNone(AGENT.identity([Record(0, None, lines([PROMPT]))]))
 
-    def test_no_session(self) -> None:
+    def test_records_without_an_id_are_no_session(self) -> None:
         for record in (PROMPT, event("session.start"), event("session.start", context=1)):
             self.assertIsNone(AGENT.identity([Record(1, record)]))
 
-    def test_where_sessions_are(self) -> None:
+    def test_sessions_are_found_in_the_home(self) -> None:
         home = self.mktemp()
         path = os.path.join(home, "session-state", SESSION, "events.jsonl")
         os.makedirs(os.path.dirname(path))
@@ -237,7 +237,7 @@ class OwnersTests(SynchronousTestCase):
         path = os.path.join(self.directory, "events.jsonl")
         return owners.witness(Identity(SESSION, DIRECTORY), path).owner
 
-    def test_no_process(self) -> None:
+    def test_a_session_without_a_process_is_gone(self) -> None:
         self.assertEqual(self.owner(), Owner.GONE)
 
     def test_the_files_of_a_killed_process(self) -> None:

@@ -160,7 +160,7 @@ class DatabaseTests(SynchronousTestCase):
             self.assertRaises(Unreadable, self.numbers)
             self.assertEqual(self.state(), {os.path.basename(self.path): content})
 
-    def test_a_damaged_database(self) -> None:
+    def test_a_damaged_database_is_an_error(self) -> None:
         with self.writing():
             pass
         with open(self.path, "r+b") as file:
@@ -253,7 +253,7 @@ class CheckTests(SynchronousTestCase):
     def test_a_table_with_the_columns_and_more(self) -> None:
         self.check("CREATE TABLE t (id, data, more)")
 
-    def test_others(self) -> None:
+    def test_a_database_with_other_tables_is_unreadable(self) -> None:
         for statements in (
             ("CREATE TABLE u (id, data)",),
             ("CREATE TABLE t (id)",),

@@ -21,7 +21,7 @@ from tests.support.texts import ENCODABLE
 
 
 class ParsingTests(SynchronousTestCase):
-    def test_mounts(self) -> None:
+    def test_mounts_are_parsed(self) -> None:
         text = (
             "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
             "36 35 98:0 /mnt1 /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw\n"

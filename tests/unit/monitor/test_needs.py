@@ -174,7 +174,7 @@ class StuckTests(SynchronousTestCase):
         session.verdict = replace(session.verdict, reset=NOW - SELF_RESUME - 1)
         return needs(case, assess(case))
 
-    def test_each_method(self) -> None:
+    def test_the_method_decides_whether_an_open_program_is_stuck(self) -> None:
         command = HomeRevival(("a", "{id}"))
         queue, types = replace(command, queue=("b", "{id}")), replace(command, type_into=True)
         stuck = "its open program does not go on"

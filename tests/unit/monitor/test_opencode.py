@@ -64,7 +64,7 @@ class VerdictTests(OpencodeTestCase):
         self.assertEqual(found[0], Identity(SESSION, DIRECTORY))
         return found[1]
 
-    def test_a_finished_turn(self) -> None:
+    def test_a_finished_turn_is_finished(self) -> None:
         verdict = self.verdict(USER, assistant("tool-calls", AT + 900), assistant("stop"))
         self.assertEqual((verdict.kind, verdict.at, verdict.progress), (Kind.FINISHED, END, END))
 
@@ -108,7 +108,7 @@ class VerdictTests(OpencodeTestCase):
         self.assertEqual(verdict.progress, (AT + 900) / 1000)
         self.assertIsNone(self.verdict(USER, failed(529)).progress)
 
-    def test_errors(self) -> None:
+    def test_each_error_has_its_kind(self) -> None:
         quota = "You exceeded your current quota, please check your plan and billing details."
         for message, kind in (
             (failed(429, "Rate limit reached for requests"), Kind.LIMIT),
@@ -136,7 +136,7 @@ class VerdictTests(OpencodeTestCase):
         ):
             self.assertEqual(self.verdict(USER, message).kind, kind, message)
 
-    def test_resets(self) -> None:
+    def test_resets_are_read_from_the_headers(self) -> None:
         for headers, reset in (
             ({"retry-after": "3600", "date": DATE}, AT / 1000 + 3600),
             ({"retry-after": "3600"}, END + 3600),
@@ -241,7 +241,7 @@ class VerdictTests(OpencodeTestCase):
             max_leaves=8,
         )
     )
-    def test_any_message(self, data: Any) -> None:
+    def test_any_message_is_read_to_an_end(self, data: Any) -> None:
         verdict = self.verdict(json.dumps(data))
         self.assertTrue(verdict.kind is None or isinstance(verdict.kind, Kind))
         self.assertTrue(verdict.key.isprintable() and len(verdict.key) <= 100)
@@ -255,7 +255,7 @@ class SessionsTests(OpencodeTestCase):
         databases.make(self.path, "PRAGMA journal_mode = wal")
         databases.add(self.path, [USER])
 
-    def test_a_session(self) -> None:
+    def test_a_session_is_found_in_the_database(self) -> None:
         status = os.stat(self.path)
         stamp = Stamp(status.st_dev, status.st_ino, 1, AT * 1_000_000)
         self.assertEqual(self.scan(), {self.transcript: stamp})
@@ -362,7 +362,7 @@ class SessionsTests(OpencodeTestCase):
         self.assertRaises(OSError, self.agent.read, self.transcript)
         self.assertNotEqual(self.agent.stamp(self.transcript), found[self.transcript])
 
-    def test_another_schema(self) -> None:
+    def test_a_database_of_another_schema_is_unknown(self) -> None:
         for change in (
             "ALTER TABLE event_sequence RENAME COLUMN seq TO number",
             "ALTER TABLE message RENAME TO messages",
@@ -384,7 +384,7 @@ class SessionsTests(OpencodeTestCase):
         )
         self.assert_unknown()
 
-    def test_a_damaged_file(self) -> None:
+    def test_a_damaged_database_is_unknown(self) -> None:
         self.scan()
         with open(self.path, "r+b") as file:
             file.write(b"no database at all")
@@ -454,7 +454,7 @@ class SessionsTests(OpencodeTestCase):
             self.run_sql("UPDATE event_sequence SET seq = ?", number)
             self.assertEqual(self.scan(), {}, number)
 
-    def test_triggers_do_nothing(self) -> None:
+    def test_triggers_of_a_database_do_nothing(self) -> None:
         self.run_sql("CREATE TRIGGER t AFTER UPDATE ON session BEGIN DELETE FROM message; END")
         self.assertEqual(list(self.scan()), [self.transcript])
 

@@ -209,7 +209,7 @@ class WordsTests(SynchronousTestCase):
         ):
             self.assertIs(strongest(witnesses), expected)
 
-    def test_a_terminal(self) -> None:
+    def test_an_owner_at_a_terminal_is_named_with_it(self) -> None:
         process = Process(42, "1", ("/usr/bin/claude",), terminal="pts/3", directory="/x")
         witness = Snapshot({42: process}).running(CLAUDE, ["/x"])
         self.assertEqual(witness.who, "pid 42 (claude) at pts/3")

@@ -23,7 +23,7 @@ UID = os.geteuid()
 
 
 class ParsingTests(SynchronousTestCase):
-    def test_names_of_commands(self) -> None:
+    def test_a_command_is_named_by_its_program(self) -> None:
         for arguments, name in (
             (["claude", "-p"], "claude"),
             (["/home/you/.local/bin/claude"], "claude"),

@@ -175,7 +175,7 @@ class HandingOverTests(QueueTestCase):
         self.pass_time(SOON)
         self.assertEqual(self.methods(), ["queue"])
 
-    def test_nobody_has_it(self) -> None:
+    def test_a_session_that_nobody_has_is_revived_by_the_command(self) -> None:
         self.limited(30, agent="codex")
         self.pass_time(SOON)
         self.assertEqual(self.methods(), ["exec"])
@@ -535,7 +535,7 @@ class HandOverCommandTests(QueueTestCase):
         self.assertEqual(self.story()[-1], "ended")
         self.assertEqual(len(self.world.starts), 1)
 
-    def test_nothing_grows(self) -> None:
+    def test_a_session_that_does_not_grow_after_a_hand_over_has_failed(self) -> None:
         self.handed_over()
         self.pass_time(550)
         self.assertNotIn("failed", self.story())

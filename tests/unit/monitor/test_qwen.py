@@ -59,7 +59,7 @@ class VerdictTests(SynchronousTestCase):
     def verdict(self, *records: Any) -> Verdict:
         return judge("qwen", PROMPT, *records)
 
-    def test_a_finished_turn(self) -> None:
+    def test_a_finished_turn_is_finished(self) -> None:
         for records in ([REPLY], [CALL, RESULT, REPLY], [REPLY, telemetry("api_response")]):
             verdict = self.verdict(*records)
             self.assertEqual((verdict.kind, verdict.at, verdict.progress), (Kind.FINISHED, AT, AT))
@@ -73,7 +73,7 @@ class VerdictTests(SynchronousTestCase):
     def test_a_reply_that_is_not_whole(self) -> None:
         self.assertEqual(self.verdict(said("assistant", {"text": "beg"})).kind, Kind.UNKNOWN)
 
-    def test_errors(self) -> None:
+    def test_each_error_has_its_kind(self) -> None:
         full = "This model's maximum context length is 128000 tokens. However, your messages"
         for error, kind in (
             (failed("429 You have hit your rate limit.", 429), Kind.LIMIT),
@@ -93,7 +93,7 @@ class VerdictTests(SynchronousTestCase):
             verdict = self.verdict(error)
             self.assertEqual((verdict.kind, verdict.progress), (kind, None), error)
 
-    def test_a_reset(self) -> None:
+    def test_a_reset_is_read_from_the_text(self) -> None:
         error = failed("429 You have hit your rate limit. Please try again in 2 hours.", 429)
         self.assertEqual(self.verdict(error).reset, AT + 7200)
 
@@ -164,12 +164,12 @@ class SessionTests(SynchronousTestCase):
         with open(os.path.join(self.home, "sessions", "7.json"), "w", encoding="ascii") as file:
             json.dump({"pid": 7, "procStart": "10245a22-562e:613523", **entry}, file)
 
-    def test_where_sessions_are(self) -> None:
+    def test_sessions_are_found_in_the_home(self) -> None:
         found = [each for each in AGENT.sessions(self.home, Walk(self.fail)) if each is not None]
         self.assertEqual([transcript for transcript, _ in found], [self.path])
         self.assertEqual(AGENT.identity([Record(1, PROMPT)]), Identity(SESSION, DIRECTORY))
 
-    def test_no_process(self) -> None:
+    def test_a_session_without_a_process_is_gone(self) -> None:
         self.assertEqual(self.owner(), Owner.GONE)
 
     def test_a_process_in_the_directory(self) -> None:

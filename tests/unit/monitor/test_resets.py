@@ -93,11 +93,11 @@ class ResetTests(SynchronousTestCase):
             written = f"2026-09-21T05:36:{second:02}Z"
             self.means("… try again at 7:36 AM.", written, "2026-09-21T05:36Z")
 
-    def test_noon_and_midnight(self) -> None:
+    def test_noon_and_midnight_are_times(self) -> None:
         self.means("resets 12pm (UTC)", "2026-09-21T05:00Z", "2026-09-21T12:00Z")
         self.means("resets 12am (UTC)", "2026-09-21T05:00Z", "2026-09-22T00:00Z")
 
-    def test_an_older_wording(self) -> None:
+    def test_an_older_wording_is_read(self) -> None:
         # anthropics/claude-code#10188
         self.means(
             "Claude usage limit reached. Your limit will reset at 10am (America/Lima).",

@@ -63,7 +63,7 @@ class CutTests(SynchronousTestCase):
         self.assertTrue(self.is_cut())
         self.assertTrue(self.is_cut(progress=AT))
 
-    def test_any_other_end(self) -> None:
+    def test_any_other_end_of_a_turn_is_no_cut(self) -> None:
         for changed in (
             {"method": None},
             {"method": Method.TYPE_INTO},

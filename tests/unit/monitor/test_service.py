@@ -782,7 +782,7 @@ class HoldingTests(MonitorTestCase):
         self.assertEqual(self.told("held"), (reason,))
         self.assertEqual(self.world.starts, [])
 
-    def test_a_living_owner(self) -> None:
+    def test_a_living_owner_is_the_reason(self) -> None:
         self.world.owners["claude", "s"] = Owner.PROGRAM
         self.assert_held("owner-alive")
         self.assertEqual(self.told("state", "kind"), ("stopped", "limit"))
@@ -814,12 +814,12 @@ class HoldingTests(MonitorTestCase):
         self.assertEqual(self.world.starts, [])
         self.assertEqual(self.told("state"), ("working",))
 
-    def test_no_command(self) -> None:
+    def test_a_home_without_a_command_is_the_reason(self) -> None:
         self.monitor.configure(Settings(margin=0, stagger=0))
         self.assert_held("no-method")
         self.assertEqual(self.told("state"), ("stopped",))
 
-    def test_a_pause(self) -> None:
+    def test_a_pause_is_the_reason(self) -> None:
         self.assertIsNone(self.monitor.pause("a test"))
         self.assert_held("paused")
         self.assertIsNone(self.monitor.next_revival)

@@ -103,7 +103,7 @@ class SettingsTests(SynchronousTestCase):
             ("quiet", -0.1, "a number of seconds from 0"),
             ("margin", "90", "a number of seconds from 0"),
             ("stagger", None, "a number of seconds from 0"),
-            ("max_age", 1e10, "a number of seconds from 0 to 1e+09"),
+            ("max_age", 1e10, "a number of seconds from 0 to 1000000000"),
             ("attempts", 0, "a whole number from 1"),
             ("attempts", 1.0, "a whole number from 1"),
             ("hourly", True, "a whole number from 1"),

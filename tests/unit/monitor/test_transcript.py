@@ -230,7 +230,7 @@ class OpeningTests(SynchronousTestCase):
         with self.assertRaises(OSError), opened(path):
             pass
 
-    def test_nothing_there(self) -> None:
+    def test_a_transcript_that_is_gone_is_not_opened(self) -> None:
         self.refused(self.mktemp())
 
     def test_a_fifo_is_not_waited_for(self) -> None:
@@ -248,15 +248,15 @@ class OpeningTests(SynchronousTestCase):
         os.symlink(os.path.basename(path), path)
         self.refused(path)
 
-    def test_a_directory(self) -> None:
+    def test_a_directory_is_not_opened_as_a_transcript(self) -> None:
         path = self.mktemp()
         os.mkdir(path)
         self.refused(path)
 
-    def test_a_device(self) -> None:
+    def test_a_device_is_not_opened_as_a_transcript(self) -> None:
         self.refused("/dev/zero")
 
-    def test_a_socket(self) -> None:
+    def test_a_socket_is_not_opened_as_a_transcript(self) -> None:
         path = os.path.relpath(self.mktemp())
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)

@@ -522,20 +522,20 @@ class UntypedTests(TypingTestCase):
 class JustBeforeAKeyTests(TypingTestCase):
     """What the thread asks before each key."""
 
-    def test_nothing_forbids_it(self) -> None:
+    def test_a_key_that_nothing_forbids_is_allowed(self) -> None:
         self.assertIsNone(self.begun().forbids())
 
-    def test_a_pause(self) -> None:
+    def test_a_pause_forbids_a_key(self) -> None:
         typing = self.begun()
         self.monitor.pause("a test")
         self.assertIn("paused", typing.forbids() or "")
 
-    def test_a_hold(self) -> None:
+    def test_a_hold_forbids_a_key(self) -> None:
         typing = self.begun()
         self.hold()
         self.assertIn("on hold", typing.forbids() or "")
 
-    def test_a_newer_record(self) -> None:
+    def test_a_newer_record_forbids_a_key(self) -> None:
         typing = self.begun()
         self.world.write("s", None)
         self.assertIn("newer record", typing.forbids() or "")

@@ -62,11 +62,11 @@ class ConditionTests(SynchronousTestCase):
     def test_another_server_at_the_same_socket(self) -> None:
         self.assert_doubt("started again", self.of_pane(server=301))
 
-    def test_another_terminal(self) -> None:
+    def test_another_terminal_is_not_typed_into(self) -> None:
         """As in screen, zellij, a nested tmux, or ssh within the pane."""
         self.assert_doubt("terminal is not", self.of_pane(terminal="pts/4"))
 
-    def test_no_terminal(self) -> None:
+    def test_a_program_without_a_terminal_is_not_typed_into(self) -> None:
         process = replace(LOOK.process, terminal=None)
         self.assert_doubt("terminal is not", replace(LOOK, process=process))
 
@@ -80,10 +80,10 @@ class ConditionTests(SynchronousTestCase):
         for name in ("bash", "vim", "tmux: client", "ssh", "node", ""):
             self.assert_doubt("another program is in", self.of_pane(command=name))
 
-    def test_copy_mode(self) -> None:
+    def test_a_pane_in_copy_mode_is_not_typed_into(self) -> None:
         self.assert_doubt("copy mode", self.of_pane(in_mode=True))
 
-    def test_synchronized_panes(self) -> None:
+    def test_synchronized_panes_are_not_typed_into(self) -> None:
         self.assert_doubt("synchronized", self.of_pane(is_synchronized=True))
 
     def test_a_pane_without_keys(self) -> None:
@@ -103,7 +103,7 @@ class ConditionTests(SynchronousTestCase):
             clients = (*PANE.clients, Client(NOW - age, controls=False))
             self.assert_doubt("a person used", self.of_pane(clients=clients))
 
-    def test_nobody_is_attached(self) -> None:
+    def test_a_pane_that_nobody_is_attached_to_is_typed_into(self) -> None:
         self.assertIsNone(doubt_of(self.of_pane(clients=())))
 
 

@@ -137,7 +137,7 @@ class ServiceTestCase(TestCase):
         self.assertTrue(answer.startswith(STATUS), answer)
 
     async def soon(self, deferred: Deferred[Any]) -> Any:
-        """Await what should not take long, and fail where it does not come."""
+        """Await what should not take long, and fail if it does not come."""
         return await deferred.addTimeout(10, reactor)
 
 
@@ -696,7 +696,7 @@ class LimitTests(ServiceTestCase):
         self.assertNoResult(own)
         self.state.under_way[1].callback(None)
         self.assertIsNone(await own)
-        self.assertEqual(self.logged("RELOAD by SIGHUP"), 1)
+        self.assertEqual(self.logged("RELOAD by the daemon itself"), 1)
 
     @needs_root
     async def test_root_is_served_whoever_the_daemon_is(self):

@@ -73,12 +73,12 @@ class ClaimTests(SocketFileTestCase):
         self.assertEqual(os.readlink(self.at("s.sock.moved-2")), self.at("nowhere"))
         self.assertEqual(self.read("s.sock.moved-3"), "the third")
 
-    def test_a_directory_stays(self):
+    def test_a_directory_at_the_path_stays(self):
         os.mkdir(self.path)
         self.write("s.sock/inside", "kept")
         self.assertIn("a directory", self.refusal().reason)
 
-    def test_a_fifo_stays(self):
+    def test_a_fifo_at_the_path_stays(self):
         os.mkfifo(self.path)
         self.assertIn("a FIFO", self.refusal().reason)
 
@@ -102,7 +102,7 @@ class ClaimTests(SocketFileTestCase):
         self.assertIn("a symbolic link", self.refusal().reason)
 
     @needs_root
-    def test_a_device_stays(self):
+    def test_a_device_at_the_path_stays(self):
         os.mknod(self.path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
         self.assertIn("a device", self.refusal().reason)
 

@@ -219,7 +219,7 @@ class MacTests(SimulatedMacTestCase):
 
 
 class UserTests(SynchronousTestCase):
-    """The number of a user, where a user namespace hides the real one."""
+    """The number of a user, if a user namespace hides the real one."""
 
     outside = "uid 65534 (in this user namespace, any user from outside it)"
 

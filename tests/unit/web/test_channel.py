@@ -253,7 +253,7 @@ class HalfCloseTests(DoorTestCase):
         client = self.half_closed(request()[:-2])
         self.assertEqual((client.received, client.is_closed), (b"", True))
 
-    def test_a_stream_ends(self) -> None:
+    def test_a_half_close_ends_a_stream_of_events(self) -> None:
         client = self.half_closed(request(path="/api/v1/events", key=TOKEN))
         self.assertTrue(client.transport.aborted)
 
@@ -289,7 +289,9 @@ class AnythingTests(DoorTestCase):
         ),
         ends=st.booleans(),
     )
-    def test_anything(self, pieces: list[bytes], ends: bool) -> None:
+    def test_no_input_raises_or_leaves_anything_behind(
+        self, pieces: list[bytes], ends: bool
+    ) -> None:
         client = self.connect()
         for piece in pieces:
             if not client.is_closed:

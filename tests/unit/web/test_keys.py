@@ -36,7 +36,7 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(read_token(self.directory), token)
         self.assertEqual(os.listdir(self.directory), [TOKEN_NAME])
 
-    def test_two_are_different(self) -> None:
+    def test_two_tokens_are_different(self) -> None:
         first = read_token(self.directory)
         os.unlink(self.path)
         self.assertNotEqual(read_token(self.directory), first)
