@@ -428,3 +428,10 @@ class SecondDaemonTests(LedgerTestCase):
     def test_a_ledger_that_does_not_exist_yet_is_no_warning(self) -> None:
         os.unlink(self.path)
         self.assertIsNone(self.unopened().read())
+
+    def test_why_a_ledger_cannot_be_read_is_said(self) -> None:
+        os.unlink(self.path)
+        os.mkdir(self.path)
+        warning = self.unopened().read()
+        self.assertIn("cannot read the ledger", warning or "")
+        self.assertIn(self.path, warning or "")

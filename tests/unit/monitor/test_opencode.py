@@ -76,7 +76,8 @@ class VerdictTests(OpencodeTestCase):
             ([], None),
         ):
             parts = [{"type": "text", "text": text} for text in texts]
-            self.assertEqual(self.verdict(USER, parts=parts).prompt, prompt)
+            verdict = self.verdict(USER, parts=parts)
+            self.assertEqual((verdict.prompt, verdict.at), (prompt, AT / 1000))
 
     def test_the_middle_of_a_turn(self) -> None:
         text = {"type": "text", "text": "I begin", "time": {"start": AT}}

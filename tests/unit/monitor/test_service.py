@@ -689,7 +689,7 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(60 + LEAD)
         (start,) = self.world.starts
         self.assertEqual(start.session.id, "other")
-        self.assertIn("/bin/claude: Exec format error", self.logged())
+        self.assertIn("session s cannot be revived: /bin/claude: Exec format error", self.logged())
         self.assertEqual(self.told("held", "attempts", id="s"), ("no-binary", 0))
         self.assertEqual(self.told("needs", id="s"), ("its program cannot be run",))
         self.assertEqual(self.monitor.needs_you, 1)
