@@ -7,7 +7,6 @@ import sys
 from io import TextIOWrapper
 from types import SimpleNamespace
 
-from palingenesis.agents import CONTINUE
 from palingenesis.cli.command import CliCommand
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
@@ -154,6 +153,8 @@ def _sessions(options: Namespace) -> Exit:
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
+    from palingenesis.agents import CONTINUE
+
     parser.add_argument("--state", choices=tuple(State), help="only sessions in this state")
     parser.add_argument("--agent", choices=tuple(CONTINUE), help="only sessions of this agent")
     parser.add_argument("--all", action="store_true", help="all sessions, not only the first")
