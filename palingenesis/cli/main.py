@@ -312,14 +312,9 @@ def _add_send_options(parser: ArgumentParser) -> None:
 
 
 def _web(options: Namespace) -> Exit:
-    from palingenesis.cli.web import close_page, open_page, revoke_sessions
+    from palingenesis.cli.web import web
 
-    client = _client(options)
-    if options.close:
-        return close_page(client, as_json=options.json)
-    if options.revoke:
-        return revoke_sessions(client, as_json=options.json)
-    return open_page(client, browser=options.open, as_json=options.json)
+    return web(_client(options), options)
 
 
 def _add_web_options(parser: ArgumentParser) -> None:
