@@ -42,7 +42,7 @@ def web(client: ControlClient, options: Namespace) -> Exit:
         words = f"closed; HTTP is served at {places}" if places else "closed"
     elif options.revoke:
         reply = _send(client, "revoke", lambda each: isinstance(each.get(Key.SESSIONS), int))
-        words = f"ended {counted(reply[Key.SESSIONS], 'session')}"
+        words = f"ended {counted(reply[Key.SESSIONS], Key.SESSION)}"
     else:
         reply = _send(client, "open", _has_address)
         words = "\n".join(address_lines(reply, os.environ))
