@@ -7,7 +7,6 @@ import sys
 from io import TextIOWrapper
 from types import SimpleNamespace
 
-from palingenesis.agents import CONTINUE
 from palingenesis.cli.command import CliCommand
 from palingenesis.cli.exit_status import Exit, exit_status
 from palingenesis.cli.format import complain, json_line, table_lines
@@ -154,6 +153,8 @@ def _sessions(options: Namespace) -> Exit:
 
 
 def _add_sessions_options(parser: ArgumentParser) -> None:
+    from palingenesis.agents import CONTINUE
+
     # Plain strings, since argparse shows the choices by their repr.
     states = tuple(map(str, State))
     parser.add_argument("--state", choices=states, help="show only sessions in this state")
@@ -323,14 +324,9 @@ def _add_send_options(parser: ArgumentParser) -> None:
 
 
 def _web(options: Namespace) -> Exit:
-    from palingenesis.cli.web import close_page, open_page, revoke_sessions
+    from palingenesis.cli.web import web
 
-    client = _client(options)
-    if options.close:
-        return close_page(client, as_json=options.json)
-    if options.revoke:
-        return revoke_sessions(client, as_json=options.json)
-    return open_page(client, browser=options.open, as_json=options.json)
+    return web(_client(options), options)
 
 
 def _add_web_options(parser: ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import shutil
 import sys
 
 from palingenesis.cli.exit_status import Exit
-from palingenesis.cli.format import complain
+from palingenesis.cli.format import complain, counted
 from palingenesis.client.errors import InvalidReply
 from palingenesis.text import in_short, printable
 from palingenesis.trust import write_new
@@ -18,6 +18,7 @@ from palingenesis.words import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Mapping
     from typing import Any
 
@@ -33,42 +34,21 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/#=\[\]-]{1,200}")
 _LINK_BEGIN = '<!DOCTYPE html><meta charset="utf-8"><title>palingenesis</title>'
 
 
-def open_page(client: ControlClient, *, browser: bool, as_json: bool) -> Exit:
-    """
-    Have the daemon open its page, and print the address.
-
-    :param browser: whether the browser is started too.
-    :param as_json: whether the daemon's reply is printed instead.
-    """
-    reply = _send(client, "open", lambda each: _has_text(each, "address", "url"))
-    if as_json:
-        _print_json(reply)
-    else:
-        print("\n".join(address_lines(reply, os.environ)))
-    if browser:
-        return _start_browser(reply["url"], os.path.dirname(client.path))
-    return Exit.DONE
-
-
-def close_page(client: ControlClient, *, as_json: bool) -> Exit:
-    """Have the daemon close the page that a command has opened."""
-    reply = _send(client, "close", lambda each: isinstance(each.get(Key.LISTENING), list))
-    if as_json:
-        _print_json(reply)
-    else:
+def web(client: ControlClient, options: Namespace) -> Exit:
+    """Have the daemon open its page, and print the address; or close it, or end the sessions."""
+    if options.close:
+        reply = _send(client, "close", lambda each: isinstance(each.get(Key.LISTENING), list))
         places = printable(", ".join(map(str, reply[Key.LISTENING])))
-        print(f"closed; HTTP is served at {places}" if places else "closed")
-    return Exit.DONE
-
-
-def revoke_sessions(client: ControlClient, *, as_json: bool) -> Exit:
-    """Have the daemon end every browser's session."""
-    reply = _send(client, "revoke", lambda each: isinstance(each.get(Key.SESSIONS), int))
-    if as_json:
-        _print_json(reply)
+        words = f"closed; HTTP is served at {places}" if places else "closed"
+    elif options.revoke:
+        reply = _send(client, "revoke", lambda each: isinstance(each.get(Key.SESSIONS), int))
+        words = f"ended {counted(reply[Key.SESSIONS], Key.SESSION)}"
     else:
-        count = reply[Key.SESSIONS]
-        print(f"ended {count} session{'' if count == 1 else 's'}")
+        reply = _send(client, "open", _has_address)
+        words = "\n".join(address_lines(reply, os.environ))
+    print(json.dumps(reply) if options.json else words)
+    if options.open:
+        _start_browser(reply["url"], os.path.dirname(client.path))
     return Exit.DONE
 
 
@@ -139,11 +119,11 @@ def _check_own(path: str) -> None:
             raise FileExistsError(errno.EEXIST, "something else is there", path)
 
 
-def _start_browser(url: str, directory: str) -> Exit:
+def _start_browser(url: str, directory: str) -> None:
     why = why_no_browser(os.environ)
     if why is not None:
         complain(f"no browser is started: {why}; open the address yourself")
-        return Exit.DONE
+        return
     import subprocess
 
     program = "open" if sys.platform == "darwin" else "xdg-open"
@@ -163,7 +143,6 @@ def _start_browser(url: str, directory: str) -> Exit:
         pass
     if failed is not None:
         complain(f"the browser cannot be started: {failed}; open the address yourself")
-    return Exit.DONE
 
 
 def _send(
@@ -182,10 +161,6 @@ def _send(
     return reply
 
 
-def _has_text(reply: Mapping[str, Any], *keys: str) -> bool:
-    """Return whether these values can be printed, and be in a page, as they are."""
-    return all(_PLAIN.fullmatch(str(reply.get(key, ""))) for key in keys)
-
-
-def _print_json(reply: object) -> None:
-    print(json.dumps(reply))
+def _has_address(reply: Mapping[str, Any]) -> bool:
+    """Return whether address and URL can be printed, and be in a page, as they are."""
+    return all(_PLAIN.fullmatch(str(reply.get(key, ""))) for key in ("address", "url"))

@@ -18,7 +18,7 @@ from palingenesis.monitor.child import current_umask
 from palingenesis.monitor.settings import TABLES, check_whole
 from palingenesis.paths import PathError, config_file, expand_home, state_directory
 from palingenesis.server.socketfile import SocketFile
-from palingenesis.text import in_short
+from palingenesis.text import MESSAGE_LIMIT, in_short, printable
 from palingenesis.trust import check_own_state
 from palingenesis.web.settings import TABLES as HTTP_TABLES
 
@@ -128,7 +128,7 @@ class Options(usage.Options):
         """Return the end of a start that fails, and report it to the process that waits."""
         if self.starter:
             self.starter.fail(str(why))
-        return preflight.failed(why)
+        return SystemExit(f"palingenesis: {printable(str(why), MESSAGE_LIMIT)}")
 
     def read_config(self) -> Config:
         """

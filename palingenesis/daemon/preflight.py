@@ -32,11 +32,6 @@ _log = get_logger(__name__)
 DESCRIPTORS = 4096
 
 
-def failed(why: object) -> SystemExit:
-    """Return the SystemExit for a failed start, with the one line that says why."""
-    return SystemExit(f"palingenesis: {printable(str(why), MESSAGE_LIMIT)}")
-
-
 def prepare_process() -> None:
     """Prepare the process: a signal mask of its own, and descriptors for a lock that stays."""
     # Until they have handlers, a reload or a rotation of the log would kill the daemon that

@@ -32,8 +32,10 @@ _log = get_logger(__name__)
 
 #: A number; of a summary, the sum and the count of what was observed.
 Value: TypeAlias = float | tuple[float, int]
+#: One value of a metric, with its labels.
+Sample: TypeAlias = tuple[Mapping[str, str], Value]
 #: What a metric's reader returns: one value, or pairs of labels and a value.
-Reading: TypeAlias = Value | Iterable[tuple[Mapping[str, str], Value]]
+Reading: TypeAlias = Value | Iterable[Sample]
 
 
 class MetricKind(StrEnum):
@@ -58,13 +60,6 @@ class Metric(NamedTuple):
     kind: MetricKind
     help: str
     read: Callable[[], Reading]
-
-
-class Sample(NamedTuple):
-    """One value of a metric, with its labels."""
-
-    labels: Mapping[str, str]
-    value: Value
 
 
 class Metrics:
@@ -124,8 +119,8 @@ class Metrics:
 
 def _samples(metric: Metric, reading: Reading) -> list[Sample]:
     if _is_value(metric.kind, reading):
-        return [Sample({}, reading)]  # type: ignore[arg-type]
-    samples = []
+        return [({}, reading)]  # type: ignore[list-item]
+    samples: list[Sample] = []
     seen = set()
     for labels, value in reading:  # type: ignore[union-attr,misc]
         if not _is_value(metric.kind, value):
@@ -137,7 +132,7 @@ def _samples(metric: Metric, reading: Reading) -> list[Sample]:
         if key in seen:
             raise ValueError(f"the labels {dict(labels)!r} come twice")
         seen.add(key)
-        samples.append(Sample({label: str(text) for label, text in labels.items()}, value))
+        samples.append(({label: str(text) for label, text in labels.items()}, value))
     return samples
 
 

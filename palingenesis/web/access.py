@@ -68,9 +68,6 @@ class Guard(Protocol):
     def admit(self, request: Any, need: Need) -> Visitor:
         """Return who sent a request, or raise a `Problem`."""
 
-    def admit_change(self, request: Any, visitor: Visitor) -> None:
-        """Raise a `Problem` unless a request may change something."""
-
     def check_origin(self, request: Any, visitor: Visitor) -> None:
         """Raise a `Problem` if a page of another origin sent a request."""
 
@@ -132,20 +129,6 @@ class Access:
             has_ended = partial(self._has_ended, key)
             return visitor._replace(may_change=self._control, has_ended=has_ended)
         raise wrong_key(self._keys)
-
-    def admit_change(self, request: Any, visitor: Visitor) -> None:
-        """
-        Check that a request may change something.
-
-        :raises Problem: if it may not, or a page of another origin sent it.
-        """
-        if not visitor.may_change:
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "Over TCP only a browser's session changes something, and only if the "
-                "configuration allows it",
-            )
-        self.check_origin(request, visitor)
 
     def check_origin(self, request: Any, visitor: Visitor) -> None:
         """
@@ -227,9 +210,6 @@ class Unguarded:
         """Return who sent a request, as far as its address shows it."""
         by = f"http, {_shown(request.getClientAddress())}"
         return Visitor(by, has_key=need is not Need.NOTHING, may_change=True)
-
-    def admit_change(self, request: Any, visitor: Visitor) -> None:
-        """Do nothing: the application has decided."""
 
     def check_origin(self, request: Any, visitor: Visitor) -> None:
         """Do nothing: the application has decided."""

@@ -199,7 +199,7 @@ class ControlResource(Resource):
             return self._reads[path](request, visitor)
         if path[:2] == (b"api", b"v1") and path[2:] in _CONTROLS:
             _check_method(method, _CHANGES)
-            self.guard.admit_change(request, visitor)
+            self._check_change(request, visitor)
             _read_body(request)
             return self._run(path[2].decode().upper(), visitor, self._status_after)
         if path[:3] == (b"api", b"v1", b"commands") and len(path) == 4:
@@ -251,7 +251,7 @@ class ControlResource(Resource):
         return _JSON, _render({"key": key})
 
     def _post_command(self, request: Any, visitor: Visitor, name: str) -> Response:
-        self.guard.admit_change(request, visitor)
+        self._check_change(request, visitor)
         entry = self._control.factory.commands.find(name)
         if entry is None or not (entry.web or visitor.is_local):
             shown = printable(name, NAME_LIMIT)
@@ -267,6 +267,20 @@ class ControlResource(Resource):
             # They are split at blanks, and only the last one takes the rest of the line.
             raise Problem(HTTPStatus.BAD_REQUEST, "Only the last argument may have blanks")
         return self._run(entry.name, visitor, arguments=arguments)
+
+    def _check_change(self, request: Any, visitor: Visitor) -> None:
+        """
+        Check that a request may change something.
+
+        :raises Problem: if it may not, or a page of another origin sent it.
+        """
+        if not visitor.may_change:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "Over TCP only a browser's session changes something, and only if the "
+                "configuration allows it",
+            )
+        self.guard.check_origin(request, visitor)
 
     def _run(
         self,

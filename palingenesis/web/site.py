@@ -67,11 +67,6 @@ class BoundedSite(Site):
     def log(self, request: Any) -> None:
         """Do nothing: commands leave their audit line, and reads leave none."""
 
-    @property
-    def count(self) -> int:
-        """How many connections there are."""
-        return len(self._channels)
-
     def connected(self, channel: BoundedChannel) -> None:
         """Count a connection, and make room for it."""
         self._channels[channel] = None

@@ -199,7 +199,7 @@ class TimeTests(DoorTestCase):
     def test_a_client_that_is_gone_leaves_nothing_to_wait_for(self) -> None:
         for data in (b"", b"GET", request(), request("POST", headers=["Content-Length: 9"])):
             self.connect().send(data).close()
-        self.assertEqual((self.clock.getDelayedCalls(), self.site.count), ([], 0))
+        self.assertEqual((self.clock.getDelayedCalls(), len(self.site._channels)), ([], 0))
 
 
 class PipelineTests(DoorTestCase):
@@ -300,5 +300,5 @@ class AnythingTests(DoorTestCase):
             client.channel.readConnectionLost()
         self.clock.advance(1)
         client.close()
-        self.assertEqual((self.clock.getDelayedCalls(), self.site.count), ([], 0))
+        self.assertEqual((self.clock.getDelayedCalls(), len(self.site._channels)), ([], 0))
         self.assertFalse(self.state.paused)
