@@ -227,7 +227,8 @@ class _Story:
         """Return for what it waits, and until when; None if nothing would bring it back."""
         if self.stop is None or not self._comes_back:
             return None
-        return {**self._who(), Key.KIND: _kind(self.stop), Key.DUE: self._at}
+        kind = self.stop.kind or Kind.UNKNOWN
+        return {**self._who(), Key.KIND: kind.value, Key.DUE: self._at}
 
     def forecast(self) -> dict[str, Any] | None:
         """Return whether it will be brought back, when, or why not; None if it does not stop."""
@@ -315,7 +316,3 @@ def _cause(failed: Entry) -> str:
 
 def _attempt(entry: Entry) -> tuple[str | None, int | None]:
     return entry.key, entry.attempt
-
-
-def _kind(entry: Entry) -> str:
-    return (entry.kind or Kind.UNKNOWN).value
