@@ -6,9 +6,7 @@ import time
 
 
 class Times:
-    """
-    The clocks of this machine, in seconds; a test gives a subclass that it sets itself.
-    """
+    """The clocks of this machine, in seconds; a test gives a subclass that it sets itself."""
 
     def wall(self) -> float:
         """Return the time since the epoch, which a person or NTP can set back."""
