@@ -138,15 +138,9 @@ class Case:
     @property
     def stop(self) -> Stop:
         """What the ledger records of how the session ended."""
-        session = self.session
-        return Stop(
-            session.agent,
-            session.identity.id,
-            session.verdict.key,
-            self.kind,
-            session.path,
-            session.identity.directory,
-        )
+        session, identity = self.session, self.session.identity
+        key, path = session.verdict.key, session.path
+        return Stop(session.agent, identity.id, key, self.kind, path, identity.directory)
 
     @property
     def settings(self) -> Settings:
