@@ -79,7 +79,6 @@ class Circumstances:
         epoch; None if no other daemon kept it before.
     :ivar resets: of each home, by name, the newest statement of when each of its limits ends.
     :ivar loads: of each home, by name, what is being revived there.
-    :ivar clock: the local time of day, in minutes since midnight.
     :ivar may_start: whether the ledger can be written, and a command can be started.
     :ivar first_at: the time of the ledger's first entry, in seconds since the epoch.
     :ivar starts: when commands were started in the last hour, by the home's name, the first first.
@@ -96,7 +95,6 @@ class Circumstances:
     starts: Callable[[str], Sequence[float]]
     resets: Mapping[str, Sequence[Statement]] = field(default_factory=dict)
     loads: Mapping[str, Load] = field(default_factory=dict)
-    clock: int = 0
     finds: Callable[[str, Command], bool] = lambda *_: True
 
 
@@ -140,15 +138,9 @@ class Case:
     @property
     def stop(self) -> Stop:
         """What the ledger records of how the session ended."""
-        session = self.session
-        return Stop(
-            session.agent,
-            session.identity.id,
-            session.verdict.key,
-            self.kind,
-            session.path,
-            session.identity.directory,
-        )
+        session, identity = self.session, self.session.identity
+        key, path = session.verdict.key, session.path
+        return Stop(session.agent, identity.id, key, self.kind, path, identity.directory)
 
     @property
     def settings(self) -> Settings:

@@ -174,12 +174,8 @@ def start_with(
     """
     # The reading end is open here, so this write neither waits nor fails.
     reader, writer = os.pipe()
-    try:
-        try:
+    with os.fdopen(reader, "rb"):
+        with os.fdopen(writer, "wb"):
             os.set_blocking(writer, False)
             os.write(writer, given)
-        finally:
-            os.close(writer)
         return start(arguments, program, environment, "/", stdin=reader, output=output)
-    finally:
-        os.close(reader)

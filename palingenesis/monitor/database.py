@@ -104,7 +104,9 @@ def opened(path: str) -> Iterator[Database]:
         connection = sqlite3.connect(uri, _PATIENCE, isolation_level=None, uri=True)
     with closing(connection):
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_LIMIT)
-        connection.set_progress_handler(_Countdown(BUDGET // _STEP), _STEP)
+        steps = iter(range(BUDGET // _STEP))
+        # SQLite calls it as it works, and ends a query for which no step is left.
+        connection.set_progress_handler(lambda: next(steps, None) is None, _STEP)
         with _translated():
             for pragma in ("query_only = 1", "trusted_schema = 0", "temp_store = MEMORY"):
                 connection.execute(f"PRAGMA {pragma}")
@@ -157,17 +159,6 @@ def _stamp(path: str) -> Stamp | None:
         return Stamp.of(os.lstat(path))
     except OSError:
         return None
-
-
-class _Countdown:
-    """Ends a query that takes too long: SQLite calls it as it works."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def __call__(self) -> bool:
-        self._left -= 1
-        return self._left < 0
 
 
 @contextmanager

@@ -89,10 +89,8 @@ class Forecast:
     ) -> None:
         homes = world.homes(settings.agents, settings.homes.values())
         attempts = [a for each in sums.sessions.values() for a in (each.open, each.last) if a]
-        self._settings = settings
         self._sums = sums
         self._world = world
-        self._times = times
         self._roster = Roster(world, times, lambda _: None)
         self._living = world.look(homes, {each.pid for each in attempts if each.pid is not None})
         now = times.wall()

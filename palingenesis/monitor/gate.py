@@ -144,9 +144,8 @@ def _is_not_due(case: Case) -> bool:
 
 
 def _is_outside_hours(case: Case) -> bool:
-    if case.settings.hours is None:
-        return False
-    return not is_within(case.settings.hours, case.circumstances.clock)
+    hours, now = case.settings.hours, case.circumstances.now
+    return hours is not None and _within(hours, now) != now
 
 
 def is_within(hours: tuple[int, int], clock: int) -> bool:

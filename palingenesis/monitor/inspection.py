@@ -55,8 +55,4 @@ def _found(command: Command, world: World) -> dict[str, Any]:
         program = world.program(command)
     except CommandError as error:
         trouble = str(error)
-    return {
-        Key.COMMAND: redacted(command.arguments),
-        Key.PROGRAM: program,
-        Key.TROUBLE: trouble,
-    }
+    return {Key.COMMAND: redacted(command.arguments), Key.PROGRAM: program, Key.TROUBLE: trouble}

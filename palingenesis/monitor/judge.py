@@ -313,7 +313,6 @@ class Judge:
         return Circumstances(
             now=self._times.wall(),
             monotonic=self._times.monotonic(),
-            clock=self._times.clock(),
             settings=self.settings,
             paused=self._ledger.paused,
             kept=self.kept,

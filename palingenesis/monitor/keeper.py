@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
+from palingenesis.monitor import files
 from palingenesis.monitor.owners import PACKAGE, Snapshot
 from palingenesis.monitor.statedir import StateError, prepare_directory
 from palingenesis.pathlock import LockHeld, PathLock, PathLockError
@@ -94,15 +95,10 @@ class Keeper:
         if self.held:
             return os.getpid()
         try:
-            descriptor = os.open(self._lock.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with files.opened(self._lock.path) as descriptor:
+                text = os.read(descriptor, 32).strip()
         except OSError:
             return None
-        try:
-            text = os.read(descriptor, 32).strip()
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
         return int(text) if text.isdigit() else None
 
     def release(self) -> None:

@@ -83,13 +83,8 @@ def is_shared_at(path: str, device: int, mounts: Iterable[Mount]) -> bool:
 
 def is_shared_by_name(path: str, mounts: Iterable[Mount]) -> bool:
     """Return whether a path is on a shared file system, by its name alone: nothing is asked."""
-    kind: str | None = ""
-    length = 0
-    for mount in mounts:
-        point = os.path.join(mount.point, "")
-        if len(point) >= length and os.path.join(path, "").startswith(point):
-            kind, length = mount.kind, len(point)
-    return is_shared(kind)
+    mount = _above(path, mounts)
+    return mount is not None and is_shared(mount.kind)
 
 
 def kind_at(path: str, device: int, mounts: Iterable[Mount]) -> str | None:
@@ -98,16 +93,20 @@ def kind_at(path: str, device: int, mounts: Iterable[Mount]) -> str | None:
 
     :param device: the device of the path's directory, which names the mount if one has it.
     """
-    real = os.path.realpath(path)
-    best: Mount | None = None
+    mounts = tuple(mounts)
+    same = next((mount for mount in mounts if mount.device == device), None)
+    mount = same or _above(os.path.realpath(path), mounts)
+    return None if mount is None else mount.kind
+
+
+def _above(path: str, mounts: Iterable[Mount]) -> Mount | None:
+    """Return the mount with the longest point that leads to a path; the last one of several."""
+    place, best = os.path.join(path, ""), None
     for mount in mounts:
-        if mount.device == device:
-            return mount.kind
-        point = mount.point.rstrip("/")
-        within = real == point or real.startswith(point + "/")
+        within = place.startswith(os.path.join(mount.point, ""))
         if within and (best is None or len(mount.point) >= len(best.point)):
             best = mount
-    return best.kind if best is not None else None
+    return best
 
 
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:

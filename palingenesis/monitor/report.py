@@ -32,6 +32,15 @@ _MARKS = frozenset(
     }
 )
 
+#: What a session does after an event, whatever it did before.
+_AFTER: Mapping[Event, str] = {
+    **dict.fromkeys((Event.INTENT, Event.STARTED), State.REVIVING),
+    Event.WORKED: State.WORKING,
+    Event.FAILED: State.WAITING,
+    Event.GAVE_UP: State.STOPPED,
+    **dict.fromkeys((Event.ENDED, Event.LEFT, Event.CONTINUED), "over"),
+}
+
 
 def facts(
     entries: Iterable[Entry],
@@ -227,7 +236,8 @@ class _Story:
         """Return for what it waits, and until when; None if nothing would bring it back."""
         if self.stop is None or not self._comes_back:
             return None
-        return {**self._who(), Key.KIND: _kind(self.stop), Key.DUE: self._at}
+        kind = self.stop.kind or Kind.UNKNOWN
+        return {**self._who(), Key.KIND: kind.value, Key.DUE: self._at}
 
     def forecast(self) -> dict[str, Any] | None:
         """Return whether it will be brought back, when, or why not; None if it does not stop."""
@@ -268,26 +278,12 @@ class _Story:
 
 def _after(entry: Entry, before: str) -> str:
     """Return what a session does after an entry."""
-    match entry.event:
-        case Event.STOPPED:
-            return (
-                State.WAITING
-                if entry.kind in REVIVABLE and entry.due is not None
-                else State.STOPPED
-            )
-        case Event.INTENT | Event.STARTED:
-            return State.REVIVING
-        case Event.WORKED:
-            return State.WORKING
-        case Event.FAILED:
-            return State.WAITING
-        case Event.GAVE_UP:
-            return State.STOPPED
-        case Event.NEEDS_YOU if before == State.WAITING:
-            return State.STOPPED
-        case Event.ENDED | Event.LEFT | Event.CONTINUED:
-            return "over"
-    return before
+    if entry.event is Event.STOPPED:
+        waits = entry.kind in REVIVABLE and entry.due is not None
+        return State.WAITING if waits else State.STOPPED
+    if entry.event is Event.NEEDS_YOU and before == State.WAITING:
+        return State.STOPPED
+    return _AFTER.get(entry.event, before)
 
 
 def _append(segments: list[dict[str, Any]], what: str, start: float, end: float) -> None:
@@ -315,7 +311,3 @@ def _cause(failed: Entry) -> str:
 
 def _attempt(entry: Entry) -> tuple[str | None, int | None]:
     return entry.key, entry.attempt
-
-
-def _kind(entry: Entry) -> str:
-    return (entry.kind or Kind.UNKNOWN).value

@@ -249,10 +249,7 @@ class Revivals:
         return None
 
     def observe(
-        self,
-        running: Running,
-        session: Session | None,
-        successors: Iterable[Session],
+        self, running: Running, session: Session | None, successors: Iterable[Session]
     ) -> None:
         """
         Judge an attempt by its transcript, which was read after its command was looked at.

@@ -81,10 +81,7 @@ class Scans:
     """
 
     def __init__(
-        self,
-        warn: Callable[[str], None],
-        times: Times | None = None,
-        bounds: Bounds = BOUNDS,
+        self, warn: Callable[[str], None], times: Times | None = None, bounds: Bounds = BOUNDS
     ) -> None:
         self._warn = warn
         self._times = times or Times()

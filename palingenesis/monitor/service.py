@@ -589,31 +589,23 @@ class Monitor(Service):
 
     def _summarize(self) -> None:
         oldest = self._times.wall() - self._settings.max_age
-        counts: Counter[tuple[str, str]] = Counter()
-        latest: Session | None = None
-        due: float | None = None
-        needs_you = 0
-        for session in self._roster.sessions.values():
-            if session.due is not None and (due is None or session.due < due):
-                due = session.due
-            if session.since < oldest and session.state not in (State.WAITING, State.REVIVING):
-                continue
-            counts[session.agent, session.state.value] += 1
-            needs_you += listing.urgency(session, oldest) == 0
-            if latest is None or latest.since < session.since:
-                latest = session
-        reviving = self._revivals.latest()
-        by_state: Counter[str] = Counter()
-        for (_, state), count in counts.items():
-            by_state[state] += count
-        self.sessions_by_agent = counts
+        sessions = self._roster.sessions.values()
+        recent = [
+            each
+            for each in sessions
+            if each.since >= oldest or each.state in (State.WAITING, State.REVIVING)
+        ]
+        by_state = Counter(each.state for each in recent)
         self.sessions_by_state = {each.value: by_state[each] for each in State if by_state[each]}
-        self.next_revival = due
-        self.needs_you = needs_you
+        self.sessions_by_agent = Counter((each.agent, each.state.value) for each in recent)
+        self.needs_you = sum(listing.urgency(each, oldest) == 0 for each in recent)
+        dues = (each.due for each in sessions if each.due is not None)
+        self.next_revival = min(dues, default=None)
+        latest = max(recent, key=lambda session: session.since, default=None)
+        self.current_session = None if latest is None else latest.path
+        reviving = self._revivals.latest()
         if reviving is not None:
             self.current_session = reviving.stop.transcript
-        else:
-            self.current_session = None if latest is None else latest.path
 
     # Log and notifications
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from palingenesis.config import Collector, check_count, check_seconds
+from palingenesis.config import Collector, Mistakes, check_count, check_seconds
 from palingenesis.monitor import files
 from palingenesis.monitor.agents import AGENTS
 from palingenesis.monitor.homes import Home
@@ -368,23 +368,22 @@ def _terminal(name: str, value: object) -> bool:
 def _command(name: str, value: object) -> tuple[str, ...]:
     """Check that a command is about the session that it is run for, and no other."""
     arguments = _arguments(name, value)
-    collector = Collector()
     found = [word for each in arguments[1:] for word in re.findall(r"\{([a-z_]*)\}", each)]
-    for word in dict.fromkeys(found):
-        with collector:
-            if word not in PLACEHOLDERS:
-                known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-                raise ValueError(f"{name}: unknown placeholder {{{word}}} (known: {known})")
-    with collector:
-        if "id" not in found:
-            raise ValueError(f"{name}: {{id}} is missing, so it would revive another session")
-    for argument in arguments[1:]:
-        with collector:
-            if argument in ("--continue", "--last"):
-                raise ValueError(
-                    f"{name}: {argument} takes the newest session, not the one of {{id}}"
-                )
-    collector.raise_all()
+    known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+    mistakes = [
+        f"{name}: unknown placeholder {{{word}}} (known: {known})"
+        for word in dict.fromkeys(found)
+        if word not in PLACEHOLDERS
+    ]
+    if "id" not in found:
+        mistakes.append(f"{name}: {{id}} is missing, so it would revive another session")
+    mistakes += [
+        f"{name}: {argument} takes the newest session, not the one of {{id}}"
+        for argument in arguments[1:]
+        if argument in ("--continue", "--last")
+    ]
+    if mistakes:
+        raise Mistakes(mistakes)
     return arguments
 
 

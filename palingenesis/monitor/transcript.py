@@ -110,22 +110,7 @@ class Transcript:
 
     def first(self) -> Iterator[Record]:
         """Read the first records, oldest first, within `HEAD_WINDOW` bytes."""
-        chunk = os.pread(self._descriptor, min(HEAD_WINDOW, self.stamp.size), 0)
-        start = 0
-        budget = PARSE_LIMIT
-        for _ in range(FIRST_LINES):
-            if (newline := chunk.find(b"\n", start)) < 0:
-                break
-            line = chunk[start:newline]
-            if (cost := cost_of(line)) > budget:
-                if line.startswith(b"{"):
-                    yield Record(newline + 1, None, line[:BEGINNING])
-            elif (value := _parsed(line)) is not None:
-                budget -= cost
-                yield Record(newline + 1, value)
-            start = newline + 1
-        if start < len(chunk) == HEAD_WINDOW and newline < 0:
-            yield Record(0, None, chunk[start : start + BEGINNING])
+        return _records(islice(self._first_lines(), FIRST_LINES))
 
     def last(self, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Record]:
         """
@@ -136,23 +121,19 @@ class Transcript:
         :param wanted: returns whether a line is worth parsing; it is called for each line, and
             must be cheap.
         """
-        return islice(self._records(wanted), LAST_RECORDS)
+        return islice(_records(islice(self._last_lines(), LAST_LINES), wanted), LAST_RECORDS)
 
-    def _records(self, wanted: Callable[[bytes], bool] | None) -> Iterator[Record]:
-        budget = PARSE_LIMIT
-        for end, line, whole in islice(self._lines(), LAST_LINES):
-            if not whole:
-                yield Record(end, None)
-            elif wanted is not None and not wanted(line):
-                continue
-            elif (cost := cost_of(line)) > budget:
-                if line.startswith(b"{"):
-                    yield Record(end, None, line[:BEGINNING])
-            elif (value := _parsed(line)) is not None:
-                budget -= cost
-                yield Record(end, value)
+    def _first_lines(self) -> Iterator[tuple[int, bytes, bool]]:
+        """Yield each line with the offset of its end, and whether its end was reached."""
+        chunk = os.pread(self._descriptor, min(HEAD_WINDOW, self.stamp.size), 0)
+        start = 0
+        while (newline := chunk.find(b"\n", start)) >= 0:
+            yield newline + 1, chunk[start:newline], True
+            start = newline + 1
+        if start < len(chunk) == HEAD_WINDOW:
+            yield 0, chunk[start:], False
 
-    def _lines(self) -> Iterator[tuple[int, bytes, bool]]:
+    def _last_lines(self) -> Iterator[tuple[int, bytes, bool]]:
         """Yield each line with the offset of its end, and whether its beginning was reached."""
         size = self.stamp.size
         window = FIRST_WINDOW
@@ -180,6 +161,24 @@ class Transcript:
                     yield upto, b"", False
                 return
             window *= 2
+
+
+def _records(
+    lines: Iterable[tuple[int, bytes, bool]], wanted: Callable[[bytes], bool] | None = None
+) -> Iterator[Record]:
+    """Yield what lines hold, within `PARSE_LIMIT`; of each, its end and whether it is whole."""
+    budget = PARSE_LIMIT
+    for end, line, whole in lines:
+        if not whole:
+            yield Record(end, None, line[:BEGINNING])
+        elif wanted is not None and not wanted(line):
+            continue
+        elif (cost := cost_of(line)) > budget:
+            if line.startswith(b"{"):
+                yield Record(end, None, line[:BEGINNING])
+        elif (value := _parsed(line)) is not None:
+            budget -= cost
+            yield Record(end, value)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from palingenesis.monitor.case import (
     newest_resets,
     share,
 )
-from palingenesis.monitor.gate import OVERRIDDEN, assess, shown_reason
+from palingenesis.monitor.gate import OVERRIDDEN, assess, is_within, shown_reason
 from palingenesis.monitor.homes import Home
 from palingenesis.monitor.ledger import Attempt, History, Stop
 from palingenesis.monitor.revive import Command
@@ -37,10 +37,19 @@ from palingenesis.words import REVIVABLE, Kind, Method, Owner, Reason, State
 from tests.support.texts import ENCODABLE
 
 NOW = 1_000_000.0
+
+
+def hours_of_now(after: int, length: int = 60) -> tuple[int, int]:
+    """Return hours that begin so many minutes after the present one."""
+    local = time.localtime(NOW)
+    begin = local.tm_hour * 60 + local.tm_min + after
+    return begin % 1440, (begin + length) % 1440
+
+
 HOME = Home("claude", "claude", "/home/.claude")
 NOTHING: dict[str, HomeRevival] = {}
 RUNNING = Running(Attempt(Stop("claude", "an-id", "key", Kind.LIMIT, "", ""), 1, NOW), None)
-_AROUND = {"paused", "kept", "may_start", "first_at", "starts", "clock", "loads", "resets", "finds"}
+_AROUND = {"paused", "kept", "may_start", "first_at", "starts", "loads", "resets", "finds"}
 
 
 def unasked(home: str, command: Command) -> NoReturn:  # noqa: ARG001
@@ -119,7 +128,7 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.WINDOWS: {"windows": 2},
     Reason.SPEND: {"spends": True},
     Reason.NOT_DUE: {"due": NOW + 1},
-    Reason.HOURS: {"hours": (22 * 60, 8 * 60), "clock": 12 * 60},
+    Reason.HOURS: {"hours": hours_of_now(90)},
     Reason.ALREADY_RUNNING: {"running": RUNNING},
     Reason.OWNER_ALIVE: {"owner": Owner.PROGRAM},
     Reason.OWNER_UNKNOWN: {"owner": Owner.UNKNOWN},
@@ -223,11 +232,14 @@ class BoundTests(SynchronousTestCase):
         self.assertIsNone(held(loads={"work": Load(9, leading=True)}))
 
     def test_commands_are_started_within_the_hours_that_are_set(self) -> None:
-        night = {"hours": (22 * 60, 8 * 60)}
-        for clock, reason in ((22 * 60, None), (7 * 60 + 59, None), (8 * 60, Reason.HOURS)):
-            self.assertIs(held(**night, clock=clock), reason)
-        self.assertIs(held(hours=(60, 120), clock=120), Reason.HOURS)
-        self.assertIsNone(held(hours=(60, 120), clock=60))
+        for after, reason in ((0, None), (-59, None), (-60, Reason.HOURS), (1, Reason.HOURS)):
+            self.assertIs(held(hours=hours_of_now(after)), reason, after)
+
+    def test_hours_may_go_beyond_midnight(self) -> None:
+        for clock, within in ((22 * 60, True), (7 * 60 + 59, True), (8 * 60, False)):
+            self.assertIs(is_within((22 * 60, 8 * 60), clock), within)
+        self.assertFalse(is_within((60, 120), 120))
+        self.assertTrue(is_within((60, 120), 60))
 
 
 class AccountTests(SynchronousTestCase):
@@ -302,13 +314,9 @@ class UntilTests(SynchronousTestCase):
         self.assertEqual(self.until(starts=starts, due=NOW + 60), NOW + 60)
 
     def test_outside_the_hours_it_is_when_they_begin(self) -> None:
-        local = time.localtime(NOW)
-        minute = local.tm_hour * 60 + local.tm_min
-        begin = (minute + 90) % 1440
-        hours = (begin, (begin + 60) % 1440)
-        until = self.until(hours=hours, clock=minute)
-        self.assertEqual(until, NOW - local.tm_sec + 90 * 60)
-        self.assertEqual(self.until(hours=(minute, begin), clock=minute), NOW - 10)
+        until = self.until(hours=hours_of_now(90))
+        self.assertEqual(until, NOW - time.localtime(NOW).tm_sec + 90 * 60)
+        self.assertEqual(self.until(hours=hours_of_now(0, 90)), NOW - 10)
 
     def test_what_does_not_wait_has_no_such_time(self) -> None:
         self.assertIsNone(self.until(on_hold=True))

@@ -18,7 +18,7 @@ from palingenesis.monitor.needs import needs
 from palingenesis.monitor.settings import HomeRevival
 from palingenesis.words import Kind, Method, Owner
 from tests.unit.monitor.fake_world import FakeOwners
-from tests.unit.monitor.test_case import NOW, RUNNING, free
+from tests.unit.monitor.test_case import NOW, RUNNING, free, hours_of_now
 from tests.unit.monitor.test_service import SETTINGS, MonitorTestCase
 
 
@@ -178,7 +178,7 @@ class StuckTests(SynchronousTestCase):
         command = HomeRevival(("a", "{id}"))
         queue, types = replace(command, queue=("b", "{id}")), replace(command, type_into=True)
         stuck = "its open program does not go on"
-        later: dict[str, Any] = {"hours": (22 * 60, 8 * 60), "clock": 12 * 60}
+        later: dict[str, Any] = {"hours": hours_of_now(90)}
         for revival, owner, changes, need in (
             (command, Owner.PROGRAM, {}, stuck),
             (command, Owner.SERVER, {}, stuck),
