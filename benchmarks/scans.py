@@ -69,7 +69,7 @@ def _unchanging(agent: str, directory: str, count: int) -> Callable[[], float]:
     """
     Write a number of transcripts of which none grows.
 
-    :return: returns the processor time that their scans take in a second, in seconds.
+    :returns: returns the processor time that their scans take in a second, in seconds.
     """
     then = time.time() - _DAY
     for number in range(count):
@@ -99,7 +99,7 @@ def _database(directory: str, text: int) -> tuple[Callable[[], float], Callable[
     Write a database of opencode's, which stays open as by a running program.
 
     :param text: bytes that each session has.
-    :return: return the processor time of a scan after which nothing, or one session, has changed.
+    :returns: return the processor time of a scan after which nothing, or one session, has changed.
     """
     os.makedirs(directory)
     path = os.path.join(directory, "opencode.db")

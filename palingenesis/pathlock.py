@@ -23,6 +23,8 @@ from palingenesis.text import in_short
 REFRESH_INTERVAL = 86_400.0
 #: The errors of flock(2) if the file system cannot lock, such as NFS without a lock daemon.
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+#: Errors that choosing another path would not prevent.
+ELSEWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 class PathLockError(PathError):
@@ -73,7 +75,10 @@ class PathLock:
             try:
                 descriptor, is_new = _open(self.path)
             except OSError as error:
-                raise PathLockError(self.path, f"cannot be opened: {in_short(error)}") from error
+                advice = "" if error.errno in ELSEWHERE else "; choose another path"
+                raise PathLockError(
+                    self.path, f"cannot be opened: {in_short(error)}{advice}"
+                ) from error
             try:
                 self._lock(descriptor, is_new)
             except BaseException:

@@ -96,6 +96,17 @@ NOTIFY = {
     "digest": 'the local time at which it gets the first lines of the report, such as "07:00" '
     "(default: never)",
 }
+#: The keys that are written otherwise than the value that they set, or whose docstring is short.
+WRITTEN = {
+    "socket": "the path of the socket; a relative one is relative to the file (default: the one "
+    "in the runtime directory)",
+    "mode": 'permission bits of the socket, octal, such as "0600"; bits beyond the owner\'s let '
+    "other users in",
+    "log_level": f"the lowest level that is logged: {', '.join(config.LOG_LEVELS)}",
+    "hours": 'the local time of day within which commands are started, such as "22:00-08:00" '
+    "(default: always)",
+    "listen": 'where to listen: "unix:PATH", "127.0.0.1:PORT", "[::1]:PORT", or a list of these',
+}
 
 
 def generate() -> dict[str, str]:
@@ -161,7 +172,7 @@ def _configuration() -> str:
 
 
 def _keys(checks: Iterable[str], defaults: object) -> list[tuple[str, str]]:
-    meanings = _meanings(type(defaults))
+    meanings = _meanings(type(defaults)) | WRITTEN
     return [(key, f"{meanings[key]}{_default(getattr(defaults, key), key)}") for key in checks]
 
 
@@ -169,7 +180,7 @@ def _default(value: object, key: str) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple):
-        value = list(value)
+        value = list(value) or "none"
     shown = f"{value:04o}" if key == "mode" else str(value).lower()
     return f" (default: {shown})"
 
@@ -180,7 +191,10 @@ def _meanings(described: type) -> dict[str, str]:
         r":(?:ivar|param) (\w+): (.*?)(?=\n *:|\n *$)", described.__doc__ or "", re.DOTALL
     )
     texts = {name: " ".join(text.split()).rstrip(".") for name, text in found}
-    return {name: re.sub("; None for (.*)", r" (default: \1)", t) for name, t in texts.items()}
+    return {
+        name: re.sub("; None for (.*)", r" (default: \1)", text).replace("`", "")
+        for name, text in texts.items()
+    }
 
 
 def _terms(pairs: Iterable[tuple[object, str]]) -> str:

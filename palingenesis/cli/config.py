@@ -281,8 +281,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             inner = dict.fromkeys(inner, HIDDEN) if key == "environment" else inner
             yield from _flat(f"{name}.{key}", inner)
     elif isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        for number, each in enumerate(value):
-            yield from _flat(f"{name}[{number}]", each)
+        for number, each in enumerate(value, 1):
+            yield from _flat(f"{name}.{number}", each)
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
         yield name, redacted(value)
     else:

@@ -51,7 +51,7 @@ def goes_on_at(case: Case) -> float | None:
     That is when it is due, its home's limit is over, and `hourly` and `hours` allow it; in the past
     if all of this is so already.
 
-    :return: None if it never is.
+    :returns: None if it never is.
     """
     at, now = case.due, case.circumstances.now
     if at is None:

@@ -172,7 +172,7 @@ class HomeLocks:
         """
         Try to keep each home, and let go of every other one.
 
-        :return: the homes that are newly kept, and that another daemon kept until now.
+        :returns: the homes that are newly kept, and that another daemon kept until now.
         """
         directories = {home.directory for home in homes}
         for directory in [each for each in self._locks if each not in directories]:

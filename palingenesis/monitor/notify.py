@@ -108,7 +108,7 @@ class Notifier:
 
         :param entry: the entry, as `ledger.Entry.public` returns it.
         :param directory: the session's directory.
-        :return: a warning, in one line; None if there is none.
+        :returns: a warning, in one line; None if there is none.
         """
         event = entry[Key.EVENT]
         asked_for = event in self.events or (
@@ -128,7 +128,7 @@ class Notifier:
         Run the command for the digest of a night, which is no entry of the ledger.
 
         :param event: what `report.digest` returns.
-        :return: a warning, in one line; None if there is none.
+        :returns: a warning, in one line; None if there is none.
         """
         if not self.command:
             return None

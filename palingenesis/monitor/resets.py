@@ -81,7 +81,7 @@ def reset_in(text: str, at: float | None, local: tzinfo | None = None) -> float 
     :param at: the timestamp of the record, in seconds since the epoch; if None, only an epoch
         time counts.
     :param local: the zone of a time that names none; the machine's own if None.
-    :return: seconds since the epoch; None if no time is stated, or none that exists, or one that
+    :returns: seconds since the epoch; None if no time is stated, or none that exists, or one that
         is just past: then nobody knows when the limit ends.
     """
     text = text[:TEXT_LIMIT].translate(_BLANKS)

@@ -146,7 +146,7 @@ class Revivals:
         A start that cannot be is not an attempt.
 
         :param others: the sessions in the same directory.
-        :return: why nothing was started, in one line; None if it was.
+        :returns: why nothing was started, in one line; None if it was.
         """
         session, stop, command = case.session, case.stop, case.command
 
@@ -237,7 +237,7 @@ class Revivals:
         End the command that revives a session.
 
         :param by: who asks for it.
-        :return: why nothing is ended, in one line; None if it is.
+        :returns: why nothing is ended, in one line; None if it is.
         """
         running = self.running.get(name)
         if running is None or running.revival is None or running.ended is not None:

@@ -99,7 +99,7 @@ class Scans:
 
         A scan may be given up at any step; the next one continues from what was yielded.
 
-        :return: yields every change, and None for a pause.
+        :returns: yields every change, and None for a pause.
         """
         homes = tuple(homes)
         if homes != self._homes:

@@ -200,7 +200,7 @@ class Monitor(Service):
         Pause, for after a restart too.
 
         :param by: who asks for it.
-        :return: why the pause ends with this daemon, in one line; None if it does not.
+        :returns: why the pause ends with this daemon, in one line; None if it does not.
         """
         warning = self._ledger.pause(by)
         self._judge.restate()
@@ -211,7 +211,7 @@ class Monitor(Service):
         """
         Undo :meth:`pause`.
 
-        :return: why a restart undoes this, in one line; None if it does not.
+        :returns: why a restart undoes this, in one line; None if it does not.
         """
         warning = self._ledger.resume(by)
         self._judge.restate()

@@ -7,7 +7,6 @@ What is at the path is judged and changed only under a lock on ``PATH.lock``, se
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
@@ -16,7 +15,7 @@ from contextlib import ExitStack, suppress
 from enum import Enum, auto
 
 from palingenesis.config import DEFAULTS, check_mode
-from palingenesis.pathlock import LockHeld, PathLock, PathLockError, holder, listener
+from palingenesis.pathlock import ELSEWHERE, LockHeld, PathLock, PathLockError, holder, listener
 from palingenesis.paths import Exposure, PathError, exposure, move_aside, socket_path
 from palingenesis.procfs import peer_credentials, user_in_words
 from palingenesis.server.transport import BACKLOG, ListeningSocket
@@ -29,10 +28,6 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-#: Errors that choosing another path would not prevent.
-_ELSEWHERE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 class SocketFileError(PathError):
@@ -391,4 +386,4 @@ def _explain(error: OSError) -> str:
     reason = in_short(error)
     if error.filename:
         reason = f"{reason} ({os.fsdecode(error.filename)})"
-    return reason if error.errno in _ELSEWHERE else f"{reason}; choose another path"
+    return reason if error.errno in ELSEWHERE else f"{reason}; choose another path"

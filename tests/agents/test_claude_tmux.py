@@ -92,7 +92,7 @@ class TypedTests(AgentTestCase):
         """
         Put a slow tmux in the daemon's way.
 
-        :return: the path that tells of its calls, and what the daemon needs in its environment.
+        :returns: the path that tells of its calls, and what the daemon needs in its environment.
         """
         mark = os.path.join(self.bed.home, "sends")
         real = shutil.which("tmux")

@@ -135,6 +135,15 @@ class ManualTests(CommandTestCase):
         for section in ("EXIT STATUS", "ENVIRONMENT", "FILES", "CONFIGURATION", "EXAMPLES"):
             self.assertIn(f"\n{section}\n", done.stdout)
 
+    def test_the_manual_shows_values_as_the_file_has_them(self) -> None:
+        with open(MANUAL, encoding="utf-8") as file:
+            text = file.read().replace(r"\-", "-").replace(r"\(dq", '"')
+        command = {"command": ["true"]}
+        for key, table, others in (("hours", "sessions", {}), ("digest", "notify", command)):
+            found = re.search(rf'^\.B {key}\n.*such as "([^"]+)"', text, re.MULTILINE)
+            assert found is not None
+            TABLES[table](table, {key: found[1], **others})
+
     def test_the_manual_has_every_key_of_the_configuration(self) -> None:
         with open(MANUAL, encoding="utf-8") as file:
             text = file.read()

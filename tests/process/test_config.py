@@ -378,6 +378,13 @@ class ShowTests(ConfigTestCase):
         self.assertRegex(shown.decode(), rf"\ntimeout = 3\.0 +# {self.file}\n")
         self.assertNotIn(b"hush", shown)
 
+    def test_a_project_is_named_as_in_an_error(self) -> None:
+        self.written('[[projects]]\ndirectory = "~/app"\n[[projects]]\ndirectory = "b"\n')
+        self.assertIn("projects.2.directory", self.assert_fails(Exit.USAGE, "config", "check"))
+        self.written('[[projects]]\ndirectory = "~/app"\n[[projects]]\ndirectory = "/b"\n')
+        shown = self.run_command("config", "show").stdout.decode()
+        self.assertRegex(shown, r'\nprojects\.2\.directory = "/b"')
+
     def test_the_path_is_printed_alone(self) -> None:
         self.assertEqual(self.run_command("config", "path").stdout.decode(), f"{self.file}\n")
 

@@ -178,7 +178,7 @@ class CutCase(AgentTestCase):
         """
         Have a ledger that ends with the line, and no daemon.
 
-        :return: the configuration, the content of the ledger, and its last line.
+        :returns: the configuration, the content of the ledger, and its last line.
         """
         config = self.configure()
         kill = {"PALINGENESIS_TEST_KILL": "start+"} if self._event is Event.INTENT else {}

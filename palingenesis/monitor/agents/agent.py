@@ -224,7 +224,7 @@ class Agent(ABC):
 
         :param known: the identity, if an earlier reading of the same transcript gave it.
         :param local: the zone of a time without one; the machine's own if None.
-        :return: None if the transcript holds no session.
+        :returns: None if the transcript holds no session.
         :raises OSError: if it cannot be read.
         """
         with opened(transcript) as file:

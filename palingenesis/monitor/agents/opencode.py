@@ -261,7 +261,7 @@ class Opencode(Agent):
         A change that follows at once may not show in a file's time, so the listing of a scan
         counts from then on only if the scan after it finds the files as they were.
 
-        :return: yields None for a pause.
+        :returns: yields None for a pause.
         :raises Unreadable: if it cannot be read.
         """
         old = self._listings.get(path, _NOTHING)

@@ -333,7 +333,7 @@ class Ledger:
 
         :param reason: what it needs, in a few words.
         :param again: whether it is recorded even so.
-        :return: whether that is news.
+        :returns: whether that is news.
         """
         if self.history(stop.agent, stop.session).needs == stop.key and not again:
             return False

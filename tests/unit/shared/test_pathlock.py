@@ -67,7 +67,17 @@ class TakeTests(PathLockTestCase):
     def test_a_file_in_a_missing_directory_is_an_error(self) -> None:
         self.path = os.path.join(self.directory, "no", "x.lock")
         error = self.assertRaises(PathLockError, self.lock().take)
-        self.assertEqual(error.reason, "cannot be opened: no such file or directory")
+        self.assertEqual(
+            error.reason, "cannot be opened: no such file or directory; choose another path"
+        )
+
+    def test_another_path_is_not_advised_if_the_process_has_too_many_files(self) -> None:
+        def exhausted(*_: object, **__: object) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(os, "open", exhausted)
+        error = self.assertRaises(PathLockError, self.lock().take)
+        self.assertEqual(error.reason, "cannot be opened: too many open files")
 
     def test_a_file_system_that_cannot_lock_leaves_nothing_and_says_so(self) -> None:
         for number in errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP:
