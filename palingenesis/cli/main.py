@@ -32,14 +32,6 @@ SHORT_TIMEOUT = 2.0
 #: Seconds between two refreshes of ``--watch``, by default.
 WATCH_INTERVAL = 2.0
 
-_CONFIG_ACTIONS = (
-    ("init", "write a configuration file with what is found on this system"),
-    ("show", "show each value, and where it comes from"),
-    ("check", "check the file, and report every mistake in it"),
-    ("edit", "edit the file with $EDITOR, and check it"),
-    ("path", "print the path of the file"),
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
@@ -447,19 +439,20 @@ def _add_config_options(parser: ArgumentParser) -> None:
     from palingenesis.cli.parser import add_command
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for action, summary in _CONFIG_ACTIONS:
-        added = add_command(actions, action, summary)
-        if action == "check":
-            added.add_argument(
-                "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
-            )
-            added.add_argument(
-                "--json", action="store_true", help="print a JSON object: mistakes and warnings"
-            )
-        elif action == "show":
-            added.add_argument(
-                "--json", action="store_true", help="print a JSON object: key to value and source"
-            )
+    add_command(actions, "init", "write a configuration file with what is found on this system")
+    show = add_command(actions, "show", "show each value, and where it comes from")
+    show.add_argument(
+        "--json", action="store_true", help="print a JSON object: key to value and source"
+    )
+    check = add_command(actions, "check", "check the file, and report every mistake in it")
+    check.add_argument(
+        "file", metavar="FILE", nargs="?", help="the file (default: the daemon's own)"
+    )
+    check.add_argument(
+        "--json", action="store_true", help="print a JSON object: mistakes and warnings"
+    )
+    add_command(actions, "edit", "edit the file with $EDITOR, and check it")
+    add_command(actions, "path", "print the path of the file")
 
 
 def _report(options: Namespace) -> Exit:
