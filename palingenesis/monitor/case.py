@@ -300,11 +300,6 @@ class Case:
         return self.circumstances.monotonic - self.session.grown >= self.settings.quiet
 
     @property
-    def is_unstartable(self) -> bool:
-        """Whether its command could not be executed lately."""
-        return self.circumstances.monotonic < self.session.unstartable_until
-
-    @property
     def is_given_up(self) -> bool:
         """Whether the session is given up: until it makes progress by other means."""
         return self.history.given_up and not (self.ending is not None and self.ending.fresh)

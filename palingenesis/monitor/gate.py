@@ -204,10 +204,11 @@ def _starts_enough(case: Case) -> bool:
 
 
 def _has_no_program(case: Case) -> bool:
-    command, home = case.command, case.session.home.name
-    return case.is_unstartable or (
-        command is not None and not case.circumstances.finds(home, command)
-    )
+    command, session = case.command, case.session
+    if case.circumstances.monotonic < session.unstartable_until:
+        # It could not be executed lately.
+        return True
+    return command is not None and not case.circumstances.finds(session.home.name, command)
 
 
 #: The gate: each reason not to revive a session, in the order of `Reason`, and when it holds.

@@ -187,7 +187,7 @@ def session_report(case: Case) -> dict[str, Any]:
         Key.WHO: session.who,
         Key.METHOD: assessment.method,
         Key.DOUBT: _doubt(case),
-        Key.OUTPUT: case.running and case.running.attempt.output,
+        Key.OUTPUT: case.running and case.running.output,
     }
 
 

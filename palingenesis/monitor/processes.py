@@ -186,7 +186,7 @@ def is_alive(pid: int, began: str) -> bool:
 
 
 def ours() -> list[Process]:
-    """Return the living processes of our user; none if they cannot be listed."""
+    """Return the living processes of our user that can be seen; none if they cannot be listed."""
     uid = os.geteuid()
     try:
         if sys.platform == "darwin":

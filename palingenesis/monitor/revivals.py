@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -117,7 +118,6 @@ class Revivals:
             self._lacking = None
         self._output_warning = self._world.output_warning()
         self._recover(settings)
-        now = self._times.monotonic()
         for running in self.running.values():
             revival = running.revival
             running.stall = stall = settings.stall_tool if running.calling else settings.stall
@@ -127,12 +127,11 @@ class Revivals:
                 growth = self._growth_of(running.attempt)
                 if growth != running.growth and growth.at >= running.growth.at:
                     # Since the last tick: the transcripts are not read yet.
-                    running.grown = now
-            running.ended = revival.poll()
-            runs = running.ended is None and not revival.is_ending
+                    revival.grew()
+            was_ending = revival.is_ending
             # What a daemon before this one has started may have grown, or call a tool.
-            if runs and running.observed and now - running.grown >= stall:
-                revival.end(stalled=True)
+            running.ended = revival.poll(stall if running.observed else math.inf)
+            if revival.is_ending and not was_ending:
                 self._kill(running.attempt, f"nothing new came for {_length(stall)}")
 
     def _kill(self, attempt: Attempt, reason: str, by: str | None = None) -> None:
@@ -159,8 +158,7 @@ class Revivals:
                 intend()
                 self._type(case)
                 return None
-            outputs = [each.attempt.output for each in self.running.values()]
-            in_use = [output for output in outputs if output is not None]
+            in_use = [each.output for each in self.running.values() if each.output is not None]
             revival = self._world.start(
                 command, session.home, session.identity, in_use, case.settings.outputs, intend
             )
@@ -177,7 +175,7 @@ class Revivals:
             return reason
         self._lacking = None
         attempt = self._begin(case, revival, others).attempt
-        self._ledger.started(attempt, revival.pid, revival.began, revival.output)
+        self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
         self._recorded(Event.STARTED, stop, f"attempt {attempt.attempt}, pid {revival.pid}")
         return None
 
@@ -268,8 +266,9 @@ class Revivals:
             growth = self._growth(session)
             if growth != running.growth:
                 ago = self._times.wall() - growth.at if running.growth is None else 0.0
-                grown = self._times.monotonic() - max(0.0, ago)
-                running.grown = max(running.grown, grown)
+                running.grown = self._times.monotonic() - max(0.0, ago)
+                if running.revival is not None:
+                    running.revival.grew(ago)
             running.growth, running.calling = growth, session.verdict.calling
             progressed = _progressed(running, session, self._times.wall())
             if not running.worked and progressed and self._is_ours(running, session):
@@ -490,18 +489,12 @@ class Revivals:
         revival = self._world.adopt(attempt, command)
         # A prompt may have been typed: the records show whether it was.
         gone = revival is None and (worked or method is not Method.TYPE_INTO)
+        ended = _GONE if gone else None
         self.running[stop.agent, stop.session] = Running(
-            attempt,
-            revival,
-            named,
-            home=home,
-            worked=worked,
-            ended=_GONE if gone else None,
-            # What the session has grown since is found when it is looked at.
-            grown=self._times.monotonic() - max(0.0, self._times.wall() - attempt.at),
+            attempt, revival, named, home=home, worked=worked, ended=ended
         )
         if revival is not None and attempt.pid is None and not worked:
-            self._ledger.started(attempt, revival.pid, revival.began, revival.output)
+            self._ledger.started(attempt, revival.pid, revival.began, revival.output or "")
 
 
 def prompt_in(session: Session) -> str | None:

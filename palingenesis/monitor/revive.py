@@ -164,6 +164,7 @@ class Revival:
     :ivar began: its start time, as `processes.Process` has it; None if it cannot be read.
     :ivar output: the path of the file that takes its output; None if it is unknown.
     :param writer: the process that writes its output to the file.
+    :param quiet: seconds since anything grew, for one that another daemon started.
     :param is_certain: whether it is certainly that command; else it is never signalled.
     """
 
@@ -176,6 +177,7 @@ class Revival:
         process: subprocess.Popen[bytes] | None = None,
         *,
         writer: subprocess.Popen[bytes] | None = None,
+        quiet: float = 0.0,
         is_certain: bool = True,
     ) -> None:
         self.pid = pid
@@ -186,6 +188,7 @@ class Revival:
         self._writer = writer
         self.is_certain = is_certain
         self._started = times.monotonic()
+        self._grown = self._started - max(0.0, quiet)
         self._ran_at = self._started
         self._killing: float | None = None
         self._stalled = False
@@ -195,19 +198,22 @@ class Revival:
         """Whether it was sent SIGTERM."""
         return self._killing is not None
 
-    def end(self, *, stalled: bool = False) -> None:
-        """
-        Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later.
+    def grew(self, ago: float = 0.0) -> None:
+        """Note that the session has grown, so many seconds ago."""
+        self._grown = max(self._grown, self._times.monotonic() - max(0.0, ago))
 
-        :param stalled: whether that is because nothing grew.
-        """
+    def end(self) -> None:
+        """Begin to end it and its process group: SIGTERM, and SIGKILL `GRACE` seconds later."""
         if self._killing is None:
-            self._stalled = stalled
             self._killing = self._times.monotonic() + GRACE
             self._signal(signal.SIGTERM)
 
-    def poll(self) -> Ended | None:
-        """Return how it ended, or None while it runs; made to be called at each tick."""
+    def poll(self, stall: float) -> Ended | None:
+        """
+        Return how it ended, or None while it runs; made to be called at each tick.
+
+        :param stall: seconds without growth after which it is ended.
+        """
         if self._writer is not None:
             self._writer.poll()
         now = self._times.monotonic()
@@ -216,6 +222,9 @@ class Revival:
                 return self._ended(now)
             if self._runs():
                 self._ran_at = now
+            if now - self._grown >= stall:
+                self._stalled = True
+                self.end()
             return None
         if now < self._killing:
             # An unreaped child holds its pid, so its group can still be signalled below. What
@@ -296,7 +305,9 @@ def start(
     return Revival(process.pid, began, path, times, process, writer=writer)
 
 
-def adopt(attempt: Attempt, command: Command | None, times: Times) -> Revival | None:
+def adopt(
+    attempt: Attempt, command: Command | None, times: Times, quiet: float = 0.0
+) -> Revival | None:
     """
     Find a command again that a daemon before this one started; None if it no longer runs.
 
@@ -305,18 +316,19 @@ def adopt(attempt: Attempt, command: Command | None, times: Times) -> Revival | 
     started after the intent, is taken for it. It may still be a person's, so it is never ended.
 
     :param command: what the configuration says today; None if it names no command.
+    :param quiet: seconds since anything of the session grew.
     """
     if attempt.pid is not None and attempt.began is not None:
         if not processes.is_alive(attempt.pid, attempt.began):
             return None
-        revival = Revival(attempt.pid, attempt.began, attempt.output, times)
+        revival = Revival(attempt.pid, attempt.began, attempt.output, times, quiet=quiet)
         if attempt.killed is not None:
             revival.end()
         return revival
     found = None if command is None else _alike(attempt, command, times.wall() - attempt.at)
     if found is None:
         return None
-    return Revival(found.pid, found.began, attempt.output, times, is_certain=False)
+    return Revival(found.pid, found.began, attempt.output, times, quiet=quiet, is_certain=False)
 
 
 def _alike(attempt: Attempt, command: Command, age: float) -> processes.Process | None:

@@ -240,7 +240,7 @@ class Roster:
 def _chosen(sessions: Iterable[Session]) -> Session:
     """Return the session of one transcript: the agent's own, and of those the one grown last."""
     own = [each for each in sessions if each.home.kind.is_own(each.path, each.identity)]
-    return max(own or sessions, key=_age)
+    return max(own or sessions, key=lambda session: (session.since, session.path))
 
 
 def _contradiction(chosen: Session, sessions: Iterable[Session]) -> Session | None:
@@ -268,10 +268,6 @@ def _disputed(session: Session) -> Session:
         kind=None,
         settled=False,
     )
-
-
-def _age(session: Session) -> tuple[float, str]:
-    return session.since, session.path
 
 
 def _newest_first(change: Change) -> float:

@@ -79,3 +79,8 @@ class Running:
         if text is None or at is None or at < self.attempt.at:
             return False
         return self.named.gives(self.attempt.method or Method.COMMAND, text)
+
+    @property
+    def output(self) -> str | None:
+        """The file with the output of its command; None if that is unknown."""
+        return None if self.revival is None else self.revival.output

@@ -139,7 +139,6 @@ class Monitor(Service):
         self._scan_warnings: list[str] = []
         self._unanswered: set[str] = set()
         self.state_directory = state_directory
-        self._tick_failed = False
         #: How many sessions are in which state, of those that grew within ``max_age``.
         self.sessions_by_state: Mapping[str, int] = {}
         #: The same by agent and state.
@@ -320,7 +319,7 @@ class Monitor(Service):
     @property
     def is_healthy(self) -> bool:
         """Whether the last tick succeeded, and sessions can be revived."""
-        return not self._tick_failed and self.ledger_warning is None
+        return self._failure is None and self.ledger_warning is None
 
     def observe(self, observer: Callable[[Entry], object]) -> None:
         """Have a function called with each entry that is recorded from now on."""
@@ -384,17 +383,16 @@ class Monitor(Service):
 
     def _end_tick(self, result: Failure | None) -> None:
         self._tick_under_way = None
-        self._tick_failed = result is not None
-        if result is not None and not result.check(CancelledError, SchedulerStopped):
+        if result is None:
+            self._failure = None
+            self.scan_warning = next(iter(self._scan_warnings), None)
+        elif not result.check(CancelledError, SchedulerStopped):
             # The next tick may succeed; the same failure again is no news.
-            text, before = result.getBriefTraceback(), self._failure
-            if text != before:
+            text = result.getBriefTraceback()
+            if text != self._failure:
                 self._log.failure("A tick failed", result)
                 self._failure = text
             self.scan_warning = f"a tick failed: {result.getErrorMessage()}"
-        elif result is None:
-            self._failure = None
-            self.scan_warning = next(iter(self._scan_warnings), None)
         if self.running:
             self._next = self._clock.callLater(self._settings.interval, self._begin_tick)
 

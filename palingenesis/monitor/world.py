@@ -225,7 +225,9 @@ class World:
 
         :param command: what the configuration says today.
         """
-        return revive.adopt(attempt, command, self._times)
+        stamp = self.stamp(self.home_of(attempt.stop), attempt.stop.transcript)
+        grown = attempt.at if stamp is None else max(attempt.at, stamp.mtime_ns / 1e9)
+        return revive.adopt(attempt, command, self._times, self._times.wall() - grown)
 
     def growth(self, home: Home, session: Identity, transcript: str) -> Growth:
         """Return how much there is of a session; see `Agent.growth`."""

@@ -44,6 +44,7 @@ from tests.support.processes import program
 from tests.support.times import StagedTimes
 from tests.support.users import NOBODY, as_user
 
+STALL = 600.0
 HOME = Home("claude", "claude", "/none")
 #: Of this process alone: tests that run beside it look at every command line too.
 ID = str(uuid.uuid4())
@@ -77,7 +78,7 @@ class ReviveCase(SynchronousTestCase):
 
     def poll(self, revival: Revival, now: float) -> Ended | None:
         self.now = now
-        return revival.poll()
+        return revival.poll(STALL)
 
     def command(self, way: str, *arguments: str, **known: Any) -> Command:
         return Command(program("behaving", way, self.told, *arguments), **known)
@@ -107,7 +108,7 @@ class ReviveCase(SynchronousTestCase):
             revival._process.wait()
 
     def ended(self, revival: Revival) -> Ended:
-        return eventually(revival.poll)
+        return eventually(lambda: revival.poll(STALL))
 
     def content(self, path: str) -> str:
         with open(path, encoding="utf-8") as file:
@@ -468,30 +469,38 @@ class EndTests(ReviveCase):
         self.ended(revival)
         self.assertRaises(ChildProcessError, os.waitpid, revival.pid, os.WNOHANG)
 
+    def test_a_revival_that_grows_runs_on(self) -> None:
+        revival = self.start(self.command("hang"))
+        self.report()
+        for now in (500.0, 1000.0, 1500.0):
+            self.now = now
+            revival.grew()
+            self.assertIsNone(self.poll(revival, now + 99))
+        self.assertFalse(revival.is_ending)
+
     def test_a_revival_that_does_not_grow_is_ended(self) -> None:
         revival = self.start(self.command("hang"))
         pid = self.report()["pid"]
-        revival.end(stalled=True)
-        self.assertIsNone(self.poll(revival, 0.0))
+        self.assertIsNone(self.poll(revival, STALL))
         eventually(lambda: gone(pid))
-        self.now = GRACE
+        self.now = STALL + GRACE
         self.assertEqual(self.ended(revival), Ended(-signal.SIGTERM, stalled=True, quick=False))
 
     def test_a_revival_that_ignores_sigterm_is_killed(self) -> None:
         revival = self.start(self.command("stubborn"))
         self.report()
-        revival.end()
-        self.assertIsNone(self.poll(revival, GRACE - 0.1))
-        self.now = GRACE
+        self.poll(revival, STALL)
+        self.assertIsNone(self.poll(revival, STALL + GRACE - 0.1))
+        self.now = STALL + GRACE
         self.assertEqual(self.ended(revival).exit, -signal.SIGKILL)
 
     def test_the_children_of_one_that_is_ended_are_ended_too(self) -> None:
         revival = self.start(self.command("fork"))
         told = self.report()
-        revival.end()
+        self.poll(revival, STALL)
         eventually(lambda: gone(told["pid"]))
         self.assertIsNone(gone(told["child"]))
-        self.now = GRACE
+        self.now = STALL + GRACE
         self.ended(revival)
         eventually(lambda: gone(told["child"]))
 
@@ -557,7 +566,7 @@ class ReactorTests(TestCase):
 
         def ended(values: list[int]) -> None:
             self.assertEqual(values, [4, 4, 4])
-            ours = [eventually(each.poll) for each in revivals]
+            ours = [eventually(lambda: each.poll(STALL)) for each in revivals]  # noqa: B023
             self.assertEqual([each.exit for each in ours], [3, 3, 3])
 
         return gatherResults(theirs).addCallback(ended)
@@ -601,8 +610,8 @@ class AdoptionTests(ReviveCase):
         pid, began, output = self.orphan("stubborn")
         revival = adopt(self.attempt(pid, began, output), None, self.times)
         assert revival is not None
-        revival.end(stalled=True)
-        self.now = GRACE
+        self.poll(revival, STALL)
+        self.now = STALL + GRACE
         self.assertEqual(self.ended(revival), Ended(None, stalled=True, quick=False))
         self.assertTrue(gone(pid))
 
@@ -633,8 +642,7 @@ class AdoptionTests(ReviveCase):
         pid, began, _ = self.orphan("hang")
         revival = self.adopted()
         assert revival is not None
-        revival.end()
-        for now in (0.0, GRACE, 2 * GRACE):
+        for now in (STALL, STALL + GRACE, STALL + 2 * GRACE):
             self.assertIsNone(self.poll(revival, now))
         self.assertTrue(processes.is_alive(pid, began))
 

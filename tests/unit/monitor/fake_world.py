@@ -12,7 +12,7 @@ from palingenesis.monitor.child import CommandError, ResourceError
 from palingenesis.monitor.homes import Home, HomeLocks
 from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.owners import Owners, Snapshot, Witness
-from palingenesis.monitor.revive import QUICK, Command, Ended, Revival
+from palingenesis.monitor.revive import GRACE, QUICK, Command, Ended, Revival
 from palingenesis.monitor.scan import Change
 from palingenesis.monitor.sessions import Identity, Verdict
 from palingenesis.monitor.times import Times
@@ -62,13 +62,15 @@ class FakeRevival(Revival):
         """
         self.alive, self.exit, self.ended_soon = False, status, soon
 
-    def poll(self) -> Ended | None:
+    def poll(self, stall: float) -> Ended | None:
         now = self._times.monotonic()
         if not self.alive:
             soon = self.ended_soon or now - self._started < QUICK
             soon = self.ours and soon and not self.is_ending
             return Ended(self.exit if self.ours else None, self._stalled, soon)
-        if self._killing is not None and now >= self._killing:
+        if self._killing is None and now - self._grown >= stall:
+            self._killing, self._stalled = now + GRACE, True
+        elif self._killing is not None and now >= self._killing:
             self.finish(-9)
         return None
 

@@ -178,3 +178,4 @@ class PromptTests(SynchronousTestCase):
             (ENDED, True, True),
         ):
             self.assertEqual(running(ended=ended, handed_over=handed_over).runs, runs)
+        self.assertIsNone(running().output)

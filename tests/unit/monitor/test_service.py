@@ -752,28 +752,6 @@ class RevivingTests(MonitorTestCase):
         self.pass_time(10)
         self.assertFalse(revival.is_ending)
 
-    def test_what_does_not_grow_is_ended_also_over_a_restart(self) -> None:
-        self.revive()
-        self.pass_time(100)
-        self.restart()
-        self.pass_time(self.settings.stall - (self.world.now() - self.world.starts[-1].at) - 20)
-        revival = self.world.starts[-1].revival
-        self.assertFalse(revival.is_ending)
-        self.pass_time(40)
-        self.assertTrue(revival.is_ending)
-
-    def test_over_a_restart_too_the_growth_of_a_session_counts(self) -> None:
-        self.revive()
-        self.pass_time(100)
-        self.world.write("s", None, progress=True)
-        self.pass_time(100)
-        self.restart()
-        self.pass_time(self.settings.stall - 120)
-        revival = self.world.starts[-1].revival
-        self.assertFalse(revival.is_ending)
-        self.pass_time(40)
-        self.assertTrue(revival.is_ending)
-
 
 class HoldingTests(MonitorTestCase):
     def assert_held(self, reason: str, seconds: float = 300) -> None:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from palingenesis.monitor import owners, revive, world
 from palingenesis.monitor.child import CommandError
 from palingenesis.monitor.homes import Home
-from palingenesis.monitor.ledger import Stop
+from palingenesis.monitor.ledger import Attempt, Stop
 from palingenesis.monitor.revive import Command
 from palingenesis.monitor.sessions import Identity
 from palingenesis.monitor.times import Times
@@ -109,7 +109,7 @@ class HomesTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """What a command is started with."""
+    """What a command is started with, and with what one is found again."""
 
     NOW = 5000.0
 
@@ -120,7 +120,7 @@ class CommandTests(SynchronousTestCase):
         times = StagedTimes(lambda: self.NOW, lambda: 7.0)
         self.world = World("/state", self.fail, times, {"HOME": directory}, umask=0o027)
         self.given: list[Any] = []
-        for name in ("start", "output_warning"):
+        for name in ("start", "adopt", "output_warning"):
             self.patch(revive, name, lambda *given, **more: self.given.extend((given, more)))
 
     def test_a_command_has_the_daemon_s_environment_and_umask(self) -> None:
@@ -132,6 +132,20 @@ class CommandTests(SynchronousTestCase):
         environment = self.world._environment
         expected = {"in_use": ["/o"], "keep": 3, "environment": environment, "umask": 0o027}
         self.assertEqual(more, expected)
+
+    def test_a_command_that_is_found_again_is_quiet_since_its_session_grew(self) -> None:
+        stop = Stop("claude", "s", "key", Kind.LIMIT, self.path, "/d")
+        command = Command(("x",))
+        for grown, quiet in ((None, 1000.0), (3000.0, 1000.0), (4800.0, 200.0)):
+            if grown is not None:
+                with open(self.path, "w"):
+                    pass
+                os.utime(self.path, (grown, grown))
+            self.given.clear()
+            attempt = Attempt(stop, 1, 4000.0)
+            self.world.adopt(attempt, command)
+            (found, made, _, since), _ = self.given
+            self.assertEqual((found, made, since), (attempt, command, quiet))
 
     def test_the_output_is_kept_in_the_state_directory(self) -> None:
         self.world.output_warning()
