@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
@@ -19,8 +20,6 @@ from palingenesis.server.interfaces import CommandRefused
 from palingenesis.server.service import ControlService
 from palingenesis.wire import REPLY_LIMIT
 from palingenesis.words import Key
-
-Query = TypeVar("Query", SessionsQuery, LogQuery)
 
 
 def add_commands(
@@ -39,10 +38,12 @@ def add_commands(
     """
 
     def sessions(filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - its name in HELP
-        return fitting(monitor.sessions(_query(SessionsQuery, "SESSIONS", filter)))
+        with _queried("SESSIONS"):
+            return fitting(monitor.sessions(SessionsQuery.parsed(filter)))
 
     def log(filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - its name in HELP
-        entries = _query(LogQuery, "LOG", filter).chosen(monitor.log(ENTRIES_LIMIT))
+        with _queried("LOG"):
+            entries = LogQuery.parsed(filter).chosen(monitor.log(ENTRIES_LIMIT))
         return fitting(reversed(entries))[::-1]
 
     def inspect() -> dict[str, Any]:
@@ -104,8 +105,10 @@ def fitting(values: Iterable[dict[str, Any]], limit: int = REPLY_LIMIT) -> list[
     return taken
 
 
-def _query(kind: type[Query], command: str, text: str) -> Query:
+@contextmanager
+def _queried(command: str) -> Iterator[None]:
+    """Refuse a command whose filter cannot be understood."""
     try:
-        return kind.parsed(text)
+        yield
     except QueryError as error:
         raise CommandRefused(f"{command} {error}") from None

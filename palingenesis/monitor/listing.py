@@ -62,13 +62,17 @@ class SessionsQuery:
 
         :param oldest: the time before which a stop is no longer urgent, in seconds since the
             epoch.
+        :raises QueryError: if the last session of the page before is gone.
         """
-        found = [each for each in sessions if self._includes(each)]
-        found.sort(key=lambda each: (urgency(each, oldest), -each.since, each.name))
-        if self.after is None:
-            return found
-        ids = [each.identity.id for each in found]
-        return found[ids.index(self.after) + 1 :] if self.after in ids else []
+        rest = sorted(sessions, key=lambda each: (urgency(each, oldest), -each.since, each.name))
+        if self.after is not None:
+            # Among all of them: it may have changed since, so that it is no longer asked for.
+            ids = [each.identity.id for each in rest]
+            if self.after not in ids:
+                shown = printable(self.after, NAME_LIMIT)
+                raise QueryError(f"after={shown}: that session is gone; begin with the first page")
+            rest = rest[ids.index(self.after) + 1 :]
+        return [each for each in rest if self._includes(each)]
 
     def _includes(self, session: Session) -> bool:
         return (

@@ -67,9 +67,14 @@ class SessionsTests(SynchronousTestCase):
             ("home=none", ""),
             ("after=a", "b c"),
             ("after=c", ""),
-            ("after=none", ""),
+            ("after=a state=working", "b c"),
         ):
             self.assertEqual(self.ids(SessionsQuery.parsed(text), sessions), ids, text)
+
+    def test_a_page_after_a_session_that_is_gone_is_not_the_last_one(self) -> None:
+        query = SessionsQuery.parsed("after=gone")
+        error = self.assertRaises(QueryError, query.chosen, [], 0.0)
+        self.assertIn("after=gone: that session is gone", str(error))
 
     def test_a_filter_that_cannot_be_understood_is_named(self) -> None:
         for text, reason in (
