@@ -514,7 +514,7 @@ def is_locked(path: str) -> bool:
 
     :raises OSError: if the file cannot be opened or asked; FileNotFoundError if it is missing.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags)
     try:
         asked = _FLOCK.pack(0, 0, 0, _F_WRLCK, os.SEEK_SET)

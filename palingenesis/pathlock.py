@@ -252,7 +252,7 @@ def _is_at(path: str, descriptor: int) -> bool:
 
 def _open(path: str) -> tuple[int, bool]:
     """Open a lock file; return its descriptor, and whether it is new."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:
         try:
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)

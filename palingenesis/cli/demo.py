@@ -169,7 +169,7 @@ class _Stage:
     def _has_agents(self) -> bool:
         """Return whether an agent has the pipe open: one that the daemon has started, too."""
         try:
-            os.close(os.open(self._path("alive"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            os.close(os.open(self._path("alive"), os.O_WRONLY | os.O_NONBLOCK))
         except OSError:
             return False  # ENXIO: nobody reads from it.
         return True
@@ -185,7 +185,7 @@ class _Stage:
         alive = self._path("alive")
         os.mkfifo(alive, 0o600)
         # Both ends, since one alone would wait for the other.
-        self._pipe = os.open(alive, os.O_RDWR | os.O_CLOEXEC)
+        self._pipe = os.open(alive, os.O_RDWR)
         os.environ.update(
             {
                 "HOME": self._directory,

@@ -192,7 +192,7 @@ def _words(line: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 

@@ -229,7 +229,7 @@ def opened(path: str) -> Iterator[int]:
 
     :raises OSError: if it cannot be opened.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
     descriptor = os.open(path, flags)
     try:
         yield descriptor

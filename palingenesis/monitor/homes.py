@@ -143,7 +143,7 @@ class HomeLock:
             self._descriptor = None
 
     def _locked(self) -> int:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             mounts = read_mounts()
             device = os.fstat(descriptor).st_dev

@@ -317,7 +317,7 @@ class Snapshot:
             return Witness.unknown(f"{path} may be locked outside of this container")
         try:
             # An opened pipe would wait for its other end.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return NOTHING
         except OSError as error:

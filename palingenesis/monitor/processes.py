@@ -473,7 +473,7 @@ def _boot() -> str:
 
 
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         content = os.read(descriptor, _USUAL)
         # A larger buffer costs more than a usual read.

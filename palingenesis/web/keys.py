@@ -118,7 +118,7 @@ def read_token(directory: str) -> str:
     path = os.path.join(directory, TOKEN_NAME)
     try:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return _make_token(path)
         with open(descriptor, "rb") as file:
@@ -141,7 +141,7 @@ def read_token(directory: str) -> str:
 def _make_token(path: str) -> str:
     token = secrets.token_urlsafe(SECRET_BYTES)
     beside = f"{path}.{os.getpid()}.{secrets.token_hex(4)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(beside, flags, 0o600)
     try:
         with open(descriptor, "wb") as file:

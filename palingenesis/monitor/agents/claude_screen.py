@@ -71,7 +71,7 @@ def _names_vim(path: str) -> bool:
     """Return whether a file may say that vim's keys are used."""
     try:
         # Many people's settings are links; a pipe is not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         with open(descriptor, "rb") as file:
             content = file.read(_SIZE + 1) or b""
     except (FileNotFoundError, NotADirectoryError):
