@@ -227,7 +227,9 @@ class World:
         """
         stamp = self.stamp(self.home_of(attempt.stop), attempt.stop.transcript)
         grown = attempt.at if stamp is None else max(attempt.at, stamp.mtime_ns / 1e9)
-        return revive.adopt(attempt, command, self._times, self._times.wall() - grown)
+        # While the machine slept, nothing could grow; when that was is not known.
+        quiet = self._times.wall() - grown - self._times.suspended()
+        return revive.adopt(attempt, command, self._times, quiet)
 
     def growth(self, home: Home, session: Identity, transcript: str) -> Growth:
         """Return how much there is of a session; see `Agent.growth`."""

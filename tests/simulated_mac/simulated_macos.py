@@ -319,4 +319,6 @@ os.fchmod = _change_mode
 os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"
 fcntl.fcntl = _control
 socket.socket = Socket  # type: ignore[misc]
+# The clocks that stand still, and go on, while the machine sleeps.
+time.CLOCK_UPTIME_RAW, time.CLOCK_MONOTONIC_RAW = time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME  # type: ignore[attr-defined,misc]
 sys.platform = "darwin"

@@ -14,6 +14,7 @@ class StagedTimes(Times):
     :param wall: returns seconds since the epoch.
     :param monotonic: returns seconds of a clock that is never set back.
     :param timer: returns seconds, to measure slices of work with.
+    :ivar slept: for how many seconds the machine has slept.
     """
 
     def __init__(
@@ -23,12 +24,16 @@ class StagedTimes(Times):
         timer: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._wall, self._monotonic, self._timer = wall, monotonic, timer
+        self.slept = 0.0
 
     def wall(self) -> float:
         return self._wall()
 
     def monotonic(self) -> float:
         return self._monotonic()
+
+    def suspended(self) -> float:
+        return self.slept
 
     def timer(self) -> float:
         return self._timer()

@@ -117,8 +117,8 @@ class CommandTests(SynchronousTestCase):
         directory = os.path.abspath(self.mktemp())
         os.mkdir(directory)
         self.path = os.path.join(directory, "s.jsonl")
-        times = StagedTimes(lambda: self.NOW, lambda: 7.0)
-        self.world = World("/state", self.fail, times, {"HOME": directory}, umask=0o027)
+        self.times = StagedTimes(lambda: self.NOW, lambda: 7.0)
+        self.world = World("/state", self.fail, self.times, {"HOME": directory}, umask=0o027)
         self.given: list[Any] = []
         for name in ("start", "adopt", "output_warning"):
             self.patch(revive, name, lambda *given, **more: self.given.extend((given, more)))
@@ -136,7 +136,13 @@ class CommandTests(SynchronousTestCase):
     def test_a_command_that_is_found_again_is_quiet_since_its_session_grew(self) -> None:
         stop = Stop("claude", "s", "key", Kind.LIMIT, self.path, "/d")
         command = Command(("x",))
-        for grown, quiet in ((None, 1000.0), (3000.0, 1000.0), (4800.0, 200.0)):
+        for grown, slept, quiet in (
+            (None, 0.0, 1000.0),
+            (3000.0, 0.0, 1000.0),
+            (4800.0, 0.0, 200.0),
+            (4800.0, 150.0, 50.0),
+        ):
+            self.times.slept = slept
             if grown is not None:
                 with open(self.path, "w"):
                     pass
