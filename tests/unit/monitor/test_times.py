@@ -21,5 +21,5 @@ class TimesTests(SynchronousTestCase):
         readings[2] = 499.0
         self.assertEqual(Times().suspended(), 0.0)
 
-    def test_this_machine_says_how_long_it_slept(self) -> None:
+    def test_the_machine_says_how_long_it_slept(self) -> None:
         self.assertGreaterEqual(Times().suspended(), 0.0)
