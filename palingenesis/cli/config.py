@@ -65,7 +65,8 @@ def run(options: Namespace) -> Exit:
         if options.json:
             _print_json(path, [], [])
         else:
-            print(f"none at {_printable(path)}, so the defaults hold; `palingenesis config init`")
+            none = f"none at {_printable(path)}, so the defaults hold"
+            print(f"{none}; `palingenesis config init` writes one")
         return Exit.DONE
     return check(path, options.json)
 
