@@ -138,9 +138,10 @@ class NotifyTests(SynchronousTestCase):
         self.assertEqual(notifier._running, [])
 
     def test_a_failure_is_a_warning(self) -> None:
-        notifier = self.notifier("exit", "3")
-        notifier.notify(entry(), 0.0)
-        self.assertEqual(self.settle(notifier), ["[notify] command: exit status 3"])
+        for status in (1, 3):
+            notifier = self.notifier("exit", str(status))
+            notifier.notify(entry(), 0.0)
+            self.assertEqual(self.settle(notifier), [f"[notify] command: exit status {status}"])
 
     def test_a_missing_program_is_a_warning(self) -> None:
         said = Notifier(["no-such-notifier"]).notify(entry(), 0.0)

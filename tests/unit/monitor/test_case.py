@@ -21,6 +21,7 @@ from palingenesis.monitor.case import (
     Load,
     Statement,
     due,
+    is_hopeless,
     newest_resets,
     share,
 )
@@ -138,6 +139,21 @@ HOLDING: dict[Reason, dict[str, Any]] = {
     Reason.HOURLY_LIMIT: {"starts": [NOW] * 6},
     Reason.NO_BINARY: {"finds": lambda *_: False},
 }
+
+
+class HopelessTests(SynchronousTestCase):
+    def test_only_a_last_attempt_that_failed_and_is_not_given_up_leaves_no_hope(self) -> None:
+        for changes, hopeless in (
+            ({"failed_at": NOW}, True),
+            ({}, False),
+            ({"failed_at": NOW, "given_up": True}, False),
+            ({"failed_at": NOW, "quick": 0}, False),
+        ):
+            case = free()
+            case.history.quick = 99
+            for name, value in changes.items():
+                setattr(case.history, name, value)
+            self.assertIs(is_hopeless(case), hopeless, changes)
 
 
 class OrderOfReasonsTests(SynchronousTestCase):

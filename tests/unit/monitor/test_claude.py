@@ -444,6 +444,11 @@ class VerdictTests(SynchronousTestCase):
         record = {**LIMIT, "isSidechain": True}
         self.assertIsNone(self.kind(PROMPT, call("Task"), record))
 
+    def test_a_record_to_the_program_itself_is_none_even_if_it_is_not_parsed(self) -> None:
+        for more, work in (({}, True), ({"isMeta": True}, False), ({"isSidechain": True}, False)):
+            record = {**more, **result("x" * PARSE_LIMIT, **more)}
+            self.assertEqual(self.kind(reply(), record) is None, work, more)
+
     def test_the_reply_that_resuming_writes_is_none(self) -> None:
         record = claude(
             "assistant",
@@ -697,6 +702,8 @@ class OwnerTests(RegistryTestCase):
         self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
         self.history({"display": "/exit"}, {"display": "/exit", "sessionId": 5, "timestamp": "x"})
         self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
+        self.history({"display": "/exit", "sessionId": SESSION, "timestamp": "2026"})
+        self.assertFalse(AGENT.owners(self.home, Snapshot({})).has_left(self.identity, 0.0))
 
     def test_a_new_session_that_only_the_history_tells_of(self) -> None:
         for command in ("/clear", "/reset", "/new"):
@@ -716,8 +723,12 @@ class OwnerTests(RegistryTestCase):
         self.assertEqual(
             [os.path.basename(path) for path in read], ["42.json", "daemon.status.json"]
         )
+        for pid in range(1000, 1200):
+            os.utime(os.path.join(self.home, "sessions", f"{pid}.json"), (pid, pid))
         owners.is_asking(self.identity)
         self.assertLess(len(read), 110)
+        # The newest alone.
+        self.assertIn("1199.json", map(os.path.basename, read))
 
     def opened(self, path: str, read: list[str]) -> AbstractContextManager[int]:
         read.append(path)
@@ -974,6 +985,7 @@ class FolderTests(SynchronousTestCase):
         directory = "/" + "a" * 300
         self.assertTrue(self.is_own("-" + "a" * 199 + "-x1y2z3", directory))
         self.assertFalse(self.is_own("-" + "a" * 198 + "-x1y2z3", directory))
+        self.assertTrue(self.is_own("-" + "a" * 199, "/" + "a" * 199))
 
     def test_other_folders_and_names_are_not_the_agent_s(self) -> None:
         self.assertFalse(self.is_own("-home-you-app.bak", "/home/you/app"))

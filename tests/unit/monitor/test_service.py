@@ -151,6 +151,9 @@ class MonitorTestCase(SynchronousTestCase):
 
 
 class SeeingTests(MonitorTestCase):
+    def test_nobody_is_needed_before_anything_was_seen(self) -> None:
+        self.assertEqual(self.make().needs_you, 0)
+
     def test_nothing_is_told_of_nothing(self) -> None:
         self.assertEqual(self.monitor.sessions(), [])
         self.assertEqual(self.monitor.sessions_by_state, {})
