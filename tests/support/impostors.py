@@ -116,7 +116,8 @@ class Impostor:
     def __init__(self, path: str, treat: Treatment) -> None:
         self.hung_up = threading.Event()
         self._treat = treat
-        self._listening = listen_at(path)
+        # Room for all that connect at once: a full backlog is another matter.
+        self._listening = listen_at(path, backlog=50)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
