@@ -49,7 +49,7 @@ SIMULATED = (
 )
 
 #: Tests at once, on two cores: those of processes wait for half of their time.
-JOBS = {"tests.unit": 2, "tests.process": 4}
+JOBS = {"tests.unit": 2, "tests.process": 3}
 
 
 def python(session: nox.Session, *arguments: str, **variables: str) -> None:
