@@ -289,14 +289,21 @@ def _check_each(name: str, table: object, check_of: Callable[[str], Check]) -> d
     return checked
 
 
-def _check_table(name: str, table: object, checks: Mapping[str, Check]) -> dict[str, Any]:
+def _check_table(
+    name: str, table: object, checks: Mapping[str, Check], *needed: str
+) -> dict[str, Any]:
+    """Check a table whose keys are known; `needed` are those that it must have."""
+
     def check_of(key: str) -> Check:
         if key not in checks:
             known = ", ".join(checks)
             raise ValueError(f"{name}: unknown key {reprlib.repr(key)} (known: {known})")
         return checks[key]
 
-    return _check_each(name, table, check_of)
+    checked = _check_each(name, table, check_of)
+    if missing := set(needed) - checked.keys():
+        raise ValueError(f"{name}.{min(missing)}: missing")
+    return checked
 
 
 def _project(where: str, table: object) -> Project:
@@ -306,10 +313,7 @@ def _project(where: str, table: object) -> Project:
         "prompt": _text,
         "environment": _environment,
     }
-    checked = _check_table(where, table, checks)
-    if "directory" not in checked:
-        raise ValueError(f"{where}.directory: missing")
-    return Project(**checked)
+    return Project(**_check_table(where, table, checks, "directory"))
 
 
 def _home(key: str, where: str, table: object) -> Home:
@@ -317,9 +321,8 @@ def _home(key: str, where: str, table: object) -> Home:
         raise ValueError(f"{where}: a name has 1 to 32 of the characters a-z, 0-9, - and _")
     if key in AGENTS:
         raise ValueError(f"{where}: the name of an agent is its default home's; choose another")
-    home = _check_table(where, table, {"agent": _agent, "directory": _directory})
-    if missing := {"agent", "directory"} - home.keys():
-        raise ValueError(f"{where}.{min(missing)}: missing")
+    checks: Mapping[str, Check] = {"agent": _agent, "directory": _directory}
+    home = _check_table(where, table, checks, *checks)
     return Home(key, home["agent"], home["directory"], is_named=True)
 
 
