@@ -1,4 +1,4 @@
-"""What the web door asks a daemon with sessions for."""
+"""What HTTP serves of a daemon with sessions."""
 
 from __future__ import annotations
 
